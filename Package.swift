@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let fence: [CSetting] = [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]
+
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// One library target with its tests beside it in `Tests/<name>Tests`.
+func module(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = []) -> [Target] {
+    [
+        .target(name: name, dependencies: dependencies, swiftSettings: strict),
+        .testTarget(
+            name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies + tests,
+            swiftSettings: strict),
+    ]
+}
+
+let package = Package(
+    name: "kvmscope",
+    products: [
+        .library(name: "KVMCore", targets: ["KVMCore"]),
+        .executable(name: "kvmscope", targets: ["kvmscope"]),
+        .executable(name: "kvmscope-bench", targets: ["kvmscope-bench"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    ],
+    targets: [
+        // C fences: what Swift cannot import, and nothing else.
+        .target(name: "CKVM", cSettings: fence),
+        .target(name: "CLinux", cSettings: fence),
+        .target(name: "CNcurses", cSettings: fence, linkerSettings: [.linkedLibrary("ncursesw")]),
+        .target(name: "CReadline", cSettings: fence, linkerSettings: [.linkedLibrary("readline")]),
+        .target(name: "CZydis", cSettings: fence, linkerSettings: [.linkedLibrary("Zydis")]),
+        // The example guests: assembly, assembled and embedded by the package itself.
+        .target(name: "Examples", path: "examples", cSettings: fence),
+
+        .executableTarget(
+            name: "kvmscope",
+            dependencies: [
+                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "Examples",
+                "CLinux", arguments, system,
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "kvmscope-bench",
+            dependencies: [
+                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "CKVM", "CLinux",
+                arguments, system,
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["CLinux", system], swiftSettings: strict),
+    ]
+        + module("X86", [])
+        + module("KVMCore", ["CKVM", "X86", system])
+        + module("Disassembler", ["CZydis", "X86"])
+        + module("Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system])
+        + module("Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system], tests: ["Examples"])
+        + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system])
+        + module("Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"])
+        + module("Terminal", ["Interface", "CNcurses", "CReadline", "CLinux", system])
+)

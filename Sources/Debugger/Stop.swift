@@ -1,0 +1,61 @@
+public import X86
+
+/// Everything known at one stop: what the screen, JSON output and history are all made from.
+public struct Stop: Sendable {
+    /// 0 at the start, one more at each stop.
+    public var number: Int
+    /// The vCPU that the reason is about.
+    public var vcpu: Int
+    public var reason: StopReason
+    /// Every vCPU, in the order of creation.
+    public var vcpus: [VCPUSnapshot]
+    /// Exits of all vCPUs since the stop before.
+    public var exitsSince: UInt64
+    /// Wall time since the guest was let go; zero at the first stop.
+    public var elapsed: Duration
+
+    public init(
+        number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64, elapsed: Duration
+    ) {
+        self.number = number
+        self.vcpu = vcpu
+        self.reason = reason
+        self.vcpus = vcpus
+        self.exitsSince = exitsSince
+        self.elapsed = elapsed
+    }
+
+    /// The state of the vCPU `id`, if it is in this stop.
+    public subscript(id: Int) -> VCPUSnapshot? { vcpus.first { $0.id == id } }
+}
+
+/// One vCPU at one stop.
+public struct VCPUSnapshot: Sendable, Hashable {
+    public var id: Int
+    public var registers: GeneralRegisters
+    public var special: SpecialRegisters
+    public var activity: Activity
+
+    /// What a vCPU is doing.
+    public enum Activity: String, Sendable, Hashable {
+        case running, stopped, halted
+        /// Waits for INIT or SIPI (KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED).
+        case waiting
+        /// A triple fault, a failed entry or an internal error: it cannot go on without an edit.
+        case dead
+    }
+
+    public init(id: Int, registers: GeneralRegisters, special: SpecialRegisters, activity: Activity) {
+        self.id = id
+        self.registers = registers
+        self.special = special
+        self.activity = activity
+    }
+
+    public var mode: CPUMode { CPUMode(registers, special) }
+    /// The linear address of the next instruction: the cached CS base + RIP (in 64-bit mode the base is 0),
+    /// cut to 32 bits outside 64-bit mode.
+    public var pc: UInt64 {
+        mode == .long64 ? registers.rip : (special.cs.base &+ registers.rip) & 0xFFFF_FFFF
+    }
+}

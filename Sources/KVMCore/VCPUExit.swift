@@ -1,0 +1,175 @@
+/// Why KVM_RUN came back to user mode, with the payload copied out of `struct kvm_run`.
+///
+/// Source: Documentation/virt/kvm/api.rst, section 5. A reason that this list does not have keeps its number
+/// and its raw payload.
+public enum VCPUExit: Sendable, Hashable {
+    /// KVM_EXIT_UNKNOWN: the host's own exit reason, which the kernel did not know.
+    case unknown(hardwareReason: UInt64)
+    /// KVM_EXIT_EXCEPTION.
+    case exception(vector: UInt32, errorCode: UInt32)
+    /// KVM_EXIT_IO.
+    case io(PortIO)
+    /// KVM_EXIT_HYPERCALL.
+    case hypercall(Hypercall)
+    /// KVM_EXIT_DEBUG.
+    case debug(DebugExit)
+    /// KVM_EXIT_HLT.
+    case hlt
+    /// KVM_EXIT_MMIO.
+    case mmio(MMIO)
+    /// KVM_EXIT_IRQ_WINDOW_OPEN.
+    case irqWindowOpen
+    /// KVM_EXIT_SHUTDOWN: on x86, a triple fault.
+    case shutdown
+    /// KVM_EXIT_FAIL_ENTRY: the processor refused to enter the guest on host CPU `cpu`.
+    case failEntry(hardwareReason: UInt64, cpu: UInt32)
+    /// KVM_EXIT_INTR, or KVM_RUN ended with EINTR: a signal or `immediate_exit`.
+    case interrupted
+    /// KVM_EXIT_SET_TPR.
+    case setTPR
+    /// KVM_EXIT_TPR_ACCESS.
+    case tprAccess(rip: UInt64, isWrite: Bool)
+    /// KVM_EXIT_NMI.
+    case nmi
+    /// KVM_EXIT_INTERNAL_ERROR.
+    case internalError(InternalError)
+    /// KVM_EXIT_WATCHDOG.
+    case watchdog
+    /// KVM_EXIT_SYSTEM_EVENT.
+    case systemEvent(type: UInt32, data: [UInt64])
+    /// KVM_EXIT_IOAPIC_EOI.
+    case ioapicEOI(vector: UInt8)
+    /// KVM_EXIT_HYPERV: the sub-type and its raw payload.
+    case hyperV(type: UInt32, payload: [UInt8])
+    /// KVM_EXIT_X86_RDMSR: answer with `VCPU.answer(msr:)`.
+    case readMSR(MSRAccess)
+    /// KVM_EXIT_X86_WRMSR.
+    case writeMSR(MSRAccess)
+    /// KVM_EXIT_DIRTY_RING_FULL.
+    case dirtyRingFull
+    /// KVM_EXIT_AP_RESET_HOLD.
+    case apResetHold
+    /// KVM_EXIT_X86_BUS_LOCK.
+    case busLock
+    /// KVM_EXIT_XEN: the sub-type and its raw payload.
+    case xen(type: UInt32, payload: [UInt8])
+    /// KVM_EXIT_NOTIFY.
+    case notify(flags: UInt32)
+    /// KVM_EXIT_MEMORY_FAULT.
+    case memoryFault(flags: UInt64, gpa: UInt64, size: UInt64)
+    /// A reason newer than this list or of another architecture: its number and the 256 raw payload bytes.
+    case other(reason: UInt32, payload: [UInt8])
+}
+
+/// Up to eight bytes of an access, little-endian, without a heap allocation.
+public struct AccessData: Sendable, Hashable {
+    /// The bytes, the first in bits 0-7; those beyond ``count`` are zero.
+    public var value: UInt64
+    /// 0 to 8.
+    public var count: Int
+    public init(value: UInt64, count: Int) {
+        self.count = min(max(count, 0), 8)
+        self.value = self.count == 8 ? value : value & ((1 << UInt64(self.count * 8)) - 1)
+    }
+}
+
+/// The payload of KVM_EXIT_IO.
+public struct PortIO: Sendable, Hashable {
+    public enum Direction: UInt8, Sendable, Hashable { case `in` = 0, out = 1 }
+    public var direction: Direction
+    public var port: UInt16
+    /// The width of one access in bytes: 1, 2 or 4.
+    public var size: Int
+    /// How many accesses of ``size`` bytes: more than one for INS and OUTS with REP.
+    public var count: Int
+    /// OUT: what the guest wrote first. IN: zero until answered.
+    public var data: AccessData
+    /// OUTS with REP: all `size * count` bytes; empty when ``count`` is 1 or the guest reads.
+    public var string: [UInt8]
+    public init(
+        direction: Direction, port: UInt16, size: Int, count: Int = 1,
+        data: AccessData, string: [UInt8] = []
+    ) {
+        self.direction = direction
+        self.port = port
+        self.size = size
+        self.count = count
+        self.data = data
+        self.string = string
+    }
+}
+
+/// The payload of KVM_EXIT_MMIO.
+public struct MMIO: Sendable, Hashable {
+    public var gpa: UInt64
+    public var isWrite: Bool
+    /// A write: the bytes. A read: the length, value zero until answered.
+    public var data: AccessData
+    public init(gpa: UInt64, isWrite: Bool, data: AccessData) {
+        self.gpa = gpa
+        self.isWrite = isWrite
+        self.data = data
+    }
+}
+
+/// The payload of KVM_EXIT_DEBUG (`struct kvm_debug_exit_arch`).
+public struct DebugExit: Sendable, Hashable {
+    /// The vector: 1 (#DB) or 3 (#BP).
+    public var exception: UInt32
+    /// The *linear* address of the next instruction (#DB), or of the INT3 (#BP).
+    public var pc: UInt64
+    public var dr6: UInt64
+    public var dr7: UInt64
+    public init(exception: UInt32, pc: UInt64, dr6: UInt64, dr7: UInt64) {
+        self.exception = exception
+        self.pc = pc
+        self.dr6 = dr6
+        self.dr7 = dr7
+    }
+    /// DR6.BS: a single step.
+    public var isSingleStep: Bool { dr6 & 1 << 14 != 0 }
+    /// DR6.B0-B3: which debug registers matched, a bit each.
+    public var matched: UInt8 { UInt8(truncatingIfNeeded: dr6 & 0xF) }
+}
+
+/// The payload of KVM_EXIT_INTERNAL_ERROR.
+public struct InternalError: Sendable, Hashable {
+    /// 1 emulation failure, 2 simultaneous exceptions, 3 delivery event, 4 unexpected exit reason.
+    public var suberror: UInt32
+    /// `ndata` words as the kernel gave them, 16 at most.
+    public var data: [UInt64]
+    /// Emulation failure: the bytes that could not be emulated, where the kernel gives them (15 at most).
+    public var instruction: [UInt8]
+    public init(suberror: UInt32, data: [UInt64], instruction: [UInt8] = []) {
+        self.suberror = suberror
+        self.data = data
+        self.instruction = instruction
+    }
+}
+
+/// The payload of KVM_EXIT_HYPERCALL.
+public struct Hypercall: Sendable, Hashable {
+    public var number: UInt64
+    /// Six words.
+    public var arguments: [UInt64]
+    public var flags: UInt64
+    public init(number: UInt64, arguments: [UInt64], flags: UInt64) {
+        self.number = number
+        self.arguments = arguments
+        self.flags = flags
+    }
+}
+
+/// The payload of KVM_EXIT_X86_RDMSR and KVM_EXIT_X86_WRMSR.
+public struct MSRAccess: Sendable, Hashable {
+    public var index: UInt32
+    /// The value written; zero for a read.
+    public var data: UInt64
+    /// `KVM_MSR_EXIT_REASON_*`, a bit each: 1 invalid, 2 unknown, 4 filtered.
+    public var why: UInt32
+    public init(index: UInt32, data: UInt64, why: UInt32) {
+        self.index = index
+        self.data = data
+        self.why = why
+    }
+}

@@ -1,0 +1,26 @@
+/// The general-purpose registers, the instruction pointer and the flags of one vCPU.
+///
+/// Source: SDM volume 1, 3.4. The field set is that of the kernel's `struct kvm_regs`.
+public struct GeneralRegisters: Sendable, Hashable {
+    public var rax: UInt64 = 0
+    public var rbx: UInt64 = 0
+    public var rcx: UInt64 = 0
+    public var rdx: UInt64 = 0
+    public var rsi: UInt64 = 0
+    public var rdi: UInt64 = 0
+    public var rsp: UInt64 = 0
+    public var rbp: UInt64 = 0
+    public var r8: UInt64 = 0
+    public var r9: UInt64 = 0
+    public var r10: UInt64 = 0
+    public var r11: UInt64 = 0
+    public var r12: UInt64 = 0
+    public var r13: UInt64 = 0
+    public var r14: UInt64 = 0
+    public var r15: UInt64 = 0
+    /// Relative to the base of CS; the linear address of the instruction is `cs.base + rip`.
+    public var rip: UInt64 = 0
+    public var rflags: RFlags = .reserved1
+
+    public init() {}
+}
