@@ -16,7 +16,8 @@ let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-col
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// One library target with its tests beside it in `Tests/<name>Tests`.
-func module(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = []) -> [Target] {
+func module(_ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = []) -> [Target]
+{
     [
         .target(name: name, dependencies: dependencies, swiftSettings: strict),
         .testTarget(
@@ -57,7 +58,8 @@ let package = Package(
         .executableTarget(
             name: "kvmscope-bench",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "CKVM", "CLinux",
+                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "CKVM",
+                "CLinux",
                 arguments, system,
             ],
             swiftSettings: strict),

@@ -15,7 +15,8 @@ public struct Stop: Sendable {
     public var elapsed: Duration
 
     public init(
-        number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64, elapsed: Duration
+        number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64,
+        elapsed: Duration
     ) {
         self.number = number
         self.vcpu = vcpu

@@ -1,5 +1,5 @@
-public import X86
 import SystemPackage
+public import X86
 
 /// One vCPU.
 public final class VCPU {
@@ -13,7 +13,9 @@ public final class VCPU {
     public func setFPU(_ registers: FPURegisters) throws(KVMError) {}
     public func msr(_ index: UInt32) throws(KVMError) -> UInt64 { 0 }
     public func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) {}
-    public func localAPIC() throws(KVMError) -> LocalAPICState { throw KVMError("KVM_GET_LAPIC", .invalidArgument) }
+    public func localAPIC() throws(KVMError) -> LocalAPICState {
+        throw KVMError("KVM_GET_LAPIC", .invalidArgument)
+    }
     public func mpState() throws(KVMError) -> MPState { .runnable }
     public func setMPState(_ state: MPState) throws(KVMError) {}
     public func events() throws(KVMError) -> VCPUEvents { VCPUEvents() }

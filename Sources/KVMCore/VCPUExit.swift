@@ -75,7 +75,10 @@ public struct AccessData: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_IO.
 public struct PortIO: Sendable, Hashable {
-    public enum Direction: UInt8, Sendable, Hashable { case `in` = 0, out = 1 }
+    public enum Direction: UInt8, Sendable, Hashable {
+        case `in` = 0
+        case out = 1
+    }
     public var direction: Direction
     public var port: UInt16
     /// The width of one access in bytes: 1, 2 or 4.

@@ -12,24 +12,45 @@ public struct SegmentAttributes: RawRepresentable, Sendable, Hashable {
         set { rawValue = rawValue & ~0xF | UInt32(newValue & 0xF) }
     }
     /// S: set for a code or data segment, clear for a system segment.
-    public var isCodeOrData: Bool { get { self[4] } set { self[4] = newValue } }
+    public var isCodeOrData: Bool {
+        get { self[4] }
+        set { self[4] = newValue }
+    }
     /// DPL, 0 to 3.
     public var privilege: UInt8 {
         get { UInt8(truncatingIfNeeded: rawValue >> 5 & 3) }
         set { rawValue = rawValue & ~(3 << 5) | UInt32(newValue & 3) << 5 }
     }
     /// P.
-    public var isPresent: Bool { get { self[7] } set { self[7] = newValue } }
+    public var isPresent: Bool {
+        get { self[7] }
+        set { self[7] = newValue }
+    }
     /// AVL, free for software.
-    public var isAvailable: Bool { get { self[12] } set { self[12] = newValue } }
+    public var isAvailable: Bool {
+        get { self[12] }
+        set { self[12] = newValue }
+    }
     /// L: 64-bit code.
-    public var isLong: Bool { get { self[13] } set { self[13] = newValue } }
+    public var isLong: Bool {
+        get { self[13] }
+        set { self[13] = newValue }
+    }
     /// D/B: 32-bit operands and addresses, or a 32-bit stack.
-    public var isBig: Bool { get { self[14] } set { self[14] = newValue } }
+    public var isBig: Bool {
+        get { self[14] }
+        set { self[14] = newValue }
+    }
     /// G: the limit was given in 4 KiB units. The cached limit is always in bytes.
-    public var isPageGranular: Bool { get { self[15] } set { self[15] = newValue } }
+    public var isPageGranular: Bool {
+        get { self[15] }
+        set { self[15] = newValue }
+    }
     /// The segment was loaded with a null selector, or never.
-    public var isUnusable: Bool { get { self[16] } set { self[16] = newValue } }
+    public var isUnusable: Bool {
+        get { self[16] }
+        set { self[16] = newValue }
+    }
 
     private subscript(bit: UInt32) -> Bool {
         get { rawValue >> bit & 1 == 1 }
