@@ -17,7 +17,8 @@ public protocol RunController: AnyObject, Sendable {
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
-    /// After the last KVM_RUN, whatever the reason: takes back what ``begin(_:)`` armed.
+    /// After the vCPU's last KVM_RUN, whatever the reason, and before the report is delivered: the place to read
+    /// the final registers. Called once for each ``begin(_:)``. What was armed may stay armed for the next run.
     func end(_ vcpu: any VCPUAccess) throws(KVMError)
 }
 
@@ -35,7 +36,11 @@ public enum RunEvent: Sendable {
 
 /// What a vCPU does next.
 public enum Verdict: Sendable {
+    /// KVM_RUN again, also after ``RunEvent/fatal(_:)``.
     case resume
+    /// The vCPU stays where it is, halted, and the others go on. The target reports ``StopReason/hlt`` when
+    /// every vCPU that it let go is parked.
+    case park
     case stop(StopReason)
 }
 

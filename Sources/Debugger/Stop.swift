@@ -13,11 +13,20 @@ public struct Stop: Sendable {
     public var exitsSince: UInt64
     /// Wall time since the guest was let go; zero at the first stop.
     public var elapsed: Duration
+    /// How often the state was edited since the guest stopped here.
+    public var edits: Int
+    /// Guest instructions that the last order stepped, the one that stopped it included.
+    public var steps: Int
+    /// The last step went over a HLT, so the processor would be asleep now.
+    public var passedHalt: Bool
 
     public init(
         number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64,
-        elapsed: Duration
+        elapsed: Duration, edits: Int = 0, steps: Int = 0, passedHalt: Bool = false
     ) {
+        self.edits = edits
+        self.steps = steps
+        self.passedHalt = passedHalt
         self.number = number
         self.vcpu = vcpu
         self.reason = reason

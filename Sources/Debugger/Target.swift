@@ -16,6 +16,8 @@ public protocol Target: AnyObject, Sendable {
     var exits: ExitLog { get }
     /// True from ``resume(_:)`` until ``waitForStop(timeout:)`` has returned the report.
     var isRunning: Bool { get }
+    /// What KVM_SET_GUEST_DEBUG accepts here: the value of KVM_CAP_SET_GUEST_DEBUG2 where the kernel has it.
+    var debugAbilities: GuestDebug.Control { get }
 
     /// Runs `body` with the vCPU's calls, on the thread that may make them. A running vCPU is kicked out of
     /// KVM_RUN first and goes on afterwards; pending I/O is completed before, so that registers are final.
@@ -34,6 +36,13 @@ public protocol Target: AnyObject, Sendable {
 
     /// A descriptor that polls readable while a stop report waits to be collected.
     var stopDescriptor: Int32 { get }
+}
+
+extension Target {
+    /// What every KVM with guest debug has (api.rst, 4.87).
+    public var debugAbilities: GuestDebug.Control {
+        [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints]
+    }
 }
 
 /// Who a vCPU is on the host. A vCPU is an ordinary thread of a process.
