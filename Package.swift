@@ -45,6 +45,8 @@ let package = Package(
         .target(name: "CNcurses", cSettings: fence, linkerSettings: [.linkedLibrary("ncursesw")]),
         .target(name: "CReadline", cSettings: fence, linkerSettings: [.linkedLibrary("readline")]),
         .target(name: "CZydis", cSettings: fence, linkerSettings: [.linkedLibrary("Zydis")]),
+        // The bare C loop that the bench holds everything against.
+        .target(name: "CBench", cSettings: fence),
         // The example guests: assembly, assembled and embedded by the package itself.
         .target(name: "Examples", path: "examples", cSettings: fence),
 

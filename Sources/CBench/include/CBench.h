@@ -1,0 +1,26 @@
+#pragma once
+#include <stdint.h>
+
+/// What the bare C loop runs.
+enum cbench_guest {
+    /// A loop of three instructions, stepped one by one.
+    CBENCH_STEP = 0,
+    /// OUT DX, AL in a loop, an exit each.
+    CBENCH_PORT_OUT = 1,
+};
+
+/// Makes a VM with one vCPU in real mode, its registers synchronised with every exit. A descriptor-like
+/// number of 0 or more, or -errno.
+int cbench_open(enum cbench_guest guest);
+/// Runs `count` exits: KVM_RUN, and RIP and the CS base read from kvm_run. 0 or -errno; -EPROTO if an exit
+/// is not the one expected. `*nanoseconds` is the time it took.
+int cbench_run(int number, uint64_t count, uint64_t *nanoseconds);
+void cbench_close(int number);
+/// The guest's code, loaded at and entered at 0x7C00, so that others can run the same.
+const uint8_t *cbench_code(enum cbench_guest guest, uint64_t *length);
+
+/// Starts `path` with `arguments` on a new pseudo-terminal of the given size. The child's pid, or -errno;
+/// `*terminal` is our end.
+int cbench_spawn(const char *path, char *const arguments[], int columns, int rows, int *terminal);
+/// Nanoseconds of CLOCK_MONOTONIC.
+uint64_t cbench_now(void);
