@@ -60,7 +60,7 @@ let package = Package(
         .executableTarget(
             name: "kvmscope-bench",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "CKVM",
+                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "CBench",
                 "CLinux",
                 arguments, system,
             ],

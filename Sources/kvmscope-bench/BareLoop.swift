@@ -6,7 +6,9 @@ struct BareLoop: ~Copyable {
 
     init(_ guest: cbench_guest) throws {
         number = cbench_open(guest)
-        guard number >= 0 else { throw BenchFailure("the bare C loop could not be set up (errno \(-number))") }
+        guard number >= 0 else {
+            throw BenchFailure("the bare C loop could not be set up (errno \(-number))")
+        }
     }
 
     deinit { cbench_close(number) }

@@ -55,7 +55,8 @@ extension [Figure] {
             let medians = figure.parts.map {
                 "{\"name\":\"\($0.name)\",\"unit\":\"\($0.unit)\",\"value\":\(decimal($0.value))}"
             }
-            return "{\"line\":\(line),\"medians\":[\(medians.joined(separator: ","))],\"name\":\"\(figure.name)\","
+            return
+                "{\"line\":\(line),\"medians\":[\(medians.joined(separator: ","))],\"name\":\"\(figure.name)\","
                 + "\"reached\":\(figure.isReached),\"unit\":\"\(figure.unit)\",\"value\":\(decimal(figure.value))}"
         }
         return "{\"figures\":[\(objects.joined(separator: ","))]}"
@@ -67,7 +68,8 @@ func decimal(_ value: Double) -> String {
     guard value.isFinite else { return "0" }
     let thousandths = Int64((value.magnitude * 1000).rounded())
     let fraction = String(thousandths % 1000)
-    return (value < 0 ? "-" : "") + "\(thousandths / 1000)." + String(repeating: "0", count: 3 - fraction.count) + fraction
+    return (value < 0 ? "-" : "") + "\(thousandths / 1000)."
+        + String(repeating: "0", count: 3 - fraction.count) + fraction
 }
 
 /// The middle value; of an even number, the mean of the middle two.

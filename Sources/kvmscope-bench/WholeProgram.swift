@@ -65,7 +65,9 @@ struct WholeProgram: ~Copyable {
     /// A line of /proc/PID/status in KiB: `RssAnon`, `RssFile`, `RssShmem`.
     func kibibytes(_ key: String) -> Double {
         for line in text("/proc/\(pid)/status").split(separator: "\n") where line.hasPrefix("\(key):") {
-            return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Double($0) } ?? 0
+            return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap {
+                Double($0)
+            } ?? 0
         }
         return 0
     }
@@ -103,7 +105,9 @@ func wholeProgramFigures(_ path: String, rounds: Int) throws -> [Figure] {
     return [
         Figure(
             name: "first screen after exec", value: median(firstScreens), unit: "ms", line: .under(150),
-            parts: [("fastest", firstScreens.min() ?? .nan, "ms"), ("slowest", firstScreens.max() ?? .nan, "ms")]),
+            parts: [
+                ("fastest", firstScreens.min() ?? .nan, "ms"), ("slowest", firstScreens.max() ?? .nan, "ms"),
+            ]),
         Figure(
             name: "idle screen", value: used, unit: "% of a core", line: .under(1),
             parts: [("over", 5, "s")]),

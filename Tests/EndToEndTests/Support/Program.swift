@@ -3,7 +3,8 @@ import Testing
 
 /// The programs that this package builds, found beside the running test bundle.
 enum Built {
-    static let directory: URL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+    static let directory: URL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent()
     static let kvmscope = directory.appending(path: "kvmscope").path
     static let packageRoot = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
@@ -17,7 +18,8 @@ enum Host {
     static func has(_ tools: String...) -> Bool { isCI || tools.allSatisfy { path(of: $0) != nil } }
 
     static func path(of tool: String) -> String? {
-        let directories = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
+        let directories = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(
+            separator: ":")
         return directories.map { "\($0)/\(tool)" }.first { access($0, X_OK) == 0 }
     }
 }

@@ -39,7 +39,8 @@ final class RealTerminal {
 
     /// A property of the terminal as tmux sees it: `alternate_on`, `cursor_flag`, `mouse_any_flag`.
     func property(_ name: String) throws -> String {
-        try tmux(["display-message", "-p", "-t", "main", "#{\(name)}"]).trimmingCharacters(in: .whitespacesAndNewlines)
+        try tmux(["display-message", "-p", "-t", "main", "#{\(name)}"]).trimmingCharacters(
+            in: .whitespacesAndNewlines)
     }
 
     /// Looks at the screen until `condition` holds; the screen as it then was. Fails the test after `seconds`.
@@ -60,7 +61,8 @@ final class RealTerminal {
     }
 
     @discardableResult
-    func waitFor(_ text: String, seconds: Double = 30, sourceLocation: SourceLocation = #_sourceLocation) throws
+    func waitFor(_ text: String, seconds: Double = 30, sourceLocation: SourceLocation = #_sourceLocation)
+        throws
         -> String
     {
         try wait("\"\(text)\"", seconds: seconds, sourceLocation: sourceLocation) { $0.contains(text) }
@@ -71,7 +73,9 @@ final class RealTerminal {
     @discardableResult
     private func tmux(_ arguments: [String]) throws -> String {
         let done = try run("/usr/bin/env", ["tmux", "-L", name] + arguments, environment: ["TMUX": ""])
-        guard done.status == 0 else { throw Failed(what: "tmux \(arguments.joined(separator: " ")): \(done.errors)") }
+        guard done.status == 0 else {
+            throw Failed(what: "tmux \(arguments.joined(separator: " ")): \(done.errors)")
+        }
         return done.output
     }
 }

@@ -1,0 +1,44 @@
+import ArgumentParser
+import Glibc
+
+@main
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kvmscope-bench",
+        abstract: "What kvmscope costs, beside the bare C loop of the same ioctls, in one run.")
+
+    @Option(help: "Rounds, ours and the bare loop's in turns; medians are shown.")
+    var rounds = 9
+
+    @Option(help: "Exits or steps a round.")
+    var count = 20_000
+
+    @Flag(help: "Print JSON alone.")
+    var json = false
+
+    func validate() throws {
+        guard rounds > 0, count >= 100 else {
+            throw ValidationError("at least 1 round of at least 100 steps")
+        }
+    }
+
+    mutating func run() throws {
+        let figures = try wholeProgramFigures(kvmscopePath(), rounds: rounds)
+        if !json { print(figures.table) }
+        print(figures.json)
+        if figures.contains(where: { !$0.isReached }) { throw ExitCode(1) }
+    }
+
+    /// kvmscope stands beside the bench in the build folder.
+    private func kvmscopePath() throws -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
+        guard length > 0 else { throw BenchFailure("/proc/self/exe could not be read") }
+        let own = String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let path = own.dropLast(own.split(separator: "/").last?.count ?? 0) + "kvmscope"
+        guard access(String(path), X_OK) == 0 else {
+            throw BenchFailure("\(path) is not built; run: swift build -c release")
+        }
+        return String(path)
+    }
+}
