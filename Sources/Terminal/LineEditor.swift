@@ -1,0 +1,163 @@
+import CReadline
+import Glibc
+
+/// What the word before the cursor can become.
+public struct LineCompletion: Sendable, Hashable {
+    /// Where the word begins that the candidates replace, in UTF-8 bytes of the line.
+    public var start: Int
+    public var candidates: [String]
+    /// The candidates are file names: no blank follows a directory.
+    public var isFile: Bool
+
+    public init(start: Int, candidates: [String], isFile: Bool = false) {
+        self.start = start
+        self.candidates = candidates
+        self.isFile = isFile
+    }
+}
+
+/// What ``LineEditor/readLine(prompt:interrupt:)`` came back with.
+public enum LineInput: Sendable, Hashable {
+    case line(String)
+    /// The given descriptor polled readable before the line was accepted.
+    case interrupted
+    case endOfFile
+}
+
+/// readline: the user's inputrc, history and completion, on a plain terminal or as the screen's command line.
+///
+/// One in a process, for its main thread.
+public final class LineEditor {
+    /// Where the bytes come from and who draws.
+    public enum Place: Sendable {
+        /// readline reads and draws on the terminal itself.
+        case terminal
+        /// Keys are fed, and the text and cursor are asked for.
+        case screen
+    }
+
+    private let place: Place
+    private let history: History?
+    private var accepted: [LineInput] = []
+
+    /// Completes the line before the cursor (in UTF-8 bytes).
+    public var completion: (_ line: String, _ cursor: Int) -> LineCompletion = { _, cursor in
+        LineCompletion(start: cursor, candidates: [])
+    }
+    /// In the screen: shows the candidates when there are several.
+    public var showCandidates: ([String]) -> Void = { _ in }
+
+    /// - Parameters:
+    ///   - name: for `$if` lines of the inputrc.
+    ///   - history: nil keeps nothing between runs.
+    public init(name: String = "kvmscope", place: Place = .terminal, history: History? = .standard()) {
+        self.place = place
+        self.history = history
+        // SAFETY: the handlers use the context only inside calls into the fence, all of which this editor makes,
+        // so it lives while they run.
+        let context = unsafe Unmanaged.passUnretained(self).toOpaque()
+        let handlers = unsafe creadline_handlers(
+            context: context,
+            line: { context, line in
+                // SAFETY: the context is the editor above; `line` is a C string or null.
+                unsafe LineEditor.from(context)?.accept(line.map { unsafe String(cString: $0) })
+            },
+            complete: { context, line, point in
+                // SAFETY: as above; `line` is readline's buffer, a C string that `point` lies within.
+                guard let editor = unsafe LineEditor.from(context), let line else { return point }
+                let completion = unsafe editor.completion(String(cString: line), Int(point))
+                for candidate in completion.candidates { creadline_add_candidate(candidate) }
+                if completion.isFile { creadline_candidates_are_files() }
+                return Int32(clamping: max(0, min(completion.start, Int(point))))
+            },
+            show: { context, candidates, count in
+                // SAFETY: as above; `candidates` has `count` C strings.
+                guard let editor = unsafe LineEditor.from(context), let candidates else { return }
+                // SAFETY: the index is below `count`, and a null entry is skipped.
+                let texts = (0..<Int(count)).compactMap {
+                    unsafe candidates[$0].map { unsafe String(cString: $0) }
+                }
+                editor.showCandidates(texts)
+            })
+        // SAFETY: the fence copies the name's pointer; it must live for ever, so it is duplicated and never freed.
+        let kept = unsafe strdup(name)
+        unsafe creadline_open(kept, handlers, place == .screen ? 1 : 0)
+        creadline_history_limit(Int32(History.limit))
+        history?.load()
+    }
+
+    private static func from(_ context: UnsafeMutableRawPointer?) -> LineEditor? {
+        // SAFETY: only pointers made by passUnretained in init are given, while the editor lives.
+        unsafe context.map { unsafe Unmanaged<LineEditor>.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    private func accept(_ line: String?) {
+        guard let line else {
+            accepted.append(.endOfFile)
+            return
+        }
+        if !line.allSatisfy(\.isWhitespace) {
+            creadline_history_add(line)
+            history?.append(1)
+        }
+        accepted.append(.line(line))
+    }
+
+    // MARK: On the terminal
+
+    /// Reads one line, drawn by readline. Blocks until there is one, or `interrupt` polls readable: the line typed
+    /// so far is dropped then.
+    public func readLine(prompt: String, interrupt: Int32 = -1) -> LineInput {
+        creadline_begin(prompt)
+        accepted.removeAll()
+        while accepted.isEmpty {
+            var waits = [
+                pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: interrupt, events: Int16(POLLIN), revents: 0),
+            ]
+            // SAFETY: the array lives through the call and has two entries.
+            let ready = unsafe poll(&waits, 2, -1)
+            if ready < 0 { continue }
+            if waits[1].revents != 0 {
+                creadline_end()
+                return .interrupted
+            }
+            if waits[0].revents != 0 { creadline_read() }
+        }
+        return accepted.removeFirst()
+    }
+
+    // MARK: In the screen
+
+    /// The line as it stands.
+    struct State: Sendable, Hashable {
+        var prompt: String
+        var text: String
+        /// In UTF-8 bytes of `text`.
+        var cursor: Int
+    }
+
+    /// Begins the first line; the ones after begin by themselves.
+    func begin(prompt: String) { creadline_begin(prompt) }
+
+    /// Types `bytes`, and returns the lines that they accepted.
+    func feed(_ bytes: [UInt8]) -> [LineInput] {
+        accepted.removeAll()
+        // SAFETY: the array lives through the call, which copies it; the fence takes 256 bytes at once.
+        bytes.withUnsafeBufferPointer { unsafe creadline_feed($0.baseAddress, Int32(min($0.count, 256))) }
+        return accepted
+    }
+
+    /// Drops the line typed so far.
+    func clear() { creadline_clear() }
+
+    var state: State {
+        // SAFETY: the fence gives C strings that stay until its next call; they are copied at once.
+        unsafe State(
+            prompt: String(cString: creadline_prompt()), text: String(cString: creadline_text()),
+            cursor: Int(creadline_point()))
+    }
+
+    /// Escape belongs to the line editor.
+    var isVi: Bool { creadline_is_vi() != 0 }
+}
