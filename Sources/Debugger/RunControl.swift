@@ -13,6 +13,9 @@ public struct RunOrder: Sendable {
 /// The debugger's decisions while a vCPU runs. Called by the target, always on that vCPU's own thread, so a
 /// million steps cost no hand-over between threads.
 public protocol RunController: AnyObject, Sendable {
+    /// Whether ``RunEvent/handled(_:)`` is wanted. Without it a write is not completed by a KVM_RUN of its own,
+    /// which a guest that runs freely would pay for at each exit. Read once, after ``begin(_:)``.
+    var seesHandledExits: Bool { get }
     /// Before the first KVM_RUN: arms guest debug.
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
@@ -20,6 +23,11 @@ public protocol RunController: AnyObject, Sendable {
     /// After the vCPU's last KVM_RUN, whatever the reason, and before the report is delivered: the place to read
     /// the final registers. Called once for each ``begin(_:)``. What was armed may stay armed for the next run.
     func end(_ vcpu: any VCPUAccess) throws(KVMError)
+}
+
+extension RunController {
+    /// What stepping needs.
+    public var seesHandledExits: Bool { true }
 }
 
 /// What happened in one return from KVM_RUN, after the target handled its own part.

@@ -1,0 +1,87 @@
+public import KVMCore
+
+/// A target that shows what its guest prints.
+public protocol ConsoleProviding: Target {
+    /// The consoles the guest has, whether it has used them or not.
+    var consoles: [ConsoleName] { get }
+    /// What the guest wrote to `console`; nil if there is no such console. Safe from any thread.
+    func consoleOutput(_ console: ConsoleName) -> ConsoleOutput?
+    /// Grows with every byte the guest writes to any console: unchanged, there is nothing new to draw. Safe from
+    /// any thread and cheap.
+    var consoleGeneration: UInt64 { get }
+    /// Gives `bytes` to the guest as input; false if the console takes none or has no room for all of them.
+    func consoleInput(_ console: ConsoleName, _ bytes: [UInt8]) -> Bool
+}
+
+/// A console of a guest, by what users call it.
+public struct ConsoleName: RawRepresentable, Sendable, Hashable {
+    public var rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    /// Port 0xE9 (Bochs, QEMU's isa-debugcon).
+    public static let debug = ConsoleName(rawValue: "e9")
+    /// The first serial port, 0x3F8.
+    public static let serial = ConsoleName(rawValue: "com1")
+}
+
+/// What a guest wrote to one console.
+public struct ConsoleOutput: Sendable, Hashable {
+    /// How many bytes the guest has written in all.
+    public var total: UInt64
+    /// The last of them, raw; fewer than ``total`` if older ones were dropped.
+    public var bytes: [UInt8]
+    public init(total: UInt64, bytes: [UInt8]) {
+        self.total = total
+        self.bytes = bytes
+    }
+}
+
+/// A target to which vCPUs can be added.
+public protocol VCPUCreating: Target {
+    /// Creates a vCPU, stopped or, if the guest runs, left standing until the next ``Target/resume(_:)``.
+    ///
+    /// - Parameters:
+    ///   - id: unique in the VM, below KVM_CAP_MAX_VCPU_ID; nil for the lowest that is free.
+    ///   - entry: where it starts. Below 1 MiB in real mode, above in flat 32-bit protected mode. Nil leaves it as
+    ///     the processor is at reset: an application processor then waits for INIT and SIPI.
+    /// - Throws: `KVMError` where KVM refuses; the VM is then as it was.
+    func createVCPU(id: Int?, at entry: UInt64?) throws -> VCPUCreation
+}
+
+/// What creating a vCPU did and what each part cost.
+public struct VCPUCreation: Sendable, Hashable {
+    /// One part of the work.
+    public struct Part: Sendable, Hashable {
+        /// The kernel's name where it is one call, as `KVM_CREATE_VCPU`.
+        public var name: String
+        public var cost: Duration
+        public init(_ name: String, _ cost: Duration) {
+            self.name = name
+            self.cost = cost
+        }
+    }
+    public var identity: VCPUIdentity
+    public var descriptor: Int32
+    /// What /proc/self/fd says of the descriptor: `anon_inode:kvm-vcpu:N`. Nil if /proc does not say.
+    public var descriptorName: String?
+    /// The local APIC is in the kernel (KVM_CREATE_IRQCHIP came first).
+    public var hasLocalAPIC: Bool
+    public var mpState: MPState
+    /// Where it was made to start; nil if it is as at reset.
+    public var entry: UInt64?
+    /// In the order done.
+    public var parts: [Part]
+
+    public init(
+        identity: VCPUIdentity, descriptor: Int32, descriptorName: String?, hasLocalAPIC: Bool,
+        mpState: MPState,
+        entry: UInt64?, parts: [Part]
+    ) {
+        self.identity = identity
+        self.descriptor = descriptor
+        self.descriptorName = descriptorName
+        self.hasLocalAPIC = hasLocalAPIC
+        self.mpState = mpState
+        self.entry = entry
+        self.parts = parts
+    }
+}
