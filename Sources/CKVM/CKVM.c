@@ -1,1 +1,130 @@
+#define _GNU_SOURCE
 #include "CKVM.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+// RunLayout.swift reads struct kvm_run at these offsets.
+#define AT(field, offset) _Static_assert(offsetof(struct kvm_run, field) == offset, "kvm_run." #field)
+AT(request_interrupt_window, 0);
+AT(immediate_exit, 1);
+AT(exit_reason, 8);
+AT(ready_for_interrupt_injection, 12);
+AT(if_flag, 13);
+AT(flags, 14);
+AT(cr8, 16);
+AT(apic_base, 24);
+AT(hw.hardware_exit_reason, 32);
+AT(fail_entry.hardware_entry_failure_reason, 32);
+AT(fail_entry.cpu, 40);
+AT(ex.exception, 32);
+AT(ex.error_code, 36);
+AT(io.direction, 32);
+AT(io.size, 33);
+AT(io.port, 34);
+AT(io.count, 36);
+AT(io.data_offset, 40);
+AT(debug.arch.exception, 32);
+AT(debug.arch.pc, 40);
+AT(debug.arch.dr6, 48);
+AT(debug.arch.dr7, 56);
+AT(mmio.phys_addr, 32);
+AT(mmio.data, 40);
+AT(mmio.len, 48);
+AT(mmio.is_write, 52);
+AT(hypercall.nr, 32);
+AT(hypercall.args, 40);
+AT(hypercall.ret, 88);
+AT(hypercall.longmode, 96);
+AT(tpr_access.rip, 32);
+AT(tpr_access.is_write, 40);
+AT(internal.suberror, 32);
+AT(internal.ndata, 36);
+AT(internal.data, 40);
+AT(emulation_failure.flags, 40);
+AT(emulation_failure.insn_size, 48);
+AT(emulation_failure.insn_bytes, 49);
+AT(system_event.type, 32);
+AT(system_event.ndata, 36);
+AT(system_event.data, 40);
+AT(eoi.vector, 32);
+AT(hyperv.type, 32);
+AT(xen.type, 32);
+AT(msr.error, 32);
+AT(msr.reason, 40);
+AT(msr.index, 44);
+AT(msr.data, 48);
+AT(notify.flags, 32);
+AT(kvm_valid_regs, 288);
+AT(kvm_dirty_regs, 296);
+AT(s.regs.regs, 304);
+AT(s.regs.sregs, 448);
+AT(s.regs.events, 760);
+_Static_assert(sizeof(struct kvm_run) == 2352, "kvm_run");
+
+_Static_assert(sizeof(struct kvm_regs) == 144, "kvm_regs");
+_Static_assert(sizeof(struct kvm_sregs) == 312, "kvm_sregs");
+_Static_assert(sizeof(struct kvm_vcpu_events) == 64, "kvm_vcpu_events");
+_Static_assert(sizeof(struct kvm_fpu) == 416, "kvm_fpu");
+_Static_assert(sizeof(struct kvm_msr_entry) == 16, "kvm_msr_entry");
+_Static_assert(sizeof(struct kvm_cpuid_entry2) == 40, "kvm_cpuid_entry2");
+_Static_assert(sizeof(struct kvm_lapic_state) == 1024, "kvm_lapic_state");
+_Static_assert(offsetof(struct kvm_dirty_log, dirty_bitmap) == 8, "kvm_dirty_log");
+_Static_assert(offsetof(struct kvm_clear_dirty_log, dirty_bitmap) == 16, "kvm_clear_dirty_log");
+_Static_assert(sizeof(struct kvm_stats_header) == 24, "kvm_stats_header");
+_Static_assert(sizeof(struct kvm_stats_desc) == 16, "kvm_stats_desc");
+
+int ckvm_ioctl_value(int descriptor, unsigned long request, unsigned long value) {
+    int result = ioctl(descriptor, request, value);
+    return result < 0 ? -errno : result;
+}
+
+int ckvm_ioctl_pointer(int descriptor, unsigned long request, void *argument) {
+    int result = ioctl(descriptor, request, argument);
+    return result < 0 ? -errno : result;
+}
+
+int ckvm_ioctl_indirect(int descriptor, unsigned long request, void *argument, size_t offset, void *indirect) {
+    memcpy((char *)argument + offset, &indirect, sizeof indirect);
+    return ckvm_ioctl_pointer(descriptor, request, argument);
+}
+
+int ckvm_open(const char *path) {
+    int descriptor = open(path, O_RDWR | O_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+void ckvm_close(int descriptor) { close(descriptor); }
+
+long ckvm_pread(int descriptor, void *buffer, size_t count, uint64_t offset) {
+    ssize_t result = pread(descriptor, buffer, count, (off_t)offset);
+    return result < 0 ? -errno : result;
+}
+
+static int map(int descriptor, size_t size, int flags, void **address) {
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, descriptor, 0);
+    if (mapped == MAP_FAILED) return -errno;
+    *address = mapped;
+    return 0;
+}
+
+int ckvm_map_descriptor(int descriptor, size_t size, void **address) {
+    return map(descriptor, size, MAP_SHARED, address);
+}
+
+int ckvm_map_anonymous(size_t size, void **address) {
+    return map(-1, size, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, address);
+}
+
+void ckvm_unmap(void *address, size_t size) { munmap(address, size); }
+
+uint64_t ckvm_monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

@@ -1,0 +1,40 @@
+import CKVM
+import SystemPackage
+
+/// A range of this process's address space, unmapped once.
+struct Mapping: ~Copyable {
+    let address: UnsafeMutableRawPointer
+    let size: Int
+
+    /// Fresh zeroed memory that takes host memory only where it is touched.
+    init(anonymous size: Int) throws(KVMError) {
+        self = try Mapping(size: size, "mmap \(size) bytes of guest memory") {
+            ckvm_map_anonymous(size, $0)
+        }
+    }
+
+    /// The `kvm_run` area of a vCPU.
+    init(descriptor: Int32, size: Int) throws(KVMError) {
+        self = try Mapping(size: size, "mmap kvm_run") { ckvm_map_descriptor(descriptor, size, $0) }
+    }
+
+    private init(
+        size: Int, _ operation: String, _ map: (UnsafeMutablePointer<UnsafeMutableRawPointer?>) -> Int32
+    )
+        throws(KVMError)
+    {
+        var address: UnsafeMutableRawPointer?
+        let result = map(&address)
+        guard result >= 0, let address else {
+            let errno = Errno(rawValue: -result)
+            throw KVMError(operation, errno, advice: KVMError.generalAdvice(errno))
+        }
+        self.address = address
+        self.size = size
+    }
+
+    deinit {
+        // SAFETY: made by mmap with this size, and not unmapped elsewhere: the type is not copyable.
+        ckvm_unmap(address, size)
+    }
+}

@@ -1,0 +1,220 @@
+import CKVM
+import Synchronization
+import SystemPackage
+
+/// What making a vCPU cost, in wall time.
+public struct CreationCost: Sendable, Hashable {
+    /// KVM_CREATE_VCPU.
+    public var create: Duration
+    /// mmap of `kvm_run`.
+    public var map: Duration
+    public init(create: Duration, map: Duration) {
+        self.create = create
+        self.map = map
+    }
+}
+
+/// One vCPU: a virtual processor that runs while a thread is in KVM_RUN.
+///
+/// Not `Sendable`: make all calls from one thread, which is best the vCPU's own, and send it there once. Only
+/// an ``ImmediateExit`` may be used from others. Its descriptor and its mapping keep the VM alive, with its
+/// memory, also when the ``VirtualMachine`` is gone.
+///
+/// Registers come with the exit: where KVM_CAP_SYNC_REGS is there, ``registers()``, ``specialRegisters()`` and
+/// ``events()`` after a run make no system call. While I/O is pending (``isIOPending``) they are not final.
+public final class VCPU {
+    let handle: Handle
+    let page: RunPage
+    let state: VMState
+    /// Unique in the VM; the APIC id.
+    public let id: Int
+    /// What making it cost; nil for a vCPU of another process.
+    public let creationCost: CreationCost?
+    /// The size of the XSAVE area in bytes, or 0 where the kernel has KVM_GET_XSAVE alone.
+    let xsaveSize: Int
+    /// Whether INIT and SIPI may come from a local APIC in the kernel.
+    let mayHaveLocalAPIC: Bool
+
+    /// The classes of registers (KVM_SYNC_X86_*) that each run leaves in the page.
+    private let synced: UInt64
+    /// Those of them that are in the page and current.
+    private var current: UInt64 = 0
+
+    /// The last exit waits for KVM_RUN to complete it: I/O, MMIO, MSR accesses and hypercalls. Registers are
+    /// not final, and setting them is refused, because the completion could undo it.
+    public private(set) var isIOPending = false
+
+    static let syncRegisters = UInt64(KVM_SYNC_X86_REGS)
+    static let syncSpecialRegisters = UInt64(KVM_SYNC_X86_SREGS)
+    static let syncEvents = UInt64(KVM_SYNC_X86_EVENTS)
+
+    /// - Parameter supportedSync: what KVM_CAP_SYNC_REGS said.
+    init(
+        id: Int, handle: consuming Handle, page: RunPage, state: VMState, supportedSync: UInt64,
+        xsaveSize: Int, cost: CreationCost?
+    ) throws(KVMError) {
+        guard page.bytes.count >= RunLayout.size else {
+            throw KVMError(
+                Request.getVCPUMmapSize.name, .invalidArgument,
+                advice: "kvm_run is \(page.bytes.count) bytes long, and \(RunLayout.size) are needed")
+        }
+        self.id = id
+        self.handle = handle
+        self.page = page
+        self.state = state
+        self.xsaveSize = xsaveSize
+        creationCost = cost
+        mayHaveLocalAPIC = state.contents.withLock { $0.mayHaveLocalAPIC }
+        synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters | Self.syncEvents)
+        page.bytes.storeBytes(of: synced, toByteOffset: RunLayout.validRegisters, as: UInt64.self)
+    }
+
+    /// A vCPU of another process: its calls are made there, and its `kvm_run` is mapped here.
+    ///
+    /// The page is not changed; whether it carries registers is the owner's choice, see ``observeExit()``.
+    ///
+    /// - Parameters:
+    ///   - descriptor: the vCPU's descriptor in that process.
+    ///   - channel: makes the calls there.
+    ///   - localDescriptor: the same open file in this process (`pidfd_getfd`); it may be closed afterwards.
+    ///   - mappingSize: what ``KVM/runMappingSize()`` says.
+    ///   - xsaveSize: what ``Capability/xsave2`` says of that VM.
+    public init(
+        id: Int, descriptor: Int32, channel: any RemoteChannel, localDescriptor: Int32, mappingSize: Int,
+        xsaveSize: Int = 0
+    ) throws(KVMError) {
+        guard mappingSize >= RunLayout.size else {
+            throw KVMError(
+                Request.getVCPUMmapSize.name, .invalidArgument,
+                advice: "kvm_run is \(mappingSize) bytes long, and \(RunLayout.size) are needed")
+        }
+        self.id = id
+        handle = Handle(borrowing: descriptor, channel: .remote(channel))
+        page = RunPage(try Mapping(descriptor: localDescriptor, size: mappingSize))
+        state = VMState(mayHaveLocalAPIC: true)
+        self.xsaveSize = xsaveSize
+        creationCost = nil
+        mayHaveLocalAPIC = true
+        synced = 0
+    }
+
+    /// The vCPU's descriptor, in the process that owns it: `anon_inode:kvm-vcpu:N`.
+    public var descriptor: Int32 { handle.descriptor }
+
+    // MARK: Running
+
+    /// Runs the guest until something happens that user mode has to know of.
+    ///
+    /// - Returns: the exit, with its payload; ``VCPUExit/interrupted`` if a signal came or `immediate_exit` was
+    ///   set, which is not tried again here.
+    /// - Throws: EAGAIN when a vCPU that waited for INIT has got it: run again. EINVAL, ENOEXEC, EFAULT and
+    ///   others as api.rst, 4.10 has them.
+    ///
+    /// Corresponds to `KVM_RUN`.
+    public func run() throws(KVMError) -> VCPUExit {
+        let result = handle.raw(.run, value: 0)
+        guard result >= 0 else { return try runFailed(result) }
+        current = synced
+        let exit = VCPUExit(page: page.bytes)
+        isIOPending = exit.needsCompletion
+        return exit
+    }
+
+    private func runFailed(_ result: Int32) throws(KVMError) -> VCPUExit {
+        if result == -Errno.interrupted.rawValue {
+            // Pending I/O is completed, and the registers stored, before KVM looks at immediate_exit.
+            current = synced
+            isIOPending = false
+            return .interrupted
+        }
+        current = 0
+        throw KVMError(.run, result) { errno in
+            switch errno {
+            case .resourceTemporarilyUnavailable:
+                "the vCPU waited for INIT or SIPI and has been woken; run it again"
+            case .badAddress: "the guest uses memory that the host cannot give it"
+            default: nil
+            }
+        }
+    }
+
+    /// Completes a pending exit without running the guest further, so that registers are final.
+    ///
+    /// An IN, a read of MMIO or of an MSR must have been answered before, or the guest reads what happens to
+    /// be there.
+    ///
+    /// - Returns: ``VCPUExit/interrupted`` when it is completed and nothing else happened (also when nothing
+    ///   was pending), or the exit that it led to: ``VCPUExit/debug(_:)`` at the end of a step, the next
+    ///   ``VCPUExit/io(_:)`` of a REP, an error.
+    ///
+    /// Corresponds to `KVM_RUN` with `immediate_exit`; needs KVM_CAP_IMMEDIATE_EXIT.
+    public func completeIO() throws(KVMError) -> VCPUExit {
+        guard isIOPending else { return .interrupted }
+        page.setImmediateExit(RunPage.ImmediateExitBit.completing)
+        defer { page.clearImmediateExit(RunPage.ImmediateExitBit.completing) }
+        return try run()
+    }
+
+    /// Takes in an exit that was not ours: of a vCPU that another process runs, and that now stands still.
+    ///
+    /// Registers are read from the page if its owner asked KVM to leave them there (`kvm_valid_regs`).
+    public func observeExit() -> VCPUExit {
+        current =
+            page.bytes.field(RunLayout.validRegisters, as: UInt64.self)
+            & (Self.syncRegisters | Self.syncSpecialRegisters | Self.syncEvents)
+        let exit = VCPUExit(page: page.bytes)
+        isIOPending = exit.needsCompletion
+        return exit
+    }
+
+    /// A handle that makes KVM_RUN return, for other threads.
+    public var immediateExit: ImmediateExit { ImmediateExit(page: page) }
+
+    /// An interrupt can be given with ``interrupt(vector:)`` now (`kvm_run.ready_for_interrupt_injection`).
+    public var isReadyForInterrupt: Bool {
+        page.bytes.field(RunLayout.readyForInterruptInjection, as: UInt8.self) != 0
+    }
+
+    /// RFLAGS.IF at the last exit (`kvm_run.if_flag`).
+    public var interruptFlag: Bool { page.bytes.field(RunLayout.interruptFlag, as: UInt8.self) != 0 }
+
+    /// Asks for ``VCPUExit/irqWindowOpen`` as soon as an interrupt can be given
+    /// (`kvm_run.request_interrupt_window`).
+    public var requestsInterruptWindow: Bool {
+        get { page.bytes.field(RunLayout.requestInterruptWindow, as: UInt8.self) != 0 }
+        set {
+            page.bytes.storeBytes(
+                of: newValue ? 1 : 0, toByteOffset: RunLayout.requestInterruptWindow, as: UInt8.self)
+        }
+    }
+
+    // MARK: Registers in the page
+
+    /// Whether a class of registers can be read from the page.
+    @inline(__always)
+    func isCurrent(_ registers: UInt64) -> Bool { current & registers != 0 }
+
+    /// State has changed behind the page, or may have.
+    func forgetRegisters() { current = 0 }
+
+    /// Refuses a change that the completion of pending I/O could undo.
+    func requireCompleted(_ request: Request) throws(KVMError) {
+        guard isIOPending else { return }
+        throw KVMError(
+            request.name, .resourceBusy,
+            advice:
+                "an I/O exit is pending and its completion could undo this; complete it first (completeIO)")
+    }
+}
+
+extension VCPUExit {
+    /// The kernel completes this exit at the next KVM_RUN (`vcpu->arch.complete_userspace_io`).
+    @inline(__always)
+    var needsCompletion: Bool {
+        switch self {
+        case .io, .mmio, .hypercall, .readMSR, .writeMSR, .hyperV, .xen: true
+        case .other(let reason, _): reason == UInt32(KVM_EXIT_IO) || reason == UInt32(KVM_EXIT_MMIO)
+        default: false
+        }
+    }
+}
