@@ -1,0 +1,153 @@
+import DequeModule
+import Disassembler
+import KVMCore
+import X86
+
+extension Debugger {
+    func driver(_ id: Int) throws(DebuggerError) -> VCPUDriver {
+        if let driver = drivers.first(where: { $0.id == id }) { return driver }
+        throw DebuggerError(
+            .noVCPU, "there is no vCPU \(id)",
+            remedy: "there are " + drivers.map { "\($0.id)" }.joined(separator: ", "))
+    }
+
+    func checkCount(_ count: Int) throws(DebuggerError) {
+        guard count >= 1 else {
+            throw DebuggerError(
+                .outOfRange, "\(count) is not a number of instructions", remedy: "give 1 or more")
+        }
+    }
+
+    /// The selected vCPU's driver, if it can be let go.
+    func startable() throws(DebuggerError) -> VCPUDriver {
+        guard !isRunning else {
+            throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
+        }
+        let driver = try driver(selectedVCPU)
+        switch driver.snapshot.activity {
+        case .dead:
+            throw DebuggerError(
+                .refused, "vCPU \(driver.id) is dead and cannot go on", remedy: "set its registers first")
+        case .running, .stopped, .halted, .waiting: return driver
+        }
+    }
+
+    /// The vCPUs that go on a `continue`.
+    func awake() -> [VCPUDriver] {
+        let alive = drivers.filter { $0.snapshot.activity != .dead }
+        let awake = alive.filter { !$0.isParked }
+        return awake.isEmpty ? alive : awake
+    }
+
+    /// Lets go; `selected` is for the selected vCPU, the others run freely.
+    func go(_ drivers: [VCPUDriver], selected mission: Mission) throws(DebuggerError) {
+        if drivers.count == 1, drivers[0].snapshot.activity == .waiting {
+            throw DebuggerError(
+                .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
+                remedy: "select another one, or `continue` all")
+        }
+        var orders: [RunOrder] = []
+        orders.reserveCapacity(drivers.count)
+        for driver in drivers {
+            driver.mission = driver.id == selectedVCPU ? mission : .run
+            orders.append(RunOrder(vcpu: driver.id, controller: driver))
+        }
+        let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
+        let started = monotonicTime()
+        do {
+            try target.resume(orders)
+        } catch {
+            order = nil
+            throw DebuggerError("letting the guest go", error)
+        }
+        order = Order(started: started, only: only)
+        if !live.isEmpty { live = [:] }
+    }
+
+    func startOneNext() throws(DebuggerError) {
+        let driver = try driver(selectedVCPU)
+        let snapshot = driver.snapshot
+        let decoded = Self.decodeNext(snapshot, view(of: snapshot))
+        guard let instruction = decoded, instruction.isSteppedOver else {
+            return try go([driver], selected: .step(count: 1))
+        }
+        let after = snapshot.special.linear(.cs, instruction.next, mode: snapshot.mode)
+        let pushes = instruction.traits.contains(.call) || instruction.traits.contains(.interrupt)
+        let frame = Destination.Frame(pointer: snapshot.registers.rsp, base: snapshot.special.ss.base)
+        let destination = Destination(
+            linear: after, frame: pushes ? frame : nil, bySteps: !hasFreeRegister(for: after),
+            reason: .step(count: 1))
+        var all = awake()
+        if !all.contains(where: { $0 === driver }) { all.append(driver) }
+        try go(all, selected: .until(destination))
+    }
+
+    func hasFreeRegister(for linear: UInt64) -> Bool {
+        var armed = table.armed
+        return armed.insert(linear)
+    }
+
+    func wait() throws(DebuggerError) -> Stop {
+        while true {
+            if let stop = try collectStop(timeout: nil) { return stop }
+        }
+    }
+
+    /// Makes the new current stop.
+    func finish(_ report: StopReport, _ running: Order, steps: Int) {
+        var vcpus = stop.vcpus
+        var reason = report.reason
+        var passedHalt = false
+        if let only = running.only {
+            take(drivers[only], report, &reason, &passedHalt)
+            vcpus[only] = drivers[only].snapshot
+        } else {
+            for (place, driver) in drivers.enumerated() {
+                take(driver, report, &reason, &passedHalt)
+                vcpus[place] = driver.snapshot
+            }
+        }
+        let exits = target.exits.total
+        stop = Stop(
+            number: stop.number + 1, vcpu: report.vcpu, reason: reason, vcpus: vcpus,
+            exitsSince: exits &- exitsBefore,
+            elapsed: .nanoseconds(Int64(clamping: monotonicTime() &- running.started)),
+            steps: steps, passedHalt: passedHalt)
+        exitsBefore = exits
+        if past.count == Self.historyLimit { past.removeFirst() }
+        past.append(stop)
+    }
+
+    /// What one vCPU's driver has to say at a stop.
+    private func take(
+        _ driver: VCPUDriver, _ report: StopReport, _ reason: inout StopReason, _ passedHalt: inout Bool
+    ) {
+        let isReporter = driver.id == report.vcpu
+        if driver.takeHit() {
+            // Another vCPU may have come to a breakpoint at the same time: that counts too.
+            let numbers = table.numbers(at: driver.snapshot.pc)
+            table.hit(numbers)
+            if isReporter { reason = .breakpoint(numbers) }
+            let armed = table.armed
+            for driver in drivers { driver.breakpoints = armed }
+        }
+        guard isReporter else { return }
+        passedHalt = driver.passedHalt
+        if reason.isDeadly { driver.snapshot.activity = .dead }
+        if let failure = driver.failure { reason = .failed(failure) }
+    }
+
+    /// The current stop was changed in place.
+    func replaceCurrent() {
+        if !past.isEmpty { past[past.count - 1] = stop }
+    }
+}
+
+extension VCPUSnapshot {
+    /// What a vCPU that stands still says of itself.
+    init(reading vcpu: any VCPUAccess, id: Int) throws(KVMError) {
+        self.init(
+            id: id, registers: try vcpu.registers(), special: try vcpu.specialRegisters(),
+            activity: Activity(try vcpu.mpState()))
+    }
+}

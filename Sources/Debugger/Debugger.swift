@@ -1,0 +1,185 @@
+import DequeModule
+import KVMCore
+
+/// A debugger on one guest: lets it go, stops it, and holds what is known of it at each stop.
+///
+/// Used from one thread. An order is given in two halves, so that a screen can stay live while the guest runs:
+/// `start…` lets go and returns at once, and ``collectStop(timeout:)`` gives the stop when it is there
+/// (``stopDescriptor`` polls readable then). The blocking forms do both.
+///
+/// A step lets only the selected vCPU go; continuing, and stepping over a call, let all go.
+public final class Debugger {
+    /// Stops that are kept.
+    public static let historyLimit = 50
+
+    public let target: any Target
+    /// The current stop or, while the guest runs, the one before.
+    public internal(set) var stop: Stop
+    /// The id of the vCPU that commands are about.
+    public private(set) var selectedVCPU: Int
+
+    var drivers: [VCPUDriver]
+    var table = BreakpointTable()
+    var past = Deque<Stop>()
+    var order: Order?
+    var exitsBefore: UInt64 = 0
+    /// What was read of vCPUs while they ran, since they were let go.
+    var live: [Int: VCPUSnapshot] = [:]
+
+    /// What runs now.
+    struct Order {
+        var started: UInt64
+        /// The only driver that was let go, by its place; nil where several were.
+        var only: Int?
+        /// Of `next N`: how many are left after this one.
+        var remaining = 0
+        /// Instructions of the parts that are over.
+        var steps = 0
+    }
+
+    /// - Throws: `.target` where the vCPUs cannot be read, `.noVCPU` where there is none.
+    public init(target: any Target) throws(DebuggerError) {
+        self.target = target
+        drivers = try Self.drivers(of: target, beside: [])
+        guard let first = drivers.first else {
+            throw DebuggerError(.noVCPU, "the guest has no vCPU", remedy: "create one first")
+        }
+        selectedVCPU = first.id
+        stop = Stop(
+            number: 0, vcpu: first.id, reason: .created, vcpus: drivers.map(\.snapshot), exitsSince: 0,
+            elapsed: .zero)
+        exitsBefore = target.exits.total
+        past.append(stop)
+    }
+
+    /// Drivers for the target's vCPUs, in its order; those of `known` are used again.
+    private static func drivers(
+        of target: any Target, beside known: [VCPUDriver]
+    ) throws(DebuggerError) -> [VCPUDriver] {
+        var all: [VCPUDriver] = []
+        for identity in target.vcpus {
+            if let driver = known.first(where: { $0.id == identity.id }) {
+                all.append(driver)
+                continue
+            }
+            let snapshot: VCPUSnapshot
+            do {
+                snapshot = try target.withVCPU(identity.id) { vcpu in
+                    try VCPUSnapshot(reading: vcpu, id: identity.id)
+                }
+            } catch {
+                throw DebuggerError("reading vCPU \(identity.id)", error)
+            }
+            all.append(
+                VCPUDriver(snapshot: snapshot, memory: target.memory, abilities: target.debugAbilities))
+        }
+        return all
+    }
+
+    // MARK: what is known
+
+    /// The last stops, the oldest first, the current one last.
+    public var history: [Stop] { Array(past) }
+    /// The stop before the current one: what change marks compare with.
+    public var previousStop: Stop? { past.count > 1 ? past[past.count - 2] : nil }
+    /// The selected vCPU at the current stop.
+    public var selected: VCPUSnapshot { stop[selectedVCPU] ?? stop.vcpus[0] }
+    public var isRunning: Bool { order != nil }
+    /// Polls readable while a stop waits to be collected.
+    public var stopDescriptor: Int32 { target.stopDescriptor }
+
+    public func select(vcpu id: Int) throws(DebuggerError) {
+        selectedVCPU = try driver(id).id
+    }
+
+    /// Takes vCPUs that the target has made since into the current stop.
+    public func refreshVCPUs() throws(DebuggerError) {
+        drivers = try Self.drivers(of: target, beside: drivers)
+        for driver in drivers {
+            driver.breakpoints = isRunning ? driver.breakpoints : table.armed
+            if stop[driver.id] == nil { stop.vcpus.append(driver.snapshot) }
+        }
+        replaceCurrent()
+    }
+
+    // MARK: orders
+
+    /// Steps the selected vCPU by `count` guest instructions, or to the first breakpoint or HLT among them.
+    public func startStep(count: Int = 1) throws(DebuggerError) {
+        try checkCount(count)
+        let driver = try startable()
+        try go([driver], selected: .step(count: count))
+    }
+
+    /// Steps, but runs to the instruction after a CALL, INT, REP, LOOP or HLT.
+    public func startNext(count: Int = 1) throws(DebuggerError) {
+        try checkCount(count)
+        _ = try startable()
+        try startOneNext()
+        order?.remaining = count - 1
+    }
+
+    /// Lets all vCPUs go. Those that sleep in a HLT that nothing can end stay, unless all do: then they are woken.
+    public func startContinue() throws(DebuggerError) {
+        _ = try startable()
+        try go(awake(), selected: .run)
+    }
+
+    /// Lets all go until the selected vCPU comes to `address`, or something else stops the guest.
+    public func startRun(to address: Address) throws(DebuggerError) {
+        _ = try startable()
+        let linear = try linear(address)
+        let destination = Destination(
+            linear: linear, frame: nil, bySteps: !hasFreeRegister(for: linear), reason: .breakpoint([]))
+        try go(awake(), selected: .until(destination))
+    }
+
+    /// Asks the guest to stop; the stop is to be collected.
+    public func interrupt() { target.interrupt() }
+
+    /// The stop, once all vCPUs stand still; nil after `timeout` (nil: none). At once the current stop where
+    /// nothing runs.
+    public func collectStop(timeout: Duration?) throws(DebuggerError) -> Stop? {
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        while let running = order {
+            let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
+            guard let report = target.waitForStop(timeout: left) else { return nil }
+            let steps = running.steps &+ (drivers.first { $0.id == report.vcpu }?.steps ?? 0)
+            if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
+                // Of `next N`, one is over and the next begins where it ended.
+                try startOneNext()
+                order?.started = running.started
+                order?.remaining = running.remaining - 1
+                order?.steps = steps
+                continue
+            }
+            order = nil
+            finish(report, running, steps: steps)
+        }
+        return stop
+    }
+
+    @discardableResult
+    public func step(count: Int = 1) throws(DebuggerError) -> Stop {
+        try startStep(count: count)
+        return try wait()
+    }
+
+    @discardableResult
+    public func next(count: Int = 1) throws(DebuggerError) -> Stop {
+        try startNext(count: count)
+        return try wait()
+    }
+
+    @discardableResult
+    public func continueRun() throws(DebuggerError) -> Stop {
+        try startContinue()
+        return try wait()
+    }
+
+    @discardableResult
+    public func run(to address: Address) throws(DebuggerError) -> Stop {
+        try startRun(to: address)
+        return try wait()
+    }
+}

@@ -1,0 +1,56 @@
+import KVMCore
+
+/// What the debugger could not do, for people: what was attempted, what was wrong, what to do.
+public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible {
+    public enum Code: String, Sendable, Hashable {
+        /// Not while the guest runs.
+        case running
+        case noVCPU
+        case badAddress
+        /// Guest memory that nothing backs, or that is not mapped.
+        case unreadable
+        case syntax
+        case unknownName
+        case outOfRange
+        /// A value that the processor or KVM does not take; nothing was changed.
+        case refused
+        /// No more of something.
+        case limit
+        case noBreakpoint
+        /// The target failed.
+        case target
+    }
+
+    public var code: Code
+    public var message: String
+    /// Where in the text given, in Characters from its start; for a caret.
+    public var column: Int?
+    /// What to do.
+    public var remedy: String?
+
+    public init(_ code: Code, _ message: String, column: Int? = nil, remedy: String? = nil) {
+        self.code = code
+        self.message = message
+        self.column = column
+        self.remedy = remedy
+    }
+
+    public var description: String {
+        guard let remedy else { return message }
+        return "\(message); \(remedy)"
+    }
+
+    /// An error of the target's, told as what was attempted.
+    init(_ attempt: String, _ error: any Error) {
+        if let own = error as? DebuggerError {
+            self = own
+        } else if let error = error as? KVMError {
+            self.init(.target, "\(attempt): \(error.operation): \(error.errno)", remedy: error.advice)
+        } else {
+            self.init(.target, "\(attempt): \(error)")
+        }
+    }
+}
+
+/// As 0x7c00.
+func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }

@@ -1,0 +1,133 @@
+public import X86
+
+/// Addresses and memory. Nothing here stops the guest: while it runs, segments and page tables are those last
+/// known (of the stop before, or of ``Debugger/liveSnapshot(vcpu:)``), and the bytes are those of the moment.
+extension Debugger {
+    /// The most bytes that one call reads or writes.
+    public static let maximumTransfer = 256 << 20
+
+    /// The linear address that `address` stands for, seen from a vCPU (the selected one by default).
+    ///
+    /// - A segment register adds its cached base.
+    /// - A selector that a segment register holds (CS first) adds that one's cached base; otherwise it is a
+    ///   paragraph in real and virtual-8086 mode and names a descriptor in protected mode. In 64-bit mode only
+    ///   FS and GS have a base.
+    ///
+    /// - Throws: `.badAddress` for a physical address, or where the selector names no descriptor.
+    public func linear(_ address: Address, vcpu: Int? = nil) throws(DebuggerError) -> UInt64 {
+        let snapshot = try known(vcpu)
+        let view = view(of: snapshot)
+        switch address {
+        case .linear(let value), .virtual(let value): return view.cut(value)
+        case .physical:
+            throw DebuggerError(
+                .badAddress, "\(address) is a physical address, and a linear one is needed here",
+                remedy: "many linear addresses may lead there: give one without `p:`")
+        case .segmented(.register(let name), let offset):
+            return snapshot.special.linear(name, offset, mode: snapshot.mode)
+        case .segmented(.selector(let selector), let offset):
+            if let name = Self.holder(of: selector, snapshot.special) {
+                return snapshot.special.linear(name, offset, mode: snapshot.mode)
+            }
+            switch snapshot.mode {
+            case .real, .virtual8086:
+                return SegmentedAddress(selector: selector, offset: offset).realModeLinear & 0xFFFF_FFFF
+            case .long64: return offset
+            case .protected16, .protected32, .compatibility16, .compatibility32:
+                return view.cut(try descriptorBase(selector, snapshot, view) &+ offset)
+            }
+        }
+    }
+
+    /// The guest-physical address that `address` stands for, through the page tables.
+    ///
+    /// - Throws: `.unreadable` where the page is not mapped; the message says at which level.
+    public func physical(_ address: Address, vcpu: Int? = nil) throws(DebuggerError) -> UInt64 {
+        if case .physical(let value) = address { return value }
+        let walk = try walk(address, vcpu: vcpu)
+        if let gpa = walk.gpa { return gpa }
+        throw DebuggerError(.unreadable, "\(address) is not mapped: \(walk.outcome)")
+    }
+
+    /// The page walk of an address, each level with its entry.
+    public func walk(_ address: Address, vcpu: Int? = nil) throws(DebuggerError) -> PageWalk {
+        view(of: try known(vcpu)).walk(try linear(address, vcpu: vcpu))
+    }
+
+    /// Reads memory. What cannot be read is a gap of the image, not an error.
+    ///
+    /// - Throws: `.outOfRange` for a count below 0 or over ``maximumTransfer``, `.badAddress` for an address that
+    ///   stands for nothing.
+    public func readMemory(
+        _ address: Address, count: Int, vcpu: Int? = nil
+    ) throws(DebuggerError) -> MemoryImage {
+        try checkTransfer(count)
+        let view = view(of: try known(vcpu))
+        if case .physical(let gpa) = address {
+            return view.readPhysical(gpa, count: count, address)
+        }
+        return view.read(try linear(address, vcpu: vcpu), count: count, address)
+    }
+
+    /// Writes memory, all or nothing. Page permissions do not bind a debugger.
+    ///
+    /// - Throws: `.unreadable` naming the first byte that is not there; nothing was written then.
+    public func writeMemory(
+        _ address: Address, _ bytes: [UInt8], vcpu: Int? = nil
+    ) throws(DebuggerError) {
+        try checkTransfer(bytes.count)
+        let view = view(of: try known(vcpu))
+        if case .physical(let gpa) = address {
+            try view.write([LinearMemory.Piece(gpa: gpa, range: 0..<bytes.count)], bytes, address)
+        } else {
+            let linear = try linear(address, vcpu: vcpu)
+            try view.write(try view.pieces(linear, count: bytes.count, address), bytes, address)
+        }
+        if !isRunning {
+            stop.edits += 1
+            replaceCurrent()
+        }
+    }
+
+    func view(of snapshot: VCPUSnapshot) -> LinearMemory {
+        LinearMemory(memory: target.memory, special: snapshot.special)
+    }
+
+    private func checkTransfer(_ count: Int) throws(DebuggerError) {
+        guard (0...Self.maximumTransfer).contains(count) else {
+            throw DebuggerError(
+                .outOfRange, "\(count) bytes at once",
+                remedy: "give 0 to \(Self.maximumTransfer) (\(Self.maximumTransfer >> 20) MiB)")
+        }
+    }
+
+    /// The segment register that holds `selector`: where code is asked for, that is CS most often.
+    private static func holder(of selector: UInt16, _ special: SpecialRegisters) -> SegmentName? {
+        let names: [SegmentName] = [.cs, .ds, .ss, .es, .fs, .gs]
+        return names.first {
+            special[$0].selector == selector && !special[$0].attributes.isUnusable
+        }
+    }
+
+    private func descriptorBase(
+        _ selector: UInt16, _ snapshot: VCPUSnapshot, _ view: LinearMemory
+    ) throws(DebuggerError) -> UInt64 {
+        let place: UInt64
+        do {
+            place = try RegisterFile(general: snapshot.registers, special: snapshot.special)
+                .descriptorAddress(of: selector)
+        } catch {
+            throw DebuggerError(.badAddress, error.description)
+        }
+        guard let descriptor = view.word(place, size: 8) else {
+            throw DebuggerError(
+                .unreadable,
+                "the descriptor of selector \(hexadecimal(UInt64(selector), digits: 4)) at \(hex(place)) cannot be read"
+            )
+        }
+        return Segment(
+            loading: descriptor, selector: selector,
+            inLongMode: snapshot.special.efer.contains(.lma)
+        ).base
+    }
+}

@@ -1,0 +1,68 @@
+public import KVMCore
+public import X86
+
+/// What one vCPU's registers say, also while it runs: it is kicked, read, and goes on.
+extension Debugger {
+    /// The vCPU as it is now, which while the guest runs is not ``stop``.
+    public func liveSnapshot(vcpu id: Int? = nil) throws(DebuggerError) -> VCPUSnapshot {
+        let id = try driver(id ?? selectedVCPU).id
+        guard isRunning else { return try known(id) }
+        var snapshot = try call(id, "reading registers") { vcpu in try VCPUSnapshot(reading: vcpu, id: id) }
+        if snapshot.activity == .stopped { snapshot.activity = .running }
+        live[id] = snapshot
+        return snapshot
+    }
+
+    public func debugRegisters(vcpu id: Int? = nil) throws(DebuggerError) -> DebugRegisters {
+        try call(id, "reading the debug registers") { vcpu in try vcpu.debugRegisters() }
+    }
+
+    public func fpu(vcpu id: Int? = nil) throws(DebuggerError) -> FPURegisters {
+        try call(id, "reading the FPU") { vcpu in try vcpu.fpu() }
+    }
+
+    public func localAPIC(vcpu id: Int? = nil) throws(DebuggerError) -> LocalAPICState {
+        try call(id, "reading the local APIC") { vcpu in try vcpu.localAPIC() }
+    }
+
+    public func events(vcpu id: Int? = nil) throws(DebuggerError) -> VCPUEvents {
+        try call(id, "reading the events") { vcpu in try vcpu.events() }
+    }
+
+    public func mpState(vcpu id: Int? = nil) throws(DebuggerError) -> MPState {
+        try call(id, "reading the MP state") { vcpu in try vcpu.mpState() }
+    }
+
+    public func msr(_ index: UInt32, vcpu id: Int? = nil) throws(DebuggerError) -> UInt64 {
+        try call(id, "reading MSR \(hex(index))") { vcpu in try vcpu.msr(index) }
+    }
+
+    /// The registers of the last known state with the debug registers of the moment.
+    public func registerFile(vcpu id: Int? = nil) throws(DebuggerError) -> RegisterFile {
+        let snapshot = try known(id)
+        return RegisterFile(
+            general: snapshot.registers, special: snapshot.special, debug: try debugRegisters(vcpu: id))
+    }
+
+    /// What is known without stopping anything: the current stop or, while the guest runs, the last
+    /// ``liveSnapshot(vcpu:)``.
+    func known(_ id: Int?) throws(DebuggerError) -> VCPUSnapshot {
+        let id = try driver(id ?? selectedVCPU).id
+        if isRunning, let seen = live[id] { return seen }
+        guard let snapshot = stop[id] else {
+            throw DebuggerError(.noVCPU, "there is no vCPU \(id) in this stop")
+        }
+        return snapshot
+    }
+
+    func call<R: Sendable>(
+        _ id: Int?, _ attempt: String, _ body: @Sendable (any VCPUAccess) throws -> R
+    ) throws(DebuggerError) -> R {
+        let id = try driver(id ?? selectedVCPU).id
+        do {
+            return try target.withVCPU(id, body)
+        } catch {
+            throw DebuggerError("\(attempt) of vCPU \(id)", error)
+        }
+    }
+}

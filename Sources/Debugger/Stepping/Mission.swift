@@ -1,0 +1,34 @@
+/// What one vCPU was let go for.
+enum Mission: Sendable {
+    /// So many instructions, one by one.
+    case step(count: Int)
+    /// Freely, until something stops it.
+    case run
+    /// Freely, but no further than a place that only this order knows.
+    case until(Destination)
+}
+
+/// The place where an order ends: the instruction after a CALL, or where the user wants to be.
+struct Destination: Sendable {
+    var linear: UInt64
+    /// The return address is reached in deeper calls of the same code too: the order ends only where the stack
+    /// is not below `pointer` again. Nil: the first time counts.
+    var frame: Frame?
+    /// Single steps all the way, because no debug register is free.
+    var bySteps: Bool
+    /// What the stop says.
+    var reason: StopReason
+
+    struct Frame: Sendable {
+        /// RSP before the CALL.
+        var pointer: UInt64
+        /// The base of SS before the CALL: on another stack the pointers cannot be compared.
+        var base: UInt64
+        /// A stack pointer lower by more than this is taken for another stack.
+        static let reach: UInt64 = 0x1_0000
+
+        func isDeeper(pointer now: UInt64, base nowBase: UInt64) -> Bool {
+            nowBase == base && now < pointer && pointer - now < Self.reach
+        }
+    }
+}

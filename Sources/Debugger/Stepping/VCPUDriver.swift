@@ -1,0 +1,349 @@
+import KVMCore
+import X86
+
+/// Drives one vCPU for the debugger: steps it, gets it past breakpoints, stops it at them, and takes its
+/// registers with it when it stops. One driver a vCPU for the whole session, so that an order costs no setup.
+///
+/// Guest debug stays armed between orders and is set again only when it has to change: a KVM_SET_GUEST_DEBUG
+/// before and after each step would cost more than the step.
+// SAFETY: the fields are used by one thread at a time. From `Target.resume` until the report is collected that
+// is the vCPU's thread (`begin`, `decide`, `end`, and `withVCPU`'s bodies, which run there); at all other times
+// it is the debugger's. The target's hand-over orders the two.
+final class VCPUDriver: RunController, @unchecked Sendable {
+    let id: Int
+    private let memory: any PhysicalMemory
+    private let abilities: GuestDebug.Control
+
+    /// What the next order is; set before `resume`.
+    var mission = Mission.run
+    var breakpoints = ArmedBreakpoints()
+
+    /// The vCPU as it stood at the last stop or edit.
+    var snapshot: VCPUSnapshot
+    /// Instructions that the order stepped.
+    private(set) var steps = 0
+    /// The order's last step went over a HLT.
+    private(set) var passedHalt = false
+    /// A fault of `end`, which has no one else to tell.
+    private(set) var failure: KVMError?
+    /// It sleeps in a HLT that nothing will end: it is not let go with the others.
+    private(set) var isParked = false
+
+    /// What KVM_SET_GUEST_DEBUG last set; nil when it must be set again, because the kernel ties single-step to
+    /// the RIP it was set at, and registers were written or RFLAGS loaded since.
+    private var armed: GuestDebug? = .off
+    /// A HLT was stepped over and KVM has its exit still to deliver, after one more instruction.
+    private var haltIsDue = false
+    /// Whether the instruction that a free run began at is a HLT: its exit would not be the one that is due.
+    private var beganAtHalt = false
+    private var isStepping = false
+    private var before: GeneralRegisters
+    private var beforePC: UInt64 = 0
+    private var opcode = OpcodeClass.ordinary
+    private var isRetried = false
+    private var isAtHit = false
+
+    init(snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control) {
+        self.id = snapshot.id
+        self.snapshot = snapshot
+        self.memory = memory
+        self.abilities = abilities
+        self.before = snapshot.registers
+    }
+
+    // MARK: RunController
+
+    func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        steps = 0
+        passedHalt = false
+        failure = nil
+        isParked = false
+        prepare(snapshot.registers, snapshot.special, pc: snapshot.pc)
+        beganAtHalt = opcode == .halt
+        isStepping = stepsAlways || breakpoints.contains(beforePC) || destination?.linear == beforePC
+        try arm(vcpu)
+        return .resume
+    }
+
+    func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        switch event {
+        case .debug(let debug): try decide(debug, vcpu)
+        case .handled(let exit): isStepping ? try decide(handled: exit, vcpu) : .resume
+        case .fatal(.hlt): try decideHalt(vcpu)
+        case .fatal(let exit): .stop(StopReason(fatal: exit))
+        }
+    }
+
+    func end(_ vcpu: any VCPUAccess) throws(KVMError) {
+        do {
+            let activity = try activity(vcpu)
+            snapshot.registers = try vcpu.registers()
+            snapshot.special = try vcpu.specialRegisters()
+            snapshot.activity = activity
+        } catch {
+            failure = error
+            throw error
+        }
+    }
+
+    // MARK: edits, on the vCPU's thread
+
+    /// Registers were written.
+    func edited(_ vcpu: any VCPUAccess, running: Bool) throws(KVMError) {
+        armed = nil
+        isParked = false
+        let registers = try vcpu.registers()
+        let special = try vcpu.specialRegisters()
+        snapshot.registers = registers
+        snapshot.special = special
+        if snapshot.activity == .halted || snapshot.activity == .dead { snapshot.activity = .stopped }
+        guard running else { return }
+        prepare(registers, special, pc: snapshot.pc)
+        try arm(vcpu)
+    }
+
+    /// The breakpoints changed while it runs.
+    func rearm(_ breakpoints: ArmedBreakpoints, _ vcpu: any VCPUAccess) throws(KVMError) {
+        self.breakpoints = breakpoints
+        try arm(vcpu)
+    }
+
+    // MARK: decisions
+
+    private func decide(_ debug: DebugExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = try vcpu.registers()
+        guard isStepping else {
+            let special = try vcpu.specialRegisters()
+            return try decide(atBreakpoint: registers, special, vcpu)
+        }
+        // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
+        // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
+        // twice.
+        if !isRetried, registers == before, debug.pc == beforePC {
+            isRetried = true
+            return .resume
+        }
+        return try completed(registers, vcpu)
+    }
+
+    /// An exit that the target handled while stepping.
+    private func decide(handled exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = try vcpu.registers()
+        // REP INS and OUTS come several times.
+        if registers.rip == before.rip { return .resume }
+        // I/O does not branch: if it came from elsewhere, the guest has run on its own.
+        if case .io = exit, registers.rip &- before.rip > 15, !wraps(registers) {
+            return .stop(.stepLost(exit))
+        }
+        return try completed(registers, vcpu)
+    }
+
+    private func decideHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = try vcpu.registers()
+        if isStepping {
+            let hasMoved = registers != before
+            if opcode == .halt, hasMoved { return try completed(registers, vcpu, haltDelivered: true) }
+            let isDue = haltIsDue
+            haltIsDue = false
+            guard hasMoved else { return isDue ? .resume : .stop(.hlt) }
+            // Right behind another HLT and none due: the guest ran on its own up to here.
+            let isBehindHalt = try followsHalt(vcpu)
+            return isBehindHalt && !isDue ? .stop(.stepLost(.hlt)) : try completed(registers, vcpu)
+        }
+        if haltIsDue {
+            haltIsDue = false
+            if !beganAtHalt { return .resume }
+        }
+        return halted()
+    }
+
+    private func hit() -> Verdict {
+        isAtHit = true
+        return .stop(.breakpoint([]))
+    }
+
+    /// Whether it came to a breakpoint since this was last asked.
+    func takeHit() -> Bool {
+        defer { isAtHit = false }
+        return isAtHit
+    }
+
+    /// A HLT that nothing here will end.
+    private func halted() -> Verdict {
+        isParked = true
+        if case .run = mission { return .park }
+        return .stop(.hlt)
+    }
+
+    /// One instruction was executed while stepping.
+    private func completed(
+        _ registers: GeneralRegisters, _ vcpu: any VCPUAccess, haltDelivered: Bool = false
+    ) throws(KVMError) -> Verdict {
+        let special = try vcpu.specialRegisters()
+        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        steps += 1
+        passedHalt = opcode == .halt
+        var sleepsInKernel = false
+        if passedHalt {
+            // With the irqchip in the kernel the vCPU sleeps there and no exit is due.
+            sleepsInKernel = try mpState(vcpu) == .halted
+            haltIsDue = !haltDelivered && !sleepsInKernel
+        }
+        switch opcode {
+        case .loadsFlags, .softwareInterrupt: armed = nil
+        case .ordinary, .halt: break
+        }
+
+        if breakpoints.contains(pc) { return hit() }
+        switch mission {
+        case .step(let count):
+            if steps >= count { return .stop(.step(count: count)) }
+            // It would be asleep now: going on by itself would be a lie.
+            if passedHalt {
+                isParked = !sleepsInKernel
+                return .stop(.hlt)
+            }
+        case .until(let destination):
+            if hasArrived(destination, pc, registers, special) { return .stop(destination.reason) }
+            if passedHalt, !sleepsInKernel { return halted() }
+        case .run:
+            if passedHalt, !sleepsInKernel { return halted() }
+        }
+        prepare(registers, special, pc: pc)
+        isStepping = stepsAlways || destination?.linear == pc
+        beganAtHalt = opcode == .halt
+        try arm(vcpu)
+        return .resume
+    }
+
+    /// A debug register matched while it ran freely.
+    private func decide(
+        atBreakpoint registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
+    ) throws(KVMError) -> Verdict {
+        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        if breakpoints.contains(pc) { return hit() }
+        if let destination, hasArrived(destination, pc, registers, special) {
+            return .stop(destination.reason)
+        }
+        // A deeper call of the same code, or a breakpoint that was deleted meanwhile: past it by one step.
+        prepare(registers, special, pc: pc)
+        isStepping = true
+        try arm(vcpu)
+        return .resume
+    }
+
+    private func hasArrived(
+        _ destination: Destination, _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters
+    ) -> Bool {
+        guard pc == destination.linear else { return false }
+        return !(destination.frame?.isDeeper(pointer: registers.rsp, base: special.ss.base) ?? false)
+    }
+
+    private var destination: Destination? {
+        if case .until(let destination) = mission { destination } else { nil }
+    }
+
+    private var stepsAlways: Bool {
+        switch mission {
+        case .step: true
+        case .run: false
+        case .until(let destination): destination.bySteps
+        }
+    }
+
+    /// IP went over the end of a 16- or 32-bit segment.
+    private func wraps(_ registers: GeneralRegisters) -> Bool {
+        (registers.rip &- before.rip) & 0xFFFF <= 15 || (registers.rip &- before.rip) & 0xFFFF_FFFF <= 15
+    }
+
+    private func followsHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Bool {
+        let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
+        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        return LinearMemory(memory: memory, special: special).prefix(pc &- 1).bytes & 0xFF == 0xF4
+    }
+
+    // MARK: the vCPU
+
+    /// Notes where the next instruction stands.
+    private func prepare(_ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64) {
+        before = registers
+        beforePC = pc
+        isRetried = false
+        let first = LinearMemory(memory: memory, special: special).prefix(pc)
+        opcode = OpcodeClass(
+            bytes: first.bytes, count: first.count,
+            isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
+        handler = handlerEntry(special)
+    }
+
+    /// Where the software interrupt at hand goes to, while it is stepped.
+    private var handler: UInt64?
+
+    private func handlerEntry(_ special: SpecialRegisters) -> UInt64? {
+        guard case .softwareInterrupt(let vector) = opcode else { return nil }
+        return InterruptEntry.linear(vector, LinearMemory(memory: memory, special: special))
+    }
+
+    /// Makes guest debug what the moment needs, if it is not so already.
+    private func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
+        var wanted = GuestDebug.off
+        var places = breakpoints
+        if let destination, !destination.bySteps { places.insert(destination.linear) }
+        if isStepping {
+            wanted.control = [.enable, .singleStep]
+            if abilities.contains(.blockInterrupts) { wanted.control.insert(.blockInterrupts) }
+            if let handler { places.insert(handler) }
+        }
+        if places.count > 0 {
+            wanted.control.formUnion([.enable, .hardwareBreakpoints])
+            wanted.addresses = places.addresses
+            wanted.dr7 = places.dr7(except: isStepping ? beforePC : nil)
+        }
+        guard armed != wanted else { return }
+        armed = nil
+        try vcpu.setGuestDebug(wanted)
+        armed = wanted
+    }
+
+    private func activity(_ vcpu: any VCPUAccess) throws(KVMError) -> VCPUSnapshot.Activity {
+        if isParked || passedHalt { return .halted }
+        if case .step = mission { return .stopped }
+        return VCPUSnapshot.Activity(try mpState(vcpu))
+    }
+
+    private func mpState(_ vcpu: any VCPUAccess) throws(KVMError) -> MPState {
+        try vcpu.mpState()
+    }
+}
+
+extension VCPUSnapshot.Activity {
+    /// What a vCPU that stands still is doing.
+    init(_ state: MPState) {
+        switch state {
+        case .runnable, .other: self = .stopped
+        case .halted: self = .halted
+        case .uninitialized, .initReceived, .sipiReceived: self = .waiting
+        }
+    }
+}
+
+extension StopReason {
+    init(fatal exit: VCPUExit) {
+        switch exit {
+        case .hlt: self = .hlt
+        case .shutdown: self = .tripleFault
+        case .internalError(let error): self = .internalError(error)
+        case .failEntry(let reason, let cpu): self = .failEntry(hardwareReason: reason, cpu: cpu)
+        case .systemEvent(let type, _) where type == 1: self = .poweredOff
+        default: self = .exit(exit)
+        }
+    }
+
+    /// The vCPU cannot go on without an edit.
+    var isDeadly: Bool {
+        switch self {
+        case .tripleFault, .internalError, .failEntry: true
+        default: false
+        }
+    }
+}
