@@ -68,7 +68,7 @@ extension Debugger {
         let driver = try driver(selectedVCPU)
         let snapshot = driver.snapshot
         let decoded = Self.decodeNext(snapshot, view(of: snapshot))
-        guard let instruction = decoded, instruction.isSteppedOver else {
+        guard let instruction = decoded, Self.isSteppedOver(instruction) else {
             return try go([driver], selected: .step(count: 1))
         }
         let after = snapshot.special.linear(.cs, instruction.next, mode: snapshot.mode)
@@ -80,6 +80,12 @@ extension Debugger {
         var all = awake()
         if !all.contains(where: { $0 === driver }) { all.append(driver) }
         try go(all, selected: .until(destination))
+    }
+
+    /// Calls, interrupts, LOOP, HLT and repeated string instructions: `next` runs to the instruction after.
+    private static func isSteppedOver(_ instruction: Instruction) -> Bool {
+        !instruction.traits.isDisjoint(with: [.call, .interrupt, .loop, .halt])
+            || instruction.traits.isSuperset(of: [.string, .rep])
     }
 
     func hasFreeRegister(for linear: UInt64) -> Bool {

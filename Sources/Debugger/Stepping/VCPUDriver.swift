@@ -53,6 +53,9 @@ final class VCPUDriver: RunController, @unchecked Sendable {
 
     // MARK: RunController
 
+    /// A step may end in such an exit; a free run has no use for it.
+    var seesHandledExits: Bool { isStepping }
+
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         steps = 0
         passedHalt = false
