@@ -1,0 +1,236 @@
+public import Debugger
+public import X86
+
+/// What the panes show of a guest: one value, put together after each stop and, while the guest runs, ten times a
+/// second, from what ``Model/needs`` asks for.
+public struct GuestView: Sendable {
+    /// The target's name.
+    public var name: String
+    public var isRunning: Bool
+    /// The present stop; while the guest runs, the last one.
+    public var stop: Stop
+    /// The stop before, for change marks.
+    public var previous: Stop?
+    /// Why the guest stands still, in words.
+    public var reason: String
+    /// The id of the selected vCPU.
+    public var selected: Int
+    public var vcpus: [VCPULine]
+    /// The selected vCPU's; nil where it could not be read.
+    public var debug: DebugRegisters?
+    public var previousDebug: DebugRegisters?
+    public var code: CodeWindow
+    public var stack: [StackLine]
+    public var memory: MemoryWindow
+    public var exits: ExitTable
+    public var console: ConsoleText
+
+    public init(name: String, stop: Stop, selected: Int) {
+        self.name = name
+        self.stop = stop
+        self.selected = selected
+        isRunning = false
+        reason = ""
+        vcpus = []
+        code = CodeWindow()
+        stack = []
+        memory = MemoryWindow()
+        exits = ExitTable()
+        console = ConsoleText()
+    }
+
+    /// The selected vCPU's state at the stop.
+    public var current: VCPUSnapshot? { stop[selected] }
+    /// Its state at the stop before.
+    public var before: VCPUSnapshot? { previous?[selected] }
+}
+
+/// One vCPU in a line.
+public struct VCPULine: Sendable, Hashable {
+    public var id: Int
+    public var isBoot: Bool
+    /// In words: running, stopped, halted...
+    public var state: String
+    /// Nil where it could not be read.
+    public var mode: CPUMode?
+    /// `cs:ip`, or the linear address in 64-bit mode.
+    public var location: String
+    /// The name of the last exit, empty when there was none.
+    public var lastExit: String
+    public var exitsPerSecond: Double
+    public var exits: UInt64
+    /// What its thread did since the last look: guest, kernel and user mode, in percent. Nil where unknown.
+    public var share: Share?
+
+    /// Parts of a thread's time, in percent.
+    public struct Share: Sendable, Hashable {
+        public var guest: Double
+        public var kernel: Double
+        public var user: Double
+        public init(guest: Double, kernel: Double, user: Double) {
+            self.guest = guest
+            self.kernel = kernel
+            self.user = user
+        }
+    }
+
+    public init(
+        id: Int, isBoot: Bool, state: String, mode: CPUMode?, location: String, lastExit: String = "",
+        exitsPerSecond: Double = 0, exits: UInt64 = 0
+    ) {
+        self.id = id
+        self.isBoot = isBoot
+        self.state = state
+        self.mode = mode
+        self.location = location
+        self.lastExit = lastExit
+        self.exitsPerSecond = exitsPerSecond
+        self.exits = exits
+    }
+}
+
+/// Instructions one after another.
+public struct CodeWindow: Sendable, Hashable {
+    public struct Line: Sendable, Hashable {
+        /// Linear.
+        public var address: UInt64
+        /// As shown: `0000:7c00`, or 16 digits.
+        public var location: String
+        /// None where memory could not be read.
+        public var bytes: [UInt8]
+        public var text: String
+        public var isPC = false
+        /// The number of a breakpoint here, and whether it is enabled.
+        public var breakpoint: Int?
+        public var isBreakpointEnabled = true
+        /// Whether the branch here will be taken; nil where it is no conditional branch about to run.
+        public var willBranch: Bool?
+        /// What the memory operand amounts to: address and value. Empty for none.
+        public var note = ""
+        public init(address: UInt64, location: String, bytes: [UInt8], text: String) {
+            self.address = address
+            self.location = location
+            self.bytes = bytes
+            self.text = text
+        }
+    }
+    public var lines: [Line]
+    /// The mode that the code was decoded for, in words.
+    public var mode: String
+    public init(lines: [Line] = [], mode: String = "") {
+        self.lines = lines
+        self.mode = mode
+    }
+}
+
+/// A slot of the stack.
+public struct StackLine: Sendable, Hashable {
+    /// The stack pointer's value that points here.
+    public var offset: UInt64
+    public var linear: UInt64
+    /// In bytes: 2, 4 or 8.
+    public var width: Int
+    /// Nil where it could not be read.
+    public var value: UInt64?
+    public var isChanged: Bool
+    /// What the value points at, if something is known of it.
+    public var note: String
+    public init(
+        offset: UInt64, linear: UInt64, width: Int, value: UInt64?, isChanged: Bool = false, note: String = ""
+    ) {
+        self.offset = offset
+        self.linear = linear
+        self.width = width
+        self.value = value
+        self.isChanged = isChanged
+        self.note = note
+    }
+}
+
+/// Bytes from an address on.
+public struct MemoryWindow: Sendable, Hashable {
+    /// As the user wrote it, with what was added by scrolling: `ds:0010`, `p:1000`.
+    public var title: String
+    /// The text before each row's address, as `p:` or `07c0:`.
+    public var prefix: String
+    /// What stands for the first byte in its row, and grows by the row.
+    public var start: UInt64
+    /// The digits that addresses are shown with.
+    public var digits: Int
+    /// Nil where a byte could not be read.
+    public var bytes: [UInt8?]
+    /// Which differ from the stop before.
+    public var changed: Set<Int>
+    /// Why a byte could not be read, if one could not.
+    public var problem: String
+    public init(
+        title: String = "", prefix: String = "", start: UInt64 = 0, digits: Int = 8, bytes: [UInt8?] = [],
+        changed: Set<Int> = [], problem: String = ""
+    ) {
+        self.title = title
+        self.prefix = prefix
+        self.start = start
+        self.digits = digits
+        self.bytes = bytes
+        self.changed = changed
+        self.problem = problem
+    }
+}
+
+/// Exits counted by reason, and the last ones.
+public struct ExitTable: Sendable, Hashable {
+    public struct Row: Sendable, Hashable {
+        public var name: String
+        public var count: UInt64
+        /// A second.
+        public var rate: Double
+        /// Time spent on handling, in nanoseconds, all and the longest.
+        public var total: UInt64
+        public var maximum: UInt64
+        public init(name: String, count: UInt64, rate: Double, total: UInt64, maximum: UInt64) {
+            self.name = name
+            self.count = count
+            self.rate = rate
+            self.total = total
+            self.maximum = maximum
+        }
+    }
+    public struct Recent: Sendable, Hashable {
+        public var number: UInt64
+        public var vcpu: Int
+        /// Nanoseconds before the newest exit.
+        public var age: UInt64
+        /// With its payload.
+        public var text: String
+        public init(number: UInt64, vcpu: Int, age: UInt64, text: String) {
+            self.number = number
+            self.vcpu = vcpu
+            self.age = age
+            self.text = text
+        }
+    }
+    /// The most frequent first.
+    public var rows: [Row]
+    public var total: UInt64
+    public var rate: Double
+    /// The newest first.
+    public var recent: [Recent]
+    public init(rows: [Row] = [], total: UInt64 = 0, rate: Double = 0, recent: [Recent] = []) {
+        self.rows = rows
+        self.total = total
+        self.rate = rate
+        self.recent = recent
+    }
+}
+
+/// What the guest wrote.
+public struct ConsoleText: Sendable, Hashable {
+    /// The newest last; bytes that are not printable are kept as they came.
+    public var bytes: [UInt8]
+    /// Changes whenever the guest writes.
+    public var generation: UInt64
+    public init(bytes: [UInt8] = [], generation: UInt64 = 0) {
+        self.bytes = bytes
+        self.generation = generation
+    }
+}

@@ -1,0 +1,113 @@
+/// A key as the screen knows it, whatever the terminal sent for it.
+public enum Key: Sendable, Hashable {
+    case character(Unicode.Scalar)
+    /// Ctrl with a letter, in lower case, or with one of `@[\]^_`.
+    case control(Character)
+    /// Alt with a character.
+    case alt(Unicode.Scalar)
+    case up, down, left, right, home, end, pageUp, pageDown, insert, delete, backspace, enter, tab, backTab
+    case controlUp, controlDown, controlLeft, controlRight
+    case escape
+    /// F1 to F12; 13 to 24 are the shifted ones.
+    case function(Int)
+}
+
+/// What happened.
+public enum Event: Sendable {
+    case key(Key)
+    /// Ctrl-C or SIGINT, with the time in milliseconds of any steady clock.
+    case interrupt(at: UInt64)
+    case resized(Size)
+    case wheel(x: Int, y: Int, lines: Int)
+    case pressed(x: Int, y: Int)
+    /// What readline has now.
+    case commandLine(CommandLine)
+    /// A line was accepted: it is shown before what it brings forth.
+    case entered(String)
+    /// Text for the output pane.
+    case output([OutputLine])
+    case guest(GuestView)
+    /// An address that was asked for with ``Effect/resolve(_:for:)``: as it is to be shown, and where it is.
+    case resolved(Purpose, MemoryPlace)
+    /// It could not be understood.
+    case unresolved(String)
+}
+
+/// What is to be done. The front end does it and sends events for what comes of it.
+public enum Effect: Sendable, Hashable {
+    /// Runs a command as though typed. Without `echo` the line is not shown.
+    case execute(String, echo: Bool)
+    /// A key for readline.
+    case edit(Key)
+    case clearLine
+    /// Stops the guest.
+    case interrupt
+    case resolve(String, for: Purpose)
+    /// The panes need data that they did not need before.
+    case refresh
+    case redraw
+    case suspend
+    case quit
+}
+
+/// What an address is for.
+public enum Purpose: Sendable, Hashable {
+    case memory
+    case code
+}
+
+/// Where the memory pane looks.
+public struct MemoryPlace: Sendable, Hashable {
+    public enum Space: Sendable, Hashable {
+        case linear
+        case physical
+        /// The base of a segment, which `offset` is added to.
+        case segmented(base: UInt64)
+    }
+    public var space: Space
+    public var offset: UInt64
+    /// Before each row's address: `p:`, `07c0:`, `ds:`, or nothing.
+    public var prefix: String
+    /// The digits of a row's address, at least.
+    public var digits: Int
+    /// The digits that ``offset`` is shown with.
+    public var shownDigits: Int { offset > UInt64(UInt32.max) ? 16 : digits }
+    public init(space: Space, offset: UInt64, prefix: String = "", digits: Int = 8) {
+        self.space = space
+        self.offset = offset
+        self.prefix = prefix
+        self.digits = digits
+    }
+}
+
+/// readline's line.
+public struct CommandLine: Sendable, Hashable {
+    public var prompt: String
+    public var text: String
+    /// In UTF-8 bytes of ``text``.
+    public var cursor: Int
+    /// Escape is a key of the line editor's own.
+    public var isVi: Bool
+    public init(prompt: String = "", text: String = "", cursor: Int = 0, isVi: Bool = false) {
+        self.prompt = prompt
+        self.text = text
+        self.cursor = cursor
+        self.isVi = isVi
+    }
+}
+
+/// A line of the output pane.
+public struct OutputLine: Sendable, Hashable {
+    public struct Span: Sendable, Hashable {
+        public var text: String
+        public var look: Look
+        public init(_ text: String, _ look: Look = Look()) {
+            self.text = text
+            self.look = look
+        }
+    }
+    public var spans: [Span]
+    public init(_ spans: [Span]) { self.spans = spans }
+    public init(_ text: String, _ look: Look = Look()) { spans = [Span(text, look)] }
+    public var text: String { spans.map(\.text).joined() }
+}

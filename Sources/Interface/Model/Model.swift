@@ -1,0 +1,122 @@
+/// All that the screen depends on. ``update(_:)`` changes it, ``view()`` draws it; neither does anything else.
+public struct Model: Sendable {
+    public var size: Size
+    public internal(set) var wishes = LayoutWishes()
+    /// Nil: the command line has the keys.
+    public internal(set) var focus: Pane?
+    public internal(set) var guest: GuestView?
+    public internal(set) var commandLine = CommandLine()
+    public internal(set) var output: [OutputLine] = []
+
+    /// Where the memory pane looks; nil until there is a guest.
+    var memory: MemoryPlace?
+    /// The linear address of the first line of code; nil begins at the next instruction.
+    var codeStart: UInt64?
+    /// Lines that the code is to move by at the next gathering.
+    var codeScroll = 0
+    /// The stop at which the user pointed the code pane elsewhere: until the next one it stays there.
+    var codePinnedAt: Int?
+    /// The code pane's cursor, in its lines.
+    var codeCursor = 0
+    /// Rows scrolled down in a pane that starts at its top, or up in one that starts at its end.
+    var scroll: [Pane: Int] = [:]
+    /// The field that the cursor of a pane stands on.
+    var cursors: [Pane: Field.Kind] = [:]
+    /// An edit in place.
+    var edit: Edit?
+    /// A question at the bottom.
+    var question: Question?
+    var showsHelp = false
+    var helpScroll = 0
+    /// When Ctrl-C came last with nothing to stop, in milliseconds.
+    var lastInterrupt: UInt64?
+    /// What was searched for last, and the line it was found on.
+    var searched: String?
+    var matched: Int?
+    /// A word at the bottom, until the next key.
+    var notice: String?
+
+    /// Lines that the output pane keeps.
+    public static let outputLimit = 5_000
+
+    struct Edit: Sendable, Hashable {
+        var pane: Pane
+        var kind: Field.Kind
+        /// The digits so far, as many as the field has.
+        var text: [UInt8]
+        /// Which digit is typed next.
+        var place: Int
+    }
+
+    struct Question: Sendable, Hashable {
+        enum Kind: Sendable, Hashable {
+            case address(Purpose)
+            case search(Pane)
+        }
+        var kind: Kind
+        var text = ""
+        var prompt: String {
+            switch kind {
+            case .address(.memory): "memory at: "
+            case .address(.code): "code at: "
+            case .search: "search: "
+            }
+        }
+    }
+
+    public init(size: Size) { self.size = size }
+
+    public var layout: Layout {
+        Layout(size: size, vcpus: guest?.vcpus.count ?? 1, wishes: wishes)
+    }
+}
+
+/// The data that the panes show now: no more is gathered.
+public struct Needs: Sendable, Hashable {
+    /// Lines of code, and how far from the anchor they begin.
+    public var codeLines = 0
+    /// The linear address that the lines begin at, unless the next instruction is not among them then; nil begins
+    /// at the next instruction.
+    public var codeStart: UInt64?
+    /// Lines to go from there: on, or back.
+    public var codeScroll = 0
+    /// At the stop of this number the lines stay where they are even if the next instruction is not among them.
+    public var codePinnedAt: Int?
+    public var stackSlots = 0
+    public var memory: MemoryPlace?
+    public var memoryBytes = 0
+    public var recentExits = 0
+    public var debugRegisters = false
+}
+
+extension Model {
+    public var needs: Needs {
+        let layout = layout
+        var needs = Needs()
+        if let code = layout.frame(of: .code) {
+            needs.codeLines = code.content.height
+            needs.codeStart = codeStart
+            needs.codeScroll = codeScroll
+            needs.codePinnedAt = codePinnedAt
+        }
+        if let stack = layout.frame(of: .stack) {
+            needs.stackSlots = stack.content.height + scroll[.stack, default: 0]
+        }
+        if let frame = layout.frame(of: .memory), let memory {
+            needs.memory = memory
+            needs.memoryBytes = frame.content.height * memoryColumns(width: frame.content.width, memory)
+        }
+        if let exits = layout.frame(of: .exits) {
+            needs.recentExits = exits.content.height + scroll[.exits, default: 0]
+        }
+        needs.debugRegisters = layout.frame(of: .system) != nil
+        return needs
+    }
+}
+
+/// Bytes in a row of the memory pane.
+func memoryColumns(width: Int, _ place: MemoryPlace) -> Int {
+    let address = place.prefix.utf8.count + place.shownDigits + 2
+    for count in [16, 8, 4] where address + count * 4 + 1 <= width { return count }
+    return 4
+}

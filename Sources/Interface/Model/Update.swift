@@ -1,0 +1,280 @@
+import Debugger
+import X86
+
+extension Model {
+    /// Takes one event into account, and says what is to be done about it.
+    public mutating func update(_ event: Event) -> [Effect] {
+        switch event {
+        case .key(let key):
+            notice = nil
+            return press(key)
+        case .interrupt(let time):
+            return interrupt(at: time)
+        case .resized(let size):
+            self.size = size
+            return [.refresh]
+        case .wheel(let x, let y, let lines):
+            guard let frame = layout.frame(x: x, y: y) else { return [] }
+            return scroll(frame.front, by: lines)
+        case .pressed(let x, let y):
+            return click(x, y)
+        case .commandLine(let line):
+            commandLine = line
+            return []
+        case .entered(let line):
+            append([OutputLine([.init("> ", .dim), .init(line, Look(.plain, .bold))])])
+            return []
+        case .output(let lines):
+            append(lines)
+            return []
+        case .guest(let view):
+            return take(view)
+        case .resolved(let purpose, let place):
+            return point(purpose, at: place)
+        case .unresolved(let message):
+            notice = message
+            return []
+        }
+    }
+
+    private mutating func append(_ lines: [OutputLine]) {
+        output.append(contentsOf: lines)
+        if output.count > Self.outputLimit { output.removeFirst(output.count - Self.outputLimit) }
+        scroll[.output] = 0
+        matched = nil
+    }
+
+    private mutating func take(_ view: GuestView) -> [Effect] {
+        let isNewStop = guest?.stop.number != view.stop.number || guest?.selected != view.selected
+        guest = view
+        if !view.code.lines.isEmpty {
+            codeStart = view.code.lines.first?.address
+            codeScroll = 0
+        }
+        if isNewStop {
+            codePinnedAt = nil
+            codeCursor = view.code.lines.firstIndex { $0.isPC } ?? 0
+        }
+        codeCursor = max(0, min(codeCursor, view.code.lines.count - 1))
+        if memory == nil {
+            let pc = view.current?.pc ?? 0
+            memory = MemoryPlace(
+                space: .linear, offset: pc & ~0xF)
+            return [.refresh]
+        }
+        return []
+    }
+
+    private mutating func point(_ purpose: Purpose, at place: MemoryPlace) -> [Effect] {
+        switch purpose {
+        case .memory:
+            memory = place
+            cursors[.memory] = .byte(0, value: nil)
+            show(.memory)
+        case .code:
+            codeStart = place.linear
+            codePinnedAt = guest?.stop.number
+            codeScroll = 0
+            codeCursor = 0
+            show(.code)
+        }
+        return [.refresh]
+    }
+
+    private mutating func interrupt(at time: UInt64) -> [Effect] {
+        if guest?.isRunning == true { return [.interrupt] }
+        if let last = lastInterrupt, time &- last < 1_000 { return [.quit] }
+        lastInterrupt = time
+        notice = "Ctrl-C again to quit"
+        if edit != nil || question != nil || showsHelp {
+            edit = nil
+            question = nil
+            showsHelp = false
+            return []
+        }
+        return [.clearLine]
+    }
+
+    private mutating func click(_ x: Int, _ y: Int) -> [Effect] {
+        edit = nil
+        showsHelp = false
+        guard let frame = layout.frame(x: x, y: y) else {
+            focus = nil
+            return []
+        }
+        focus = frame.front
+        let inside = (x: x - frame.content.x, y: y - frame.content.y)
+        if frame.front == .code {
+            codeCursor = max(0, min(inside.y, (guest?.code.lines.count ?? 1) - 1))
+        } else if let field = fields(of: frame.front).first(where: {
+            $0.y == inside.y && inside.x >= $0.x && inside.x < $0.x + $0.width
+        }) {
+            cursors[frame.front] = field.kind
+        }
+        return []
+    }
+
+    // MARK: Keys
+
+    private mutating func press(_ key: Key) -> [Effect] {
+        if showsHelp { return pressInHelp(key) }
+        if edit != nil { return pressInEdit(key) }
+        if question != nil { return pressInQuestion(key) }
+        if let effects = pressAnywhere(key) { return effects }
+        guard let focus else { return pressInCommandLine(key) }
+        return press(key, in: focus)
+    }
+
+    private mutating func pressAnywhere(_ key: Key) -> [Effect]? {
+        switch key {
+        case .function(1):
+            showsHelp = true
+            helpScroll = 0
+            return []
+        case .function(2):
+            focus = .stack
+            show(.stack)
+            return [.refresh]
+        case .function(3):
+            question = Question(kind: .search(focus == .console ? .console : .output))
+            return []
+        case .function(4), .control("o"):
+            return moveFocus(by: 1)
+        case .function(16):
+            return moveFocus(by: -1)
+        case .function(5):
+            return [.execute("continue", echo: false)]
+        case .function(6):
+            return toggleBreakpoint()
+        case .function(7):
+            question = Question(kind: .address(.memory))
+            return []
+        case .function(8), .function(10):
+            return [.execute("next", echo: false)]
+        case .function(9), .function(11):
+            return [.execute("step", echo: false)]
+        case .function(12):
+            return guest?.isRunning == true ? [.interrupt] : []
+        case .control("l"):
+            return [.redraw]
+        case .control("z"):
+            return [.suspend]
+        default:
+            return nil
+        }
+    }
+
+    private mutating func toggleBreakpoint() -> [Effect] {
+        guard let lines = guest?.code.lines, lines.indices.contains(codeCursor) else { return [] }
+        let line = lines[codeCursor]
+        if let number = line.breakpoint { return [.execute("delete \(number)", echo: true)] }
+        return [.execute("break 0x\(String(line.address, radix: 16))", echo: true)]
+    }
+
+    private mutating func moveFocus(by step: Int) -> [Effect] {
+        let panes = layout.frames.flatMap(\.panes)
+        let position = focus.flatMap { panes.firstIndex(of: $0) } ?? (step > 0 ? -1 : panes.count)
+        let next = position + step
+        focus = panes.indices.contains(next) ? panes[next] : nil
+        if let focus { show(focus) }
+        return [.refresh]
+    }
+
+    /// Brings a pane to light, whatever hides it.
+    mutating func show(_ pane: Pane) {
+        wishes.hidden.remove(pane)
+        if let zoomed = wishes.zoomed, zoomed != pane { wishes.zoomed = nil }
+        wishes.raise(pane)
+    }
+
+    private mutating func pressInCommandLine(_ key: Key) -> [Effect] {
+        switch key {
+        case .pageUp: return scroll(.output, by: -max(1, page(.output)))
+        case .pageDown: return scroll(.output, by: max(1, page(.output)))
+        case .escape where !commandLine.isVi: return []
+        case .controlUp, .controlDown: return []
+        case .backTab: return moveFocus(by: -1)
+        default: return [.edit(key)]
+        }
+    }
+
+    private mutating func pressInHelp(_ key: Key) -> [Effect] {
+        switch key {
+        case .up: helpScroll = max(0, helpScroll - 1)
+        case .down: helpScroll += 1
+        case .pageUp: helpScroll = max(0, helpScroll - max(1, size.height - 6))
+        case .pageDown, .character(" "): helpScroll += max(1, size.height - 6)
+        default: showsHelp = false
+        }
+        helpScroll = min(helpScroll, max(0, Help.lines.count - Help.height(size)))
+        return []
+    }
+
+    private mutating func pressInQuestion(_ key: Key) -> [Effect] {
+        guard var asked = question else { return [] }
+        switch key {
+        case .character(let scalar): asked.text.unicodeScalars.append(scalar)
+        case .backspace: if !asked.text.isEmpty { asked.text.removeLast() }
+        case .control("u"): asked.text = ""
+        case .escape:
+            question = nil
+            return []
+        case .enter:
+            question = nil
+            return answer(asked)
+        default: break
+        }
+        question = asked
+        return []
+    }
+
+    private mutating func answer(_ asked: Question) -> [Effect] {
+        switch asked.kind {
+        case .address(let purpose):
+            return asked.text.isEmpty ? [] : [.resolve(asked.text, for: purpose)]
+        case .search(let pane):
+            if !asked.text.isEmpty { searched = asked.text }
+            search(in: pane)
+            return []
+        }
+    }
+
+    /// Scrolls up to the next line with the text searched for.
+    mutating func search(in pane: Pane) {
+        guard let text = searched?.lowercased() else { return }
+        let lines = pane == .console ? consoleLines() : output.map(\.text)
+        show(pane)
+        let end = matched ?? lines.count
+        guard let found = lines[..<min(end, lines.count)].lastIndex(where: { $0.lowercased().contains(text) })
+        else {
+            matched = nil
+            notice = "no \(matched == nil ? "" : "more ")\"\(text)\" above"
+            return
+        }
+        matched = found
+        let width = max(1, layout.frame(of: pane)?.content.width ?? size.width)
+        let below = lines[(found + 1)...].reduce(0) { $0 + wrappedRows($1, width: width) }
+        scroll[pane] = max(0, below - max(0, page(pane) - 2))
+    }
+}
+
+extension MemoryPlace {
+    /// The linear address it begins at; nil for a physical one.
+    public var linear: UInt64? {
+        switch space {
+        case .linear: offset
+        case .physical: nil
+        case .segmented(let base): base &+ offset
+        }
+    }
+
+    /// So many bytes further on, or back.
+    public func moved(by bytes: Int) -> MemoryPlace {
+        var place = self
+        // Offsets in a segment end where its digits do.
+        var mask = UInt64.max
+        if case .segmented = space, digits < 16 { mask = (1 << UInt64(digits * 4)) - 1 }
+        place.offset = (offset &+ UInt64(bitPattern: Int64(bytes))) & mask
+        return place
+    }
+}

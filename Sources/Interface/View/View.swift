@@ -1,0 +1,248 @@
+import Debugger
+
+extension Model {
+    /// The whole screen. A pure function of the model.
+    public func view() -> Screen {
+        let layout = layout
+        var brush = Brush(Screen(size: size), Rect(x: 0, y: 0, width: size.width, height: size.height))
+        guard !layout.frames.isEmpty else {
+            brush.put("The terminal is too small:")
+            brush.go(0, 1)
+            brush.put("\(Layout.minimum.width)x\(Layout.minimum.height) is the least")
+            return brush.finish()
+        }
+        for frame in layout.frames { draw(frame, layout, &brush) }
+        for separator in layout.separators { draw(separator: separator, &brush) }
+        drawCommandLine(layout, &brush)
+        drawHints(layout, &brush)
+        if showsHelp { drawHelp(&brush) }
+        return brush.finish()
+    }
+
+    /// The fields of a pane as it is now, relative to its content.
+    func fields(of pane: Pane) -> [Field] {
+        guard let frame = layout.frame(of: pane) else { return [] }
+        var brush = Brush(Screen(size: size), frame.content)
+        draw(pane, &brush)
+        return brush.fields
+    }
+
+    private func draw(_ frame: Layout.Frame, _ layout: Layout, _ brush: inout Brush) {
+        brush.move(to: frame.rect)
+        drawTitle(frame, &brush)
+        brush.move(to: frame.content)
+        draw(frame.front, &brush)
+        markCursor(frame, &brush)
+    }
+
+    private func draw(_ pane: Pane, _ brush: inout Brush) {
+        guard let guest else { return }
+        switch pane {
+        case .vcpus: drawVCPUs(guest, &brush)
+        case .registers: drawRegisters(guest, &brush)
+        case .system: drawSystem(guest, &brush)
+        case .code: drawCode(guest, &brush)
+        case .stack: drawStack(guest, &brush)
+        case .memory: drawMemory(guest, &brush)
+        case .exits: drawExits(guest, &brush)
+        case .console: drawConsole(guest, &brush)
+        case .output: drawOutput(&brush)
+        case .peers: drawPeers(guest, &brush)
+        }
+    }
+
+    // MARK: Between the panes
+
+    private func drawTitle(_ frame: Layout.Frame, _ brush: inout Brush) {
+        for x in 0..<frame.rect.width {
+            brush.go(x, 0)
+            brush.put(scalar: 0x2500, .border)
+        }
+        brush.go(1, 0)
+        for pane in [frame.front] + frame.panes.filter({ $0 != frame.front }) {
+            if pane == frame.front {
+                let isFocused = focus == pane
+                brush.put(isFocused ? "[" : " ", .title)
+                if pane == .vcpus { brush.put("kvmscope ", .title) }
+                brush.put(pane.title, isFocused ? Look(.title, [.bold, .reverse]) : .title)
+                let detail = titleDetail(pane)
+                if !detail.isEmpty { brush.put(" " + detail, .plain) }
+                brush.put(isFocused ? "]" : " ", .title)
+            } else if brush.room > pane.title.utf8.count + 2 {
+                brush.put(scalar: 0x2502, .border)
+                brush.put(" \(pane.title) ", .dim)
+            }
+        }
+        let right = titleRight(frame.front)
+        if !right.isEmpty, brush.room > right.utf8.count + 3 {
+            brush.go(frame.rect.width - right.utf8.count - 3, 0)
+            brush.put(" \(right) ", .plain)
+        }
+    }
+
+    private func titleDetail(_ pane: Pane) -> String {
+        guard let guest else { return "" }
+        switch pane {
+        case .vcpus:
+            let state = guest.isRunning ? "running" : "stopped: \(guest.reason)"
+            return guest.name.isEmpty ? state : "\(guest.name), \(state)"
+        case .registers, .system:
+            let live = guest.isRunning ? " as of the last stop" : ""
+            return (guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "") + live
+        case .code: return guest.code.mode
+        case .memory: return guest.memory.title
+        case .exits: return "\(count(guest.exits.total)), \(rate(guest.exits.rate))/s"
+        case .console, .output:
+            let up = scroll[pane, default: 0]
+            return up > 0 ? "\(up) rows up" : ""
+        case .stack, .peers: return ""
+        }
+    }
+
+    private func titleRight(_ pane: Pane) -> String {
+        guard let guest, pane == .vcpus else { return "" }
+        return "stop \(guest.stop.number)"
+    }
+
+    private func draw(separator: Rect, _ brush: inout Brush) {
+        for y in separator.y..<separator.maxY {
+            let left = brush.cell(onScreen: separator.x - 1, y).scalar == 0x2500
+            let right = brush.cell(onScreen: separator.x + 1, y).scalar == 0x2500
+            let isFirst = y == separator.y
+            let scalar: UInt32 =
+                switch (left, right) {
+                case (true, true): isFirst ? 0x252C : 0x253C
+                case (true, false): isFirst ? 0x2510 : 0x2524
+                case (false, true): isFirst ? 0x250C : 0x251C
+                case (false, false): 0x2502
+                }
+            brush.onScreen(separator.x, y, Cell(scalar, .border))
+        }
+    }
+
+    // MARK: Cursors
+
+    private func markCursor(_ frame: Layout.Frame, _ brush: inout Brush) {
+        let pane = frame.front
+        if let edit, edit.pane == pane, let field = brush.fields.first(where: { $0.isSame(as: edit.kind) }) {
+            brush.go(field.x, field.y)
+            for digit in edit.text { brush.put(scalar: UInt32(digit), Look(.prompt, [.reverse])) }
+            brush.setCursor(onScreen: brush.point(field.x + edit.place, field.y))
+            return
+        }
+        guard focus == pane else { return }
+        if pane == .code {
+            brush.add(.reverse, from: 0, to: frame.content.width, row: codeCursor)
+        } else if let kind = cursors[pane] ?? brush.fields.first?.kind,
+            let field = brush.fields.first(where: { $0.isSame(as: kind) }) ?? brush.fields.first
+        {
+            brush.add(.reverse, from: field.x, to: field.x + field.width, row: field.y)
+        }
+    }
+
+    // MARK: The last two rows
+
+    private func drawCommandLine(_ layout: Layout, _ brush: inout Brush) {
+        brush.move(to: Rect(x: 0, y: layout.commandRow, width: size.width, height: 1))
+        if let question {
+            brush.put(question.prompt, Look(.prompt, .bold))
+            brush.put(question.text)
+            brush.setCursor(onScreen: brush.point(min(brush.x, size.width - 1), 0))
+            return
+        }
+        let line = commandLine
+        // The part of the line around the cursor, where it is longer than the row.
+        let before = String(decoding: line.text.utf8.prefix(line.cursor), as: UTF8.self)
+        let prompt = width(line.prompt)
+        let room = max(1, size.width - prompt - 1)
+        var hidden = 0
+        var shown = Substring(line.text).unicodeScalars
+        while width(before) - hidden > room, let first = shown.first {
+            hidden += cellWidth(first)
+            shown.removeFirst()
+        }
+        brush.put(line.prompt, Look(.prompt, .bold))
+        brush.put(String(shown))
+        if edit == nil, focus == nil, !showsHelp {
+            brush.setCursor(onScreen: brush.point(min(size.width - 1, prompt + width(before) - hidden), 0))
+        }
+    }
+
+    private func width(_ text: String) -> Int { text.unicodeScalars.reduce(0) { $0 + cellWidth($1) } }
+
+    private func drawHints(_ layout: Layout, _ brush: inout Brush) {
+        brush.move(to: Rect(x: 0, y: layout.hintRow, width: size.width, height: 1))
+        if let notice {
+            brush.put(notice, Look(.warning, .bold))
+            return
+        }
+        for hint in hints {
+            // A hint that does not fit whole is left out.
+            guard brush.room >= hint.key.utf8.count + hint.label.utf8.count + 2 else { return }
+            brush.put(hint.key, Look(.key, [.bold, .reverse]))
+            brush.put(hint.label + "  ", .plain)
+        }
+    }
+
+    private var hints: [(key: String, label: String)] {
+        if edit != nil {
+            return [("0-f", "Type"), ("Left", "Back"), ("Enter", "Set"), ("Esc", "Leave")]
+        }
+        if question != nil { return [("Enter", "Go"), ("Esc", "Leave")] }
+        guard let focus else {
+            return [
+                ("F1", "Help"), ("F4", "Panes"), ("F5", "Continue"), ("F6", "Break"), ("F7", "Memory"),
+                ("F8", "Next"), ("F9", "Step"), ("F12", "Stop"), ("Tab", "Complete"),
+            ]
+        }
+        let first: [(String, String)] =
+            switch focus {
+            case .registers, .system: [("Enter", "Edit"), ("Space", "Flip flag")]
+            case .memory: [("Enter", "Edit"), ("g", "Address")]
+            case .stack: [("Enter", "Show in Memory")]
+            case .code: [("Enter", "Breakpoint"), ("g", "Address"), (".", "To PC")]
+            case .exits: [("r", "Reset")]
+            case .output, .console: [("/", "Search"), ("n", "Again")]
+            case .vcpus: [("Up", "Select"), ("Down", "Select")]
+            case .peers: []
+            }
+        return first + [
+            ("Esc", "Leave"), ("F4", "Next pane"), ("+-<>", "Size"), ("x", "Hide"), ("z", "Zoom"),
+            ("?", "Help"),
+        ]
+    }
+}
+
+// MARK: Numbers
+
+/// `999`, `12.3k`, `4.5M`, `7.8G`: five cells at most.
+func count(_ value: UInt64) -> String {
+    if value < 10_000 { return String(value) }
+    var scaled = Double(value)
+    for suffix in ["k", "M", "G", "T", "P"] {
+        scaled /= 1_000
+        if scaled < 999.95 || suffix == "P" { return tenths(scaled) + suffix }
+    }
+    return String(value)
+}
+
+func rate(_ value: Double) -> String {
+    guard value.isFinite, value > 0 else { return "0" }
+    return value < 10 ? tenths(value) : count(UInt64(min(value.rounded(), 1e19)))
+}
+
+/// One digit after the point.
+func tenths(_ value: Double) -> String {
+    let all = Int((value * 10).rounded())
+    return "\(all / 10).\(all % 10)"
+}
+
+/// Nanoseconds as `350ns`, `7.5us`, `12.0ms`, `3.2s`.
+func time(_ nanoseconds: UInt64) -> String {
+    switch nanoseconds {
+    case 0..<1_000: "\(nanoseconds)ns"
+    case 0..<1_000_000: tenths(Double(nanoseconds) / 1e3) + "us"
+    case 0..<1_000_000_000: tenths(Double(nanoseconds) / 1e6) + "ms"
+    default: tenths(Double(nanoseconds) / 1e9) + "s"
+    }
+}

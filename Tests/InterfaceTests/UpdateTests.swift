@@ -1,0 +1,224 @@
+import Debugger
+import Interface
+import Testing
+import X86
+
+@Suite struct UpdateTests {
+    private func model(_ guest: GuestView = MadeUp.guest()) -> Model {
+        MadeUp.model(Size(width: 120, height: 50), guest)
+    }
+
+    private func press(_ model: inout Model, _ keys: [Key]) -> [Effect] {
+        keys.flatMap { model.update(.key($0)) }.filter { $0 != .refresh }
+    }
+
+    @Test(arguments: [
+        (5, "continue"), (8, "next"), (10, "next"), (9, "step"), (11, "step"),
+    ]) func functionKeys(_ number: Int, _ command: String) {
+        var model = model()
+        #expect(press(&model, [.function(number)]) == [.execute(command, echo: false)])
+    }
+
+    @Test func keysGoToTheCommandLineUntilAPaneIsFocused() {
+        var model = model()
+        #expect(press(&model, [.character("s")]) == [.edit(.character("s"))])
+        #expect(press(&model, [.up, .tab]) == [.edit(.up), .edit(.tab)])
+        #expect(press(&model, [.function(4), .character("s")]).isEmpty)
+        #expect(press(&model, [.escape, .character("s")]) == [.edit(.character("s"))])
+    }
+
+    @Test func focusGoesThroughEveryPaneAndBack() {
+        var model = model()
+        var seen: [Pane] = []
+        for _ in 0..<20 {
+            _ = press(&model, [.function(4)])
+            guard let focus = model.focus else { break }
+            seen.append(focus)
+            #expect(model.layout.frame(of: focus) != nil, "a focused pane is shown")
+        }
+        #expect(model.focus == nil)
+        #expect(Set(seen) == Set(Pane.allCases).subtracting([.peers]))
+        #expect(seen.count == Set(seen).count)
+    }
+
+    @Test func aRegisterIsEditedInPlace() {
+        var model = model()
+        _ = press(&model, [.character("2")])
+        // Typed at the command line: nothing is focused by it.
+        #expect(model.focus == nil)
+        _ = press(&model, [.function(4), .function(4)])
+        #expect(model.focus == .registers)
+        let effects = press(
+            &model, [.down, .down, .enter] + "deadbeef".unicodeScalars.map(Key.character) + [.enter])
+        #expect(effects == [.execute("set $ecx = 0xdeadbeef", echo: true)])
+    }
+
+    @Test func anEditIsLeftWithEscape() {
+        var model = model()
+        _ = press(&model, [.function(4), .function(4), .enter, .character("f")])
+        let drawn = model.view()
+        #expect(drawn.cursor != nil)
+        #expect(press(&model, [.escape]).isEmpty)
+        #expect(model.focus == .registers)
+        #expect(press(&model, [.escape]).isEmpty)
+        #expect(model.focus == nil)
+    }
+
+    @Test func digitsThatAreNoneAreNotTaken() {
+        var model = model()
+        _ = press(&model, [.function(4), .function(4), .enter])
+        let effects = press(&model, [.character("g"), .character("٣"), .character("1"), .enter])
+        #expect(effects == [.execute("set $eax = 0x1000aa55", echo: true)])
+    }
+
+    @Test func aFlagIsFlipped() {
+        var model = model()
+        _ = press(&model, [.function(4), .function(4)])
+        let downs = [Key](repeating: .down, count: 9)
+        #expect(press(&model, downs + [.left, .character(" ")]) == [.execute("set $cf = 1", echo: true)])
+        #expect(press(&model, [.right, .enter]) == [.execute("set $pf = 0", echo: true)])
+    }
+
+    @Test func aHiddenPartOfASegmentIsEdited() {
+        var model = MadeUp.model(Size(width: 120, height: 60), MadeUp.guest())
+        while model.focus != .system { _ = press(&model, [.function(4)]) }
+        let effects = press(&model, [.right, .enter, .character("1"), .enter])
+        #expect(effects == [.execute("sregs set cs.base = 0x10000000", echo: true)])
+    }
+
+    @Test func aByteIsEditedAndTheNextFollows() {
+        var model = model()
+        while model.focus != .memory { _ = press(&model, [.function(4)]) }
+        let effects = press(
+            &model, [.enter] + "9090".unicodeScalars.map(Key.character) + [.escape])
+        #expect(
+            effects == [
+                .execute("set *(u8*)0x7c00 = 0x90", echo: true),
+                .execute("set *(u8*)0x7c01 = 0x90", echo: true),
+            ])
+    }
+
+    @Test func aPhysicalByteIsWrittenAsOne() {
+        var model = model()
+        _ = model.update(
+            .resolved(.memory, MemoryPlace(space: .physical, offset: 0xB8000, prefix: "p:", digits: 16)))
+        while model.focus != .memory { _ = press(&model, [.function(4)]) }
+        let effects = press(&model, [.enter, .character("4"), .character("1"), .escape])
+        #expect(effects == [.execute("setpmem 0xb8000 1 0x41", echo: true)])
+    }
+
+    @Test func aStackSlotIsFollowed() {
+        var model = model()
+        _ = press(&model, [.function(2), .down, .enter])
+        #expect(model.needs.memory == MemoryPlace(space: .linear, offset: 0x41, digits: 8))
+    }
+
+    @Test func breakpointsAreToggledAtTheCursor() {
+        var model = model()
+        #expect(press(&model, [.function(6)]) == [.execute("break 0x7c02", echo: true)])
+        while model.focus != .code { _ = press(&model, [.function(4)]) }
+        #expect(press(&model, [.down, .down, .enter]) == [.execute("delete 1", echo: true)])
+    }
+
+    @Test func controlC() {
+        var running = model(MadeUp.guest(running: true))
+        #expect(running.update(.interrupt(at: 0)) == [.interrupt])
+        #expect(running.update(.interrupt(at: 10)) == [.interrupt])
+        var stopped = model()
+        #expect(stopped.update(.interrupt(at: 5_000)) == [.clearLine])
+        #expect(stopped.update(.interrupt(at: 6_500)) == [.clearLine])
+        #expect(stopped.update(.interrupt(at: 7_000)) == [.quit])
+    }
+
+    @Test func stopKeyOnlyWhileRunning() {
+        var stopped = model()
+        #expect(press(&stopped, [.function(12)]).isEmpty)
+        var running = model(MadeUp.guest(running: true))
+        #expect(press(&running, [.function(12)]) == [.interrupt])
+    }
+
+    @Test func memoryIsPointedElsewhere() {
+        var model = model()
+        let keys: [Key] = [.function(7)] + "ds:si".unicodeScalars.map(Key.character) + [.enter]
+        #expect(press(&model, keys) == [.resolve("ds:si", for: .memory)])
+        let place = MemoryPlace(space: .segmented(base: 0x100), offset: 0xFFF0, prefix: "0010:", digits: 4)
+        #expect(model.update(.resolved(.memory, place)) == [.refresh])
+        #expect(model.needs.memory == place)
+        while model.focus != .memory { _ = press(&model, [.function(4)]) }
+        _ = model.update(.wheel(x: 80, y: model.layout.frame(of: .memory)?.content.y ?? 0, lines: 2))
+        #expect(model.needs.memory?.offset == 0, "an offset wraps at its segment's end")
+    }
+
+    @Test func codeScrollsAndComesBack() {
+        var model = model()
+        while model.focus != .code { _ = press(&model, [.function(4)]) }
+        _ = press(&model, [.pageDown])
+        #expect(model.needs.codeScroll > 0)
+        #expect(model.needs.codePinnedAt == 12)
+        _ = press(&model, [.character(".")])
+        #expect(model.needs.codeScroll == 0)
+        #expect(model.needs.codeStart == nil)
+    }
+
+    @Test func panesHideZoomAndResize() throws {
+        var model = model()
+        while model.focus != .stack { _ = press(&model, [.function(4)]) }
+        let before = try #require(model.layout.frame(of: .stack)).rect.height
+        _ = press(&model, [.character("+")])
+        #expect(try #require(model.layout.frame(of: .stack)).rect.height == before + 1)
+        _ = press(&model, [.character("z")])
+        #expect(model.layout.frames.map(\.front) == [.vcpus, .stack])
+        _ = press(&model, [.character("z"), .character("x")])
+        #expect(model.layout.frame(holding: .stack) == nil)
+        #expect(model.focus == nil)
+        _ = press(&model, [.function(4), .character("X")])
+        #expect(model.layout.frame(of: .stack) != nil)
+        _ = press(&model, [.character("2"), .character(">")])
+        let wide = try #require(model.layout.frame(of: .registers)).rect.width
+        _ = press(&model, [.character("<"), .character("<")])
+        #expect(try #require(model.layout.frame(of: .registers)).rect.width == wide - 2)
+    }
+
+    @Test func outputWrapsScrollsAndIsSearched() {
+        var model = model()
+        _ = model.update(.output((0..<200).map { OutputLine("line \($0)" + ($0 == 50 ? " needle" : "")) }))
+        func shown() -> [String] { (0..<50).map { model.view().text(row: $0) } }
+        #expect(shown().contains { $0.hasSuffix("line 199") })
+        _ = press(&model, [.pageUp])
+        #expect(!shown().contains { $0.hasSuffix("line 199") })
+        _ = press(&model, [.function(3)] + "NEEDLE".unicodeScalars.map(Key.character) + [.enter])
+        #expect(shown().contains { $0.hasSuffix("line 50 needle") })
+        _ = model.update(.output([OutputLine("newest")]))
+        #expect(shown().contains { $0.hasSuffix("newest") })
+    }
+
+    @Test func outputIsBounded() {
+        var model = model()
+        for _ in 0..<3 {
+            _ = model.update(.output((0..<4_000).map { OutputLine("\($0)") }))
+        }
+        #expect(model.output.count == Model.outputLimit)
+        #expect(model.output.last?.text == "3999")
+    }
+
+    @Test func aLongLineShowsItsCursor() throws {
+        var model = model()
+        let text = String(repeating: "a", count: 300) + "END"
+        _ = model.update(.commandLine(CommandLine(prompt: "> ", text: text, cursor: 303)))
+        let screen = model.view()
+        let cursor = try #require(screen.cursor)
+        #expect(cursor.x < 120)
+        #expect(screen.text(row: 48).hasSuffix("END"))
+    }
+
+    @Test func onlyWhatIsShownIsNeeded() {
+        let small = MadeUp.model(Size(width: 80, height: 24), MadeUp.guest())
+        #expect(small.needs.memoryBytes == 0)
+        #expect(!small.needs.debugRegisters)
+        #expect(small.needs.codeLines > 5)
+        let large = MadeUp.model(Size(width: 200, height: 60), MadeUp.guest())
+        #expect(large.needs.memoryBytes % 16 == 0)
+        #expect(large.needs.memoryBytes > 0)
+        #expect(large.needs.debugRegisters)
+    }
+}
