@@ -1,0 +1,138 @@
+import CNcurses
+public import Interface
+
+/// The screen of the terminal on standard input and output, through ncurses.
+///
+/// One at a time in a process, for its main thread. However the process ends, the terminal is put back as
+/// ``init()`` found it.
+public final class Display {
+    private var shown: Screen?
+    private var isOpen = true
+
+    /// Takes the terminal: the alternate screen where it has one, raw keys, the mouse's wheel.
+    public init() throws(TerminalError) {
+        let result = cncurses_open()
+        guard result == 0 else { throw Self.error(result) }
+        for role in Look.Role.allCases {
+            let colour = Palette.colour(of: role, colours: Int(cncurses_colours()))
+            if cncurses_colours() > 0 { cncurses_pair(Self.pair(role), Int32(colour), -1) }
+        }
+    }
+
+    deinit { close() }
+
+    /// Gives the terminal back.
+    public func close() {
+        guard isOpen else { return }
+        isOpen = false
+        cncurses_close()
+    }
+
+    private static func error(_ result: Int32) -> TerminalError {
+        let name = History.variable("TERM") ?? ""
+        let kind = name.isEmpty ? "TERM is not set" : "TERM=\(name)"
+        return switch -result {
+        case 25:
+            TerminalError("the screen needs a terminal on standard input and output; use --no-tui or --batch")
+        case 2:
+            TerminalError(
+                "\(kind): the terminal's description was not found; set TERM (as xterm) or use --no-tui")
+        case 95:
+            TerminalError("\(kind): this terminal cannot move its cursor; use --no-tui")
+        default:
+            TerminalError("cannot use the terminal (\(kind), errno \(-result)); use --no-tui")
+        }
+    }
+
+    private static func pair(_ role: Look.Role) -> Int32 { Int32(role.rawValue) + 1 }
+
+    public var size: Size {
+        Size(width: Int(cncurses_columns()), height: Int(cncurses_rows()))
+    }
+
+    /// The kernel's word on the terminal's size is taken; the next draw is a whole one.
+    func resize() -> Size {
+        cncurses_resize()
+        forget()
+        return size
+    }
+
+    /// The next draw is a whole one, whatever the terminal shows.
+    public func forget() {
+        shown = nil
+        cncurses_forget()
+    }
+
+    /// Stops the process as Ctrl-Z does; returns when it goes on.
+    public func suspend() {
+        cncurses_suspend()
+        shown = nil
+    }
+
+    /// Shows `screen`: only the cells that differ from what is shown are sent.
+    public func draw(_ screen: Screen) {
+        let earlier = shown.flatMap { $0.size == screen.size ? $0.cells : nil }
+        let hasColours = cncurses_colours() > 0
+        var scalars: [UInt32] = []
+        scalars.reserveCapacity(screen.size.width)
+        screen.cells.withUnsafeBufferPointer { cells in
+            for y in 0..<screen.size.height {
+                let row = y * screen.size.width
+                var x = 0
+                while x < screen.size.width {
+                    if let earlier, earlier[row + x] == cells[row + x] {
+                        x += 1
+                        continue
+                    }
+                    // A run of one look; its cells that are the same are cheaper sent to ncurses than skipped.
+                    var start = x
+                    if cells[row + x].scalar == 0, x > 0 { start -= 1 }
+                    let look = cells[row + start].look
+                    scalars.removeAll(keepingCapacity: true)
+                    x = start
+                    while x < screen.size.width, cells[row + x].look == look {
+                        scalars.append(cells[row + x].scalar)
+                        x += 1
+                    }
+                    // SAFETY: the array lives through the call, which reads `count` scalars.
+                    unsafe cncurses_put(
+                        Int32(y), Int32(start), scalars, Int32(scalars.count),
+                        UInt32(look.attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
+                }
+            }
+        }
+        shown = screen
+        if let cursor = screen.cursor {
+            cncurses_cursor(Int32(cursor.y), Int32(cursor.x))
+        } else {
+            cncurses_cursor(0, -1)
+        }
+        cncurses_flush()
+    }
+}
+
+/// The colours of roles. -1 is the terminal's own.
+enum Palette {
+    static func colour(of role: Look.Role, colours: Int) -> Int {
+        let many = colours >= 256
+        return switch role {
+        case .plain: -1
+        case .console: -1
+        case .dim: many ? 245 : -1
+        case .border: many ? 240 : -1
+        case .title: many ? 81 : 6
+        case .name: many ? 110 : 6
+        case .changed: many ? 215 : 3
+        case .address: many ? 75 : 4
+        case .mnemonic: many ? 150 : 2
+        case .symbol: many ? 180 : 5
+        case .pc: many ? 120 : 2
+        case .breakpoint: many ? 203 : 1
+        case .error: many ? 203 : 1
+        case .warning: many ? 221 : 3
+        case .good: many ? 120 : 2
+        case .prompt: many ? 81 : 6
+        case .key: many ? 81 : 6
+        }
+    }
+}

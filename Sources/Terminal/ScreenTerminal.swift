@@ -1,0 +1,82 @@
+import CNcurses
+import Glibc
+public import Interface
+
+/// A terminal as a screen, a keyboard and a command line in one, and what is to be waited for.
+///
+/// One at a time in a process, for its main thread.
+public final class ScreenTerminal {
+    public let display: Display
+    private let signals: SignalPipe
+    private let editor: LineEditor
+
+    /// - Parameters:
+    ///   - prompt: of the command line.
+    ///   - history: nil keeps nothing between runs.
+    public init(prompt: String = "kvmscope> ", history: History? = .standard()) throws(TerminalError) {
+        // readline asks terminfo too, and leaves its answer current: before the screen, then.
+        editor = LineEditor(place: .screen, history: history)
+        display = try Display()
+        signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT])
+        editor.begin(prompt: prompt)
+    }
+
+    /// Gives the terminal back as it was found.
+    public func close() {
+        display.close()
+        signals.cancel()
+    }
+
+    public var completion: (_ line: String, _ cursor: Int) -> LineCompletion {
+        get { editor.completion }
+        set { editor.completion = newValue }
+    }
+
+    /// Shows the candidates of a completion when there are several.
+    public var showCandidates: ([String]) -> Void {
+        get { editor.showCandidates }
+        set { editor.showCandidates = newValue }
+    }
+
+    /// Types a key into the command line, and returns what was accepted by it.
+    public func edit(_ key: Key) -> [LineInput] { editor.feed(Keyboard.bytes(for: key)) }
+
+    /// Drops the line typed so far.
+    public func clearLine() { editor.clear() }
+
+    public var commandLine: CommandLine {
+        let state = editor.state
+        return CommandLine(
+            prompt: state.prompt, text: state.text, cursor: state.cursor, isVi: editor.isVi)
+    }
+
+    /// Waits for keys, signals, `descriptor` (if it is not negative) or the end of `milliseconds` (nil: for ever).
+    public func wait(descriptor: Int32, milliseconds: Int?) -> [TerminalEvent] {
+        var waits = [
+            pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
+        ]
+        // SAFETY: the array lives through the call and has three entries.
+        let ready = unsafe poll(&waits, 3, Int32(clamping: milliseconds ?? -1))
+        if ready == 0 { return [.timeout] }
+        // A signal interrupted the wait: it stands in the pipe now.
+        var events: [TerminalEvent] = []
+        while let signal = signals.next() {
+            switch signal {
+            case SIGINT: events.append(.interrupt)
+            case SIGWINCH, SIGCONT: events.append(.resized(display.resize()))
+            default: events.append(.terminate(signal))
+            }
+        }
+        guard ready > 0 else { return events }
+        if waits[0].revents & Int16(POLLIN) != 0 {
+            events += Keyboard.read()
+        } else if waits[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 {
+            // The terminal is gone; SIGHUP need not reach a process that is not its session's leader.
+            events.append(.terminate(SIGHUP))
+        }
+        if waits[2].revents != 0 { events.append(.ready) }
+        return events
+    }
+}
