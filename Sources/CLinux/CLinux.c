@@ -1,1 +1,28 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int result(long value) { return value < 0 ? -errno : (int)value; }
+
+int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns) {
+    struct timespec timeout = {timeout_ns / 1000000000, timeout_ns % 1000000000};
+    return result(syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout_ns < 0 ? NULL : &timeout));
+}
+
+int clinux_futex_wake(const void *word) {
+    return result(syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX));
+}
+
+int clinux_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+
+int clinux_thread_id(void) { return gettid(); }
+
+int clinux_name_thread(const char *name) { return result(prctl(PR_SET_NAME, name)); }

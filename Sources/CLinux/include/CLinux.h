@@ -1,1 +1,23 @@
+/* Linux calls that Swift cannot import: thin, no policy; failures are -errno. */
 #pragma once
+
+#include <stdint.h>
+
+/* FUTEX_WAIT_PRIVATE on a word of this process, until it is woken, the word differs, or the time is over.
+ * `timeout_ns` below 0 waits for ever. 0, or -EAGAIN, -EINTR, -ETIMEDOUT. */
+int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns);
+
+/* FUTEX_WAKE_PRIVATE of all waiters: how many there were. */
+int clinux_futex_wake(const void *word);
+
+/* eventfd2 with EFD_CLOEXEC and EFD_NONBLOCK: a descriptor. */
+int clinux_eventfd(void);
+
+/* prctl PR_SET_NAME of the calling thread; 15 characters at most, more are cut. */
+int clinux_name_thread(const char *name);
+
+/* gettid. */
+int clinux_thread_id(void);
+
+/* The instruction for a loop that waits on another processor. */
+static inline void clinux_pause(void) { __builtin_ia32_pause(); }

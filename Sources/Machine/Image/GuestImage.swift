@@ -1,0 +1,99 @@
+/// What is loaded into a machine's RAM, and where a vCPU starts in it.
+public struct GuestImage: Sendable, Hashable {
+    /// Where execution starts, and in which state.
+    public enum Entry: Sendable, Hashable {
+        /// Real mode at `segment:offset`, the data segments 0.
+        case realMode(segment: UInt16, offset: UInt16)
+        /// What a BIOS does with a boot sector: real mode at 0000:7C00 with `drive` in DL.
+        case bootSector(drive: UInt8)
+        /// 32-bit protected mode with flat segments in the caches and no descriptor table behind them: the guest
+        /// must load its own before it loads a segment register.
+        case protectedMode(UInt32)
+
+        /// What an address alone says: real mode below 1 MiB (64 KiB segments, the offset as large as it can be:
+        /// 0x17C00 is 1000:7C00), protected mode above. Nil from 4 GiB on.
+        public static func at(_ address: UInt64) -> Entry? {
+            if address < 1 << 20 {
+                return .realMode(
+                    segment: UInt16((address >> 16) << 12), offset: UInt16(truncatingIfNeeded: address))
+            }
+            return UInt32(exactly: address).map { .protectedMode($0) }
+        }
+
+        /// The linear address of the first instruction.
+        public var address: UInt64 {
+            switch self {
+            case .realMode(let segment, let offset): UInt64(segment) << 4 + UInt64(offset)
+            case .bootSector: GuestImage.bootAddress
+            case .protectedMode(let address): UInt64(address)
+            }
+        }
+    }
+
+    /// Where a BIOS loads a boot sector.
+    public static let bootAddress: UInt64 = 0x7C00
+    public static let sectorSize = 512
+
+    /// For people: a file's path, or an example's name.
+    public var name: String
+    public var bytes: [UInt8]
+    /// Guest-physical.
+    public var loadAddress: UInt64
+    public var entry: Entry
+
+    public init(name: String, bytes: [UInt8], loadAddress: UInt64, entry: Entry) {
+        self.name = name
+        self.bytes = bytes
+        self.loadAddress = loadAddress
+        self.entry = entry
+    }
+
+    /// An image whose bytes are known already, as an example guest's.
+    /// - Parameter entry: nil for the load address; at 0x7C00 that is a boot sector's start, DL = 0x80.
+    public init(name: String, bytes: [UInt8], at address: UInt64, entry: UInt64? = nil) throws(MachineError) {
+        let start = entry ?? address
+        guard let state = start == Self.bootAddress ? .bootSector(drive: 0x80) : Entry.at(start) else {
+            throw MachineError(
+                .configuration, "cannot start at \(hex(start))", remedy: "the entry must lie below 4 GiB")
+        }
+        guard !bytes.isEmpty else { throw MachineError(.empty, "\(name) is empty: there is nothing to run") }
+        self.init(name: name, bytes: bytes, loadAddress: address, entry: state)
+    }
+
+    /// Reads a boot sector, for 0000:7C00 and DL = 0x80 (the first hard disk).
+    ///
+    /// Up to 512 bytes, so that one without the mark 55 AA runs, too: a BIOS would refuse it, a debugger need not.
+    public static func bootSector(path: String, drive: UInt8 = 0x80) throws(MachineError) -> GuestImage {
+        let size = try ImageFile.size(path)
+        guard size.map({ $0 <= sectorSize }) ?? true else { throw tooLarge(path, "\(size ?? 0) bytes") }
+        let bytes = try ImageFile.read(path, limit: UInt64(sectorSize) + 1)
+        guard bytes.count <= sectorSize else { throw tooLarge(path, "more than \(sectorSize) bytes") }
+        return GuestImage(
+            name: path, bytes: bytes, loadAddress: bootAddress, entry: .bootSector(drive: drive))
+    }
+
+    private static func tooLarge(_ path: String, _ size: String) -> MachineError {
+        MachineError(
+            .oversized, "\(path) is \(size), and a boot sector has \(sectorSize) at most",
+            remedy: "load it as a flat binary at an address instead, as 0x7c00")
+    }
+
+    /// Reads a flat binary.
+    ///
+    /// - Parameters:
+    ///   - address: guest-physical, where its first byte goes.
+    ///   - entry: nil for `address`. Real mode below 1 MiB, 32-bit protected mode above.
+    ///   - limit: the largest file accepted, in bytes; the guest's RAM.
+    public static func flat(path: String, at address: UInt64, entry: UInt64? = nil, limit: UInt64)
+        throws(MachineError) -> GuestImage
+    {
+        let bytes = try ImageFile.read(path, limit: limit)
+        return try GuestImage(name: path, bytes: bytes, at: address, entry: entry)
+    }
+
+    /// Whether it ends with the mark of a boot sector, 55 AA at offset 510.
+    public var hasBootMark: Bool {
+        bytes.count >= Self.sectorSize && bytes[Self.sectorSize - 2] == 0x55
+            && bytes[Self.sectorSize - 1] == 0xAA
+    }
+}

@@ -1,0 +1,64 @@
+/// What a machine is made of.
+public struct MachineConfiguration: Sendable, Hashable {
+    public enum InterruptController: String, Sendable, Hashable, CaseIterable {
+        /// None: HLT is an end, because nothing can wake a vCPU.
+        case none
+        /// KVM's own local APICs, IOAPIC, PIC and PIT. HLT waits in the kernel.
+        case kernel
+    }
+
+    /// What the vCPUs do that are not the boot processor.
+    public enum ApplicationProcessors: String, Sendable, Hashable, CaseIterable {
+        /// With interrupt controllers they wait; without, where no SIPI can come, they start at the entry.
+        case automatic
+        /// All start where the boot processor does, and find out who they are by CPUID.
+        case startAtEntry
+        /// They wait for INIT and SIPI; without interrupt controllers, for an edit of their registers.
+        case wait
+    }
+
+    /// For people.
+    public var name = "guest"
+    /// In bytes, a multiple of 4096.
+    public var ramSize: UInt64 = 64 << 20
+    /// At least 1. Their ids are 0 and up; 0 is the boot processor.
+    public var vcpus = 1
+    public var interruptController = InterruptController.none
+    public var applicationProcessors = ApplicationProcessors.automatic
+    /// Nil: nothing is loaded, and the boot processor is as at reset, where no ROM answers.
+    public var image: GuestImage?
+
+    public init() {}
+
+    var startsAll: Bool {
+        switch applicationProcessors {
+        case .automatic: interruptController == .none
+        case .startAtEntry: true
+        case .wait: false
+        }
+    }
+
+    /// Finds what can be found without KVM.
+    func check() throws(MachineError) -> RAMLayout {
+        let layout = try RAMLayout(size: ramSize)
+        guard vcpus >= 1 else {
+            throw MachineError(
+                .configuration, "\(vcpus) vCPUs make no machine", remedy: "give 1 or more with --vcpus")
+        }
+        guard let image else { return layout }
+        let size = UInt64(image.bytes.count)
+        guard let range = layout.ranges.first(where: { $0.contains(image.loadAddress) }) else {
+            throw MachineError(
+                .oversized, "\(image.name) is to be loaded at \(hex(image.loadAddress)), where no RAM is",
+                remedy: "there are \(ramSize) bytes of RAM; give more with -m, or a lower address")
+        }
+        guard size <= range.upperBound - image.loadAddress else {
+            throw MachineError(
+                .oversized,
+                "\(image.name) has \(size) bytes, and from \(hex(image.loadAddress)) on there are "
+                    + "\(range.upperBound - image.loadAddress) bytes of RAM",
+                remedy: "give more memory with -m")
+        }
+        return layout
+    }
+}

@@ -1,0 +1,179 @@
+public import Debugger
+import Glibc
+public import KVMCore
+import Synchronization
+
+/// A guest of our own: a VM with RAM, a few devices, and a thread for each vCPU.
+///
+/// When the machine goes, its guest is stopped, its threads end, and its descriptors are closed.
+public final class OwnedMachine: Target {
+    public let name: String
+    public let configuration: MachineConfiguration
+    public let memory: any PhysicalMemory
+    public let exits: ExitLog
+    public let debugAbilities: GuestDebug.Control
+
+    /// One vCPU and the thread that runs it.
+    struct Member: Sendable {
+        let thread: VCPUThread
+        let isBoot: Bool
+    }
+
+    let vm: MachineVM
+    let supportedCPUID: [CPUIDEntry]
+    let parts: MachineParts
+    /// In the order of creation.
+    let members = Mutex<[Member]>([])
+    let debugConsole = ConsoleBuffer()
+    let serialConsole = ConsoleBuffer()
+    let serialPort: UART
+    /// Rings when work given to a vCPU's thread is done.
+    private let jobBell = Bell()
+
+    /// Opens /dev/kvm and makes the machine.
+    public convenience init(_ configuration: MachineConfiguration) throws {
+        try self.init(configuration, kvm: try KVM.open())
+    }
+
+    /// Makes the machine, loads the image and sets the boot processor to its entry; nothing runs yet.
+    ///
+    /// - Throws: `MachineError` for what the configuration asks in vain, `KVMError` where KVM refuses.
+    public init(_ configuration: MachineConfiguration, kvm: borrowing KVM) throws {
+        let layout = try configuration.check()
+        let vm = MachineVM(try kvm.createVM())
+        // VMX without "unrestricted guest" needs both pages, in the hole that RAM leaves; others ignore them.
+        try vm.vm.setTSSAddress(0xFFFB_D000)
+        try vm.vm.setIdentityMapAddress(0xFFFB_C000)
+        var serialLine: (any InterruptLine)?
+        if configuration.interruptController == .kernel {
+            try vm.vm.createInterruptController()
+            try vm.vm.createPIT()
+            serialLine = KernelInterruptLine(vm: vm, gsi: 4)
+        }
+        let memory = try MachineMemory(layout, vm: vm.vm)
+        if let image = configuration.image {
+            try image.bytes.withUnsafeBytes { try memory.write(image.loadAddress, $0) }
+        }
+        let serialPort = UART(output: serialConsole, line: serialLine)
+        let board = Board(
+            ports: Bus([
+                (0x64, 1, KeyboardControllerReset()),
+                (0xE9, 1, DebugConsole(output: debugConsole)),
+                (0xF4, 4, DebugExitDevice()),
+                (0x3F8, 8, serialPort),
+                (0x604, 2, PowerControl()),
+                (0xCF9, 1, ResetControl()),
+            ]),
+            memory: Bus())
+        let abilities = GuestDebug.Control(
+            rawValue: UInt32(bitPattern: kvm.check(.setGuestDebug2)))
+
+        name = configuration.name
+        self.configuration = configuration
+        self.memory = memory
+        exits = ExitLog()
+        debugAbilities =
+            abilities.isEmpty
+            ? [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints] : abilities
+        self.vm = vm
+        supportedCPUID = try kvm.supportedCPUID()
+        self.serialPort = serialPort
+        parts = MachineParts(board: board, coordinator: try RunCoordinator())
+
+        for id in 0..<configuration.vcpus {
+            let starts = id == 0 || configuration.startsAll
+            try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil)
+        }
+    }
+
+    deinit {
+        parts.coordinator.stopAll(.interrupted)
+        for member in members.withLock({ $0 }) { member.thread.end() }
+    }
+
+    // MARK: Target
+
+    public var vcpus: [VCPUIdentity] {
+        members.withLock { $0 }.map(identity)
+    }
+
+    func identity(_ member: Member) -> VCPUIdentity {
+        VCPUIdentity(
+            id: member.thread.id, process: getpid(), thread: member.thread.threadID, isBoot: member.isBoot)
+    }
+
+    public var isRunning: Bool { parts.coordinator.isRunning }
+
+    public var stopDescriptor: Int32 { parts.coordinator.stopDescriptor }
+
+    private func thread(_ id: Int) throws(MachineError) -> VCPUThread {
+        guard let member = members.withLock({ $0.first { $0.thread.id == id } }) else {
+            throw MachineError(.noVCPU, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
+        }
+        return member.thread
+    }
+
+    /// Must not be called from a controller, which has the vCPU already.
+    public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
+        let thread = try thread(id)
+        let reply = Reply<R>()
+        withoutActuallyEscaping(body) { body in
+            // The job lets go of the closure before it says that it is done.
+            let job = Job(bell: jobBell) { vcpu in reply.fill(Result { try body(vcpu) }) }
+            thread.perform(job)
+            job.wait()
+        }
+        return try reply.get()
+    }
+
+    public func resume(_ orders: [RunOrder]) throws {
+        var known: [(thread: VCPUThread, controller: any RunController)] = []
+        for order in orders {
+            let thread = try thread(order.vcpu)
+            guard !known.contains(where: { $0.thread.id == order.vcpu }) else {
+                throw MachineError(.configuration, "vCPU \(order.vcpu) is to run twice at the same time")
+            }
+            known.append((thread, order.controller))
+        }
+        guard !known.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
+        guard parts.coordinator.start(known) else {
+            throw MachineError(.running, "the guest runs", remedy: "stop it first")
+        }
+    }
+
+    public func interrupt() { parts.coordinator.stopAll(.interrupted) }
+
+    public func waitForStop(timeout: Duration?) -> StopReport? {
+        let deadline = timeout.map { Clock.now() &+ UInt64($0.nanosecondsClamped) }
+        return parts.coordinator.wait(until: deadline)
+    }
+
+    // MARK: what only a machine has
+
+    /// How the guest switched itself off, after a stop for ``StopReason/poweredOff``.
+    public var powerOff: PowerOff? { parts.powerOff.withLock { $0 } }
+
+    /// Accesses that neither RAM nor a device answered: reads gave all ones, writes were dropped.
+    public var unclaimedAccesses: (portReads: UInt64, portWrites: UInt64, reads: UInt64, writes: UInt64) {
+        let ports = parts.board.ports.unclaimed
+        let memory = parts.board.memory.unclaimed
+        return (ports.reads, ports.writes, memory.reads, memory.writes)
+    }
+}
+
+/// A VM that several hold.
+final class MachineVM: Sendable {
+    let vm: VirtualMachine
+    init(_ vm: consuming VirtualMachine) { self.vm = vm }
+}
+
+/// A pin of KVM's interrupt controllers.
+struct KernelInterruptLine: InterruptLine {
+    let vm: MachineVM
+    let gsi: UInt32
+
+    func set(_ isHigh: Bool) {
+        // Only a VM without interrupt controllers refuses, and then this line is not made.
+        try? vm.vm.setIRQLine(gsi, isHigh)
+    }
+}

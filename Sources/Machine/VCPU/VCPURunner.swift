@@ -1,0 +1,219 @@
+import Debugger
+import KVMCore
+import Synchronization
+import SystemPackage
+import X86
+
+/// What the threads of all vCPUs of a machine share.
+final class MachineParts: Sendable {
+    let board: Board
+    let coordinator: RunCoordinator
+    let powerOff = Mutex<PowerOff?>(nil)
+
+    init(board: Board, coordinator: RunCoordinator) {
+        self.board = board
+        self.coordinator = coordinator
+    }
+}
+
+/// What a vCPU's thread does: waits for work, and runs the guest under a controller.
+///
+/// Lives on that thread.
+struct VCPURunner {
+    private let vcpu: VCPU
+    private let thread: VCPUThread
+    private let parts: MachineParts
+    private let recorder: ExitRecorder
+    /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
+    /// registers say otherwise.
+    private var waitsForEntry: Bool
+    /// An exit was recorded, and its handling is not over.
+    private var isHandling = false
+    private var powerOff: PowerOff?
+
+    /// How a run of this vCPU ended.
+    private enum Departure {
+        case parked
+        case stopped(StopReason)
+        /// Another vCPU, or the user, made it stop.
+        case asked
+    }
+
+    init(_ vcpu: VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder, waitsForEntry: Bool) {
+        self.vcpu = vcpu
+        self.thread = thread
+        self.parts = parts
+        self.recorder = recorder
+        self.waitsForEntry = waitsForEntry
+    }
+
+    /// Until the thread is to end.
+    mutating func serve() {
+        while true {
+            let token = thread.bell.token
+            switch thread.take() {
+            case .job(let job): job.perform(vcpu)
+            case .run(let controller): run(controller)
+            case .quit: return
+            case nil: thread.bell.wait(since: token)
+            }
+        }
+    }
+
+    private mutating func run(_ controller: any RunController) {
+        var departure: Departure
+        do {
+            departure = try loop(controller)
+        } catch {
+            departure = .stopped(.failed(error))
+        }
+        if isHandling {
+            recorder.handled(at: Clock.now())
+            isHandling = false
+        }
+        // The others are kicked before the controller reads registers: it all goes on at the same time.
+        if case .stopped(let reason) = departure { parts.coordinator.stopAll(reason, by: vcpu.id) }
+        do {
+            try controller.end(vcpu)
+        } catch {
+            departure = .stopped(.failed(error))
+            parts.coordinator.stopAll(.failed(error), by: vcpu.id)
+        }
+        thread.isBack()
+        if case .parked = departure {
+            parts.coordinator.isBack(vcpu.id, isParked: true)
+        } else {
+            parts.coordinator.isBack(vcpu.id, isParked: false)
+        }
+    }
+
+    private func departure(_ verdict: Verdict) -> Departure? {
+        switch verdict {
+        case .resume: nil
+        case .park: .parked
+        case .stop(let reason): .stopped(reason)
+        }
+    }
+
+    private mutating func loop(_ controller: any RunController) throws(KVMError) -> Departure {
+        if let end = departure(try controller.begin(vcpu)) { return end }
+        if waitsForEntry {
+            guard try hasEntry() else { return .parked }
+            waitsForEntry = false
+        }
+        let seesHandled = controller.seesHandledExits
+        var isKicked = false
+        while true {
+            if isKicked || thread.attention.load(ordering: .sequentiallyConsistent) {
+                isKicked = false
+                if let end = try attend(controller, seesHandled) { return end }
+            }
+            let start = Clock.now()
+            if isHandling {
+                recorder.handled(at: start)
+                isHandling = false
+            }
+            let exit: VCPUExit
+            do throws(KVMError) {
+                exit = try vcpu.run()
+            } catch {
+                // A vCPU that waited for SIPI was woken.
+                if error.errno == .resourceTemporarilyUnavailable { continue }
+                throw error
+            }
+            let end = Clock.now()
+            if case .interrupted = exit {
+                // A kick, or a signal from elsewhere: look, and go on.
+                isKicked = true
+                continue
+            }
+            recorder.entered(exit, start: start, end: end)
+            isHandling = true
+            if let end = departure(try dispatch(exit, controller, seesHandled)) { return end }
+        }
+    }
+
+    /// The reset vector is all a waiting application processor has.
+    private func hasEntry() throws(KVMError) -> Bool {
+        let special = try vcpu.specialRegisters()
+        return try vcpu.registers().rip != 0xFFF0 || special.cs.base != 0xFFFF_0000
+    }
+
+    /// Does what the vCPU was kicked for.
+    private mutating func attend(_ controller: any RunController, _ seesHandled: Bool) throws(KVMError)
+        -> Departure?
+    {
+        thread.acknowledge()
+        let further = try settle()
+        for job in thread.takeJobs() { job.perform(vcpu) }
+        if let further, let end = departure(try dispatch(further, controller, seesHandled)) { return end }
+        if let powerOff { return .stopped(reason(powerOff)) }
+        return parts.coordinator.isStopping ? .asked : nil
+    }
+
+    /// Does the machine's part of an exit, then asks the controller.
+    private mutating func dispatch(_ exit: VCPUExit, _ controller: any RunController, _ seesHandled: Bool)
+        throws(KVMError) -> Verdict
+    {
+        if case .debug(let debug) = exit { return try controller.decide(.debug(debug), vcpu) }
+        guard try handle(exit) else { return try controller.decide(.fatal(exit), vcpu) }
+        // Running freely, the next KVM_RUN completes it.
+        guard seesHandled || powerOff != nil else { return .resume }
+        let further = try settle()
+        if let powerOff { return .stop(reason(powerOff)) }
+        switch further {
+        case nil:
+            return try controller.decide(.handled(exit), vcpu)
+        case .debug(let debug) where debug.matched == 0:
+            // The single step's trap at the end of this very instruction: one instruction, one event.
+            return try controller.decide(.handled(exit), vcpu)
+        case .debug(let debug):
+            return try controller.decide(.debug(debug), vcpu)
+        case let other?:
+            return try controller.decide(.fatal(other), vcpu)
+        }
+    }
+
+    /// The machine's part of an exit. False if nothing here can go on from it.
+    private mutating func handle(_ exit: VCPUExit) throws(KVMError) -> Bool {
+        switch parts.board.handle(exit) {
+        case .done: break
+        case .answer(let value):
+            if case .mmio = exit {
+                try vcpu.answer(mmio: value)
+            } else {
+                try vcpu.answer(io: UInt32(truncatingIfNeeded: value))
+            }
+        case .answerString(let bytes): try vcpu.answer(io: bytes)
+        case .refuseMSR: try vcpu.refuseMSR()
+        case .powerOff(let how): powerOff = how
+        case .fatal: return false
+        }
+        return true
+    }
+
+    /// Completes pending I/O, so that registers are final and edits are not undone; a REP goes on to its end.
+    ///
+    /// - Returns: what the completion led to beyond I/O: the trap of a single step, or an exit that nothing here
+    ///   can go on from.
+    private mutating func settle() throws(KVMError) -> VCPUExit? {
+        while vcpu.isIOPending {
+            let start = Clock.now()
+            if isHandling { recorder.handled(at: start) }
+            isHandling = false
+            let exit = try vcpu.completeIO()
+            if case .interrupted = exit { continue }
+            recorder.entered(exit, start: start, end: Clock.now())
+            isHandling = true
+            if case .debug = exit { return exit }
+            guard try handle(exit) else { return exit }
+        }
+        return nil
+    }
+
+    private mutating func reason(_ how: PowerOff) -> StopReason {
+        powerOff = nil
+        parts.powerOff.withLock { $0 = how }
+        return .poweredOff
+    }
+}

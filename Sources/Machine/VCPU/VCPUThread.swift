@@ -1,0 +1,169 @@
+import CLinux
+import Debugger
+import Glibc
+import KVMCore
+import Synchronization
+import SystemPackage
+
+/// The thread of one vCPU, seen from other threads: they leave work here, and kick the vCPU out of KVM_RUN.
+///
+/// The thread sleeps while there is nothing to do. Only it ever touches the `VCPU`.
+final class VCPUThread: Sendable {
+    let id: Int
+    private let immediateExit: ImmediateExit
+    private let handle = Mutex<pthread_t?>(nil)
+    /// The kernel's number of the thread; 0 until it runs.
+    private let number = Atomic<Int32>(0)
+    /// Rings when there is work, and when the thread has come up.
+    let bell = Bell()
+    /// Someone wants something of the thread while it runs the guest.
+    let attention = Atomic<Bool>(false)
+    private let inbox = Mutex(Inbox())
+
+    private struct Inbox {
+        var jobs: [Job] = []
+        var order: (any RunController)?
+        /// An order was taken and is not over.
+        var isOut = false
+        var quits = false
+    }
+
+    /// Work to do, as the thread takes it.
+    enum Work {
+        case job(Job)
+        case run(any RunController)
+        case quit
+    }
+
+    init(id: Int, immediateExit: ImmediateExit) {
+        self.id = id
+        self.immediateExit = immediateExit
+    }
+
+    var threadID: Int32 { number.load(ordering: .acquiring) }
+
+    // MARK: from other threads
+
+    /// Has `job` done: at once if the vCPU stands still, or between two KVM_RUNs.
+    func perform(_ job: Job) {
+        let isOut = inbox.withLock { inbox in
+            inbox.jobs.append(job)
+            return inbox.isOut
+        }
+        if isOut { kick() } else { bell.ring() }
+    }
+
+    func run(_ controller: any RunController) {
+        inbox.withLock { $0.order = controller }
+        bell.ring()
+    }
+
+    /// Makes KVM_RUN return, or not be entered. Never lost: `immediate_exit` is seen by a KVM_RUN that begins after
+    /// it was set, the signal by one that has begun; and ``attention`` says that it was meant.
+    func kick() {
+        attention.store(true, ordering: .sequentiallyConsistent)
+        immediateExit.request()
+        handle.withLock { thread in
+            if let thread { pthread_kill(thread, KickSignal.number) }
+        }
+    }
+
+    /// Ends the thread and waits for it; a run must have been stopped before.
+    func end() {
+        inbox.withLock { $0.quits = true }
+        bell.ring()
+        let thread = handle.withLock { handle in
+            let thread = handle
+            handle = nil
+            return thread
+        }
+        if let thread { pthread_join(thread, nil) }
+    }
+
+    // MARK: on the thread
+
+    /// The next piece of work, or nil.
+    func take() -> Work? {
+        inbox.withLock { inbox in
+            if !inbox.jobs.isEmpty { return .job(inbox.jobs.removeFirst()) }
+            if let order = inbox.order {
+                inbox.order = nil
+                inbox.isOut = true
+                return .run(order)
+            }
+            return inbox.quits ? .quit : nil
+        }
+    }
+
+    /// While running: the jobs left meanwhile, in order.
+    func takeJobs() -> [Job] {
+        inbox.withLock { inbox in
+            let jobs = inbox.jobs
+            inbox.jobs = []
+            return jobs
+        }
+    }
+
+    /// The run is over.
+    func isBack() { inbox.withLock { $0.isOut = false } }
+
+    /// Takes a kick: what it was for must be looked at after this.
+    func acknowledge() {
+        // In this order: a kick in between leaves `immediate_exit` set, and KVM_RUN returns once for nothing.
+        immediateExit.clear()
+        attention.store(false, ordering: .sequentiallyConsistent)
+    }
+
+    /// Starts the thread; it owns `vcpu` from now on, and calls `body` with it once.
+    func start(_ vcpu: sending VCPU, _ body: @escaping @Sendable (VCPU) -> Void) throws(MachineError) {
+        _ = KickSignal.install
+        let start = Start(vcpu, self, body)
+        var mask = KickSignal.blockedSet()
+        var before = sigset_t()
+        pthread_sigmask(SIG_SETMASK, &mask, &before)
+        // The new thread inherits the mask, so that no signal of the terminal reaches it even at first.
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                // SAFETY: retained below for this one use.
+                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
+                start.main()
+                return nil
+            }, Unmanaged.passRetained(start).toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        guard result == 0 else {
+            // SAFETY: no thread took the reference made above.
+            Unmanaged.passUnretained(start).release()
+            throw MachineError(
+                .thread, "cannot start a thread for vCPU \(id): \(Errno(rawValue: result))",
+                remedy: "see `ulimit -u` and the cgroup's pids.max")
+        }
+        handle.withLock { $0 = thread }
+        while threadID == 0 {
+            let token = bell.token
+            if threadID == 0 { bell.wait(since: token) }
+        }
+    }
+
+    /// What the new thread needs, and nobody else touches.
+    private final class Start {
+        private let vcpu: VCPU
+        private let thread: VCPUThread
+        private let body: @Sendable (VCPU) -> Void
+
+        init(_ vcpu: sending VCPU, _ thread: VCPUThread, _ body: @escaping @Sendable (VCPU) -> Void) {
+            self.vcpu = vcpu
+            self.thread = thread
+            self.body = body
+        }
+
+        func main() {
+            _ = clinux_name_thread("vcpu \(thread.id)")
+            thread.number.store(clinux_thread_id(), ordering: .releasing)
+            thread.bell.ring()
+            body(vcpu)
+        }
+    }
+}
