@@ -43,7 +43,7 @@ public struct Disassembler: Sendable, Hashable {
             default: return Self.undecoded(Array(window.prefix(1)), .bad, address, mode)
             }
             // SAFETY: on success the first `operand_count` entries, at most the capacity, were initialised.
-            let decoded = unsafe UnsafeBufferPointer(
+            let decoded = unsafe UnsafeMutableBufferPointer(
                 start: operands.baseAddress, count: Int(raw.operand_count))
             return instruction(raw, decoded, window, address, mode, formatted: formatted)
         }
@@ -75,11 +75,11 @@ public struct Disassembler: Sendable, Hashable {
     }
 
     private func instruction(
-        _ raw: ZydisDecodedInstruction, _ operands: UnsafeBufferPointer<ZydisDecodedOperand>,
+        _ raw: ZydisDecodedInstruction, _ operands: UnsafeMutableBufferPointer<ZydisDecodedOperand>,
         _ window: [UInt8], _ address: UInt64, _ mode: DecodeMode, formatted: Bool
     ) -> Instruction {
         let bytes = Array(window.prefix(Int(raw.length)))
-        let facts = InstructionFacts(raw, operands, address: address, mode: mode)
+        let facts = InstructionFacts(raw, UnsafeBufferPointer(operands), address: address, mode: mode)
         var result = Instruction(
             address: address, bytes: bytes, text: "", mnemonic: facts.mnemonic, validity: .valid,
             operandWidth: Int(raw.operand_width), addressWidth: Int(raw.address_width), mode: mode)
@@ -93,11 +93,20 @@ public struct Disassembler: Sendable, Hashable {
     }
 
     private func text(
-        _ raw: ZydisDecodedInstruction, _ operands: UnsafeBufferPointer<ZydisDecodedOperand>,
+        _ raw: ZydisDecodedInstruction, _ operands: UnsafeMutableBufferPointer<ZydisDecodedOperand>,
         _ address: UInt64, _ facts: InstructionFacts
     ) -> String {
         let style: ZydisFormatterStyle =
             syntax == .intel ? ZYDIS_FORMATTER_STYLE_INTEL : ZYDIS_FORMATTER_STYLE_ATT
+        if let relative = facts.relative,
+            // SAFETY: only initialised operands are in the buffer, which is lent for this call.
+            let index = unsafe operands.firstIndex(where: { $0.type == ZYDIS_OPERAND_TYPE_IMMEDIATE })
+        {
+            // Zydis 4.0 wraps the printed target at 16 bits only: it is told a distance that needs no wrap.
+            // SAFETY: as above; the index is one of the buffer's.
+            unsafe operands[index].imm.value.s = Int64(
+                bitPattern: relative &- address &- UInt64(raw.length))
+        }
         let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer -> String in
             // SAFETY: `raw` and `operands` come from one successful decode; at most `count` bytes are written,
             // the last of them a NUL, and only then is the text read.

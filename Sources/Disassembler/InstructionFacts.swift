@@ -9,6 +9,8 @@ struct InstructionFacts {
     var target: BranchTarget?
     var condition: BranchCondition?
     var memory: [MemoryOperand] = []
+    /// The address that a relative immediate stands for, wrapped as the instruction pointer is.
+    var relative: UInt64?
 
     init(
         _ raw: ZydisDecodedInstruction, _ operands: UnsafeBufferPointer<ZydisDecodedOperand>, address: UInt64,
@@ -59,6 +61,8 @@ struct InstructionFacts {
         switch raw.mnemonic {
         case ZYDIS_MNEMONIC_HLT: traits.insert(.halt)
         case ZYDIS_MNEMONIC_LMSW, ZYDIS_MNEMONIC_CLTS: traits.insert(.writesControl)
+        // Zydis knows this of LIDT, not of LGDT.
+        case ZYDIS_MNEMONIC_LGDT: traits.insert(.privileged)
         default: break
         }
         if raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || traits.contains(.interruptReturn) {
@@ -114,16 +118,14 @@ struct InstructionFacts {
         immediate: ZydisDecodedOperandImm, _ raw: ZydisDecodedInstruction, end: UInt64, address: UInt64
     ) {
         if immediate.is_relative != 0 {
-            guard traits.contains(.jump) || traits.contains(.call) || traits.contains(.conditional) else {
-                return
-            }
             var offset = address &+ UInt64(raw.length) &+ UInt64(bitPattern: immediate.value.s)
             switch raw.operand_width {
             case 16: offset &= 0xFFFF
             case 32: offset &= 0xFFFF_FFFF
             default: break
             }
-            target = .near(offset)
+            relative = offset
+            if !traits.isDisjoint(with: [.jump, .call, .conditional]) { target = .near(offset) }
         } else if raw.mnemonic == ZYDIS_MNEMONIC_INT {
             interruptVector = UInt8(truncatingIfNeeded: immediate.value.u)
         }
@@ -181,11 +183,12 @@ extension SegmentName {
 
 extension GeneralRegister {
     fileprivate init?(_ register: ZydisRegister) {
-        let whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, register)
-        if whole == ZYDIS_REGISTER_RIP {
+        // The instruction pointer has no "largest enclosing" register in Zydis 4.0.
+        if register == ZYDIS_REGISTER_RIP || register == ZYDIS_REGISTER_EIP {
             self = .rip
             return
         }
+        let whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, register)
         guard (ZYDIS_REGISTER_RAX.rawValue...ZYDIS_REGISTER_R15.rawValue).contains(whole.rawValue)
         else { return nil }
         self.init(rawValue: UInt8(truncatingIfNeeded: whole.rawValue - ZYDIS_REGISTER_RAX.rawValue))
