@@ -55,6 +55,25 @@ import X86
         #expect(file.special[segment].selector == 3)
     }
 
+    @Test func nullStackSegmentOnlyIn64BitMode() throws {
+        var file = protected()
+        file.special.ss.attributes.privilege = 2
+        let ss = try RegisterName(parsing: "ss")
+        #expect(throws: RegisterEditError.needsDescriptor(.ss, selector: 0)) { try file.set(ss, to: 0) }
+        file.special.cr0 = [.pe, .pg]
+        file.special.efer = [.lme, .lma]
+        file.special.cs.attributes.isLong = true
+        try file.set(ss, to: 0)
+        #expect(file.special.ss.attributes.isUnusable)
+        #expect(file.special.ss.attributes.privilege == 2)
+    }
+
+    @Test(arguments: ["tr", "ldt"]) func systemSegmentsNeedADescriptorInRealModeToo(name: String) throws {
+        var file = RegisterFile()
+        #expect(throws: RegisterEditError.self) { try file.set(try RegisterName(parsing: name), to: 8) }
+        #expect(file == RegisterFile())
+    }
+
     @Test func loadsCodeFromItsDescriptor() throws {
         var file = protected()
         #expect(try file.descriptorAddress(of: 0x08) == 0x1008)

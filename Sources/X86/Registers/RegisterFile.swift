@@ -23,8 +23,9 @@ public struct RegisterFile: Sendable, Hashable {
     /// RFLAGS stays set, as in the processor.
     ///
     /// A write to `cs`, `ds`, ... loads the segment as the processor would: in real and virtual-8086 mode
-    /// the base follows; in protected mode a null selector makes `ds`, `es`, `fs`, `gs` and `ldt` unusable,
-    /// and any other needs its descriptor: see ``load(_:selector:low:high:)``. `cs.selector` and its
+    /// the base follows; in protected mode a null selector makes `ds`, `es`, `fs`, `gs` and `ldt` (in 64-bit
+    /// mode `ss` too) unusable, and any other needs its descriptor: see ``load(_:selector:low:high:)``; `tr`
+    /// and `ldt` need it in every mode. `cs.selector` and its
     /// siblings edit the cache itself, in any mode.
     ///
     /// Nothing is changed where it throws. Whether the result can be run is ``problems(physicalAddressBits:)``'s
@@ -101,7 +102,7 @@ public struct RegisterFile: Sendable, Hashable {
 public enum RegisterEditError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The value has bits beyond the register's width.
     case doesNotFit(RegisterName, value: UInt64)
-    /// Protected mode: the segment is loaded from a descriptor in memory, which the caller has to read.
+    /// The segment is loaded from a descriptor in memory, which the caller has to read.
     case needsDescriptor(SegmentName, selector: UInt16)
 
     public var description: String {
@@ -112,7 +113,7 @@ public enum RegisterEditError: Error, Sendable, Hashable, CustomStringConvertibl
                 + "\(name.width == 1 ? "" : "s"); the largest value is \(largest)"
         case .needsDescriptor(let segment, let selector):
             return
-                "\(segment) = \(hexadecimal(UInt64(selector))) is loaded from a descriptor in protected mode;"
+                "\(segment) = \(hexadecimal(UInt64(selector))) is loaded from a descriptor in memory;"
                 + " to edit the cached selector alone, set \(segment).selector"
         }
     }

@@ -33,6 +33,11 @@ extension RegisterFile {
             // or GS clears it on Intel's.
             special[segment].base = 0
             return true
+        case .ss where mode == .long64:
+            // Allowed in 64-bit code below CPL 3. The DPL stays: it is the CPL that KVM goes by.
+            special.ss.selector = selector
+            special.ss.attributes.isUnusable = true
+            return true
         case .cs, .ss, .tr:
             return false
         }
