@@ -1,0 +1,72 @@
+import Debugger
+import X86
+
+extension CommandTable {
+    static let codeCommands: [Command] = [
+        Command(
+            "disassemble", ["u", "disas", "unassemble"], "[ADDR]", .code, "decode instructions",
+            details: """
+                Decoded as the mode of the selected vCPU has it: 16, 32 or 64-bit. Without ADDR from the next \
+                instruction on; Enter goes on behind the last. FMT is a count, 10 if none is given.
+                """,
+            examples: [.init("u/5", "the next five"), .init("u/20 0:7c00", "twenty from there")],
+            completion: [.expression], repeatable: true, format: true, whileRunning: true,
+            action: CodeActions.disassemble),
+        Command(
+            "print-stack", ["stack", "info stack"], "[N]", .code, "show N words at SS:SP",
+            details: "Words are as wide as a PUSH of the mode: 2, 4 or 8 bytes. 16 if no N is given.",
+            completion: [.expression], whileRunning: true, action: CodeActions.stack),
+    ]
+}
+
+enum CodeActions {
+    static func disassemble(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let format = try DisplayFormat(call.format, in: call)
+        guard format.unit == nil, format.letter == nil || format.letter == .instruction else {
+            throw call.error("`disassemble` takes a count alone", at: call.format)
+        }
+        // Bochs: `u` goes on with Enter; typed anew, it starts at the next instruction.
+        return try list(session, call, count: format.count ?? 10, goesOn: call.isRepeat)
+    }
+
+    /// Instructions at the address given or, if `goesOn`, behind those shown last.
+    static func list(
+        _ session: Session, _ call: Invocation, count: Int, goesOn: Bool
+    ) throws(CommandError) -> Outcome {
+        let address: Address?
+        if goesOn, let next = session.examine.nextCode {
+            address = next
+        } else if call.rest.text.isEmpty {
+            address = nil
+        } else {
+            address = try session.address(call.rest, call)
+        }
+        guard count <= 100_000 else {
+            throw call.error("at most 100,000 instructions at once", at: call.format)
+        }
+        let lines = try call.perform(at: call.rest) { () throws(DebuggerError) in
+            try session.debugger.disassemble(at: address, count: count)
+        }
+        if let last = lines.last {
+            session.examine.nextCode = .linear(last.address &+ UInt64(max(1, last.bytes.count)))
+        }
+        let next = session.isRunning ? nil : session.debugger.selected.pc
+        let breakpoints = session.debugger.breakpoints.filter(\.isEnabled).map(\.linear)
+        return .done(
+            CodeOutput(
+                vcpu: session.debugger.selectedVCPU, lines, next: next, breakpoints: Set(breakpoints),
+                digits: session.debugger.selected.mode.offsetDigits))
+    }
+
+    static func stack(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let count = try session.count(call, or: 16)
+        guard count <= 65_536 else {
+            throw call.error("at most 65,536 words at once", at: call.rest)
+        }
+        let slots = try call.perform { () throws(DebuggerError) in try session.debugger.stack(count: count) }
+        return .done(
+            StackOutput(
+                vcpu: session.debugger.selectedVCPU, slots,
+                digits: session.debugger.selected.mode.offsetDigits))
+    }
+}

@@ -1,0 +1,64 @@
+import Debugger
+import X86
+
+extension CommandTable {
+    static let exitCommands: [Command] = [
+        Command(
+            "info exits", ["exits"], "[N]", .exits, "exits by reason, with times, and the last N of them",
+            details: """
+                I/O is counted by port and direction, MMIO by page, MSRs by index. `Rate/s` is per second that the \
+                vCPUs ran; `Time` is what handling the exits took, the time that a stopped guest waits for you not \
+                counted. Without N, the last ones are not listed.
+                """,
+            examples: [.init("info exits", "the counts"), .init("info exits 20", "and the last twenty")],
+            whileRunning: true, action: ExitActions.info),
+        Command(
+            "exits reset", [], "", .exits, "count exits from zero again",
+            whileRunning: true, action: ExitActions.reset),
+        Command(
+            "info lapic", ["lapic"], "", .exits, "show the selected vCPU's local APIC",
+            details: "Needs the interrupt controllers in the kernel: `--irqchip kernel`.", whileRunning: true,
+            action: ExitActions.localAPIC),
+        Command(
+            "info console", ["console"], "", .exits, "show what the guest wrote to its consoles",
+            details: "Port 0xE9 and COM1; control characters show as `\\xNN`.", whileRunning: true,
+            action: ExitActions.console),
+    ]
+}
+
+enum ExitActions {
+    static func info(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        var limit = 0
+        if !call.rest.text.isEmpty { limit = min(try session.count(call), ExitRecorder.capacity) }
+        let log = session.debugger.target.exits
+        return .done(ExitsOutput(log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : []))
+    }
+
+    static func reset(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try call.checkCount(0)
+        session.debugger.target.exits.reset()
+        return .done(Message("Exits are counted from zero."))
+    }
+
+    static func localAPIC(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try call.checkCount(0)
+        let state: LocalAPICState
+        do {
+            state = try session.debugger.localAPIC()
+        } catch {
+            var lifted = CommandError(error)
+            lifted.line = call.line
+            lifted.remedy = lifted.remedy ?? "a local APIC in the kernel needs `--irqchip kernel`"
+            throw lifted
+        }
+        return .done(LocalAPICOutput(vcpu: session.debugger.selectedVCPU, state))
+    }
+
+    static func console(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try call.checkCount(0)
+        guard let target = session.debugger.target as? any ConsoleProviding else {
+            throw call.error("\(session.debugger.target.name) does not show what its guest prints")
+        }
+        return .done(ConsolesOutput(target))
+    }
+}

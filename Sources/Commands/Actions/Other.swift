@@ -1,0 +1,84 @@
+extension CommandTable {
+    static let otherCommands: [Command] = [
+        Command(
+            "help", ["h"], "[COMMAND]", .other, "list the commands, or explain one",
+            details:
+                "Names can be cut short as long as they stay unambiguous. Enter repeats the last command.",
+            examples: [.init("help", "the list"), .init("help x", "formats and examples")],
+            completion: [.command], whileRunning: true, action: OtherActions.help),
+        Command(
+            "apropos", [], "WORD", .other, "search the help for a word",
+            examples: [.init("apropos memory", "commands that mention it")], whileRunning: true,
+            action: OtherActions.apropos),
+        Command(
+            "info", [], "", .other, "list what `info` can show", whileRunning: true,
+            action: OtherActions.info),
+        Command(
+            "source", [], "FILE", .other, "do the commands of a file",
+            details: """
+                One command a line; blank lines and lines that start with `#` are left out. A command that lets the \
+                guest go is waited for. The first that fails ends it.
+                """,
+            examples: [.init("source boot.cmd", "as typed")], completion: [.file],
+            action: OtherActions.source),
+        Command(
+            "history", [], "[N]", .other, "list the last N commands typed, or all", whileRunning: true,
+            action: OtherActions.history),
+        Command("quit", ["q", "exit"], "", .other, "end the session and the guest", whileRunning: true) {
+            _, call throws(CommandError) in
+            try call.checkCount(0)
+            return .quit
+        },
+    ]
+}
+
+enum OtherActions {
+    static func help(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let name = call.arguments.map(\.text).joined(separator: " ")
+        guard !name.isEmpty else { return .done(HelpIndex(session.table.commands)) }
+        if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
+        let group = session.table.commands(under: name)
+        guard group.isEmpty else { return .done(HelpIndex(group)) }
+        throw call.error(
+            "there is no command `\(name)`", suggestion: nearest(to: name, in: session.table.allNames),
+            remedy: "`help` lists the commands; `apropos WORD` searches them")
+    }
+
+    static func apropos(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let word = call.rest.text.lowercased()
+        guard !word.isEmpty else { throw call.usageError("`apropos` needs a word") }
+        let found = session.table.commands.filter { command in
+            let texts = command.names + [command.summary, command.details] + command.examples.map(\.meaning)
+            return texts.contains { $0.lowercased().contains(word) }
+        }
+        guard !found.isEmpty else { return .done(Message("No command mentions `\(word.printable)`.")) }
+        return .done(HelpIndex(found))
+    }
+
+    static func info(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        if let word = call.arguments.first {
+            let names = session.table.secondWords(after: "info")
+            throw call.error(
+                "there is no `info \(word.text)`", at: word,
+                suggestion: nearest(to: word.text, in: names).map { "info \($0)" },
+                remedy: "one of: " + names.joined(separator: ", "))
+        }
+        return .done(HelpIndex(session.table.commands(under: "info")))
+    }
+
+    static func source(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let arguments = call.arguments
+        guard arguments.count == 1 else { throw call.usageError("`source` takes one file") }
+        let lines = try Files.lines(arguments[0], call)
+        let count = try session.enqueue(lines, file: arguments[0].text, call)
+        return .done(SourceOutput(file: arguments[0].text, commands: count))
+    }
+
+    static func history(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let count = try session.count(call, or: UInt64(Session.longestHistory))
+        let all = session.history.enumerated().map {
+            HistoryOutput.Entry(number: $0.offset + 1, line: $0.element)
+        }
+        return .done(HistoryOutput(entries: all.suffix(count)))
+    }
+}

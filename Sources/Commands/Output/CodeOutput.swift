@@ -1,0 +1,90 @@
+import Debugger
+
+/// `disassemble` and `x/i`.
+public struct CodeOutput: CommandOutput, Hashable {
+    public struct Row: Sendable, Hashable, Encodable {
+        /// Linear.
+        public var address: Hex
+        public var cs: Hex
+        public var ip: Hex
+        /// As pairs of digits; empty where memory cannot be read.
+        public var bytes: String
+        public var text: String
+        /// The instruction that the vCPU does next.
+        public var isNext: Bool
+        public var hasBreakpoint: Bool
+    }
+
+    public var vcpu: Int
+    public var instructions: [Row]
+    private var digits: Int
+
+    private enum CodingKeys: String, CodingKey { case vcpu, instructions }
+
+    init(vcpu: Int, _ lines: [CodeLine], next: UInt64?, breakpoints: Set<UInt64>, digits: Int) {
+        self.vcpu = vcpu
+        self.digits = digits
+        instructions = lines.map { line in
+            Row(
+                address: Hex(line.address), cs: Hex(line.selector), ip: Hex(line.ip),
+                bytes: Hex.bytes(line.bytes), text: line.text, isNext: line.address == next,
+                hasBreakpoint: breakpoints.contains(line.address))
+        }
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        let byteWidth = min(20, max(6, instructions.map(\.bytes.count).max() ?? 0))
+        return instructions.map { row in
+            var line = StyledLine(row.hasBreakpoint ? "*" : " ", .changed)
+            line.append(row.isNext ? "=> " : "   ", .pc)
+            line.append(
+                Hex.digits(row.cs.value, width: 4) + ":" + Hex.digits(row.ip.value, width: digits), .address)
+            line.append("  " + (row.bytes.isEmpty ? "??" : row.bytes).padded(byteWidth) + "  ", .dim)
+            line.append(row.text, row.isNext ? .pc : .mnemonic)
+            return line
+        }
+    }
+}
+
+/// `print-stack`.
+public struct StackOutput: CommandOutput, Hashable {
+    public struct Row: Sendable, Hashable, Encodable {
+        public var linear: Hex
+        /// The value of SP that points here.
+        public var offset: Hex
+        /// Null where memory cannot be read.
+        public var value: Hex?
+    }
+
+    public var vcpu: Int
+    /// Bytes of a word.
+    public var width: Int
+    public var words: [Row]
+    private var digits: Int
+
+    private enum CodingKeys: String, CodingKey { case vcpu, width, words }
+
+    init(vcpu: Int, _ slots: [StackSlot], digits: Int) {
+        self.vcpu = vcpu
+        self.digits = digits
+        width = slots.first?.width ?? 2
+        words = slots.map {
+            Row(linear: Hex($0.linear), offset: Hex($0.offset), value: $0.value.map { Hex($0) })
+        }
+    }
+
+    public func lines(width terminalWidth: Int) -> [StyledLine] {
+        words.enumerated().map { index, word in
+            var line = StyledLine(index == 0 ? "=> " : "   ", .pc)
+            line.append(Hex.digits(word.offset.value, width: digits), .address)
+            line.append("  ")
+            if let value = word.value {
+                line.append(Hex.digits(value.value, width: width * 2), .value)
+                line.append("  \(value.value)", .dim)
+            } else {
+                line.append("??", .error)
+            }
+            return line
+        }
+    }
+}

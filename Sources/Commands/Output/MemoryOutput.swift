@@ -1,0 +1,175 @@
+import Debugger
+
+/// `x` and `xp`: units of memory in rows.
+public struct MemoryOutput: CommandOutput, Hashable {
+    /// As it was given.
+    public var address: String
+    /// Bytes of a unit.
+    public var unit: Int
+    /// GDB's letter.
+    public var format: String
+    /// A unit that cannot be read whole is null.
+    public var values: [Hex?]
+    /// Why some of it cannot be read.
+    public var unreadable: [String]
+
+    private var start: Address
+    private var letter: DisplayFormat.Letter
+    /// Each byte, nil where it cannot be read.
+    private var bytes: [UInt8?]
+
+    private enum CodingKeys: String, CodingKey { case address, unit, format, values, unreadable }
+
+    init(_ image: MemoryImage, unit: DisplayFormat.Unit, letter: DisplayFormat.Letter) {
+        address = image.address.description
+        self.unit = unit.rawValue
+        format = String(letter.rawValue)
+        start = image.address
+        self.letter = letter
+        bytes = image.bytes.indices.map { image[$0] }
+        values = stride(from: 0, to: image.bytes.count, by: unit.rawValue).map { offset in
+            image.value(at: offset, width: unit.rawValue).map { Hex($0) }
+        }
+        unreadable = image.gaps.map {
+            let first = image.address.advanced(by: $0.range.lowerBound)
+            return "\(first), \(counted($0.range.count, "byte")): \($0.reason)"
+        }
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        let cells = values.map { $0.map { letter.text($0.value, bytes: unit) } }
+        let cellWidth = max(2, cells.map { $0?.count ?? 2 }.max() ?? 2)
+        let labelWidth = max(
+            start.description.count, start.advanced(by: bytes.count).description.count)
+        // Characters are shown beside bytes only: in wider units they would stand in another order.
+        let hasText = unit == 1 && letter == .hex
+        let room = width - labelWidth - 2
+        var perRow = 16 / unit
+        while perRow > 1, perRow * (cellWidth + 1) + (hasText ? perRow + 2 : 0) > room { perRow /= 2 }
+
+        var result: [StyledLine] = []
+        for first in stride(from: 0, to: cells.count, by: perRow) {
+            let row = first..<min(first + perRow, cells.count)
+            var line = StyledLine(
+                start.advanced(by: first * unit).description.padded(labelWidth), .address)
+            line.append(":")
+            for index in row {
+                line.append(" ")
+                let cell = cells[index] ?? "??"
+                line.append(cell.leftPadded(cellWidth), cells[index] == nil ? .error : .value)
+            }
+            if hasText {
+                let text = row.map { index -> Character in
+                    guard let byte = bytes[index] else { return "?" }
+                    return (0x20..<0x7F).contains(byte) ? Character(Unicode.Scalar(byte)) : "."
+                }
+                line.append(
+                    String(repeating: " ", count: (perRow - row.count) * (cellWidth + 1) + 2)
+                        + String(text), .dim)
+            }
+            result.append(line)
+        }
+        result += unreadable.map { StyledLine("cannot be read: \($0)", .warning) }
+        return result
+    }
+}
+
+/// `x/s`: strings.
+public struct StringsOutput: CommandOutput, Hashable {
+    public struct Entry: Sendable, Hashable, Encodable {
+        public var address: String
+        /// With C's escapes.
+        public var text: String
+        /// Memory ends before the string does.
+        public var isUnreadable: Bool
+        /// The string is longer than what is shown.
+        public var isCut: Bool
+    }
+
+    public var strings: [Entry]
+
+    public func lines(width: Int) -> [StyledLine] {
+        strings.map { entry in
+            var line = StyledLine(entry.address, .address)
+            line.append(": \"\(entry.text)\"")
+            if entry.isCut { line.append("...", .dim) }
+            if entry.isUnreadable { line.append(" ?? cannot be read from here on", .error) }
+            return line
+        }
+    }
+}
+
+/// `print`.
+public struct PrintOutput: CommandOutput, Hashable {
+    public var value: Hex
+    /// In bits: 8, 16, 32 or 64.
+    public var width: Int
+    public var isSigned: Bool
+    /// In the format asked for, or in decimal.
+    public var text: String
+    /// The address as it was given, of an expression that is one (`SEG:OFF`, `p:…`, `v:…`).
+    public var address: String?
+    private var showsHex: Bool
+
+    private enum CodingKeys: String, CodingKey { case value, width, isSigned, text, address }
+
+    init(_ result: Value, letter: DisplayFormat.Letter?) {
+        value = Hex(result.bits)
+        width = result.width
+        isSigned = result.isSigned
+        let shown = letter ?? (result.isSigned ? .signed : .unsigned)
+        let bytes = max(1, result.width / 8)
+        text =
+            switch letter {
+            // GDB prints no zeros that nobody asked for; `x` pads them, `print` does not.
+            case .hex, .address: Hex(result.bits).description
+            case .binary: String(result.bits, radix: 2)
+            default: shown.text(result.bits, bytes: bytes)
+            }
+        address = result.address?.description
+        showsHex = letter == nil
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        var line = StyledLine(text, .value)
+        if showsHex { line.append("  \(value)", .dim) }
+        if let address { line.append("  (\(address))", .address) }
+        return [line]
+    }
+}
+
+/// `setpmem` and `set *(TYPE*)ADDR`.
+public struct MemoryWritten: CommandOutput, Hashable {
+    public var address: String
+    public var count: UInt64
+    /// As pairs of digits, the first byte first.
+    public var bytes: String
+
+    public func lines(width: Int) -> [StyledLine] {
+        var line = StyledLine("Wrote \(counted(count, "byte")) at ")
+        line.append(address, .address)
+        line.append(": \(bytes)")
+        return [line]
+    }
+}
+
+/// `writemem` and `loadmem`.
+public struct FileTransfer: CommandOutput, Hashable {
+    private var verb: String
+    public var file: String
+    public var address: String
+    public var bytes: UInt64
+
+    private enum CodingKeys: String, CodingKey { case file, address, bytes }
+
+    init(verb: String, file: String, address: String, bytes: UInt64) {
+        self.verb = verb
+        self.file = file
+        self.address = address
+        self.bytes = bytes
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        [StyledLine("\(verb) \(counted(bytes, "byte")): \(file), \(address)")]
+    }
+}

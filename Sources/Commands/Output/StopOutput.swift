@@ -1,0 +1,170 @@
+import Debugger
+import KVMCore
+import X86
+
+/// A stop: why, where, and what happened since the guest was let go.
+public struct StopOutput: CommandOutput, Hashable {
+    public struct Reason: Sendable, Hashable, Encodable {
+        /// "created", "step", "breakpoint", "interrupted", "hlt", "tripleFault", "internalError", "failEntry",
+        /// "poweredOff", "stepLost", "exit" or "failed".
+        public var kind: String
+        /// A sentence for people.
+        public var text: String
+        /// The breakpoints hit.
+        public var breakpoints: [Int]?
+        /// KVM_EXIT_INTERNAL_ERROR's suberror.
+        public var suberror: UInt32?
+        /// Its words, or the hardware's reason for a failed entry.
+        public var data: [Hex]?
+    }
+
+    /// The next instruction, after Bochs' stop line.
+    public struct Position: Sendable, Hashable, Encodable {
+        public var cs: Hex
+        public var ip: Hex
+        public var linear: Hex
+        /// Absent where no page maps it.
+        public var physical: Hex?
+        public var instruction: String
+        public var bytes: String
+    }
+
+    public var number: Int
+    public var vcpu: Int
+    public var reason: Reason
+    public var mode: String
+    /// Absent if the vCPU is gone.
+    public var position: Position?
+    public var steps: Int
+    public var passedHalt: Bool
+    public var exits: UInt64
+    public var elapsedNanoseconds: UInt64
+    /// How wide the instruction pointer is shown, in digits.
+    private var offsetDigits: Int
+
+    private enum CodingKeys: String, CodingKey {
+        case number, vcpu, reason, mode, position, steps, passedHalt, exits, elapsedNanoseconds
+    }
+
+    init(_ stop: Stop, line: StopLine?) {
+        number = stop.number
+        vcpu = stop.vcpu
+        reason = Reason(stop.reason)
+        let mode = stop[stop.vcpu]?.mode ?? .real
+        self.mode = mode.rawValue
+        offsetDigits = mode.offsetDigits
+        position = line.map(Position.init)
+        steps = stop.steps
+        passedHalt = stop.passedHalt
+        exits = stop.exitsSince
+        elapsedNanoseconds = stop.elapsed.nanoseconds
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        var result: [StyledLine] = []
+        // One plain step says no more than where it went: the line below is the news.
+        let isPlainStep = reason.kind == "step" && steps <= 1
+        if !isPlainStep {
+            let isBad = ["tripleFault", "internalError", "failEntry", "stepLost", "failed"].contains(
+                reason.kind)
+            var head = StyledLine(reason.text, isBad ? .error : .heading)
+            var facts: [String] = []
+            if steps > 0, reason.kind != "step" { facts.append(counted(steps, "instruction")) }
+            if exits > 0 { facts.append(counted(exits, "exit")) }
+            if elapsedNanoseconds > 0 { facts.append(shortTime(elapsedNanoseconds)) }
+            if !facts.isEmpty { head.append("  (" + facts.joined(separator: ", ") + ")", .dim) }
+            result.append(head)
+        }
+        if passedHalt {
+            result.append(StyledLine("The step went over a HLT: the vCPU would have slept here.", .warning))
+        }
+        if let position { result.append(position.line(vcpu: vcpu, digits: offsetDigits)) }
+        return result
+    }
+}
+
+extension StopOutput.Position {
+    init(_ line: StopLine) {
+        cs = Hex(line.code.selector)
+        ip = Hex(line.code.ip)
+        linear = Hex(line.code.address)
+        physical = line.physical.map { Hex($0) }
+        instruction = line.code.text
+        bytes = Hex.bytes(line.code.bytes)
+    }
+
+    /// `(0) [0x000000007c00] 0000:7c00: cli ; fa`
+    func line(vcpu: Int, digits: Int) -> StyledLine {
+        var line = StyledLine("(\(vcpu)) [", .dim)
+        line.append(physical.map { Hex.padded($0.value, width: 12) } ?? "not mapped", .address)
+        line.append("] ", .dim)
+        line.append(Hex.digits(cs.value, width: 4) + ":" + Hex.digits(ip.value, width: digits), .address)
+        line.append(": ")
+        line.append(instruction, .mnemonic)
+        if !bytes.isEmpty { line.append(" ; " + bytes, .dim) }
+        return line
+    }
+}
+
+extension StopOutput.Reason {
+    init(_ reason: StopReason) {
+        switch reason {
+        case .created:
+            self.init(kind: "created", text: "The guest has not run yet.")
+        case .step(let count):
+            self.init(kind: "step", text: "Stepped \(counted(count, "instruction")).")
+        case .breakpoint(let numbers):
+            let list = numbers.map(String.init).joined(separator: ", ")
+            self.init(
+                kind: "breakpoint",
+                text: numbers.isEmpty
+                    ? "Reached the address." : "Breakpoint\(numbers.count == 1 ? "" : "s") \(list).",
+                breakpoints: numbers)
+        case .interrupted:
+            self.init(kind: "interrupted", text: "Interrupted.")
+        case .hlt:
+            self.init(kind: "hlt", text: "Halted: HLT, and nothing can wake the guest.")
+        case .tripleFault:
+            self.init(
+                kind: "tripleFault", text: "Triple fault: the processor shut down (KVM_EXIT_SHUTDOWN).")
+        case .internalError(let error):
+            self.init(
+                kind: "internalError",
+                text: "KVM internal error \(error.suberror): \(error.meaning).\(error.instructionText)",
+                suberror: error.suberror, data: error.data.map { Hex($0) })
+        case .failEntry(let hardwareReason, let cpu):
+            self.init(
+                kind: "failEntry",
+                text: "The processor refused to enter the guest on host CPU \(cpu): hardware reason "
+                    + "\(Hex(hardwareReason)).",
+                data: [Hex(hardwareReason)])
+        case .poweredOff:
+            self.init(kind: "poweredOff", text: "The guest switched itself off.")
+        case .stepLost(let exit):
+            self.init(
+                kind: "stepLost",
+                text: "The step was lost: the host did not single-step here. It ended with \(exit.text).")
+        case .exit(let exit):
+            self.init(kind: "exit", text: "Cannot go on from the exit \(exit.text).")
+        case .failed(let error):
+            self.init(kind: "failed", text: "KVM failed: \(error.description).")
+        }
+    }
+}
+
+extension InternalError {
+    /// The suberror in words. Source: KVM_INTERNAL_ERROR_* in linux/kvm.h.
+    fileprivate var meaning: String {
+        switch suberror {
+        case 1: "an instruction could not be emulated"
+        case 2: "an exception arose while another was delivered"
+        case 3: "an exit came while an event was delivered"
+        case 4: "the hardware gave an exit reason that KVM does not know"
+        default: "an unknown suberror"
+        }
+    }
+
+    fileprivate var instructionText: String {
+        instruction.isEmpty ? "" : " The bytes: \(Hex.bytes(instruction))."
+    }
+}

@@ -1,0 +1,224 @@
+public import Debugger
+import KVMCore
+import SystemPackage
+
+/// A user's session with one guest: the debugger, the command table, and what one command leaves for the next.
+///
+/// Belongs to one thread. It reads and writes no terminal: text comes in, values go out.
+public final class Session {
+    /// Who typed a line.
+    public enum Origin: Sendable, Hashable {
+        /// A person: an empty line repeats the last repeatable command, and the line goes to the history.
+        case interactive
+        /// A file or an option: an empty line does nothing.
+        case script
+    }
+
+    /// A queued line and what came of it.
+    public struct Executed: Sendable {
+        public var line: String
+        public var result: Result<Outcome, CommandError>
+    }
+
+    public let debugger: Debugger
+    let table: CommandTable
+    /// The lines typed so far, oldest first.
+    public private(set) var history: [String] = []
+
+    /// Where `x` and `u` go on when Enter repeats them, and the letters they keep.
+    var examine = ExamineState()
+    let threads: ThreadTimes
+
+    private var lastRepeatable: String?
+    private var queue: [QueuedLine] = []
+    private var currentDepth = 0
+
+    private struct QueuedLine {
+        var text: String
+        var place: String
+        var depth: Int
+    }
+
+    /// Files may source files; this deep, it is one that sources itself.
+    static let deepestSource = 16
+    /// Lines kept by ``history``.
+    static let longestHistory = 1000
+
+    public init(debugger: Debugger) {
+        self.debugger = debugger
+        self.table = .standard
+        self.threads = ThreadTimes(debugger.target.vcpus)
+    }
+
+    /// True from an outcome ``Outcome/running(_:)`` until ``collectStop(timeout:)`` has the stop.
+    public var isRunning: Bool { debugger.isRunning }
+
+    /// Does one line. An empty one, or one that starts with `#`, does nothing, unless a person repeats a
+    /// command with it.
+    public func execute(_ line: String, origin: Origin = .interactive) throws(CommandError) -> Outcome {
+        try execute(line, origin: origin, depth: 0)
+    }
+
+    private func execute(_ line: String, origin: Origin, depth: Int) throws(CommandError) -> Outcome {
+        let isBlank = line.allSatisfy(\.isWhitespace)
+        var text = line
+        var isRepeat = false
+        if isBlank {
+            guard origin == .interactive, let last = lastRepeatable else { return .done(Silence()) }
+            text = last
+            isRepeat = true
+        }
+        if text.first(where: { !$0.isWhitespace }) == "#" { return .done(Silence()) }
+        if origin == .interactive, !isRepeat { remember(text) }
+
+        // What fails is not worth repeating: Enter after an error must not do an older command.
+        lastRepeatable = nil
+        var call = try Invocation(text, table: table)
+        call.isRepeat = isRepeat
+        if isRunning, !call.command.worksWhileRunning {
+            throw call.error(
+                "`\(call.command.name)` needs a guest that stands still", at: Argument(text: "", column: 0),
+                remedy: "stop it first: `stop`, Ctrl-C or F12")
+        }
+        currentDepth = depth
+        let outcome = try call.command.action(self, call)
+        if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
+        return outcome
+    }
+
+    private func remember(_ line: String) {
+        history.append(line)
+        if history.count > Self.longestHistory { history.removeFirst() }
+    }
+
+    // MARK: - A guest that runs
+
+    /// What the stop says once the guest stands still, or nil if it still runs after `timeout` (nil: wait for
+    /// ever). Also nil when nothing runs.
+    public func collectStop(timeout: Duration?) throws(CommandError) -> (any CommandOutput)? {
+        guard isRunning else { return nil }
+        do {
+            guard let stop = try debugger.collectStop(timeout: timeout) else { return nil }
+            return stopOutput(for: stop)
+        } catch {
+            throw CommandError(error)
+        }
+    }
+
+    /// The output of a stop, as `step` and `continue` give it.
+    public func stopOutput(for stop: Stop) -> any CommandOutput {
+        StopOutput(stop, line: stopLine(stop.vcpu))
+    }
+
+    private func stopLine(_ vcpu: Int) -> StopLine? { try? debugger.stopLine(vcpu: vcpu) }
+
+    /// Everything about the guest up to the current stop.
+    public func report() -> any CommandOutput {
+        let stop = debugger.stop
+        let statistics = debugger.target.exits.statistics()
+        let consoles = (debugger.target as? any ConsoleProviding).map { ConsolesOutput($0).consoles } ?? []
+        return ReportOutput(
+            guest: debugger.target.name, stop: StopOutput(stop, line: stopLine(stop.vcpu)),
+            vcpus: debugger.target.vcpus.map { vcpuOutput($0, stop[$0.id], statistics) },
+            consoles: consoles, exits: ExitsOutput(statistics, recent: []))
+    }
+
+    /// One vCPU, the state of which is at hand.
+    func vcpuOutput(
+        _ identity: VCPUIdentity, _ snapshot: VCPUSnapshot?, _ statistics: ExitStatistics
+    ) -> VCPUOutput {
+        let exits = statistics.vcpu(identity.id)
+        // What the vCPU waits for is a fact of the kernel's; a target may not know it.
+        let state = try? debugger.mpState(vcpu: identity.id)
+        return VCPUOutput(
+            identity, snapshot, mpState: state, host: threads.sample(identity),
+            exits: exits?.total ?? ExitCount(), mostFrequent: exits?.rows.first?.key.name)
+    }
+
+    /// Asks a running guest to stop, and forgets the queued lines.
+    public func interrupt() {
+        cancelQueue()
+        debugger.interrupt()
+    }
+
+    // MARK: - Queued lines
+
+    /// Does the next line that `source` queued; nil when there is none, or while the guest runs. A failure
+    /// forgets the lines behind it.
+    public func advance() -> Executed? {
+        guard !isRunning, !queue.isEmpty else { return nil }
+        let next = queue.removeFirst()
+        do {
+            return Executed(
+                line: next.text,
+                result: .success(try execute(next.text, origin: .script, depth: next.depth)))
+        } catch {
+            cancelQueue()
+            var placed = error
+            placed.place = next.place
+            return Executed(line: next.text, result: .failure(placed))
+        }
+    }
+
+    /// Puts lines in front of those that wait, as `source` does with a file's.
+    public func enqueue(_ lines: [String], place: String) {
+        queue.insert(contentsOf: lines.map { QueuedLine(text: $0, place: place, depth: 0) }, at: 0)
+    }
+
+    /// Forgets what `source` queued.
+    public func cancelQueue() { queue.removeAll() }
+
+    /// Puts the lines of a file in front of those that wait; blank lines and comments are left out.
+    /// - Returns: how many lines wait now because of it.
+    func enqueue(_ lines: [Substring], file: String, _ call: Invocation) throws(CommandError) -> Int {
+        guard currentDepth < Self.deepestSource else {
+            throw call.error(
+                "files source files more than \(Self.deepestSource) deep",
+                remedy: "\(file) is probably sourced by a file that it sources")
+        }
+        var found: [QueuedLine] = []
+        for (index, line) in lines.enumerated() {
+            guard let first = line.first(where: { !$0.isWhitespace }), first != "#" else { continue }
+            found.append(
+                QueuedLine(text: String(line), place: "\(file):\(index + 1)", depth: currentDepth + 1))
+        }
+        queue.insert(contentsOf: found, at: 0)
+        return found.count
+    }
+}
+
+/// What `x` and `u` remember.
+struct ExamineState {
+    var letter = DisplayFormat.Letter.hex
+    var unit = DisplayFormat.Unit.word
+    /// Where the last `x` or `xp` ended.
+    var next: Address?
+    /// Where the last `u` or `x/i` ended.
+    var nextCode: Address?
+}
+
+extension CommandError {
+    init(_ error: DebuggerError) {
+        self.init(error.message, remedy: error.remedy)
+    }
+}
+
+extension Invocation {
+    /// Does `body`; a failure gets this line, and a caret in `argument` where the error knows a place in it.
+    func perform<R>(
+        at argument: Argument? = nil, _ body: () throws(DebuggerError) -> R
+    ) throws(CommandError) -> R {
+        do {
+            return try body()
+        } catch {
+            var lifted = CommandError(error)
+            lifted.line = line
+            if let column = error.column {
+                lifted.column = (argument ?? rest).column + column
+            } else if let argument {
+                lifted.column = argument.column
+            }
+            throw lifted
+        }
+    }
+}

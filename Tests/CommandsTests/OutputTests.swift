@@ -1,0 +1,76 @@
+import Testing
+
+@testable import Commands
+
+@Suite struct OutputTests {
+    @Test func guestTextCannotDriveTheTerminal() {
+        #expect("a\u{1B}[2Jb\u{7F}\u{9B}".printable == "a\\x1b[2Jb\\x7f\\x9b")
+        #expect(consoleLines("one\r\ntwo\n\u{07}three\r") == ["one", "two", "\\x07three"])
+        #expect(consoleLines("") == [])
+    }
+
+    @Test func spansJoinAndRender() {
+        var line = StyledLine("a")
+        line.append("b")
+        line.append("c", .error)
+        line.append("")
+        #expect(line.spans.count == 2)
+        #expect(line.rendered(color: false) == "abc")
+        #expect(line.rendered(color: true) == "ab\u{1B}[1;31mc\u{1B}[0m")
+        line.pad(to: 6)
+        #expect(line.text == "abc   ")
+        line.pad(to: 2)
+        #expect(line.text == "abc    ")
+    }
+
+    @Test(
+        arguments: [
+            (0, "0 ns"), (999, "999 ns"), (1000, "1.00 us"), (1049, "1.04 us"), (12_345, "12.3 us"),
+            (123_456, "123 us"), (1_500_000, "1.50 ms"), (61_000_000_000, "61.0 s"), (.max, "18446744073 s"),
+        ] as [(UInt64, String)])
+    func times(_ nanoseconds: UInt64, _ expected: String) {
+        #expect(shortTime(nanoseconds) == expected)
+    }
+
+    @Test(arguments: [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (-1000, "-1,000")])
+    func groups(_ number: Int, _ expected: String) {
+        #expect(grouped(number) == expected)
+    }
+
+    @Test func columnsAlign() {
+        var table = TextTable(["A", "Count"], rightAligned: [1])
+        table.add([.init("long name"), .init("1")])
+        table.add([.init("b"), .init("1,000")])
+        #expect(table.lines.map(\.text) == ["A          Count", "long name      1", "b          1,000"])
+    }
+
+    @Test func errorsPointAtThePlace() {
+        let error = CommandError(
+            "no such thing", line: "p\t$foo + 1", column: 2, suggestion: "$fs", remedy: "try it")
+        #expect(
+            error.lines(width: 80).map(\.text) == [
+                "error: no such thing", "  p $foo + 1", "    ^", "did you mean `$fs`?", "try it",
+            ])
+        #expect(error.description == "no such thing; did you mean `$fs`?; try it")
+        // A caret behind the line's end, and an escape before it, move with what is shown.
+        let end = CommandError("unfinished", line: "p \u{1B}(", column: 4)
+        #expect(end.lines(width: 80).map(\.text)[1...] == ["  p \\x1b(", "         ^"])
+    }
+
+    @Test func recordsAreStable() {
+        #expect(
+            JSONRecord.line(command: "a \"b\" /c", result: Message("x\ny"))
+                == #"{"command":"a \"b\" /c","ok":true,"result":{"message":"x\ny"}}"#)
+        #expect(
+            JSONRecord.line(command: "p", error: CommandError("bad", column: 3, suggestion: "q"))
+                == #"{"command":"p","error":{"column":3,"message":"bad","suggestion":"q"},"ok":false}"#)
+        #expect(
+            JSONRecord.line(command: "", result: Silence()) == #"{"command":"","ok":true,"result":{}}"#)
+    }
+
+    @Test func textWraps() {
+        #expect(wrapped("aa bb cc", 5) == ["aa bb", "cc"])
+        #expect(wrapped("aaaaaaaa b", 3) == ["aaaaaaaa", "b"])
+        #expect(wrapped("", 10) == [])
+    }
+}

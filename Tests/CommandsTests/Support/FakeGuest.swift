@@ -1,0 +1,207 @@
+import Debugger
+import KVMCore
+import Synchronization
+import SystemPackage
+import X86
+
+/// A guest without KVM: a few instructions, executed while someone waits for the stop.
+///
+/// It knows NOP, `mov al, imm8` (B0), `out imm8, al` (E6), `jmp rel8` (EB) and HLT (F4), in real mode; that is
+/// enough to be stepped, let go, stopped at a breakpoint, and to spin for ever.
+final class FakeGuest: Target, ConsoleProviding {
+    let name = "fake"
+    let exits = ExitLog()
+    let vcpus: [VCPUIdentity]
+    var memory: any PhysicalMemory { ram }
+    var stopDescriptor: Int32 { -1 }
+
+    let ram: FakeMemory
+    private let cpus: [FakeVCPU]
+    private let state = Mutex(State())
+
+    private struct State {
+        var orders: [RunOrder] = []
+        var isInterrupted = false
+        var console: [UInt8] = []
+    }
+
+    /// - Parameter code: loaded at 0x7C00, where vCPU 0 starts; the others start there too.
+    init(_ code: [UInt8], vcpus count: Int = 1) {
+        ram = FakeMemory(size: 1 << 20)
+        ram.store(code, at: 0x7C00)
+        vcpus = (0..<count).map { VCPUIdentity(id: $0, process: 0, thread: 0, isBoot: $0 == 0) }
+        cpus = (0..<count).map { _ in FakeVCPU() }
+    }
+
+    var isRunning: Bool { state.withLock { !$0.orders.isEmpty } }
+
+    func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
+        try body(cpus[id])
+    }
+
+    func resume(_ orders: [RunOrder]) throws {
+        for order in orders { _ = try order.controller.begin(cpus[order.vcpu]) }
+        state.withLock {
+            $0.orders = orders
+            $0.isInterrupted = false
+        }
+    }
+
+    func interrupt() { state.withLock { $0.isInterrupted = true } }
+
+    func waitForStop(timeout: Duration?) -> StopReport? {
+        // A bounded number of turns stands for time: a guest that spins is still running after it.
+        for _ in 0..<100_000 {
+            let (orders, isInterrupted) = state.withLock { ($0.orders, $0.isInterrupted) }
+            guard let first = orders.first else { return nil }
+            if isInterrupted { return finish(orders, StopReport(vcpu: first.vcpu, reason: .interrupted)) }
+            for order in orders {
+                let cpu = cpus[order.vcpu]
+                do {
+                    guard let event = turn(cpu, order.vcpu) else { continue }
+                    switch try order.controller.decide(event, cpu) {
+                    case .resume: continue
+                    case .stop(let reason):
+                        return finish(orders, StopReport(vcpu: order.vcpu, reason: reason))
+                    case .park: return finish(orders, StopReport(vcpu: order.vcpu, reason: .hlt))
+                    }
+                } catch {
+                    return finish(orders, StopReport(vcpu: order.vcpu, reason: .failed(error)))
+                }
+            }
+        }
+        return nil
+    }
+
+    private func finish(_ orders: [RunOrder], _ report: StopReport) -> StopReport {
+        for order in orders { try? order.controller.end(cpus[order.vcpu]) }
+        state.withLock { $0.orders = [] }
+        return report
+    }
+
+    /// One instruction, and what it reports.
+    private func turn(_ cpu: FakeVCPU, _ id: Int) -> RunEvent? {
+        let pc = cpu.special.cs.base &+ cpu.general.rip
+        if cpu.guestDebug.control.contains(.hardwareBreakpoints) {
+            for slot in 0..<4
+            where cpu.guestDebug.dr7 >> UInt64(slot * 2) & 3 != 0 && cpu.guestDebug.addresses[slot] == pc {
+                return .debug(DebugExit(exception: 1, pc: pc, dr6: 1 << UInt64(slot), dr7: 0))
+            }
+        }
+        let isStepping = cpu.guestDebug.control.contains(.singleStep)
+        switch ram.byte(pc) {
+        case 0xB0:
+            cpu.general.rax = cpu.general.rax & ~0xFF | UInt64(ram.byte(pc + 1))
+            cpu.general.rip += 2
+        case 0xE6:
+            let value = UInt8(truncatingIfNeeded: cpu.general.rax)
+            let exit = VCPUExit.io(
+                PortIO(
+                    direction: .out, port: UInt16(ram.byte(pc + 1)), size: 1,
+                    data: AccessData(value: UInt64(value), count: 1)))
+            state.withLock { $0.console.append(value) }
+            exits.recorder(for: id).entered(exit, start: 1000, end: 3000)
+            exits.recorder(for: id).handled(at: 4500)
+            cpu.general.rip += 2
+            return isStepping ? .handled(exit) : nil
+        case 0xEB:
+            let distance = Int8(bitPattern: ram.byte(pc + 1))
+            cpu.general.rip = cpu.general.rip &+ 2 &+ UInt64(bitPattern: Int64(distance))
+        case 0xF4:
+            cpu.general.rip += 1
+            exits.recorder(for: id).entered(.hlt, start: 5000, end: 6000)
+            exits.recorder(for: id).handled(at: 6100)
+            return .fatal(.hlt)
+        default: cpu.general.rip += 1
+        }
+        guard isStepping else { return nil }
+        let next = cpu.special.cs.base &+ cpu.general.rip
+        return .debug(DebugExit(exception: 1, pc: next, dr6: 1 << 14, dr7: 0))
+    }
+
+    // MARK: - Console
+
+    let consoles = [ConsoleName.debug]
+    var consoleGeneration: UInt64 { state.withLock { UInt64($0.console.count) } }
+    func consoleOutput(_ console: ConsoleName) -> ConsoleOutput? {
+        guard console == .debug else { return nil }
+        return state.withLock { ConsoleOutput(total: UInt64($0.console.count), bytes: $0.console) }
+    }
+    func consoleInput(_ console: ConsoleName, _ bytes: [UInt8]) -> Bool { false }
+}
+
+/// RAM from 0.
+final class FakeMemory: PhysicalMemory {
+    private let bytes: Mutex<[UInt8]>
+    private let size: Int
+
+    init(size: Int) {
+        self.size = size
+        bytes = Mutex([UInt8](repeating: 0, count: size))
+    }
+
+    var regions: [MemoryRegion] {
+        [MemoryRegion(slot: 0, gpa: 0, size: UInt64(size), hva: 0, isReadOnly: false)]
+    }
+
+    func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        try check(gpa, buffer.count)
+        bytes.withLock { buffer.copyBytes(from: $0[Int(gpa)..<Int(gpa) + buffer.count]) }
+    }
+
+    func write(_ gpa: UInt64, _ source: UnsafeRawBufferPointer) throws(MemoryFault) {
+        try check(gpa, source.count)
+        bytes.withLock { $0.replaceSubrange(Int(gpa)..<Int(gpa) + source.count, with: source) }
+    }
+
+    func store(_ code: [UInt8], at gpa: Int) {
+        bytes.withLock { $0.replaceSubrange(gpa..<gpa + code.count, with: code) }
+    }
+
+    func byte(_ gpa: UInt64) -> UInt8 { bytes.withLock { Int(gpa) < size ? $0[Int(gpa)] : 0xFF } }
+
+    private func check(_ gpa: UInt64, _ count: Int) throws(MemoryFault) {
+        guard gpa < UInt64(size) else { throw MemoryFault(gpa: gpa) }
+        guard UInt64(count) <= UInt64(size) - gpa else { throw MemoryFault(gpa: UInt64(size)) }
+    }
+}
+
+/// The registers of one made-up vCPU, at 0000:7C00 in real mode.
+// SAFETY: the tests use it from one thread.
+final class FakeVCPU: VCPUAccess, @unchecked Sendable {
+    var general = GeneralRegisters()
+    var special = SpecialRegisters()
+    var debug = DebugRegisters()
+    var fpuState = FPURegisters()
+    var guestDebug = GuestDebug.off
+
+    init() {
+        general.rip = 0x7C00
+        general.rsp = 0x7C00
+        special.cs = .real(0, code: true)
+        for name in [SegmentName.ds, .es, .fs, .gs, .ss] { special[name] = .real(0) }
+        special.cr0 = [.et]
+    }
+
+    func registers() throws(KVMError) -> GeneralRegisters { general }
+    func setRegisters(_ registers: GeneralRegisters) throws(KVMError) { general = registers }
+    func specialRegisters() throws(KVMError) -> SpecialRegisters { special }
+    func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) { special = registers }
+    func debugRegisters() throws(KVMError) -> DebugRegisters { debug }
+    func setDebugRegisters(_ registers: DebugRegisters) throws(KVMError) { debug = registers }
+    func fpu() throws(KVMError) -> FPURegisters { fpuState }
+    func setFPU(_ registers: FPURegisters) throws(KVMError) { fpuState = registers }
+    func msr(_ index: UInt32) throws(KVMError) -> UInt64 { throw KVMError("KVM_GET_MSRS", .invalidArgument) }
+    func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) {
+        throw KVMError("KVM_SET_MSRS", .invalidArgument)
+    }
+    func localAPIC() throws(KVMError) -> LocalAPICState { throw KVMError("KVM_GET_LAPIC", .invalidArgument) }
+    func mpState() throws(KVMError) -> MPState { .runnable }
+    func setMPState(_ state: MPState) throws(KVMError) {}
+    func events() throws(KVMError) -> VCPUEvents { VCPUEvents() }
+    func setEvents(_ events: VCPUEvents) throws(KVMError) {}
+    func translate(_ linear: UInt64) throws(KVMError) -> Translation {
+        Translation(gpa: linear, isValid: true, isWriteable: true, isUser: true)
+    }
+    func setGuestDebug(_ debug: GuestDebug) throws(KVMError) { guestDebug = debug }
+}
