@@ -1,0 +1,71 @@
+import Commands
+import Debugger
+import Examples
+import KVMCore
+import Machine
+
+/// A failure to start: one line for people, and the status to end with.
+struct StartError: Error, CustomStringConvertible {
+    var description: String
+}
+
+/// A guest that is built in.
+struct ExampleGuest {
+    var name: String
+    var summary: String
+    var bytes: [UInt8]
+    var loadAddress: UInt64
+    var vcpus: Int
+
+    /// All of them, the default one first.
+    static var all: [ExampleGuest] {
+        (0..<examples_count()).compactMap { index in
+            // SAFETY: examples_at() gives nil or a record that lives as long as the process, as do its terminated
+            // strings and its `size` bytes.
+            guard let guest = examples_at(index)?.pointee else { return nil }
+            return ExampleGuest(
+                name: String(cString: guest.name), summary: String(cString: guest.summary),
+                bytes: Array(UnsafeBufferPointer(start: guest.bytes, count: guest.size)),
+                loadAddress: guest.load_address, vcpus: Int(guest.vcpus))
+        }
+    }
+}
+
+extension Options {
+    /// The machine that the options describe.
+    func machine() throws -> OwnedMachine {
+        var configuration = MachineConfiguration()
+        configuration.ramSize = memory.value
+        configuration.vcpus = vcpus ?? 1
+        configuration.interruptController = irqchip == .kernel ? .kernel : .none
+        if let image {
+            configuration.name = image
+            if let flat {
+                configuration.image = try GuestImage.flat(
+                    path: image, at: flat.value, entry: entry?.value, limit: memory.value)
+            } else {
+                configuration.image = try GuestImage.bootSector(path: image)
+            }
+        } else {
+            let guest = try exampleGuest()
+            configuration.name = guest.name
+            configuration.vcpus = vcpus ?? guest.vcpus
+            configuration.image = try GuestImage(
+                name: guest.name, bytes: guest.bytes, at: guest.loadAddress)
+        }
+        return try OwnedMachine(configuration)
+    }
+
+    private func exampleGuest() throws(StartError) -> ExampleGuest {
+        let all = ExampleGuest.all
+        guard let example else {
+            guard let first = all.first else { throw StartError(description: "no guest is built in") }
+            return first
+        }
+        guard let found = all.first(where: { $0.name == example }) else {
+            let names = all.map(\.name).joined(separator: ", ")
+            throw StartError(description: "there is no example `\(example)`; there are: \(names)")
+        }
+        return found
+    }
+}

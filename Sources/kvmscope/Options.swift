@@ -1,0 +1,165 @@
+import ArgumentParser
+import Glibc
+
+/// The command line of the program.
+struct Options: ParsableArguments {
+    @Argument(
+        help: "A boot sector, loaded at 0000:7C00 and started as a BIOS does; with --flat any flat binary.",
+        completion: .file())
+    var image: String?
+
+    @Option(help: ArgumentHelp("Load IMAGE at this physical address.", valueName: "addr"))
+    var flat: GuestAddress?
+
+    @Option(help: ArgumentHelp("Start a flat binary here, not at its first byte.", valueName: "addr"))
+    var entry: GuestAddress?
+
+    @Option(
+        help: ArgumentHelp(
+            "Run a built-in guest; the first of --examples if there is no IMAGE.", valueName: "name"))
+    var example: String?
+
+    @Flag(help: "List the built-in guests.")
+    var examples = false
+
+    @Option(
+        name: [.customShort("m"), .long],
+        help: ArgumentHelp("The size of RAM in bytes, or with the suffix K, M or G.", valueName: "size"))
+    var memory = ByteCount(64 << 20)
+
+    @Option(help: ArgumentHelp("How many vCPUs; what the built-in guest needs, or 1.", valueName: "n"))
+    var vcpus: Int?
+
+    @Option(help: "Where the interrupt controllers are: none, or in the kernel (KVM_CREATE_IRQCHIP).")
+    var irqchip = InterruptControllers.none
+
+    @Flag(name: .customLong("no-tui"), help: "The line console in place of the screen.")
+    var noTUI = false
+
+    @Flag(help: "Do the commands of -x and -ex, and end; the first that fails ends it with status 1.")
+    var batch = false
+
+    @Option(
+        name: .customShort("x"),
+        help: ArgumentHelp(
+            "Do the commands of a file first. Repeatable; with -ex, in the order given.", valueName: "file"),
+        completion: .file())
+    var files: [String] = []
+
+    @Option(
+        name: .customLong("ex", withSingleDash: true),
+        help: ArgumentHelp("Do a command first. Repeatable.", valueName: "command"))
+    var commands: [String] = []
+
+    @Flag(help: "One JSON object a line for each command: command, ok, and result or error.")
+    var json = false
+
+    @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
+    var color = ColorChoice.auto
+
+    @Flag(name: .customLong("command-reference"), help: .hidden)
+    var commandReference = false
+
+    mutating func validate() throws {
+        if image != nil, example != nil {
+            throw ValidationError("give IMAGE or --example, not both")
+        }
+        if image == nil, flat != nil { throw ValidationError("--flat says where IMAGE goes; there is none") }
+        if flat == nil, entry != nil { throw ValidationError("--entry is for --flat images") }
+        if let vcpus, !(1...4096).contains(vcpus) {
+            throw ValidationError("--vcpus is from 1 to 4096, not \(vcpus)")
+        }
+        guard memory.value > 0, memory.value % 4096 == 0 else {
+            throw ValidationError("--memory is a multiple of 4096 bytes, not \(memory.value)")
+        }
+    }
+}
+
+/// A command that was asked for on the command line.
+enum StartCommand: Equatable {
+    case line(String)
+    case file(String)
+}
+
+extension Options {
+    /// The commands of -x and -ex in the order given. The parser keeps two lists; the order is found again in
+    /// the arguments themselves, where no other option's value can start with a dash.
+    func startCommands(in arguments: some Sequence<String>) -> [StartCommand] {
+        var (lines, paths) = (commands[...], files[...])
+        var result: [StartCommand] = []
+        var isValue = false
+        for argument in arguments {
+            if isValue {
+                isValue = false
+                continue
+            }
+            if argument == "--" { break }
+            if argument == "-ex" || argument.hasPrefix("-ex="), let line = lines.popFirst() {
+                result.append(.line(line))
+                isValue = argument == "-ex"
+            } else if argument == "-x" || argument.hasPrefix("-x="), let path = paths.popFirst() {
+                result.append(.file(path))
+                isValue = argument == "-x"
+            }
+        }
+        return result + paths.map { .file($0) } + lines.map { .line($0) }
+    }
+}
+
+/// Where the guest's PIC, IOAPIC and local APICs are.
+enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {
+    case none, kernel
+}
+
+enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
+    case auto, always, never
+}
+
+/// A physical address: decimal, or hexadecimal as `0x7c00` or `7c00h`.
+struct GuestAddress: ExpressibleByArgument, Equatable {
+    var value: UInt64
+
+    init?(argument: String) {
+        let text = argument.lowercased()
+        let value: UInt64?
+        if text.hasPrefix("0x") {
+            value = UInt64(text.dropFirst(2), radix: 16)
+        } else if text.hasSuffix("h") {
+            value = UInt64(text.dropLast(), radix: 16)
+        } else {
+            value = UInt64(text)
+        }
+        guard let value, !text.contains("+") else { return nil }
+        self.value = value
+    }
+}
+
+/// A size in bytes, typed with K, M or G for 2^10, 2^20 or 2^30 of them.
+struct ByteCount: ExpressibleByArgument, Equatable, CustomStringConvertible {
+    var value: UInt64
+
+    init(_ value: UInt64) { self.value = value }
+
+    init?(argument: String) {
+        var digits = argument.uppercased()[...]
+        var shift: UInt64 = 0
+        if let suffix = digits.last, let found = ["K": 10, "M": 20, "G": 30][String(suffix)] as UInt64? {
+            shift = found
+            digits = digits.dropLast()
+        }
+        guard let number = UInt64(digits), !digits.hasPrefix("+") else { return nil }
+        let (value, overflow) = number.multipliedReportingOverflow(by: 1 << shift)
+        guard !overflow else { return nil }
+        self.value = value
+    }
+
+    var description: String {
+        for (shift, suffix) in [(UInt64(30), "G"), (20, "M"), (10, "K")]
+        where value >= 1 << shift && value & ((1 << shift) - 1) == 0 {
+            return "\(value >> shift)\(suffix)"
+        }
+        return "\(value)"
+    }
+
+    var defaultValueDescription: String { description }
+}

@@ -1,0 +1,37 @@
+import Commands
+import Debugger
+import Glibc
+import Terminal
+
+/// How waiting for a running guest ended.
+enum Wait {
+    case stopped(any CommandOutput)
+    /// A signal asks the program to end.
+    case end(Int32)
+}
+
+extension Session {
+    /// Waits until the guest that was let go stands still. The first SIGINT stops it; a second one, SIGTERM and
+    /// SIGHUP end the program.
+    func waitForStop(_ signals: SignalPipe) throws(CommandError) -> Wait {
+        var interrupts = 0
+        while true {
+            if let output = try collectStop(timeout: .zero) { return .stopped(output) }
+            guard isRunning else { return .stopped(Silence()) }
+            var descriptors = [
+                pollfd(fd: debugger.stopDescriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
+            ]
+            // A signal makes poll() return early; what it was stands in the pipe.
+            _ = poll(&descriptors, nfds_t(descriptors.count), -1)
+            while let signal = signals.next() {
+                guard signal == SIGINT, interrupts == 0 else { return .end(signal) }
+                interrupts += 1
+                interrupt()
+            }
+        }
+    }
+}
+
+/// The status of a program that a signal ended, as a shell reports it.
+func status(ofSignal signal: Int32) -> Int32 { 128 + signal }
