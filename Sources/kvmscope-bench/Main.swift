@@ -22,11 +22,24 @@ struct Bench: ParsableCommand {
         }
     }
 
+    @Option(help: "Measure only these: vcpu, debugger, command, port, view, program (repeatable).")
+    var only: [String] = []
+
     mutating func run() throws {
-        let figures = try wholeProgramFigures(kvmscopePath(), rounds: rounds)
+        var figures: [Figure] = []
+        for (name, work) in try works() where only.isEmpty || only.contains(name) { figures += try work() }
         if !json { print(figures.table) }
         print(figures.json)
         if figures.contains(where: { !$0.isReached }) { throw ExitCode(1) }
+    }
+
+    private func works() throws -> [(String, () throws -> [Figure])] {
+        let (count, rounds) = (count, rounds)
+        let program = try kvmscopePath()
+        return [
+            ("vcpu", { [try vcpuStepFigure(count: count, rounds: rounds)] }),
+            ("program", { try wholeProgramFigures(program, rounds: rounds) }),
+        ]
     }
 
     /// kvmscope stands beside the bench in the build folder.
