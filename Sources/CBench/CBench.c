@@ -32,7 +32,9 @@ static const uint8_t step_code[] = {
 static const uint8_t port_code[] = {
     0xBA, 0x80, 0x00, // mov dx, 0x80
     0xEE,             // out dx, al
-    0xEB, 0xFD,       // jmp to the out
+    0x66, 0x49,       // dec ecx
+    0x75, 0xFB,       // jnz to the out
+    0xF4,             // hlt
 };
 
 const uint8_t *cbench_code(enum cbench_guest guest, uint64_t *length) {
@@ -76,7 +78,8 @@ static int prepare(struct machine *m) {
     sregs.cs.base = 0;
     sregs.cs.selector = 0;
     if (ioctl(m->vcpu, KVM_SET_SREGS, &sregs)) return -errno;
-    struct kvm_regs regs = {.rip = ENTRY, .rflags = 2};
+    // ECX is how often the port loop goes round: as good as for ever.
+    struct kvm_regs regs = {.rip = ENTRY, .rflags = 2, .rcx = 0xFFFFFFFF};
     if (ioctl(m->vcpu, KVM_SET_REGS, &regs)) return -errno;
     if (m->guest == CBENCH_STEP) {
         struct kvm_guest_debug debug = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};

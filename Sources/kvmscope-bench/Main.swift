@@ -38,6 +38,8 @@ struct Bench: ParsableCommand {
         let program = try kvmscopePath()
         return [
             ("vcpu", { [try vcpuStepFigure(count: count, rounds: rounds)] }),
+            ("debugger", { [try debuggerStepFigure(count: count, rounds: rounds)] }),
+            ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
         ]
     }

@@ -5,7 +5,7 @@
 enum cbench_guest {
     /// A loop of three instructions, stepped one by one.
     CBENCH_STEP = 0,
-    /// OUT DX, AL in a loop, an exit each.
+    /// OUT DX, AL, an exit each, ECX times; then HLT.
     CBENCH_PORT_OUT = 1,
 };
 
