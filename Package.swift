@@ -15,6 +15,9 @@ let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// The debugging cases that every kind of target passes, and a target without KVM.
+let conformance: Target.Dependency = "TargetConformance"
+
 /// One library target with its tests beside it in `Tests/<name>Tests`.
 func module(
     _ name: String, _ dependencies: [Target.Dependency], tests: [Target.Dependency] = [],
@@ -67,15 +70,19 @@ let package = Package(
                 arguments, system,
             ],
             swiftSettings: strict),
+        .target(
+            name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
+            path: "Tests/TargetConformance", swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", exclude: ["Recorded", "Support/gdb-trace.py"], swiftSettings: strict),
     ]
         + module("X86", [])
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
-        + module("Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system])
-        + module("Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system], tests: ["Examples"])
-        + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system])
+        + module("Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system], tests: [conformance])
+        + module(
+            "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system], tests: ["Examples", conformance])
+        + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system], tests: [conformance])
         + module(
             "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", "CLinux", system])

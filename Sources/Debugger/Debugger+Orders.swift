@@ -114,8 +114,11 @@ extension Debugger {
             }
         }
         let exits = target.exits.total
+        // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
+        let isAsked = report.reason == .interrupted
+        if !isAsked { selectedVCPU = report.vcpu }
         stop = Stop(
-            number: stop.number + 1, vcpu: report.vcpu, reason: reason, vcpus: vcpus,
+            number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(Int64(clamping: monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt)

@@ -15,8 +15,8 @@ public final class Debugger {
     public let target: any Target
     /// The current stop or, while the guest runs, the one before.
     public internal(set) var stop: Stop
-    /// The id of the vCPU that commands are about.
-    public private(set) var selectedVCPU: Int
+    /// The id of the vCPU that commands are about. A stop that is about another one selects that.
+    public internal(set) var selectedVCPU: Int
 
     var drivers: [VCPUDriver]
     var table = BreakpointTable()

@@ -1,1 +1,15 @@
+import Debugger
+import TargetConformance
 import Testing
+
+/// The cases of every target, on vCPUs that behave as different hosts do.
+@Suite struct FakeConformanceTests {
+    static let hosts: [FakeQuirks] = [
+        [], [.lateHalt, .emptyREP], [.tfIsReal], [.tfIsReal, .trapAfterIO, .emptyREP],
+    ]
+
+    @Test(arguments: ConformanceCase.all, hosts)
+    func passes(_ conformance: ConformanceCase, _ host: FakeQuirks) throws {
+        try conformance.run { FakeTarget(vcpus: $0, quirks: host) }
+    }
+}

@@ -1,0 +1,146 @@
+public import Debugger
+import Glibc
+public import KVMCore
+import Synchronization
+import SystemPackage
+
+/// A guest without KVM, for what is decided above it. It runs while its stop is waited for.
+// SAFETY: used from one thread at a time, as `Target` says; `interrupt()`, the one call that may come from
+// another, touches an atomic only.
+public final class FakeTarget: Target, @unchecked Sendable {
+    public let name = "fake"
+    public let ram: FakeMemory
+    public var memory: any PhysicalMemory { ram }
+    public let exits = ExitLog()
+    public let debugAbilities: GuestDebug.Control
+    public private(set) var processors: [FakeVCPU] = []
+    /// Bytes that the guest wrote to port 0xE9.
+    public private(set) var output: [UInt8] = []
+    /// What IN gives.
+    public var input: UInt8 = 0x5A
+    public var stopDescriptor: Int32 { pipe.readEnd.rawValue }
+    private let pipe: (readEnd: FileDescriptor, writeEnd: FileDescriptor)
+    private let quirks: FakeQuirks
+    private var orders: [RunOrder] = []
+    private var hasBegun: Set<Int> = []
+    private var parked: Set<Int> = []
+    private let isAskedToStop = Atomic<Bool>(false)
+
+    public init(
+        vcpus: Int = 1, memory size: Int = 1 << 20, quirks: FakeQuirks = [.lateHalt, .emptyREP],
+        abilities: GuestDebug.Control = [.enable, .singleStep, .hardwareBreakpoints, .blockInterrupts]
+    ) {
+        ram = FakeMemory(size: size)
+        debugAbilities = abilities
+        self.quirks = quirks
+        // Readable while it runs: it gets on only while it is collected.
+        guard let pipe = try? FileDescriptor.pipe() else { fatalError("no descriptors are left") }
+        self.pipe = pipe
+        for _ in 0..<vcpus { addVCPU() }
+    }
+
+    deinit {
+        try? pipe.readEnd.close()
+        try? pipe.writeEnd.close()
+    }
+
+    @discardableResult
+    public func addVCPU() -> Int {
+        let id = processors.count
+        processors.append(FakeVCPU(id: id, memory: ram, quirks: quirks))
+        return id
+    }
+
+    public var vcpus: [VCPUIdentity] {
+        processors.map { VCPUIdentity(id: $0.id, process: getpid(), thread: 0, isBoot: $0.id == 0) }
+    }
+
+    public var isRunning: Bool { !orders.isEmpty }
+
+    public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
+        guard let vcpu = processors.first(where: { $0.id == id }) else {
+            throw KVMError("finding vCPU \(id)", .noSuchFileOrDirectory)
+        }
+        return try body(vcpu)
+    }
+
+    public func resume(_ orders: [RunOrder]) throws {
+        guard self.orders.isEmpty, !orders.isEmpty else { throw KVMError("KVM_RUN", .resourceBusy) }
+        self.orders = orders
+        hasBegun = []
+        parked = []
+        isAskedToStop.store(false, ordering: .relaxed)
+        _ = try pipe.writeEnd.writeAll([1])
+    }
+
+    public func interrupt() {
+        isAskedToStop.store(true, ordering: .relaxed)
+    }
+
+    public func waitForStop(timeout: Duration?) -> StopReport? {
+        let deadline = timeout.map { ContinuousClock.now + $0 }
+        while !orders.isEmpty {
+            for order in orders where !parked.contains(order.vcpu) {
+                switch slice(order) {
+                case .resume: break
+                case .park: parked.insert(order.vcpu)
+                case .stop(let reason): return report(order.vcpu, reason)
+                }
+            }
+            if let last = orders.last, parked.count == orders.count { return report(last.vcpu, .hlt) }
+            if isAskedToStop.load(ordering: .relaxed) { return report(orders[0].vcpu, .interrupted) }
+            if let deadline, ContinuousClock.now >= deadline { return nil }
+        }
+        return nil
+    }
+
+    private func slice(_ order: RunOrder) -> Verdict {
+        guard let vcpu = processors.first(where: { $0.id == order.vcpu }) else { return .resume }
+        do throws(KVMError) {
+            if hasBegun.insert(order.vcpu).inserted {
+                let verdict = try order.controller.begin(vcpu)
+                if case .resume = verdict {} else { return verdict }
+            }
+            let start = monotonicTime()
+            guard let exit = vcpu.run(budget: 100) else { return .resume }
+            let recorder = exits.recorder(for: vcpu.id)
+            recorder.entered(exit, start: start, end: monotonicTime())
+            defer { recorder.handled(at: monotonicTime()) }
+            return try dispatch(exit, order.controller, vcpu)
+        } catch {
+            return .stop(.failed(error))
+        }
+    }
+
+    private func dispatch(
+        _ exit: VCPUExit, _ controller: any RunController, _ vcpu: FakeVCPU
+    ) throws(KVMError) -> Verdict {
+        switch exit {
+        case .debug(let debug): return try controller.decide(.debug(debug), vcpu)
+        case .io(let io):
+            if io.direction == .in {
+                vcpu.answer(input)
+            } else if io.port == 0xE9 {
+                output.append(UInt8(io.data.value))
+            }
+            return controller.seesHandledExits ? try controller.decide(.handled(exit), vcpu) : .resume
+        default: return try controller.decide(.fatal(exit), vcpu)
+        }
+    }
+
+    private func report(_ vcpu: Int, _ reason: StopReason) -> StopReport {
+        var report = StopReport(vcpu: vcpu, reason: reason)
+        for order in orders {
+            guard let vcpu = processors.first(where: { $0.id == order.vcpu }) else { continue }
+            do throws(KVMError) {
+                if hasBegun.contains(order.vcpu) { try order.controller.end(vcpu) }
+            } catch {
+                report.reason = .failed(error)
+            }
+        }
+        orders = []
+        var byte: UInt8 = 0
+        _ = try? withUnsafeMutableBytes(of: &byte) { try pipe.readEnd.read(into: $0) }
+        return report
+    }
+}

@@ -1,0 +1,162 @@
+import KVMCore
+import X86
+
+extension FakeVCPU {
+    /// One real-mode instruction of the few that it knows; any other is a triple fault.
+    func execute() -> VCPUExit? {
+        let opcode = byte(0)
+        switch opcode {
+        case 0x90: advance(1)
+        case 0xFA: flag(.if, false)
+        case 0xFB: flag(.if, true)
+        case 0xFC: flag(.df, false)
+        case 0x40...0x47:
+            let value = (self[opcode & 7] &+ 1) & 0xFFFF
+            self[opcode & 7] = value
+            setZero(value)
+            advance(1)
+        case 0x48...0x4F:
+            let value = (self[opcode & 7] &- 1) & 0xFFFF
+            self[opcode & 7] = value
+            setZero(value)
+            advance(1)
+        case 0x50...0x57:
+            push(self[opcode & 7])
+            advance(1)
+        case 0x58...0x5F:
+            self[opcode & 7] = pop()
+            advance(1)
+        case 0xB0...0xB3:
+            self[opcode & 3] = self[opcode & 3] & 0xFF00 | UInt64(byte(1))
+            advance(2)
+        case 0xB8...0xBF:
+            self[opcode & 7] = word(1)
+            advance(3)
+        case 0xA3:
+            store(special.ds.base &+ word(1), self[0])
+            advance(3)
+        case 0x74: advance(general.rflags.contains(.zf) ? 2 &+ signed(byte(1)) : 2)
+        case 0x75: advance(general.rflags.contains(.zf) ? 2 : 2 &+ signed(byte(1)))
+        case 0xEB: advance(2 &+ signed(byte(1)))
+        case 0xE8:
+            push(general.rip &+ 3)
+            advance(3 &+ word(1))
+        case 0xC3: general.rip = pop()
+        case 0xE2:
+            self[1] = (self[1] &- 1) & 0xFFFF
+            advance(self[1] == 0 ? 2 : 2 &+ signed(byte(1)))
+        case 0xCD: interrupt(byte(1))
+        case 0xCF: interruptReturn()
+        case 0xF3 where byte(1) == 0xA4: moveString()
+        case 0xE6, 0xE4: return portAccess(opcode)
+        case 0xF4:
+            advance(1)
+            return .hlt
+        default: return .shutdown
+        }
+        return nil
+    }
+
+    private func portAccess(_ opcode: UInt8) -> VCPUExit {
+        let isOut = opcode == 0xE6
+        let port = UInt16(byte(1))
+        let data = AccessData(value: isOut ? self[0] & 0xFF : 0, count: 1)
+        advance(2)
+        return .io(PortIO(direction: isOut ? .out : .in, port: port, size: 1, data: data))
+    }
+
+    /// IN's answer.
+    func answer(_ value: UInt8) { self[0] = self[0] & 0xFF00 | UInt64(value) }
+
+    private func interrupt(_ vector: UInt8) {
+        push(general.rflags.rawValue)
+        push(special.cs.selector.asWord)
+        push(general.rip &+ 2)
+        let entry = special.idt.base &+ UInt64(vector) * 4
+        general.rip = load(entry)
+        special.cs = .real(UInt16(load(entry &+ 2)), code: true)
+        flagOnly(.if, false)
+        if quirks.contains(.tfIsReal) { isTrapping = false }
+    }
+
+    private func interruptReturn() {
+        let (ip, selector, flags) = (pop(), pop(), pop())
+        general.rip = ip
+        special.cs = .real(UInt16(selector), code: true)
+        general.rflags = RFlags(rawValue: flags).union(.reserved1)
+        // TF comes back as it was when INT pushed it: set, if that was stepped.
+        if quirks.contains(.tfIsReal) { isTrapping = guestDebug.control.contains(.singleStep) }
+    }
+
+    private func moveString() {
+        while self[1] != 0 {
+            memory[special.es.base &+ self[7]] = memory[special.ds.base &+ self[6]]
+            self[6] = (self[6] &+ 1) & 0xFFFF
+            self[7] = (self[7] &+ 1) & 0xFFFF
+            self[1] = (self[1] &- 1) & 0xFFFF
+        }
+        advance(2)
+    }
+
+    // MARK: registers by number, as the opcode has them
+
+    private subscript(number: UInt8) -> UInt64 {
+        get {
+            switch number & 7 {
+            case 0: general.rax & 0xFFFF
+            case 1: general.rcx & 0xFFFF
+            case 2: general.rdx & 0xFFFF
+            case 3: general.rbx & 0xFFFF
+            case 4: general.rsp & 0xFFFF
+            case 5: general.rbp & 0xFFFF
+            case 6: general.rsi & 0xFFFF
+            default: general.rdi & 0xFFFF
+            }
+        }
+        set {
+            func merge(_ old: UInt64) -> UInt64 { old & ~0xFFFF | newValue & 0xFFFF }
+            switch number & 7 {
+            case 0: general.rax = merge(general.rax)
+            case 1: general.rcx = merge(general.rcx)
+            case 2: general.rdx = merge(general.rdx)
+            case 3: general.rbx = merge(general.rbx)
+            case 4: general.rsp = merge(general.rsp)
+            case 5: general.rbp = merge(general.rbp)
+            case 6: general.rsi = merge(general.rsi)
+            default: general.rdi = merge(general.rdi)
+            }
+        }
+    }
+
+    private func advance(_ count: UInt64) { general.rip = (general.rip &+ count) & 0xFFFF }
+    private func signed(_ byte: UInt8) -> UInt64 { UInt64(bitPattern: Int64(Int8(bitPattern: byte))) }
+    private func word(_ offset: UInt64) -> UInt64 { load(pc &+ offset) }
+    private func load(_ linear: UInt64) -> UInt64 {
+        UInt64(memory[linear]) | UInt64(memory[linear &+ 1]) << 8
+    }
+    private func store(_ linear: UInt64, _ value: UInt64) {
+        memory[linear] = UInt8(truncatingIfNeeded: value)
+        memory[linear &+ 1] = UInt8(truncatingIfNeeded: value >> 8)
+    }
+    private func push(_ value: UInt64) {
+        self[4] = (self[4] &- 2) & 0xFFFF
+        store(special.ss.base &+ self[4], value)
+    }
+    private func pop() -> UInt64 {
+        let value = load(special.ss.base &+ self[4])
+        self[4] = (self[4] &+ 2) & 0xFFFF
+        return value
+    }
+    private func flagOnly(_ flag: RFlags, _ isSet: Bool) {
+        if isSet { general.rflags.insert(flag) } else { general.rflags.remove(flag) }
+    }
+    private func flag(_ flag: RFlags, _ isSet: Bool) {
+        flagOnly(flag, isSet)
+        advance(1)
+    }
+    private func setZero(_ value: UInt64) { flagOnly(.zf, value == 0) }
+}
+
+extension UInt16 {
+    fileprivate var asWord: UInt64 { UInt64(self) }
+}

@@ -1,0 +1,156 @@
+public import Debugger
+public import KVMCore
+import SystemPackage
+public import X86
+
+/// How a fake vCPU behaves where hosts differ.
+public struct FakeQuirks: OptionSet, Sendable, Hashable {
+    public var rawValue: Int
+    public init(rawValue: Int) { self.rawValue = rawValue }
+    /// HLT under single-step gives KVM_EXIT_DEBUG, and KVM_EXIT_HLT after one more instruction.
+    public static let lateHalt = FakeQuirks(rawValue: 1 << 0)
+    /// INT, IRET and POPF take TF, and single-step with it, as on VMX and SVM.
+    public static let tfIsReal = FakeQuirks(rawValue: 1 << 1)
+    /// Single-step is not honoured at all.
+    public static let losesSteps = FakeQuirks(rawValue: 1 << 2)
+    /// The single-step trap of an OUT comes at the KVM_RUN after its exit.
+    public static let trapAfterIO = FakeQuirks(rawValue: 1 << 3)
+    /// REP under single-step stops once with nothing done.
+    public static let emptyREP = FakeQuirks(rawValue: 1 << 4)
+}
+
+/// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
+public final class FakeVCPU: VCPUAccess {
+    public let id: Int
+    let memory: FakeMemory
+    let quirks: FakeQuirks
+    var general = GeneralRegisters()
+    var special = SpecialRegisters()
+    private var debug = DebugRegisters()
+    private var floating = FPURegisters()
+    private var msrs: [UInt32: UInt64] = [:]
+    private var state = MPState.runnable
+    private var pendingEvents = VCPUEvents()
+    private(set) var guestDebug = GuestDebug.off
+    /// KVM_SET_GUEST_DEBUG calls so far.
+    public private(set) var guestDebugCalls = 0
+    /// TF is set for the debugger.
+    var isTrapping = false
+    private var haltIsDue = false
+    private var trapIsDue = false
+    private var hasShownREP = false
+
+    init(id: Int, memory: FakeMemory, quirks: FakeQuirks) {
+        self.id = id
+        self.memory = memory
+        self.quirks = quirks
+        for name in SegmentName.allCases { special[name] = .real(0, code: name == .cs) }
+        special.tr.attributes = SegmentAttributes(rawValue: 0x8B)
+        special.ldt.attributes = SegmentAttributes(rawValue: 0x82)
+        special.idt.limit = 0x3FF
+        special.gdt.limit = 0xFFFF
+        special.cr0 = [.et]
+        special.apicBase = 0xFEE0_0900
+        general.rip = 0x7C00
+        general.rsp = 0x7000
+    }
+
+    // MARK: VCPUAccess
+
+    public func registers() throws(KVMError) -> GeneralRegisters { general }
+    public func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
+        // The kernel sets TF again only at the RIP that single-step was asked for at.
+        if registers.rip != general.rip { isTrapping = false }
+        general = registers
+    }
+    public func specialRegisters() throws(KVMError) -> SpecialRegisters { special }
+    public func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) {
+        // What this processor does not have.
+        if registers.cr4.contains(.vmxe) { throw KVMError("KVM_SET_SREGS", .invalidArgument) }
+        special = registers
+        // What it does not let go.
+        special.apicBase |= 0x800
+    }
+    public func debugRegisters() throws(KVMError) -> DebugRegisters { debug }
+    public func setDebugRegisters(_ registers: DebugRegisters) throws(KVMError) { debug = registers }
+    public func fpu() throws(KVMError) -> FPURegisters { floating }
+    public func setFPU(_ registers: FPURegisters) throws(KVMError) { floating = registers }
+    public func msr(_ index: UInt32) throws(KVMError) -> UInt64 { msrs[index] ?? 0 }
+    public func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) { msrs[index] = value }
+    public func localAPIC() throws(KVMError) -> LocalAPICState {
+        throw KVMError("KVM_GET_LAPIC", .invalidArgument)
+    }
+    public func mpState() throws(KVMError) -> MPState { state }
+    public func setMPState(_ state: MPState) throws(KVMError) { self.state = state }
+    public func events() throws(KVMError) -> VCPUEvents { pendingEvents }
+    public func setEvents(_ events: VCPUEvents) throws(KVMError) { pendingEvents = events }
+    public func translate(_ linear: UInt64) throws(KVMError) -> Translation {
+        Translation(gpa: linear, isValid: true, isWriteable: true, isUser: true)
+    }
+    public func setGuestDebug(_ debug: GuestDebug) throws(KVMError) {
+        guestDebugCalls += 1
+        guestDebug = debug
+        isTrapping = debug.control.contains(.singleStep)
+    }
+
+    // MARK: KVM_RUN
+
+    /// Runs up to `budget` instructions; nil if nothing exited.
+    func run(budget: Int) -> VCPUExit? {
+        for _ in 0..<budget {
+            if trapIsDue {
+                trapIsDue = false
+                return trap(1 << 14)
+            }
+            if let matched = matchedBreakpoints() { return trap(matched) }
+            let isStep = isTrapping && !quirks.contains(.losesSteps)
+            if isStep, quirks.contains(.emptyREP), !hasShownREP, byte(0) == 0xF3 {
+                hasShownREP = true
+                return trap(1 << 14)
+            }
+            hasShownREP = false
+            let halted = haltIsDue
+            let exit = execute()
+            if let exit { return finish(exit, isStep) }
+            if halted {
+                haltIsDue = false
+                return .hlt
+            }
+            if isStep { return trap(1 << 14) }
+        }
+        return nil
+    }
+
+    private func finish(_ exit: VCPUExit, _ isStep: Bool) -> VCPUExit {
+        switch exit {
+        case .hlt where isStep && quirks.contains(.lateHalt) && !haltIsDue:
+            haltIsDue = true
+            return trap(1 << 14)
+        case .hlt:
+            haltIsDue = false
+            return exit
+        case .io where isStep && quirks.contains(.trapAfterIO):
+            trapIsDue = true
+            return exit
+        default: return exit
+        }
+    }
+
+    var pc: UInt64 { special.cs.base &+ general.rip }
+
+    private func trap(_ dr6: UInt64) -> VCPUExit {
+        .debug(DebugExit(exception: 1, pc: pc, dr6: 0xFFFF_0FF0 | dr6, dr7: guestDebug.dr7))
+    }
+
+    /// Like KVM, again and again while the guest stands there.
+    private func matchedBreakpoints() -> UInt64? {
+        guard guestDebug.control.contains(.hardwareBreakpoints) else { return nil }
+        let matched = (0..<4).reduce(UInt64(0)) { bits, i in
+            guestDebug.dr7 >> UInt64(i * 2) & 3 != 0 && guestDebug.addresses[i] == pc
+                ? bits | 1 << UInt64(i) : bits
+        }
+        return matched == 0 ? nil : matched
+    }
+
+    func byte(_ offset: UInt64) -> UInt8 { memory[pc &+ offset] }
+}
