@@ -79,9 +79,11 @@ let package = Package(
         + module("X86", [])
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
-        + module("Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system], tests: [conformance])
         + module(
-            "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system], tests: ["Examples", conformance])
+            "Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system], tests: [conformance])
+        + module(
+            "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],
+            tests: ["Examples", conformance])
         + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system], tests: [conformance])
         + module(
             "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], recorded: ["Recorded"])
