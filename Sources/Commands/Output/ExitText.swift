@@ -1,8 +1,8 @@
-import KVMCore
+public import KVMCore
 
 extension VCPUExit {
     /// The exit with its payload on one line: `IO out 0xe9 1 byte 0x48`.
-    var text: String {
+    public var text: String {
         let detail = payload
         return detail.isEmpty ? reason.description : "\(reason) \(detail)"
     }
