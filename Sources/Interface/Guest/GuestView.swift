@@ -7,7 +7,7 @@ public struct GuestView: Sendable {
     /// The target's name.
     public var name: String
     public var isRunning: Bool
-    /// The present stop; while the guest runs, the last one.
+    /// The present stop; while the guest runs, the last one with the vCPUs as they were last looked at.
     public var stop: Stop
     /// The stop before, for change marks.
     public var previous: Stop?
@@ -227,10 +227,12 @@ public struct ExitTable: Sendable, Hashable {
 public struct ConsoleText: Sendable, Hashable {
     /// The newest last; bytes that are not printable are kept as they came.
     public var bytes: [UInt8]
-    /// Changes whenever the guest writes.
-    public var generation: UInt64
-    public init(bytes: [UInt8] = [], generation: UInt64 = 0) {
+    /// Which console this is, and how many there are.
+    public var name: String
+    public var consoles: Int
+    public init(bytes: [UInt8] = [], name: String = "", consoles: Int = 1) {
         self.bytes = bytes
-        self.generation = generation
+        self.name = name
+        self.consoles = consoles
     }
 }

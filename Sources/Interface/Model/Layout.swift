@@ -124,7 +124,7 @@ extension Layout {
             leftSlots.append(Slot(panes: [.exits, .stack, .memory] + extra))
             rightSlots = [Slot(panes: [.code], weight: 5), Slot(panes: [.output, .console], weight: 4)]
         }
-        let leftWidth = size.width >= 118 ? 52 : size.width >= 80 ? registerColumns : size.width / 2
+        let leftWidth = size.width >= 132 ? 52 : size.width >= 80 ? registerColumns : size.width / 2
         return [Column(width: leftWidth, slots: leftSlots), Column(width: 0, slots: rightSlots)]
     }
 

@@ -8,6 +8,8 @@ public struct Model: Sendable {
     public internal(set) var commandLine = CommandLine()
     public internal(set) var output: [OutputLine] = []
 
+    /// Which of the guest's consoles is shown; wraps.
+    var console = 0
     /// Where the memory pane looks; nil until there is a guest.
     var memory: MemoryPlace?
     /// The linear address of the first line of code; nil begins at the next instruction.
@@ -86,6 +88,8 @@ public struct Needs: Sendable, Hashable {
     public var memory: MemoryPlace?
     public var memoryBytes = 0
     public var recentExits = 0
+    /// Which console, counted from 0 and wrapping; nil for none.
+    public var console: Int?
     public var debugRegisters = false
 }
 
@@ -109,6 +113,7 @@ extension Model {
         if let exits = layout.frame(of: .exits) {
             needs.recentExits = exits.content.height + scroll[.exits, default: 0]
         }
+        if layout.frame(of: .console) != nil { needs.console = console }
         needs.debugRegisters = layout.frame(of: .system) != nil
         return needs
     }

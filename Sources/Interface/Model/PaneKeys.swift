@@ -70,6 +70,10 @@ extension Model {
             codePinnedAt = nil
             codeScroll = 0
             return [.refresh]
+        case "c" where pane == .console:
+            console += 1
+            scroll[.console] = 0
+            return [.refresh]
         case "r" where pane == .exits: return [.execute("exits reset", echo: true)]
         case "?":
             showsHelp = true

@@ -142,17 +142,23 @@ extension Model {
             return moveFocus(by: 1)
         case .function(16):
             return moveFocus(by: -1)
-        case .function(5):
-            return [.execute("continue", echo: false)]
+        case .function(5), .function(8), .function(9), .function(10), .function(11):
+            if guest?.isRunning == true {
+                notice = "the guest runs; F12 stops it"
+                return []
+            }
+            let command =
+                switch key {
+                case .function(5): "continue"
+                case .function(8), .function(10): "next"
+                default: "step"
+                }
+            return [.execute(command, echo: false)]
         case .function(6):
             return toggleBreakpoint()
         case .function(7):
             question = Question(kind: .address(.memory))
             return []
-        case .function(8), .function(10):
-            return [.execute("next", echo: false)]
-        case .function(9), .function(11):
-            return [.execute("step", echo: false)]
         case .function(12):
             return guest?.isRunning == true ? [.interrupt] : []
         case .control("l"):

@@ -39,6 +39,7 @@ enum Help {
         ("x  X", "hide the pane; show all hidden ones"),
         ("=", "the layout as it was at the start"),
         ("r", "in Exits: count from zero"),
+        ("c", "in Console: the guest's next console"),
         ("", ""),
         ("", "Marks"),
         ("*", "changed since the last stop (and underlined for flags)"),

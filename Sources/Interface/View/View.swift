@@ -84,17 +84,20 @@ extension Model {
         guard let guest else { return "" }
         switch pane {
         case .vcpus:
-            let state = guest.isRunning ? "running" : "stopped: \(guest.reason)"
+            let state = guest.isRunning ? "running" : guest.reason.isEmpty ? "stopped" : guest.reason
             return guest.name.isEmpty ? state : "\(guest.name), \(state)"
         case .registers, .system:
-            let live = guest.isRunning ? " as of the last stop" : ""
-            return (guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "") + live
+            let words = [
+                guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", guest.isRunning ? "live" : "",
+            ]
+            return words.filter { !$0.isEmpty }.joined(separator: ", ")
         case .code: return guest.code.mode
         case .memory: return guest.memory.title
         case .exits: return "\(count(guest.exits.total)), \(rate(guest.exits.rate))/s"
         case .console, .output:
             let up = scroll[pane, default: 0]
-            return up > 0 ? "\(up) rows up" : ""
+            let name = pane == .console ? guest.console.name : ""
+            return [name, up > 0 ? "\(up) rows up" : ""].filter { !$0.isEmpty }.joined(separator: ", ")
         case .stack, .peers: return ""
         }
     }
@@ -202,7 +205,8 @@ extension Model {
             case .stack: [("Enter", "Show in Memory")]
             case .code: [("Enter", "Breakpoint"), ("g", "Address"), (".", "To PC")]
             case .exits: [("r", "Reset")]
-            case .output, .console: [("/", "Search"), ("n", "Again")]
+            case .output: [("/", "Search"), ("n", "Again")]
+            case .console: [("/", "Search"), ("n", "Again"), ("c", "Next console")]
             case .vcpus: [("Up", "Select"), ("Down", "Select")]
             case .peers: []
             }

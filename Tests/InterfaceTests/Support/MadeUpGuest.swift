@@ -53,7 +53,7 @@ enum MadeUp {
         view.previous = Stop(
             number: 11, vcpu: 0, reason: .step(count: 1), vcpus: before, exitsSince: 1,
             elapsed: .microseconds(8))
-        view.reason = "step"
+        view.reason = "stepped 1 instruction"
         view.isRunning = running
         view.vcpus = now.map { vcpu in
             var line = VCPULine(
@@ -80,7 +80,7 @@ enum MadeUp {
         view.exits = exits(vcpus: vcpus)
         view.console = ConsoleText(
             bytes: Array("real mode\r\nprotected mode\n\u{1B}[1mbold\u{1B}[0m\tx\n".utf8) + [0xFF, 0x41],
-            generation: 3)
+            name: "e9", consoles: 2)
         return view
     }
 
