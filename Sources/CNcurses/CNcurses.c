@@ -22,7 +22,7 @@ static int colours;
 // Where xterm and its like have Ctrl with an arrow, which terminfo has no standard names for.
 enum { CONTROL_UP = KEY_MAX + 1, CONTROL_DOWN, CONTROL_LEFT, CONTROL_RIGHT };
 
-int cncurses_open(void)
+int cncurses_open(int wants_colours)
 {
     if (screen)
         return 0;
@@ -59,7 +59,7 @@ int cncurses_open(void)
     mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, NULL);
     colours = 0;
     const char *no_color = getenv("NO_COLOR");
-    if (has_colors() && !(no_color && *no_color)) {
+    if (wants_colours && has_colors() && !(no_color && *no_color)) {
         start_color();
         use_default_colors();
         colours = COLORS;

@@ -4,15 +4,16 @@ public import Interface
 /// The screen of the terminal on standard input and output, through ncurses.
 ///
 /// One at a time in a process, for its main thread. However the process ends, the terminal is put back as
-/// ``init()`` found it.
+/// ``init(colours:)`` found it.
 public final class Display {
     private var shown: Screen?
     private var isOpen = true
 
     /// Takes the terminal: the alternate screen where it has one, raw keys, the mouse's wheel.
-    public init() throws(TerminalError) {
-        let result = cncurses_open()
-        guard result == 0 else { throw Self.error(result) }
+    /// - Parameter colours: false draws without, whatever the terminal has, as does NO_COLOR.
+    public init(colours: Bool = true) throws(TerminalError) {
+        let result = cncurses_open(colours ? 1 : 0)
+        guard result == 0 else { throw Self.error(result, term: History.variable("TERM") ?? "") }
         for role in Look.Role.allCases {
             let colour = Palette.colour(of: role, colours: Int(cncurses_colours()))
             if cncurses_colours() > 0 { cncurses_pair(Self.pair(role), Int32(colour), -1) }
@@ -28,8 +29,8 @@ public final class Display {
         cncurses_close()
     }
 
-    private static func error(_ result: Int32) -> TerminalError {
-        let name = History.variable("TERM") ?? ""
+    /// What `cncurses_open` failed with, for people.
+    static func error(_ result: Int32, term name: String) -> TerminalError {
         let kind = name.isEmpty ? "TERM is not set" : "TERM=\(name)"
         return switch -result {
         case 25:
@@ -73,33 +74,17 @@ public final class Display {
     public func draw(_ screen: Screen) {
         let earlier = shown.flatMap { $0.size == screen.size ? $0.cells : nil }
         let hasColours = cncurses_colours() > 0
+        let cells = screen.cells
         var scalars: [UInt32] = []
         scalars.reserveCapacity(screen.size.width)
-        screen.cells.withUnsafeBufferPointer { cells in
-            for y in 0..<screen.size.height {
-                let row = y * screen.size.width
-                var x = 0
-                while x < screen.size.width {
-                    if let earlier, earlier[row + x] == cells[row + x] {
-                        x += 1
-                        continue
-                    }
-                    // A run of one look; its cells that are the same are cheaper sent to ncurses than skipped.
-                    var start = x
-                    if cells[row + x].scalar == 0, x > 0 { start -= 1 }
-                    let look = cells[row + start].look
-                    scalars.removeAll(keepingCapacity: true)
-                    x = start
-                    while x < screen.size.width, cells[row + x].look == look {
-                        scalars.append(cells[row + x].scalar)
-                        x += 1
-                    }
-                    // SAFETY: the array lives through the call, which reads `count` scalars.
-                    unsafe cncurses_put(
-                        Int32(y), Int32(start), scalars, Int32(scalars.count),
-                        UInt32(look.attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
-                }
-            }
+        Difference.forEachRun(cells, earlier, size: screen.size) { y, columns, look in
+            let row = y * screen.size.width
+            scalars.removeAll(keepingCapacity: true)
+            for x in columns { scalars.append(cells[row + x].scalar) }
+            // SAFETY: the array lives through the call, which reads `count` scalars.
+            unsafe cncurses_put(
+                Int32(y), Int32(columns.lowerBound), scalars, Int32(scalars.count),
+                UInt32(look.attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
         }
         shown = screen
         if let cursor = screen.cursor {
@@ -108,6 +93,33 @@ public final class Display {
             cncurses_cursor(0, -1)
         }
         cncurses_flush()
+    }
+}
+
+/// What has to be sent so that a terminal that shows one screen shows another.
+enum Difference {
+    /// Calls `body` for each run of cells of one look in a row that begins at a changed cell. A run goes on over
+    /// cells that did not change: they cost less than a second run.
+    static func forEachRun(
+        _ cells: [Cell], _ earlier: [Cell]?, size: Size,
+        _ body: (_ row: Int, _ columns: Range<Int>, _ look: Look) -> Void
+    ) {
+        for y in 0..<size.height {
+            let row = y * size.width
+            var x = 0
+            while x < size.width {
+                if let earlier, earlier[row + x] == cells[row + x] {
+                    x += 1
+                    continue
+                }
+                // The second half of a wide character is drawn by its first.
+                let start = cells[row + x].scalar == 0 && x > 0 ? x - 1 : x
+                let look = cells[row + start].look
+                x = start + 1
+                while x < size.width, cells[row + x].look == look { x += 1 }
+                body(y, start..<x, look)
+            }
+        }
     }
 }
 

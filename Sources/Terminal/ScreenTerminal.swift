@@ -12,11 +12,14 @@ public final class ScreenTerminal {
 
     /// - Parameters:
     ///   - prompt: of the command line.
+    ///   - colours: false draws without, whatever the terminal has.
     ///   - history: nil keeps nothing between runs.
-    public init(prompt: String = "kvmscope> ", history: History? = .standard()) throws(TerminalError) {
+    public init(
+        prompt: String, colours: Bool = true, history: History? = .standard()
+    ) throws(TerminalError) {
         // readline asks terminfo too, and leaves its answer current: before the screen, then.
         editor = LineEditor(place: .screen, history: history)
-        display = try Display()
+        display = try Display(colours: colours)
         signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT])
         editor.begin(prompt: prompt)
     }

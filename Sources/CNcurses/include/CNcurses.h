@@ -58,8 +58,9 @@ typedef struct {
 } cncurses_input;
 
 /// Opens the screen on standard input and output. 0, or: -ENOTTY, no terminal there; -ENOENT, TERM is unset or
-/// unknown; -EOPNOTSUPP, the terminal cannot move its cursor.
-int cncurses_open(void);
+/// unknown; -EOPNOTSUPP, the terminal cannot move its cursor. Without `colours`, and with NO_COLOR in the
+/// environment, no colour is used.
+int cncurses_open(int colours);
 /// Leaves the screen; the terminal is as `cncurses_open` found it. Does nothing when it is not open.
 void cncurses_close(void);
 /// Takes the size that the kernel says the terminal has now.
