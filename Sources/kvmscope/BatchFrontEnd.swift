@@ -20,12 +20,7 @@ struct BatchFrontEnd {
     /// The commands, and what they source, until the first that fails.
     func run(_ commands: [StartCommand]) -> End {
         for command in commands {
-            let line =
-                switch command {
-                case .line(let line): line
-                case .file(let path): "source \"\(path)\""
-                }
-            let end = run(line)
+            let end = run(command.commandLine)
             guard end == .done else { return end }
         }
         return .done

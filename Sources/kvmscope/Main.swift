@@ -65,6 +65,14 @@ struct Program: ParsableCommand {
             }
             return BatchFrontEnd.status(batch.run(commands))
         }
+        if isInteractive, !options.noTUI {
+            do {
+                return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
+            } catch {
+                write("kvmscope: \(error)\n", to: .standardError)
+                return 2
+            }
+        }
         let end = batch.run(commands)
         // A console stays after a failed command, as its user is there; a batch does not.
         guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }

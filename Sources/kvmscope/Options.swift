@@ -79,6 +79,14 @@ struct Options: ParsableArguments {
 enum StartCommand: Equatable {
     case line(String)
     case file(String)
+
+    /// As it would be typed.
+    var commandLine: String {
+        switch self {
+        case .line(let line): line
+        case .file(let path): "source \"\(path)\""
+        }
+    }
 }
 
 extension Options {

@@ -1,0 +1,236 @@
+import Commands
+import Debugger
+import Interface
+import Terminal
+import X86
+
+/// The screen: keys become commands of the session, and what is known after each becomes cells.
+///
+/// Data goes round one way: event, update, effect, gather, view, draw. Nothing draws from a callback.
+final class ScreenFrontEnd {
+    private let session: Session
+    private let terminal: ScreenTerminal
+    private let gatherer: ScreenGatherer
+    private var model: Model
+
+    private var isOver = false
+    private var status: Int32 = 0
+    /// The panes' data is older than what is known.
+    private var isStale = true
+    private var nextTick: UInt64 = 0
+
+    /// The screen is drawn so often while the guest runs.
+    private static let tick: UInt64 = 100_000_000
+    /// A stop that comes sooner is shown at once, without a screen that says "running" before it.
+    private static let briefly = Duration.milliseconds(15)
+
+    /// Takes the terminal.
+    /// - Parameter colours: false draws without, whatever the terminal has.
+    init(session: Session, colours: Bool) throws(TerminalError) {
+        self.session = session
+        terminal = try ScreenTerminal(prompt: "(kvmscope) ", colours: colours)
+        gatherer = ScreenGatherer(session: session)
+        model = Model(size: terminal.display.size)
+        terminal.completion = { line, cursor in
+            let found = session.complete(line, cursor: cursor)
+            return LineCompletion(
+                start: found.start, candidates: found.candidates.map(\.text), isFile: found.isFile)
+        }
+        terminal.showCandidates = { [weak self] candidates in self?.show(candidates: candidates) }
+    }
+
+    /// Runs until the user quits or a signal ends it, and gives the terminal back.
+    /// - Parameter commands: done first.
+    /// - Returns: the program's status.
+    func run(_ commands: [StartCommand]) -> Int32 {
+        defer { terminal.close() }
+        show(session.stopOutput(for: session.debugger.stop))
+        apply(.commandLine(terminal.commandLine))
+        session.enqueue(commands.map(\.commandLine), place: "command line")
+        gatherer.guestStarts()
+        advance()
+        while !isOver {
+            if isStale {
+                isStale = false
+                apply(.guest(gatherer.gather(model.needs)))
+                // What was shown first may ask for more, as the memory pane does once it knows where to look.
+                if isStale {
+                    isStale = false
+                    apply(.guest(gatherer.gather(model.needs)))
+                }
+            }
+            terminal.display.draw(model.view())
+            let isRunning = session.isRunning
+            for event in terminal.wait(
+                descriptor: isRunning ? session.debugger.stopDescriptor : -1,
+                milliseconds: isRunning ? untilTick() : nil)
+            where !isOver { handle(event) }
+        }
+        return status
+    }
+
+    private func untilTick() -> Int {
+        let now = monotonicTime()
+        return now >= nextTick ? 0 : Int((nextTick - now + 999_999) / 1_000_000)
+    }
+
+    private func handle(_ event: TerminalEvent) {
+        switch event {
+        case .key(let key): apply(.key(key))
+        case .interrupt: apply(.interrupt(at: monotonicTime() / 1_000_000))
+        case .wheel(let x, let y, let lines): apply(.wheel(x: x, y: y, lines: lines))
+        case .pressed(let x, let y): apply(.pressed(x: x, y: y))
+        case .resized(let size): apply(.resized(size))
+        case .terminate(let signal):
+            status = kvmscope.status(ofSignal: signal)
+            isOver = true
+        case .ready: collect(waiting: .zero)
+        case .timeout: break
+        }
+        if session.isRunning, monotonicTime() >= nextTick {
+            nextTick = monotonicTime() + Self.tick
+            isStale = true
+        }
+    }
+
+    private func apply(_ event: Event) {
+        for effect in model.update(event) { perform(effect) }
+    }
+
+    private func perform(_ effect: Effect) {
+        switch effect {
+        case .execute(let line, let echo):
+            if echo { apply(.entered(line)) }
+            execute(line, origin: .script)
+        case .edit(let key):
+            let accepted = terminal.edit(key)
+            apply(.commandLine(terminal.commandLine))
+            for input in accepted { enter(input) }
+        case .clearLine:
+            terminal.clearLine()
+            apply(.commandLine(terminal.commandLine))
+        case .interrupt: session.interrupt()
+        case .resolve(let text, let purpose): resolve(text, purpose)
+        case .refresh: isStale = true
+        case .redraw:
+            terminal.display.forget()
+            isStale = true
+        case .suspend:
+            terminal.display.suspend()
+            apply(.resized(terminal.display.size))
+        case .quit: isOver = true
+        }
+    }
+
+    // MARK: Commands
+
+    private func enter(_ input: LineInput) {
+        switch input {
+        case .line(let line):
+            if line.contains(where: { !$0.isWhitespace }) { apply(.entered(line)) }
+            execute(line, origin: .interactive)
+        case .interrupted: break
+        case .endOfFile: isOver = true
+        }
+    }
+
+    private func execute(_ line: String, origin: Session.Origin) {
+        if !session.isRunning { gatherer.guestStarts() }
+        do {
+            finish(try session.execute(line, origin: origin))
+        } catch {
+            show(error)
+        }
+        advance()
+    }
+
+    /// The lines that `source` queued, up to one that lets the guest go.
+    private func advance() {
+        while !isOver, !session.isRunning, let next = session.advance() {
+            apply(.entered(next.line))
+            switch next.result {
+            case .success(let outcome): finish(outcome)
+            case .failure(let error): show(error)
+            }
+        }
+    }
+
+    private func finish(_ outcome: Outcome) {
+        isStale = true
+        switch outcome {
+        case .done(let output): show(output)
+        case .quit: isOver = true
+        case .running:
+            nextTick = monotonicTime() + Self.tick
+            collect(waiting: Self.briefly)
+        }
+    }
+
+    /// Takes the stop in, if there is one by then.
+    private func collect(waiting: Duration) {
+        do {
+            guard let output = try session.collectStop(timeout: waiting) else { return }
+            show(output)
+        } catch {
+            show(error)
+        }
+        isStale = true
+        advance()
+    }
+
+    private func resolve(_ text: String, _ purpose: Purpose) {
+        do {
+            apply(.resolved(purpose, try session.debugger.place(text)))
+        } catch {
+            apply(.unresolved("\(text): \(error.message)"))
+        }
+    }
+
+    // MARK: Output
+
+    private var width: Int { model.layout.frame(holding: .output)?.content.width ?? model.size.width }
+
+    private func show(_ output: any CommandOutput) {
+        apply(.output(output.lines(width: width).map(OutputLine.init)))
+    }
+
+    private func show(_ error: CommandError) {
+        isStale = true
+        apply(.output(error.lines(width: width).map(OutputLine.init)))
+    }
+
+    private func show(candidates: [String]) {
+        // The first column's width is every column's.
+        let column = (candidates.map(\.count).max() ?? 0) + 2
+        let columns = max(1, width / max(1, column))
+        let rows = (candidates.count + columns - 1) / columns
+        let lines = (0..<rows).map { row in
+            stride(from: row, to: candidates.count, by: rows).map { index in
+                candidates[index] + String(repeating: " ", count: column - candidates[index].count)
+            }.joined()
+        }
+        apply(.output(lines.map { OutputLine($0) }))
+    }
+}
+
+extension Debugger {
+    /// Where the memory and code panes look for an address as the user wrote it.
+    fileprivate func place(_ text: String) throws(DebuggerError) -> MemoryPlace {
+        let address = try address(text)
+        switch address {
+        case .linear(let value): return MemoryPlace(space: .linear, offset: value)
+        case .virtual(let value): return MemoryPlace(space: .linear, offset: value, prefix: "v:")
+        case .physical(let value): return MemoryPlace(space: .physical, offset: value, prefix: "p:")
+        case .segmented(let segment, let offset):
+            let base = try linear(address) &- offset
+            let name =
+                switch segment {
+                case .selector(let selector): padded(UInt64(selector), 4)
+                case .register(let name): name.rawValue
+                }
+            return MemoryPlace(
+                space: .segmented(base: base), offset: offset, prefix: name + ":",
+                digits: offset > 0xFFFF || selected.mode.codeWidth != 16 ? 8 : 4)
+        }
+    }
+}
