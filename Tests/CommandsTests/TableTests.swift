@@ -70,4 +70,25 @@ import Testing
         #expect(nearest(to: "zzz", in: table.firstWords) == nil)
         #expect(nearest(to: String(repeating: "a", count: 100_000), in: table.firstWords) == nil)
     }
+
+    /// Examples are what people type first: all but those that need a file or a KVM guest are done here.
+    @Test(
+        arguments: CommandTable.standard.commands.flatMap(\.examples).map(\.line).filter { line in
+            !["source", "writemem", "loadmem", "vcpu create"].contains { line.hasPrefix($0) }
+        })
+    func examplesWork(_ line: String) throws {
+        let driver = try Driver([0x90, 0x90, 0xEB, 0xFC], vcpus: 2)
+        // What the examples of `delete` delete.
+        for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }
+        if line == "until 0x7c20" || line == "until 0:7c20" || line.hasPrefix("b ") {
+            guard case .running = try driver.session.execute(line) else {
+                #expect(line.hasPrefix("b "))
+                return
+            }
+            driver.session.interrupt()
+            #expect(try driver.session.collectStop(timeout: nil) != nil)
+        } else {
+            #expect(try !driver.output(line).lines(width: 80).isEmpty)
+        }
+    }
 }

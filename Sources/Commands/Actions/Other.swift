@@ -36,8 +36,10 @@ enum OtherActions {
     static func help(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let name = call.arguments.map(\.text).joined(separator: " ")
         guard !name.isEmpty else { return .done(HelpIndex(session.table.commands)) }
-        if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
         let group = session.table.commands(under: name)
+        // `info` and `vcpu` are words that many commands begin with: those are the answer.
+        if group.count > 1 { return .done(HelpIndex(group)) }
+        if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
         guard group.isEmpty else { return .done(HelpIndex(group)) }
         throw call.error(
             "there is no command `\(name)`", suggestion: nearest(to: name, in: session.table.allNames),

@@ -35,7 +35,8 @@ public struct CodeOutput: CommandOutput, Hashable {
     public func lines(width: Int) -> [StyledLine] {
         let byteWidth = min(20, max(6, instructions.map(\.bytes.count).max() ?? 0))
         return instructions.map { row in
-            var line = StyledLine(row.hasBreakpoint ? "*" : " ", .changed)
+            var line = StyledLine()
+            line.appendMark(row.hasBreakpoint)
             line.append(row.isNext ? "=> " : "   ", .pc)
             line.append(
                 Hex.digits(row.cs.value, width: 4) + ":" + Hex.digits(row.ip.value, width: digits), .address)

@@ -39,13 +39,16 @@ public struct MemoryOutput: CommandOutput, Hashable {
     public func lines(width: Int) -> [StyledLine] {
         let cells = values.map { $0.map { letter.text($0.value, bytes: unit) } }
         let cellWidth = max(2, cells.map { $0?.count ?? 2 }.max() ?? 2)
-        let labelWidth = max(
-            start.description.count, start.advanced(by: bytes.count).description.count)
         // Characters are shown beside bytes only: in wider units they would stand in another order.
         let hasText = unit == 1 && letter == .hex
-        let room = width - labelWidth - 2
+        let room = width - start.advanced(by: bytes.count).description.count - 2
         var perRow = 16 / unit
         while perRow > 1, perRow * (cellWidth + 1) + (hasText ? perRow + 2 : 0) > room { perRow /= 2 }
+
+        let columns = max(1, min(perRow, cells.count))
+        let lastRow = max(0, cells.count - 1) / columns * columns
+        let labelWidth = max(
+            start.description.count, start.advanced(by: lastRow * unit).description.count)
 
         var result: [StyledLine] = []
         for first in stride(from: 0, to: cells.count, by: perRow) {
@@ -64,7 +67,7 @@ public struct MemoryOutput: CommandOutput, Hashable {
                     return (0x20..<0x7F).contains(byte) ? Character(Unicode.Scalar(byte)) : "."
                 }
                 line.append(
-                    String(repeating: " ", count: (perRow - row.count) * (cellWidth + 1) + 2)
+                    String(repeating: " ", count: (columns - row.count) * (cellWidth + 1) + 2)
                         + String(text), .dim)
             }
             result.append(line)

@@ -56,7 +56,7 @@ public struct RegistersOutput: CommandOutput, Hashable {
         for (index, register) in shown.enumerated() {
             let isChanged = changed.contains(register.name)
             let name = isLong || register.isExtended ? register.name : "e" + register.name.dropFirst()
-            line.append(isChanged ? "*" : " ", .changed)
+            line.appendMark(isChanged)
             line.append(name.padded(4), .dim)
             line.append(Hex.digits(register.value, width: digits), isChanged ? .changed : .value)
             if (index + 1) % columns == 0 || index == shown.count - 1 {
@@ -73,7 +73,8 @@ public struct RegistersOutput: CommandOutput, Hashable {
 
     private var flagLine: StyledLine {
         let flags = registers.rflags
-        var line = StyledLine(changed.contains("rflags") ? "*" : " ", .changed)
+        var line = StyledLine()
+        line.appendMark(changed.contains("rflags"))
         line.append("flags ", .dim)
         line.append(Hex.digits(flags.rawValue, width: 8))
         for (field, value) in flags.fieldValues.reversed() {
@@ -97,7 +98,7 @@ public struct RegistersOutput: CommandOutput, Hashable {
         for name in [SegmentName.cs, .ss, .ds, .es, .fs, .gs] {
             let isChanged = changed.contains { $0 == name.rawValue || $0.hasPrefix("\(name.rawValue).") }
             if line.count > 0 { line.append("  ") }
-            line.append(isChanged ? "*" : " ", .changed)
+            line.appendMark(isChanged)
             line.append(name.rawValue + " ", .dim)
             line.append(
                 Hex.digits(selectors[name.rawValue] ?? 0, width: 4), isChanged ? .changed : .value)

@@ -114,7 +114,8 @@ public struct ControlRegister: Sendable, Hashable, Encodable {
     }
 
     func line(digits: Int) -> StyledLine {
-        var line = StyledLine(isChanged ? "*" : " ", .changed)
+        var line = StyledLine()
+        line.appendMark(isChanged)
         line.append(name.padded(9), .dim)
         line.append(Hex.digits(value.value, width: digits), isChanged ? .changed : .value)
         if let flags, !flags.isEmpty {

@@ -45,6 +45,11 @@ public struct StyledLine: Sendable, Hashable {
         for span in line.spans { append(span.text, span.style) }
     }
 
+    /// Adds the mark of what changed since the stop before, or a space in its place.
+    mutating func appendMark(_ isChanged: Bool) {
+        append(isChanged ? "*" : " ", isChanged ? .changed : .plain)
+    }
+
     /// Adds spaces up to `column`; one at least, so that neighbours never touch.
     public mutating func pad(to column: Int) {
         append(String(repeating: " ", count: max(1, column - count)))

@@ -29,63 +29,88 @@ extension Session {
     ///   that is neither.
     public func complete(_ line: String, cursor: Int) -> Completion {
         let bytes = Array(line.utf8)
-        let end = max(0, min(cursor, bytes.count))
+        var end = max(0, min(cursor, bytes.count))
+        while end < bytes.count, bytes[end] & 0xC0 == 0x80 { end += 1 }
         let before = String(decoding: bytes[..<end], as: UTF8.self)
-        let words = before.split(separator: " ", omittingEmptySubsequences: true).map(String.init)
+        let words = before.split(whereSeparator: \.isWhitespace).map(String.init)
         let endsInSpace = before.last?.isWhitespace ?? true
         let current = endsInSpace ? "" : words.last ?? ""
         let done = endsInSpace ? words : Array(words.dropLast())
-        func completion(
-            _ found: [Completion.Candidate], of part: String, isFile: Bool = false
-        ) -> Completion {
-            var seen: Set<String> = []
-            let candidates = found.filter { $0.text.hasPrefix(part) && seen.insert($0.text).inserted }
-                .sorted { $0.text < $1.text }
-            return Completion(start: end - part.utf8.count, candidates: candidates, isFile: isFile)
+        var found = Found(part: current)
+        if let first = done.first {
+            if done.count == 1 { found.candidates = secondWords(after: first) }
+            if let (kind, isFirst) = argument(after: done, line) {
+                // Second words stand beside what else may follow: `delete breakpoints`, `delete 1`.
+                let others = candidates(kind, after: done, current)
+                if isFirst, others.part == found.part {
+                    found.candidates += others.candidates
+                } else if !isFirst || found.candidates.isEmpty {
+                    found = others
+                }
+                found.isFile = others.isFile
+            }
+        } else {
+            found.candidates = table.firstWords.map { .init($0, help(first: $0)) }
         }
+        var seen: Set<String> = []
+        let matching = found.candidates.filter {
+            $0.text.hasPrefix(found.part) && seen.insert($0.text).inserted
+        }
+        return Completion(
+            start: end - found.part.utf8.count, candidates: matching.sorted { $0.text < $1.text },
+            isFile: found.isFile)
+    }
 
-        guard !done.isEmpty else {
-            return completion(table.firstWords.map { .init($0, help(first: $0)) }, of: current)
+    /// What may stand in place of `part`, the end of the line.
+    private struct Found {
+        var part: String
+        var candidates: [Completion.Candidate] = []
+        var isFile = false
+    }
+
+    private func secondWords(after first: String) -> [Completion.Candidate] {
+        table.secondWords(after: first).map {
+            .init($0, table.command(named: "\(first) \($0)")?.summary ?? "")
         }
-        let first = String(done[0].prefix { $0 != "/" })
-        let seconds = table.secondWords(after: first)
-        if done.count == 1, !seconds.isEmpty {
-            let found = seconds.map { word in
-                Completion.Candidate(word, table.command(named: "\(first) \(word)")?.summary ?? "")
-            }
-            let names = completion(found, of: current)
-            if !names.candidates.isEmpty || table.command(named: first) == nil { return names }
-        }
-        let resolved = try? table.resolve(
-            done.map { CommandTable.Word(text: String($0.prefix { $0 != "/" }), column: 0) }, line: line)
-        guard let (command, used) = resolved else { return completion([], of: current) }
-        let index = done.dropFirst(used).filter { !$0.hasPrefix("/") }.count
-        switch command.completion(at: index) {
-        case .none: return completion([], of: current)
+    }
+
+    /// What completes the argument that comes next, and whether it follows the first word.
+    private func argument(
+        after done: [String], _ line: String
+    ) -> (kind: Command.CompletionKind, isFirst: Bool)? {
+        let words = done.map { CommandTable.Word(text: String($0.prefix { $0 != "/" }), column: 0) }
+        guard let (command, used) = try? table.resolve(words, line: line) else { return nil }
+        let index = done.dropFirst(used).filter { !(command.takesFormat && $0.hasPrefix("/")) }.count
+        return (command.completion(at: index), done.count == 1)
+    }
+
+    private func candidates(
+        _ kind: Command.CompletionKind, after done: [String], _ current: String
+    ) -> Found {
+        var found = Found(part: current)
+        switch kind {
+        case .none: break
         case .register:
-            // In a plain register argument both forms are right; the user's first character chooses.
+            // Both forms are right; the user's first character chooses.
             let prefix = current.hasPrefix("$") ? "$" : ""
-            return completion(RegisterName.spellings.map { .init(prefix + $0) }, of: current)
+            found.candidates = RegisterName.spellings.map { .init(prefix + $0) }
         case .expression:
-            let part = lastName(of: current)
-            guard part.hasPrefix("$") else { return completion([], of: part) }
-            return completion(RegisterName.spellings.map { .init("$" + $0) }, of: part)
+            found.part = lastName(of: current)
+            guard found.part.hasPrefix("$") else { break }
+            found.candidates = RegisterName.spellings.map { .init("$" + $0) }
         case .breakpoint:
-            return completion(
-                debugger.breakpoints.map { .init("\($0.number)", $0.address.description) }, of: current)
+            found.candidates = debugger.breakpoints.map { .init("\($0.number)", $0.address.description) }
         case .vcpu:
-            return completion(debugger.target.vcpus.map { .init("\($0.id)") }, of: current)
+            found.candidates = debugger.target.vcpus.map { .init("\($0.id)") }
         case .command:
-            let found = table.commands.map { Completion.Candidate($0.name, $0.summary) }
-            guard done.count > 1 else {
-                return completion(
-                    found.filter { !$0.text.contains(" ") }
-                        + table.firstWords.map { .init($0) }, of: current)
-            }
-            return completion(table.secondWords(after: done[1]).map { .init($0) }, of: current)
+            found.candidates =
+                done.count > 1
+                ? secondWords(after: done[1]) : table.firstWords.map { .init($0, help(first: $0)) }
         case .file:
-            return completion(Files.candidates(for: current), of: current, isFile: true)
+            found.candidates = Files.candidates(for: current)
+            found.isFile = true
         }
+        return found
     }
 
     private func help(first word: String) -> String {

@@ -2,12 +2,16 @@ import Debugger
 
 /// What the vCPUs' threads used since each was last looked at.
 final class ThreadTimes {
-    private var last: [Int32: ThreadSample] = [:]
+    private var since: [Int32: ThreadSample] = [:]
+
+    /// A share of less time than this says more of the kernel's ticks (10 ms) than of the thread: the older
+    /// sample is then kept to compare with.
+    private static let shortest: UInt64 = 500_000_000
 
     /// What is known of a vCPU's thread on the host.
     struct Host {
         var sample: ThreadSample
-        /// Since the sample before; nil when there is none, or no time has passed.
+        /// Nil when there is no sample before, or no time has passed since.
         var usage: ThreadUsage?
     }
 
@@ -20,7 +24,10 @@ final class ThreadTimes {
         guard identity.thread > 0,
             let now = ThreadSample(process: identity.process, thread: identity.thread)
         else { return nil }
-        let before = last.updateValue(now, forKey: identity.thread)
+        let before = since[identity.thread]
+        if before.map({ now.time > $0.time && now.time - $0.time >= Self.shortest }) ?? true {
+            since[identity.thread] = now
+        }
         return Host(
             sample: now,
             usage: before.flatMap {

@@ -51,7 +51,7 @@ final class FakeGuest: Target, ConsoleProviding {
 
     func waitForStop(timeout: Duration?) -> StopReport? {
         // A bounded number of turns stands for time: a guest that spins is still running after it.
-        for _ in 0..<100_000 {
+        for _ in 0..<20_000 {
             let (orders, isInterrupted) = state.withLock { ($0.orders, $0.isInterrupted) }
             guard let first = orders.first else { return nil }
             if isInterrupted { return finish(orders, StopReport(vcpu: first.vcpu, reason: .interrupted)) }
