@@ -74,6 +74,8 @@ let package = Package(
             name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
         .testTarget(
+            name: "kvmscopeTests", dependencies: ["kvmscope", arguments], swiftSettings: strict),
+        .testTarget(
             name: "EndToEndTests", exclude: ["Recorded", "Support/gdb-trace.py"], swiftSettings: strict),
     ]
         + module("X86", [])
