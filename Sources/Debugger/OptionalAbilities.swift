@@ -85,3 +85,13 @@ public struct VCPUCreation: Sendable, Hashable {
         self.parts = parts
     }
 }
+
+/// A target whose interrupt controllers are in the kernel and can be read, while the guest runs, too. The local
+/// APIC is each vCPU's: ``VCPUAccess/localAPIC()``.
+public protocol InterruptControllerProviding: Target {
+    /// False for a machine made without: the calls below then throw.
+    var hasInterruptControllers: Bool { get }
+    func picState(_ chip: PIC) throws(KVMError) -> PICState
+    func ioapicState() throws(KVMError) -> IOAPICState
+    func pitState() throws(KVMError) -> PITState
+}

@@ -1,6 +1,7 @@
 public import Debugger
 import KVMCore
 import Synchronization
+import X86
 
 extension OwnedMachine: VCPUCreating {
     /// A new vCPU stands still until the next ``Target/resume(_:)``, also while the others run.
@@ -42,8 +43,12 @@ extension OwnedMachine: VCPUCreating {
         mark = Clock.now()
         try vcpu.setCPUID(VCPUSetup.cpuid(supportedCPUID, id: id, hasLocalAPIC: hasLocalAPIC))
         did("KVM_SET_CPUID2")
+        var special = try vcpu.specialRegisters()
+        // KVM shows CPUID's APIC bit as IA32_APIC_BASE has it, whatever CPUID was set to.
+        if !hasLocalAPIC { special.apicBase &= ~(1 << 11) }
         if let entry {
-            let (general, special) = VCPUSetup.registers(entry, reset: try vcpu.specialRegisters())
+            let (general, started) = VCPUSetup.registers(entry, reset: special)
+            special = started
             try vcpu.setSpecialRegisters(special)
             did("KVM_SET_SREGS")
             try vcpu.setRegisters(general)
@@ -52,6 +57,15 @@ extension OwnedMachine: VCPUCreating {
                 try vcpu.setMPState(.runnable)
                 did("KVM_SET_MP_STATE")
             }
+        } else if !hasLocalAPIC {
+            try vcpu.setSpecialRegisters(special)
+            did("KVM_SET_SREGS")
+        }
+        if hasLocalAPIC {
+            // KVM finds the target of an interrupt by a map of APIC ids, and makes it before this vCPU counts; a
+            // state set anew makes it again. Else an INIT to this id is lost until some APIC is enabled.
+            try vcpu.setLocalAPIC(try vcpu.localAPIC())
+            did("KVM_SET_LAPIC")
         }
         let mpState = try vcpu.mpState()
         let descriptor = vcpu.descriptor

@@ -115,7 +115,7 @@ final class UART: Device {
         guard isLoopedBack(state) else { return 0xB0 }
         let control = state.modemControl
         // RTS to CTS, DTR to DSR, OUT1 to RI, OUT2 to DCD.
-        return control & 2 << 3 | control & 1 << 5 | control & 4 << 4 | control & 8 << 4
+        return (control & 2) << 3 | (control & 1) << 5 | (control & 0xC) << 4
     }
 
     /// IIR without the FIFO bits: 1 is "none".
