@@ -1,7 +1,8 @@
 /// Makes a vCPU leave KVM_RUN, or not enter it: `kvm_run.immediate_exit`. Usable from any thread.
 ///
 /// While it is requested, KVM_RUN returns at once. A vCPU that is inside KVM_RUN looks only when a signal
-/// interrupts it; so to stop one, request first and then send its thread a signal that has a handler. The order
+/// interrupts it; so to stop one, request first and then send its thread a signal that has a handler and that the
+/// thread does not block (a thread inherits what its maker blocks, and libdispatch's block everything). The order
 /// leaves no gap: a vCPU about to enter sees the request, and one inside gets the signal.
 public struct ImmediateExit: Sendable {
     private let page: RunPage

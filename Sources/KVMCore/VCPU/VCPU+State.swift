@@ -252,9 +252,11 @@ extension VCPU {
 
     // MARK: Interrupts
 
-    /// Gives the guest an external interrupt. It must be ready: ``isReadyForInterrupt``.
+    /// Gives the guest an external interrupt. It must be ready: ``isReadyForInterrupt``; the kernel does not
+    /// ask, and one that is on its way already is replaced.
     ///
-    /// - Throws: ENXIO with interrupt controllers in the kernel; EEXIST if one is on its way.
+    /// - Throws: ENXIO with interrupt controllers in the kernel; with a local APIC alone there, EEXIST if one
+    ///   is on its way.
     ///
     /// Corresponds to `KVM_INTERRUPT`.
     public func interrupt(vector: UInt8) throws(KVMError) {
