@@ -1,0 +1,66 @@
+import Glibc
+import Synchronization
+import Testing
+
+@testable import Machine
+
+struct BellTests {
+    @Test func deadlineEndsTheWait() {
+        let bell = Bell()
+        let token = bell.token
+        bell.wait(since: token, until: Clock.now() + 2_000_000)
+        #expect(bell.token == token)
+    }
+
+    @Test func ringBeforeTheWaitIsNotLost() {
+        let bell = Bell()
+        let token = bell.token
+        bell.ring()
+        bell.wait(since: token)
+        #expect(bell.token != token)
+    }
+
+    /// Two threads hand a number to and fro; a lost ring would hang.
+    @Test func pingPong() {
+        final class Shared: Sendable {
+            let bell = Bell()
+            let turn = Atomic<Int>(0)
+            func play(_ parity: Int, rounds: Int) {
+                for round in 0..<rounds where round % 2 == parity {
+                    while true {
+                        let token = bell.token
+                        if turn.load(ordering: .acquiring) == round { break }
+                        bell.wait(since: token)
+                    }
+                    // Sometimes longer than the other spins, so that it sleeps.
+                    if round % 50 < 2 { usleep(100) }
+                    turn.store(round + 1, ordering: .releasing)
+                    bell.ring()
+                }
+            }
+        }
+        let shared = Shared()
+        let rounds = 4000
+        var thread = pthread_t()
+        let argument = Unmanaged.passRetained(shared).toOpaque()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                // SAFETY: retained for this thread alone.
+                Unmanaged<Shared>.fromOpaque(argument).takeRetainedValue().play(1, rounds: 4000)
+                return nil
+            }, argument)
+        #expect(result == 0)
+        shared.play(0, rounds: rounds)
+        pthread_join(thread, nil)
+        #expect(shared.turn.load(ordering: .acquiring) == rounds)
+    }
+
+    @Test func durationsAreClamped() {
+        #expect(Duration.zero.nanosecondsClamped == 0)
+        #expect(Duration.milliseconds(3).nanosecondsClamped == 3_000_000)
+        #expect((Duration.zero - .seconds(1)).nanosecondsClamped == 0)
+        #expect(Duration.seconds(Int64.max / 2).nanosecondsClamped == .max)
+    }
+}
