@@ -30,12 +30,18 @@ struct BatchFrontEnd {
     func run(_ line: String, origin: Session.Origin = .script) -> End {
         var end: End
         do {
+            try showStop()
             end = finish(try session.execute(line, origin: origin), of: line)
         } catch {
             output.show(error, of: line)
             return .failed
         }
         while end == .done, let next = session.advance() {
+            do {
+                try showStop()
+            } catch {
+                output.show(error, of: session.runningLine)
+            }
             switch next.result {
             case .success(let outcome): end = finish(outcome, of: next.line)
             case .failure(let error):
@@ -46,13 +52,22 @@ struct BatchFrontEnd {
         return end
     }
 
+    /// The stop of a guest that was let go with `&`, if it came meanwhile.
+    func showStop() throws(CommandError) {
+        if let stop = try session.collectStop(timeout: .zero) { output.show(stop, of: session.runningLine) }
+    }
+
     private func finish(_ outcome: Outcome, of line: String) -> End {
         switch outcome {
         case .quit: return .quit
         case .done(let result):
             if !(result is Silence) || output.json { output.show(result, of: line) }
             return .done
-        case .running:
+        case .running(let running):
+            guard !running.isBackground else {
+                output.show(running, of: line)
+                return .done
+            }
             do {
                 switch try session.waitForStop(signals) {
                 case .stopped(let result): output.show(result, of: line)

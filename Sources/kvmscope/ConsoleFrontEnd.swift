@@ -30,6 +30,10 @@ struct ConsoleFrontEnd {
             case .interrupted:
                 while let signal = batch.signals.next() {
                     guard signal == SIGINT else { return status(ofSignal: signal) }
+                    if session.isRunning {
+                        _ = batch.run("stop")
+                        continue
+                    }
                     let now = ContinuousClock.now
                     if let last = lastInterrupt, now - last < .seconds(1) { return status(ofSignal: SIGINT) }
                     lastInterrupt = now

@@ -153,11 +153,26 @@ import X86
         // Registers are read, and edited, as it runs.
         #expect(try driver.text("p/x $rip") == ["0x7c00"])
         try driver.output("set $rbx = 7")
-        #expect(try driver.output("stop") is Silence)
-        let stop = try #require(try driver.session.collectStop(timeout: nil))
-        #expect(stop.lines(width: 80)[0].text.hasPrefix("Interrupted."))
+        #expect(try driver.text("stop")[0].hasPrefix("Interrupted."))
         #expect(try driver.text("p $rbx") == ["7  0x7"])
         #expect(try driver.text("stop") == ["The guest stands still already."])
+    }
+
+    @Test func aGuestInTheBackgroundLeavesTheQueueGoing() throws {
+        let driver = try Driver([0xEB, 0xFE])
+        driver.session.enqueue(["c &", "set $rbx = 7", "stop", "p 1"], place: "here")
+        var lines: [String] = []
+        while let next = driver.session.advance() {
+            lines.append(next.line)
+            guard case .success(.running(let running)) = next.result else { continue }
+            #expect(running.isBackground == (next.line == "c &"))
+            if !running.isBackground { _ = try driver.session.collectStop(timeout: nil) }
+        }
+        #expect(lines == ["c &", "set $rbx = 7", "stop", "p 1"])
+        #expect(driver.session.runningLine == "c &")
+        #expect(driver.session.debugger.selected.registers.rbx == 7)
+        #expect(try driver.text("step 2 &").last == "(0) [0x000000007c00] 0000:7c00: jmp 0x7c00 ; ebfe")
+        #expect(try driver.failure("p 1 &").column != nil)
     }
 
     @Test func vcpus() throws {

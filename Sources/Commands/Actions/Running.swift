@@ -22,8 +22,13 @@ extension CommandTable {
             examples: [.init("n", "over `int 0x10`, say")],
             completion: [.expression], repeatable: true, action: RunningActions.next),
         Command(
-            "continue", ["c"], "", .running, "let all vCPUs go",
-            details: "They run until a breakpoint, until they can go no further, or until `stop`.",
+            "continue", ["c"], "[&]", .running, "let all vCPUs go",
+            details: """
+                They run until a breakpoint, until they can go no further, or until `stop`. With `&` at its end, this and \
+                every other command that lets the guest go leaves the console free: the guest runs on while it is \
+                looked at and edited.
+                """,
+            examples: [.init("c", "and wait"), .init("c &", "and go on typing")],
             repeatable: true, action: RunningActions.goOn),
         Command(
             "until", ["advance"], "ADDR", .running, "run to an address",
@@ -68,8 +73,8 @@ enum RunningActions {
     static func stop(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         try call.checkCount(0)
         guard session.isRunning else { return .done(Message("The guest stands still already.")) }
-        session.interrupt()
-        return .done(Silence())
+        session.stopCommand()
+        return session.running("stop", session.debugger.target.vcpus.map(\.id))
     }
 }
 

@@ -4,7 +4,7 @@ import Debugger
 public struct CodeOutput: CommandOutput, Hashable {
     public struct Row: Sendable, Hashable, Encodable {
         /// Linear.
-        public var address: Hex
+        public var linear: Hex
         public var cs: Hex
         public var ip: Hex
         /// As pairs of digits; empty where memory cannot be read.
@@ -26,7 +26,7 @@ public struct CodeOutput: CommandOutput, Hashable {
         self.digits = digits
         instructions = lines.map { line in
             Row(
-                address: Hex(line.address), cs: Hex(line.selector), ip: Hex(line.ip),
+                linear: Hex(line.address), cs: Hex(line.selector), ip: Hex(line.ip),
                 bytes: Hex.bytes(line.bytes), text: line.text, isNext: line.address == next,
                 hasBreakpoint: breakpoints.contains(line.address))
         }

@@ -14,17 +14,21 @@ public enum Outcome: Sendable {
 
 /// A guest that was let go.
 public struct Running: CommandOutput, Hashable {
-    /// What it does until it stops: "continue", "step", "next", "until".
+    /// What it does until it stops: "continue", "step", "next", "until"; "stop" once it was asked to.
     public var action: String
     /// The vCPUs that run.
     public var vcpus: [Int]
+    /// The line ended in `&`: front ends that wait for stops do not wait for this one.
+    public var isBackground: Bool
 
-    public init(action: String, vcpus: [Int]) {
+    public init(action: String, vcpus: [Int], isBackground: Bool = false) {
         self.action = action
         self.vcpus = vcpus
+        self.isBackground = isBackground
     }
 
     public func lines(width: Int) -> [StyledLine] {
+        guard action != "stop" else { return [StyledLine("Stopping.", .dim)] }
         let ids = vcpus.map(String.init).joined(separator: ", ")
         return [StyledLine("Running vCPU \(ids). Stop it with Ctrl-C, F12 or `stop`.", .dim)]
     }

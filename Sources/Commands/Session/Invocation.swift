@@ -19,6 +19,14 @@ struct Invocation: Sendable {
     /// The words of ``rest``; see ``split(_:)``.
     var arguments: [Argument] { split(rest) }
 
+    /// Takes the `&` off the end of a command that lets the guest go.
+    mutating func takeBackgroundMark() -> Bool {
+        guard command.category == .running, rest.text.last == "&" else { return false }
+        rest.text.removeLast()
+        while rest.text.last?.isWhitespace == true { rest.text.removeLast() }
+        return true
+    }
+
     /// An error about `argument`, with the caret at its start, or `offset` characters into it.
     func error(
         _ message: String, at argument: Argument? = nil, offset: Int = 0, suggestion: String? = nil,

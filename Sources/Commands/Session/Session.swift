@@ -29,9 +29,15 @@ public final class Session {
     var examine = ExamineState()
     let threads: ThreadTimes
 
+    /// The line that let the guest go last: what a stop that nobody waited for belongs to.
+    public private(set) var runningLine = ""
+    /// That line ended in `&`.
+    private var isBackground = false
+
     private var lastRepeatable: String?
     private var queue: [QueuedLine] = []
     private var currentDepth = 0
+    private var currentOrigin = Origin.script
 
     private struct QueuedLine {
         var text: String
@@ -81,8 +87,16 @@ public final class Session {
                 remedy: "stop it first: `stop`, Ctrl-C or F12")
         }
         currentDepth = depth
-        let outcome = try call.command.action(self, call)
+        currentOrigin = origin
+        let background = call.takeBackgroundMark()
+        var outcome = try call.command.action(self, call)
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
+        if case .running(var running) = outcome, running.action != "stop" {
+            running.isBackground = background
+            outcome = .running(running)
+            runningLine = text
+            isBackground = background
+        }
         return outcome
     }
 
@@ -135,6 +149,12 @@ public final class Session {
             exits: exits?.total ?? ExitCount(), mostFrequent: exits?.rows.first?.key.name)
     }
 
+    /// `stop`: a person's ends what a file is doing, too; a file's own is one of its steps.
+    func stopCommand() {
+        if currentOrigin == .interactive { cancelQueue() }
+        debugger.interrupt()
+    }
+
     /// Asks a running guest to stop, and forgets the queued lines.
     public func interrupt() {
         cancelQueue()
@@ -143,10 +163,10 @@ public final class Session {
 
     // MARK: - Queued lines
 
-    /// Does the next line that `source` queued; nil when there is none, or while the guest runs. A failure
-    /// forgets the lines behind it.
+    /// Does the next line that `source` queued; nil when there is none, or while the guest runs and the line that
+    /// let it go did not end in `&`. A failure forgets the lines behind it.
     public func advance() -> Executed? {
-        guard !isRunning, !queue.isEmpty else { return nil }
+        guard !isRunning || isBackground, !queue.isEmpty else { return nil }
         let next = queue.removeFirst()
         do {
             return Executed(
