@@ -18,7 +18,9 @@ struct Program: ParsableCommand {
 
             With --json each command gives one line: {"command":…,"ok":true,"result":{…}} or \
             {"command":…,"error":{"message":…,"column":…},"ok":false}. Addresses, registers and memory are \
-            strings such as "0x7c00"; counts and times (…Nanoseconds) are numbers.
+            strings such as "0x7c00"; counts and times (…Nanoseconds) are numbers. \
+            A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
+            and, if nothing waited for the stop, another one then.
 
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,
