@@ -22,6 +22,29 @@ static int colours;
 // Where xterm and its like have Ctrl with an arrow, which terminfo has no standard names for.
 enum { CONTROL_UP = KEY_MAX + 1, CONTROL_DOWN, CONTROL_LEFT, CONTROL_RIGHT };
 
+// What xterm and its like send, wherever the terminal's description does not say otherwise: descriptions are
+// often older than the terminal (TERM=vt100), and none has Ctrl with an arrow.
+static void define_keys(void)
+{
+    static const struct {
+        const char *sequence;
+        int code;
+    } keys[] = {
+        {"\033[1;5A", CONTROL_UP}, {"\033[1;5B", CONTROL_DOWN}, {"\033[1;5D", CONTROL_LEFT},
+        {"\033[1;5C", CONTROL_RIGHT}, {"\033[A", KEY_UP}, {"\033[B", KEY_DOWN}, {"\033[C", KEY_RIGHT},
+        {"\033[D", KEY_LEFT}, {"\033OA", KEY_UP}, {"\033OB", KEY_DOWN}, {"\033OC", KEY_RIGHT},
+        {"\033OD", KEY_LEFT}, {"\033[H", KEY_HOME}, {"\033[F", KEY_END}, {"\033OH", KEY_HOME},
+        {"\033OF", KEY_END}, {"\033[1~", KEY_HOME}, {"\033[4~", KEY_END}, {"\033[2~", KEY_IC},
+        {"\033[3~", KEY_DC}, {"\033[5~", KEY_PPAGE}, {"\033[6~", KEY_NPAGE}, {"\033[Z", KEY_BTAB},
+        {"\033OP", KEY_F(1)}, {"\033OQ", KEY_F(2)}, {"\033OR", KEY_F(3)}, {"\033OS", KEY_F(4)},
+        {"\033[15~", KEY_F(5)}, {"\033[17~", KEY_F(6)}, {"\033[18~", KEY_F(7)}, {"\033[19~", KEY_F(8)},
+        {"\033[20~", KEY_F(9)}, {"\033[21~", KEY_F(10)}, {"\033[23~", KEY_F(11)}, {"\033[24~", KEY_F(12)},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (key_defined(keys[i].sequence) == 0)
+            define_key(keys[i].sequence, keys[i].code);
+}
+
 int cncurses_open(int wants_colours)
 {
     if (screen)
@@ -51,10 +74,7 @@ int cncurses_open(int wants_colours)
     nodelay(stdscr, TRUE);
     leaveok(stdscr, FALSE);
     scrollok(stdscr, FALSE);
-    define_key("\033[1;5A", CONTROL_UP);
-    define_key("\033[1;5B", CONTROL_DOWN);
-    define_key("\033[1;5D", CONTROL_LEFT);
-    define_key("\033[1;5C", CONTROL_RIGHT);
+    define_keys();
     mouseinterval(0);
     mousemask(BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED, NULL);
     colours = 0;
@@ -72,6 +92,11 @@ void cncurses_close(void)
     if (!screen)
         return;
     mousemask(0, NULL);
+    if (!enter_ca_mode) {
+        // No alternate screen that would take all of this away.
+        erase();
+        refresh();
+    }
     endwin();
     delscreen(screen);
     screen = NULL;

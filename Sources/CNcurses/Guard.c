@@ -122,12 +122,9 @@ int cncurses_guard_arm(void)
         collect_capability("\033[?1006l\033[?1000l");
     const char *leave = tigetstr("rmcup");
     collect_capability(leave);
-    if (!leave || leave == (char *)-1) {
-        // No alternate screen: end below what is drawn, as endwin does.
-        if (cursor_address)
-            collect_capability(tiparm(cursor_address, lines > 0 ? lines - 1 : 23, 0));
-        collect('\n');
-    }
+    // No alternate screen that would take all of it away.
+    if (!leave || leave == (char *)-1)
+        collect_capability(clear_screen);
     static int at_exit;
     if (!at_exit) {
         at_exit = 1;

@@ -47,7 +47,6 @@ final class ScreenFrontEnd {
         show(session.stopOutput(for: session.debugger.stop))
         apply(.commandLine(terminal.commandLine))
         session.enqueue(commands.map(\.commandLine), place: "command line")
-        gatherer.guestStarts()
         advance()
         while !isOver {
             if isStale {
@@ -135,7 +134,7 @@ final class ScreenFrontEnd {
     }
 
     private func execute(_ line: String, origin: Session.Origin) {
-        if !session.isRunning { gatherer.guestStarts() }
+        if !session.isRunning { gatherer.guestMayStart() }
         do {
             finish(try session.execute(line, origin: origin))
         } catch {
@@ -146,7 +145,9 @@ final class ScreenFrontEnd {
 
     /// The lines that `source` queued, up to one that lets the guest go.
     private func advance() {
-        while !isOver, !session.isRunning, let next = session.advance() {
+        while !isOver, !session.isRunning {
+            gatherer.guestMayStart()
+            guard let next = session.advance() else { return }
             apply(.entered(next.line))
             switch next.result {
             case .success(let outcome): finish(outcome)
@@ -161,6 +162,7 @@ final class ScreenFrontEnd {
         case .done(let output): show(output)
         case .quit: isOver = true
         case .running:
+            gatherer.guestStarts()
             nextTick = monotonicTime() + Self.tick
             collect(waiting: Self.briefly)
         }

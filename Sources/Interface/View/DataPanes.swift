@@ -114,7 +114,7 @@ extension Model {
             brush.put("#\(exit.number) ", .dim)
             if guest.vcpus.count > 1 { brush.put("cpu\(exit.vcpu) ", .name) }
             brush.put(exit.text)
-            if brush.room > 12 { brush.put("-\(time(exit.age))", endingAt: brush.width, .dim) }
+            if brush.room > 12, exit.age > 0 { brush.put("-\(time(exit.age))", endingAt: brush.width, .dim) }
         }
     }
 

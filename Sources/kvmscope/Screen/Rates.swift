@@ -4,6 +4,7 @@ import Interface
 /// Exits a second: over the last second while the guest runs, over the whole last run while it stands.
 final class ExitRates {
     private let log: ExitLog
+    private var ready: ExitStatistics?
     private var started: ExitStatistics
     private var samples: [ExitStatistics] = []
     private var wasRunning = false
@@ -22,8 +23,12 @@ final class ExitRates {
         now = started
     }
 
+    /// The next command may let the guest go.
+    func guestMayStart() { ready = log.statistics() }
+
+    /// It did: rates are counted from before it.
     func guestStarts() {
-        started = log.statistics()
+        started = ready ?? log.statistics()
         samples = [started]
         wasRunning = true
         from = nil

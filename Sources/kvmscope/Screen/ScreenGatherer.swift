@@ -28,7 +28,9 @@ final class ScreenGatherer {
         exits = ExitRates(log: session.debugger.target.exits)
     }
 
-    /// The guest is about to be let go: rates are counted from here.
+    /// The next command may let the guest go: if it does, rates are counted from here.
+    func guestMayStart() { exits.guestMayStart() }
+    /// The guest was let go.
     func guestStarts() { exits.guestStarts() }
 
     func gather(_ needs: Needs) -> GuestView {
