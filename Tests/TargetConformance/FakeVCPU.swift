@@ -31,7 +31,8 @@ public final class FakeVCPU: VCPUAccess {
     private var msrs: [UInt32: UInt64] = [:]
     private var state = MPState.runnable
     private var pendingEvents = VCPUEvents()
-    private(set) var guestDebug = GuestDebug.off
+    /// What KVM_SET_GUEST_DEBUG last set.
+    public private(set) var guestDebug = GuestDebug.off
     /// KVM_SET_GUEST_DEBUG calls so far.
     public private(set) var guestDebugCalls = 0
     /// TF is set for the debugger.

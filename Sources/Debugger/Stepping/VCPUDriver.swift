@@ -183,7 +183,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         _ registers: GeneralRegisters, _ vcpu: any VCPUAccess, haltDelivered: Bool = false
     ) throws(KVMError) -> Verdict {
         let special = try vcpu.specialRegisters()
-        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        let pc = VCPUSnapshot.pc(registers, special)
         steps += 1
         passedHalt = opcode == .halt
         var sleepsInKernel = false
@@ -223,7 +223,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     private func decide(
         atBreakpoint registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
     ) throws(KVMError) -> Verdict {
-        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        let pc = VCPUSnapshot.pc(registers, special)
         if breakpoints.contains(pc) { return hit() }
         if let destination, hasArrived(destination, pc, registers, special) {
             return .stop(destination.reason)
@@ -261,7 +261,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
 
     private func followsHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Bool {
         let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
-        let pc = VCPUSnapshot(id: id, registers: registers, special: special, activity: .running).pc
+        let pc = VCPUSnapshot.pc(registers, special)
         return LinearMemory(memory: memory, special: special).prefix(pc &- 1).bytes & 0xFF == 0xF4
     }
 

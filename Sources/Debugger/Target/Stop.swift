@@ -65,7 +65,12 @@ public struct VCPUSnapshot: Sendable, Hashable {
     public var mode: CPUMode { CPUMode(registers, special) }
     /// The linear address of the next instruction: the cached CS base + RIP (in 64-bit mode the base is 0),
     /// cut to 32 bits outside 64-bit mode.
-    public var pc: UInt64 {
-        mode == .long64 ? registers.rip : (special.cs.base &+ registers.rip) & 0xFFFF_FFFF
+    public var pc: UInt64 { Self.pc(registers, special) }
+
+    static func pc(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> UInt64 {
+        if special.efer.contains(.lma), special.cr0.contains(.pe), special.cs.attributes.isLong {
+            return registers.rip
+        }
+        return (special.cs.base &+ registers.rip) & 0xFFFF_FFFF
     }
 }
