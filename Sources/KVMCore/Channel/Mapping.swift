@@ -24,6 +24,7 @@ struct Mapping: ~Copyable {
         throws(KVMError)
     {
         var address: UnsafeMutableRawPointer?
+        // SAFETY: mmap chooses the address, so nothing that is mapped is replaced.
         let result = map(&address)
         guard result >= 0, let address else {
             let errno = Errno(rawValue: -result)

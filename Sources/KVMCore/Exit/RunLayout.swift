@@ -22,9 +22,17 @@ enum RunLayout {
 }
 
 extension UnsafeMutableRawBufferPointer {
-    /// A little-endian value at a byte offset, aligned or not. Trusts neither the offset nor the contents.
+    /// A little-endian value at a byte offset, aligned or not, read once. The contents are not trusted.
     @inline(__always)
     func field<Value: BitwiseCopyable>(_ offset: Int, as type: Value.Type = Value.self) -> Value {
+        // SAFETY: offsets are RunLayout's and payload fields, all inside a page whose length was checked.
         UnsafeRawBufferPointer(self).loadUnaligned(fromByteOffset: offset, as: type)
+    }
+
+    /// Stores a value at a byte offset, aligned or not.
+    @inline(__always)
+    func setField<Value: BitwiseCopyable>(_ offset: Int, _ value: Value) {
+        // SAFETY: offsets are RunLayout's and payload fields, all inside a page whose length was checked.
+        storeBytes(of: value, toByteOffset: offset, as: Value.self)
     }
 }

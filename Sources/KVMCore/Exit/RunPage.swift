@@ -28,6 +28,7 @@ final class RunPage: @unchecked Sendable {
         bytes.baseAddress.map { $0 + RunLayout.immediateExit }
     }
 
+    // SAFETY: one byte inside the mapping, accessed atomically.
     func setImmediateExit(_ bit: UInt8) { ckvm_or_byte(immediateExit, bit) }
     func clearImmediateExit(_ bit: UInt8) { ckvm_and_byte(immediateExit, ~bit) }
     func hasImmediateExit(_ bit: UInt8) -> Bool { ckvm_load_byte(immediateExit) & bit != 0 }

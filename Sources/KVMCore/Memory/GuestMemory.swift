@@ -99,9 +99,9 @@ public final class GuestMemory: @unchecked Sendable {
     /// Writes all of `bytes`, or throws and writes none.
     public func write(_ gpa: UInt64, _ bytes: [UInt8]) throws(GuestMemoryError) {
         let offset = try offset(gpa, bytes.count)
+        // SAFETY: offset and count were checked against the mapping.
         bytes.withUnsafeBytes { source in
             guard let start = source.baseAddress else { return }
-            // SAFETY: offset and count were checked against the mapping.
             (mapping.address + offset).copyMemory(from: start, byteCount: source.count)
         }
     }

@@ -74,8 +74,8 @@ public struct StatisticsReader: ~Copyable, Sendable {
         var bytes = [UInt8](repeating: 0, count: count)
         var filled = 0
         while filled < count {
+            // SAFETY: the rest of the buffer is count - filled bytes long, which is not 0.
             let result = bytes.withUnsafeMutableBytes { buffer in
-                // SAFETY: the rest of the buffer is count - filled bytes long, which is not 0.
                 ckvm_pread(
                     descriptor, buffer.baseAddress.map { $0 + filled }, count - filled,
                     offset + UInt64(filled))

@@ -76,6 +76,7 @@ public struct KVM: ~Copyable, Sendable {
     public func msrIndexList() throws(KVMError) -> [UInt32] {
         // E2BIG tells the number that there are.
         var bytes = [UInt8](repeating: 0, count: 4)
+        // SAFETY: the header announces no entries, so the kernel writes the header alone.
         let result = bytes.withUnsafeMutableBytes { handle.raw(.getMSRIndexList, $0) }
         if result < 0, result != -Errno.argListTooLong.rawValue { throw KVMError(.getMSRIndexList, result) }
         let count = Int(bytes.load(0, as: UInt32.self))
@@ -127,6 +128,7 @@ public struct KVM: ~Copyable, Sendable {
         var bytes = [UInt8](repeating: 0, count: 16384)
         var filled = 0
         while filled < bytes.count {
+            // SAFETY: `filled` bytes are in the buffer, and the rest of it is lent.
             let count = bytes.withUnsafeMutableBytes { buffer in
                 try? file.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...]))
             }
@@ -153,6 +155,7 @@ extension Handle {
         var capacity = 128
         while true {
             var bytes = ByteCoding.encode(cpuid: [], capacity: capacity)
+            // SAFETY: the header announces `capacity` entries, and the buffer has room for them.
             let result = bytes.withUnsafeMutableBytes { raw(request, $0) }
             if result >= 0 { return ByteCoding.decodeCPUID(bytes) }
             if result == -Errno.interrupted.rawValue { continue }

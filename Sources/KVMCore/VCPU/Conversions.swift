@@ -126,11 +126,13 @@ extension DebugRegisters {
 extension FPURegisters {
     init(_ fpu: kvm_fpu) {
         self.init()
+        // SAFETY: eight slots of 16 bytes, and `st` has eight.
         withUnsafeBytes(of: fpu.fpr) { bytes in
             for index in st.indices {
                 st[index] = bytes.loadUnaligned(fromByteOffset: index * 16, as: Slot.self)
             }
         }
+        // SAFETY: sixteen slots of 16 bytes, and `xmm` has sixteen.
         withUnsafeBytes(of: fpu.xmm) { bytes in
             for index in xmm.indices {
                 xmm[index] = bytes.loadUnaligned(fromByteOffset: index * 16, as: Slot.self)
@@ -149,11 +151,13 @@ extension FPURegisters {
     var encoded: kvm_fpu? {
         guard st.count == 8, xmm.count == 16 else { return nil }
         var fpu = kvm_fpu()
+        // SAFETY: eight slots of 16 bytes, and `st` has eight: checked above.
         withUnsafeMutableBytes(of: &fpu.fpr) { bytes in
             for (index, slot) in st.enumerated() {
                 bytes.storeBytes(of: slot, toByteOffset: index * 16, as: Slot.self)
             }
         }
+        // SAFETY: sixteen slots of 16 bytes, and `xmm` has sixteen: checked above.
         withUnsafeMutableBytes(of: &fpu.xmm) { bytes in
             for (index, slot) in xmm.enumerated() {
                 bytes.storeBytes(of: slot, toByteOffset: index * 16, as: Slot.self)

@@ -47,7 +47,7 @@ extension VCPU {
         guard page.bytes.field(payload + 20, as: UInt8.self) == 0 else {
             throw KVMError("answer MMIO", .invalidArgument, advice: "the guest writes to the address")
         }
-        page.bytes.storeBytes(of: value.littleEndian, toByteOffset: payload + 8, as: UInt64.self)
+        page.bytes.setField(payload + 8, value.littleEndian)
     }
 
     /// Answers RDMSR with a value.
@@ -55,8 +55,8 @@ extension VCPU {
     /// - Throws: EINVAL if the last exit is not ``VCPUExit/readMSR(_:)``.
     public func answer(msr value: UInt64) throws(KVMError) {
         try require(KVM_EXIT_X86_RDMSR, "answer RDMSR")
-        page.bytes.storeBytes(of: 0, toByteOffset: RunLayout.payload, as: UInt8.self)
-        page.bytes.storeBytes(of: value, toByteOffset: RunLayout.payload + 16, as: UInt64.self)
+        page.bytes.setField(RunLayout.payload, 0 as UInt8)
+        page.bytes.setField(RunLayout.payload + 16, value)
     }
 
     /// Lets a WRMSR pass as done.
@@ -64,7 +64,7 @@ extension VCPU {
     /// - Throws: EINVAL if the last exit is not ``VCPUExit/writeMSR(_:)``.
     public func acceptMSR() throws(KVMError) {
         try require(KVM_EXIT_X86_WRMSR, "accept WRMSR")
-        page.bytes.storeBytes(of: 0, toByteOffset: RunLayout.payload, as: UInt8.self)
+        page.bytes.setField(RunLayout.payload, 0 as UInt8)
     }
 
     /// Answers RDMSR or WRMSR with a general-protection exception in the guest.
@@ -76,7 +76,7 @@ extension VCPU {
         } else {
             try require(KVM_EXIT_X86_WRMSR, "refuse an MSR")
         }
-        page.bytes.storeBytes(of: 1, toByteOffset: RunLayout.payload, as: UInt8.self)
+        page.bytes.setField(RunLayout.payload, 1 as UInt8)
     }
 
     /// Answers a hypercall with the value that the guest gets in RAX.
@@ -84,7 +84,7 @@ extension VCPU {
     /// - Throws: EINVAL if the last exit is not ``VCPUExit/hypercall(_:)``.
     public func answer(hypercall value: UInt64) throws(KVMError) {
         try require(KVM_EXIT_HYPERCALL, "answer a hypercall")
-        page.bytes.storeBytes(of: value, toByteOffset: RunLayout.payload + 56, as: UInt64.self)
+        page.bytes.setField(RunLayout.payload + 56, value)
     }
 
     private func require(_ reason: Int32, _ operation: String) throws(KVMError) {

@@ -41,6 +41,9 @@ extension VCPU {
 
     /// Sets segments, tables and control registers, all or none.
     ///
+    /// Some hosts take a value and keep another: KVM's PVM drops CR0.PG outside of IA-32e mode. Read back what
+    /// matters.
+    ///
     /// - Throws: EINVAL for control registers that contradict each other or have reserved bits: nothing has
     ///   changed. EBUSY while I/O is pending.
     ///
@@ -55,7 +58,7 @@ extension VCPU {
                 : nil
         }
         // Without a local APIC in the kernel, KVM_RUN takes CR8 from here.
-        page.bytes.storeBytes(of: registers.cr8, toByteOffset: RunLayout.cr8, as: UInt64.self)
+        page.bytes.setField(RunLayout.cr8, registers.cr8)
         forgetRegisters()
     }
 

@@ -66,7 +66,7 @@ public final class VCPU {
         creationCost = cost
         mayHaveLocalAPIC = state.contents.withLock { $0.mayHaveLocalAPIC }
         synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters | Self.syncEvents)
-        page.bytes.storeBytes(of: synced, toByteOffset: RunLayout.validRegisters, as: UInt64.self)
+        page.bytes.setField(RunLayout.validRegisters, synced)
     }
 
     /// A vCPU of another process: its calls are made there, and its `kvm_run` is mapped here.
@@ -183,8 +183,7 @@ public final class VCPU {
     public var requestsInterruptWindow: Bool {
         get { page.bytes.field(RunLayout.requestInterruptWindow, as: UInt8.self) != 0 }
         set {
-            page.bytes.storeBytes(
-                of: newValue ? 1 : 0, toByteOffset: RunLayout.requestInterruptWindow, as: UInt8.self)
+            page.bytes.setField(RunLayout.requestInterruptWindow, (newValue ? 1 : 0) as UInt8)
         }
     }
 
