@@ -192,6 +192,24 @@ import X86
         #expect(shown().contains { $0.hasSuffix("newest") })
     }
 
+    /// Long lines break behind a blank, long words anywhere; nothing of them is lost.
+    @Test(arguments: [20, 33, 66, 67, 68, 100, 150]) func longLinesAreShownWhole(_ length: Int) {
+        var model = model()
+        let words = (0..<length).map { $0 % 9 == 8 ? " " : "x" }.joined()
+        _ = model.update(
+            .output([
+                OutputLine("("), OutputLine(words), OutputLine(String(repeating: "y", count: length)),
+                OutputLine(")"),
+            ]))
+        let width = model.layout.frame(of: .output)?.content.width ?? 0
+        let rows = (0..<50).map { model.view().text(row: $0) }
+        let x = rows.filter { $0.contains("xx") }.map { $0.split(separator: "│").last ?? "" }
+        let y = rows.filter { $0.contains("yy") }
+        #expect(x.reduce(0) { $0 + $1.count { $0 == "x" } } == words.count { $0 == "x" })
+        #expect(y.count == (length + width - 1) / width)
+        for row in x.dropLast() { #expect(row.hasSuffix("xxxxxxxx"), "a word was broken") }
+    }
+
     @Test func outputIsBounded() {
         var model = model()
         for _ in 0..<3 {

@@ -28,18 +28,22 @@ extension Model {
     }
 
     private func draw(_ line: OutputLine, from row: Int, isMatch: Bool, _ brush: inout Brush) {
+        var starts = rowStarts(line.text, width: brush.width).dropFirst()
         var x = 0
         var y = row
+        var index = 0
         for span in line.spans {
             var look = span.look
             if isMatch { look.attributes.insert(.reverse) }
             for scalar in span.text.unicodeScalars {
-                let columns = cellWidth(scalar)
-                if columns == 0 { continue }
-                if x + columns > brush.width {
+                if index == starts.first {
+                    starts.removeFirst()
                     x = 0
                     y += 1
                 }
+                index += 1
+                let columns = cellWidth(scalar)
+                if columns == 0 { continue }
                 brush.go(x, y)
                 let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
                 brush.put(scalar: isControl ? 0x2E : scalar.value, look)
@@ -112,20 +116,31 @@ private enum Escape {
     }
 }
 
-/// Rows that a line takes where it is broken at `width`; one for an empty line.
-func wrappedRows(_ text: String, width: Int) -> Int {
-    guard width > 0 else { return 1 }
+/// Where the rows of a line begin that is broken at `width`, counted in scalars: behind a blank where one stands
+/// in the second half of a row, else wherever the row ends. At least one row.
+func rowStarts(_ text: String, width: Int) -> [Int] {
     // Short ASCII, which is nearly all.
-    if text.utf8.count <= width { return 1 }
-    var rows = 1
+    guard width > 0, text.utf8.count > width else { return [0] }
+    var starts = [0]
     var x = 0
-    for scalar in text.unicodeScalars {
+    var afterBlank: (index: Int, x: Int)?
+    for (index, scalar) in text.unicodeScalars.enumerated() {
         let columns = cellWidth(scalar)
         if x + columns > width {
-            rows += 1
-            x = 0
+            if let blank = afterBlank, blank.x * 2 > width, blank.index < index || scalar != " " {
+                starts.append(blank.index)
+                x -= blank.x
+            } else {
+                starts.append(index)
+                x = 0
+            }
+            afterBlank = nil
         }
         x += columns
+        if scalar == " " { afterBlank = (index + 1, x) }
     }
-    return rows
+    return starts
 }
+
+/// Rows that a line takes where it is broken at `width`; one for an empty line.
+func wrappedRows(_ text: String, width: Int) -> Int { rowStarts(text, width: width).count }
