@@ -46,11 +46,10 @@ extension Debugger {
                 .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
-        var orders: [RunOrder] = []
-        orders.reserveCapacity(drivers.count)
-        for driver in drivers {
-            driver.mission = driver.id == selectedVCPU ? mission : .run
-            orders.append(RunOrder(vcpu: driver.id, controller: driver))
+        for driver in drivers { driver.mission = driver.id == selectedVCPU ? mission : .run }
+        if drivers.count != 1 || orders.count != 1 || orders[0].controller !== drivers[0] {
+            // A step after a step gives the same order again.
+            orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
         }
         let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
         let started = monotonicTime()
@@ -117,6 +116,7 @@ extension Debugger {
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = report.reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
+        if case .step = reason, running.total > 1 { reason = .step(count: running.total) }
         stop = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
             exitsSince: exits &- exitsBefore,

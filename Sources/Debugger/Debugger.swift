@@ -22,6 +22,8 @@ public final class Debugger {
     var table = BreakpointTable()
     var past = Deque<Stop>()
     var order: Order?
+    /// The orders given last.
+    var orders: [RunOrder] = []
     var exitsBefore: UInt64 = 0
     /// What was read of vCPUs while they ran, since they were let go.
     var live: [Int: VCPUSnapshot] = [:]
@@ -33,6 +35,8 @@ public final class Debugger {
         var only: Int?
         /// Of `next N`: how many are left after this one.
         var remaining = 0
+        /// Of `next N`: N.
+        var total = 1
         /// Instructions of the parts that are over.
         var steps = 0
     }
@@ -117,6 +121,7 @@ public final class Debugger {
         _ = try startable()
         try startOneNext()
         order?.remaining = count - 1
+        order?.total = count
     }
 
     /// Lets all vCPUs go. Those that sleep in a HLT that nothing can end stay, unless all do: then they are woken.
@@ -150,6 +155,7 @@ public final class Debugger {
                 try startOneNext()
                 order?.started = running.started
                 order?.remaining = running.remaining - 1
+                order?.total = running.total
                 order?.steps = steps
                 continue
             }

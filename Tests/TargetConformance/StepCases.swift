@@ -88,6 +88,7 @@ extension ConformanceCase {
             try fixture.place(0, at: 0x7C00)
             try fixture.debugger.startNext(count: 2)
             try fixture.collect()
+            try fixture.expect(.step(count: 2))
             try fixture.expect("rip", 0x7C06)
             try fixture.expect("bx", 3)
         },

@@ -272,11 +272,19 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         before = registers
         beforePC = pc
         isRetried = false
-        let first = LinearMemory(memory: memory, special: special).prefix(pc)
+        let first = prefix(special, pc)
         opcode = OpcodeClass(
             bytes: first.bytes, count: first.count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
         handler = handlerEntry(special)
+    }
+
+    /// The instruction's first bytes. Without paging, and within a page, there is nothing to translate.
+    private func prefix(_ special: SpecialRegisters, _ pc: UInt64) -> (bytes: UInt64, count: Int) {
+        if !special.cr0.contains(.pg), pc & 0xFFF <= 0xFF8, let word = memory.word(pc, size: 8) {
+            return (word, 8)
+        }
+        return LinearMemory(memory: memory, special: special).prefix(pc)
     }
 
     /// Where the software interrupt at hand goes to, while it is stepped.
