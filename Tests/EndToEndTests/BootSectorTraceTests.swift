@@ -36,7 +36,8 @@ struct BootSectorTraceTests {
             let result = try #require(record["result"] as? [String: Any], "\(line)")
             let position =
                 try #require(
-                    (result["position"] as? [String: Any]) ?? (result["instructions"] as? [[String: Any]])?.first,
+                    (result["position"] as? [String: Any])
+                        ?? (result["instructions"] as? [[String: Any]])?.first,
                     "\(line)")
             let linear = try #require(position["linear"] as? String, "\(line)")
             let bytes = try #require(position["bytes"] as? String, "\(line)")
