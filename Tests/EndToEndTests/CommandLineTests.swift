@@ -1,0 +1,125 @@
+import Foundation
+import Testing
+
+/// The built program without a terminal: options, images, batch, JSON and the report.
+@Suite struct CommandLineTests {
+    struct Bad: Sendable, CustomTestStringConvertible {
+        var arguments: [String]
+        var says: String
+        var testDescription: String { arguments.joined(separator: " ") }
+    }
+
+    @Test(arguments: [
+        Bad(arguments: ["--bogus"], says: "--bogus"),
+        Bad(arguments: ["-m", "1Z"], says: "-m"),
+        Bad(arguments: ["-m", "99999999999999999999G"], says: "-m"),
+        Bad(arguments: ["--vcpus", "0"], says: "--vcpus"),
+        Bad(arguments: ["--irqchip", "split"], says: "irqchip"),
+        Bad(arguments: ["--example", "nope"], says: "nope"),
+        Bad(arguments: ["--flat", "xyz", "/dev/null"], says: "--flat"),
+    ])
+    func badOptionIsRefused(_ bad: Bad) throws {
+        let done = try run(Built.kvmscope, bad.arguments + ["--batch", "-ex", "regs"])
+        #expect(done.status == 64)
+        #expect(done.errors.contains(bad.says), "\(done.errors)")
+        #expect(done.output.isEmpty)
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func badImageIsRefused() throws {
+        let folder = try TemporaryFolder()
+        func file(_ name: String, _ size: Int) throws -> String {
+            let url = folder.url.appending(path: name)
+            try Data(count: size).write(to: url)
+            return url.path
+        }
+        let cases = [
+            (["\(folder.url.path)/missing"], "No such file"), ([folder.url.path], "directory"),
+            ([try file("empty", 0)], "empty"), ([try file("large", 1 << 20)], "boot sector"),
+            (["-m", "1M", "--flat", "0x10000", try file("larger", 1 << 20)], "-m"),
+        ]
+        for (arguments, says) in cases {
+            let done = try run(Built.kvmscope, arguments + ["--batch", "-ex", "regs"])
+            #expect(done.status == 2, "\(arguments)")
+            #expect(done.errors.contains(says), "\(done.errors)")
+            #expect(done.errors.split(separator: "\n").count == 1, "\(done.errors)")
+        }
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func batchStopsAtTheFirstFailure() throws {
+        let done = try batch([], ["print 1 + 1", "print 1 + * (", "print 40 + 2"])
+        #expect(done.status == 1)
+        #expect(done.output.contains("2"))
+        #expect(!done.output.contains("42"))
+        // A caret below the token that cannot be.
+        let lines = done.errors.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        let caret = try #require(
+            lines.firstIndex { $0.trimmingCharacters(in: .whitespaces) == "^" }, "\(lines)")
+        #expect(lines[caret].firstIndex(of: "^") != nil && lines[caret - 1].contains("1 + * ("))
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func scriptsAndCommandsRunInTheOrderGiven() throws {
+        let folder = try TemporaryFolder()
+        let script = folder.url.appending(path: "script")
+        try "# a comment\nset $bx = 0x22\n\nprint/x $bx\n".write(
+            to: script, atomically: true, encoding: .utf8)
+        let done = try run(
+            Built.kvmscope,
+            ["--batch", "-ex", "print/x 0x11", "-x", script.path, "-ex", "print/x 0x33"])
+        #expect(done.status == 0, "\(done.errors)")
+        let order = ["0x11", "0x22", "0x33"].map { done.output.range(of: $0)?.lowerBound }
+        #expect(!order.contains(nil), "\(done.output)")
+        #expect(order.compactMap { $0 } == order.compactMap { $0 }.sorted())
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func jsonIsOneObjectALine() throws {
+        let done = try batch(["--json"], ["step 3", "regs", "info exits", "nonsense"])
+        #expect(done.status == 1)
+        let records = try done.output.split(separator: "\n").map {
+            try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
+        }
+        #expect(records.map { $0["command"] as? String } == ["step 3", "regs", "info exits", "nonsense"])
+        #expect(records.map { $0["ok"] as? Bool } == [true, true, true, false])
+        #expect(records.prefix(3).allSatisfy { $0["result"] is [String: Any] && $0["error"] == nil })
+        let error = try #require(records.last?["error"] as? [String: Any])
+        #expect((error["message"] as? String)?.isEmpty == false)
+    }
+
+    /// README's first command, without a terminal.
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func reportWithoutATerminal() throws {
+        let done = try run(Built.kvmscope, [])
+        #expect(done.status == 0, "\(done.errors)")
+        for expected in ["real mode", "protected mode", "64-bit mode", "HLT", "IO 0xe9 out", "halted"] {
+            #expect(done.output.contains(expected), "no \(expected) in \(done.output)")
+        }
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"), arguments: ["triplefault", "exits", "smp"])
+    func everyGuestEndsInAReport(_ example: String) throws {
+        let done = try run(Built.kvmscope, ["--example", example])
+        #expect(done.status == 0, "\(done.errors)")
+        #expect(done.output.contains("Exits"))
+        if example == "triplefault" { #expect(done.output.lowercased().contains("triple fault")) }
+    }
+
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"), arguments: [SIGTERM, SIGHUP])
+    func signalEndsARunningGuest(_ signal: Int32) throws {
+        let process = Process()
+        process.executableURL = URL(filePath: Built.kvmscope)
+        process.arguments = ["--batch", "--example", "spin", "-ex", "continue"]
+        process.standardInput = FileHandle.nullDevice
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        usleep(700_000)
+        #expect(process.isRunning)
+        kill(process.processIdentifier, signal)
+        process.waitUntilExit()
+        #expect(process.terminationStatus != 0 || process.terminationReason == .uncaughtSignal)
+    }
+}
