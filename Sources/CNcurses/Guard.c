@@ -217,7 +217,11 @@ int cncurses_watch(int signal_number)
     if (!is_watched[signal_number])
         earlier_watch[signal_number] = earlier;
     is_watched[signal_number] = 1;
-    return 0;
+    // Some programs start others with all signals blocked; one that is watched has to arrive.
+    sigset_t watched;
+    sigemptyset(&watched);
+    sigaddset(&watched, signal_number);
+    return -pthread_sigmask(SIG_UNBLOCK, &watched, NULL);
 }
 
 void cncurses_unwatch(int signal_number)

@@ -32,7 +32,9 @@ struct Finished {
 }
 
 /// Runs a program to its end, with nothing on standard input and no terminal anywhere.
-func run(_ program: String, _ arguments: [String], environment: [String: String] = [:]) throws -> Finished {
+func run(_ program: String, _ arguments: [String], environment: [String: String] = [:], seconds: Double = 120)
+    throws -> Finished
+{
     let process = Process()
     process.executableURL = URL(filePath: program)
     process.arguments = arguments
@@ -46,11 +48,24 @@ func run(_ program: String, _ arguments: [String], environment: [String: String]
     process.standardOutput = handles[0]
     process.standardError = handles[1]
     try process.run()
-    process.waitUntilExit()
+    process.wait(seconds: seconds)
     return Finished(
         status: process.terminationStatus,
         output: String(decoding: try Data(contentsOf: files[0]), as: UTF8.self),
         errors: String(decoding: try Data(contentsOf: files[1]), as: UTF8.self))
+}
+
+extension Process {
+    /// Waits for the end; a program that is still there after `seconds` is killed, and the test has failed.
+    func wait(seconds: Double) {
+        let end = Date(timeIntervalSinceNow: seconds)
+        while isRunning, Date() < end { usleep(5_000) }
+        if isRunning {
+            Issue.record("\(executableURL?.path ?? "a program") still ran after \(seconds) s")
+            kill(processIdentifier, SIGKILL)
+        }
+        waitUntilExit()
+    }
 }
 
 /// kvmscope in batch mode, a `-ex` for each command.
