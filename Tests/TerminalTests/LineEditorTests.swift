@@ -12,6 +12,13 @@ import Testing
     private static let editor: LineEditor = {
         // The user's inputrc must not decide a test.
         setenv("INPUTRC", "/dev/null", 1)
+        // The closure is C's: it finds the files again by itself.
+        atexit {
+            let folder = "/tmp/kvmscope-test-\(getpid())"
+            unlink(folder + "/state/history")
+            rmdir(folder + "/state")
+            rmdir(folder)
+        }
         let editor = LineEditor(place: .screen, history: History(path: file))
         editor.begin(prompt: "> ")
         return editor
