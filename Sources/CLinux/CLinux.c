@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -24,5 +25,7 @@ int clinux_futex_wake(const void *word) {
 int clinux_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int clinux_thread_id(void) { return gettid(); }
+
+int clinux_cpu(void) { return sched_getcpu(); }
 
 int clinux_name_thread(const char *name) { return result(prctl(PR_SET_NAME, name)); }

@@ -28,7 +28,7 @@ public final class OwnedMachine: Target {
     let serialConsole = ConsoleBuffer()
     let serialPort: UART
     /// Rings when work given to a vCPU's thread is done.
-    private let jobBell = Bell()
+    private let jobBell = JobBell()
 
     /// Opens /dev/kvm and makes the machine.
     public convenience init(_ configuration: MachineConfiguration) throws {

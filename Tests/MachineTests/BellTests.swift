@@ -6,14 +6,14 @@ import Testing
 
 struct BellTests {
     @Test func deadlineEndsTheWait() {
-        let bell = Bell()
+        let bell = Bell<Never>()
         let token = bell.token
         bell.wait(since: token, until: Clock.now() + 2_000_000)
         #expect(bell.token == token)
     }
 
     @Test func ringBeforeTheWaitIsNotLost() {
-        let bell = Bell()
+        let bell = Bell<Never>()
         let token = bell.token
         bell.ring()
         bell.wait(since: token)
@@ -23,7 +23,7 @@ struct BellTests {
     /// Two threads hand a number to and fro; a lost ring would hang.
     @Test func pingPong() {
         final class Shared: Sendable {
-            let bell = Bell()
+            let bell = Bell<Never>()
             let turn = Atomic<Int>(0)
             func play(_ parity: Int, rounds: Int) {
                 for round in 0..<rounds where round % 2 == parity {

@@ -19,5 +19,8 @@ int clinux_name_thread(const char *name);
 /* gettid. */
 int clinux_thread_id(void);
 
+/* The CPU that the calling thread runs on; another a moment later, perhaps. */
+int clinux_cpu(void);
+
 /* The instruction for a loop that waits on another processor. */
 static inline void clinux_pause(void) { __builtin_ia32_pause(); }

@@ -1,14 +1,19 @@
 import KVMCore
 import Synchronization
 
+/// A bell that jobs share.
+final class JobBell: Sendable {
+    let bell = Bell<Never>()
+}
+
 /// Something to be done with a vCPU on its thread, which another thread waits for.
 final class Job: Sendable {
     private let body: Mutex<(@Sendable (VCPU) -> Void)?>
     private let isDone = Atomic<Bool>(false)
-    private let bell: Bell
+    private let bell: JobBell
 
     /// - Parameter bell: rings when it is done.
-    init(bell: Bell, _ body: @escaping @Sendable (VCPU) -> Void) {
+    init(bell: JobBell, _ body: @escaping @Sendable (VCPU) -> Void) {
         self.bell = bell
         self.body = Mutex(body)
     }
@@ -17,7 +22,7 @@ final class Job: Sendable {
     func perform(_ vcpu: VCPU) {
         performAndForget(vcpu)
         isDone.store(true, ordering: .sequentiallyConsistent)
-        bell.ring()
+        bell.bell.ring()
     }
 
     /// The closure is gone when this returns: it may hold what lives only as long as the caller waits.
@@ -33,9 +38,9 @@ final class Job: Sendable {
 
     func wait() {
         while true {
-            let token = bell.token
+            let token = bell.bell.token
             if isDone.load(ordering: .sequentiallyConsistent) { return }
-            bell.wait(since: token)
+            bell.bell.wait(since: token)
         }
     }
 }

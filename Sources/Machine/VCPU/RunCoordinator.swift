@@ -24,7 +24,8 @@ final class RunCoordinator: Sendable {
     private let state = Mutex(State())
     /// All are to stop. Read by the vCPUs' threads between two KVM_RUNs.
     private let stops = Atomic<Bool>(false)
-    private let bell = Bell()
+    private let alone = Atomic<Bool>(false)
+    private let bell = Bell<Never>()
     private let event: EventDescriptor
 
     init() throws(KVMError) { event = try EventDescriptor() }
@@ -42,7 +43,8 @@ final class RunCoordinator: Sendable {
             state.parked = nil
             state.out = orders.map(\.thread)
             state.remaining = orders.count
-            stops.store(false, ordering: .sequentiallyConsistent)
+            stops.store(false, ordering: .relaxed)
+            alone.store(orders.count == 1, ordering: .relaxed)
             return true
         }
         guard isStarted else { return false }
@@ -53,8 +55,8 @@ final class RunCoordinator: Sendable {
     /// Makes all vCPUs stop, for this reason unless there is one already.
     func stopAll(_ reason: StopReason, by vcpu: Int? = nil) {
         let others: [VCPUThread] = state.withLock { state in
-            guard state.isRunning, state.remaining > 0, let one = state.out.first else { return [] }
-            guard state.first == nil else { return [] }
+            guard state.isRunning, state.remaining > 0, state.first == nil, let one = state.out.first
+            else { return [] }
             state.first = StopReport(vcpu: vcpu ?? one.id, reason: reason)
             stops.store(true, ordering: .sequentiallyConsistent)
             return state.out.filter { $0.id != vcpu }
@@ -63,15 +65,20 @@ final class RunCoordinator: Sendable {
         for other in others { other.kick() }
     }
 
+    /// Whether no other vCPU was let go with this one. For a vCPU that is out.
+    var isAlone: Bool { alone.load(ordering: .acquiring) }
+
     /// A vCPU has come back: it stands still. The last one makes the report.
-    func isBack(_ vcpu: Int, isParked: Bool) {
+    ///
+    /// - Parameter reason: why, if it stopped by itself; the first of all counts.
+    func isBack(_ vcpu: Int, reason: StopReason?, isParked: Bool) {
         let isLast = state.withLock { state in
             state.remaining -= 1
             if isParked { state.parked = vcpu }
+            if let reason, state.first == nil { state.first = StopReport(vcpu: vcpu, reason: reason) }
             guard state.remaining == 0 else { return false }
             // Nobody said stop: all are parked.
             state.report = state.first ?? StopReport(vcpu: state.parked ?? vcpu, reason: .hlt)
-            state.out = []
             // Someone who waits here needs no descriptor to tell him; a write is a system call.
             if state.collectors == 0 {
                 state.isRaised = true

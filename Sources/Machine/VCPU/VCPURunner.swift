@@ -72,18 +72,21 @@ struct VCPURunner {
             isHandling = false
         }
         // The others are kicked before the controller reads registers: it all goes on at the same time.
-        if case .stopped(let reason) = departure { parts.coordinator.stopAll(reason, by: vcpu.id) }
+        if case .stopped(let reason) = departure, !parts.coordinator.isAlone {
+            parts.coordinator.stopAll(reason, by: vcpu.id)
+        }
         do {
             try controller.end(vcpu)
         } catch {
-            departure = .stopped(.failed(error))
-            parts.coordinator.stopAll(.failed(error), by: vcpu.id)
+            if case .stopped = departure {} else { departure = .stopped(.failed(error)) }
         }
         thread.isBack()
-        if case .parked = departure {
-            parts.coordinator.isBack(vcpu.id, isParked: true)
-        } else {
-            parts.coordinator.isBack(vcpu.id, isParked: false)
+        switch departure {
+        case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
+        case .asked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
+        case .stopped(let reason):
+            if !parts.coordinator.isAlone { parts.coordinator.stopAll(reason, by: vcpu.id) }
+            parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
         }
     }
 

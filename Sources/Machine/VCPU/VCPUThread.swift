@@ -14,19 +14,15 @@ final class VCPUThread: Sendable {
     private let handle = Mutex<pthread_t?>(nil)
     /// The kernel's number of the thread; 0 until it runs.
     private let number = Atomic<Int32>(0)
-    /// Rings when there is work, and when the thread has come up.
-    let bell = Bell()
+    /// Rings when there is work, and when the thread has come up; carries the order to run.
+    let bell = Bell<any RunController>()
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
-    private let inbox = Mutex(Inbox())
-
-    private struct Inbox {
-        var jobs: [Job] = []
-        var order: (any RunController)?
-        /// An order was taken and is not over.
-        var isOut = false
-        var quits = false
-    }
+    /// An order was taken and is not over.
+    private let isOut = Atomic<Bool>(false)
+    private let jobs = Mutex<[Job]>([])
+    private let hasJobs = Atomic<Bool>(false)
+    private let quits = Atomic<Bool>(false)
 
     /// Work to do, as the thread takes it.
     enum Work {
@@ -46,17 +42,16 @@ final class VCPUThread: Sendable {
 
     /// Has `job` done: at once if the vCPU stands still, or between two KVM_RUNs.
     func perform(_ job: Job) {
-        let isOut = inbox.withLock { inbox in
-            inbox.jobs.append(job)
-            return inbox.isOut
+        jobs.withLock { jobs in
+            jobs.append(job)
+            hasJobs.store(true, ordering: .sequentiallyConsistent)
         }
-        if isOut { kick() } else { bell.ring() }
+        // Either the thread is seen to be out, or it sees the job before it enters the guest.
+        if isOut.load(ordering: .sequentiallyConsistent) { kick() } else { bell.ring() }
     }
 
-    func run(_ controller: any RunController) {
-        inbox.withLock { $0.order = controller }
-        bell.ring()
-    }
+    /// Lets the vCPU go; the run before must be over.
+    func run(_ controller: any RunController) { bell.ring(with: controller) }
 
     /// Makes KVM_RUN return, or not be entered. Never lost: `immediate_exit` is seen by a KVM_RUN that begins after
     /// it was set, the signal by one that has begun; and ``attention`` says that it was meant.
@@ -70,7 +65,7 @@ final class VCPUThread: Sendable {
 
     /// Ends the thread and waits for it; a run must have been stopped before.
     func end() {
-        inbox.withLock { $0.quits = true }
+        quits.store(true, ordering: .sequentiallyConsistent)
         bell.ring()
         let thread = handle.withLock { handle in
             let thread = handle
@@ -84,28 +79,38 @@ final class VCPUThread: Sendable {
 
     /// The next piece of work, or nil.
     func take() -> Work? {
-        inbox.withLock { inbox in
-            if !inbox.jobs.isEmpty { return .job(inbox.jobs.removeFirst()) }
-            if let order = inbox.order {
-                inbox.order = nil
-                inbox.isOut = true
-                return .run(order)
+        if hasJobs.load(ordering: .sequentiallyConsistent) {
+            let job: Job? = jobs.withLock { jobs in
+                let job = jobs.isEmpty ? nil : jobs.removeFirst()
+                hasJobs.store(!jobs.isEmpty, ordering: .sequentiallyConsistent)
+                return job
             }
-            return inbox.quits ? .quit : nil
+            if let job { return .job(job) }
         }
+        if let order = bell.takeCargo() {
+            isOut.store(true, ordering: .sequentiallyConsistent)
+            // A job that came before this was seen did not kick.
+            if hasJobs.load(ordering: .sequentiallyConsistent) {
+                attention.store(true, ordering: .sequentiallyConsistent)
+            }
+            return .run(order)
+        }
+        return quits.load(ordering: .sequentiallyConsistent) ? .quit : nil
     }
 
     /// While running: the jobs left meanwhile, in order.
     func takeJobs() -> [Job] {
-        inbox.withLock { inbox in
-            let jobs = inbox.jobs
-            inbox.jobs = []
-            return jobs
+        guard hasJobs.load(ordering: .sequentiallyConsistent) else { return [] }
+        return jobs.withLock { jobs in
+            let all = jobs
+            jobs = []
+            hasJobs.store(false, ordering: .sequentiallyConsistent)
+            return all
         }
     }
 
     /// The run is over.
-    func isBack() { inbox.withLock { $0.isOut = false } }
+    func isBack() { isOut.store(false, ordering: .sequentiallyConsistent) }
 
     /// Takes a kick: what it was for must be looked at after this.
     func acknowledge() {
