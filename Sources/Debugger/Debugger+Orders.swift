@@ -114,7 +114,7 @@ extension Debugger {
         }
         let exits = target.exits.total
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
-        let isAsked = report.reason == .interrupted
+        let isAsked = reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
         if case .step = reason, running.total > 1 { reason = .step(count: running.total) }
         stop = Stop(
