@@ -25,7 +25,17 @@ struct Bench: ParsableCommand {
     @Option(help: "Measure only these: vcpu, debugger, command, port, view, program (repeatable).")
     var only: [String] = []
 
+    @Option(help: .private)
+    var draw: Int?
+
+    @Option(help: .private)
+    var drawReport = ""
+
     mutating func run() throws {
+        if let draw {
+            try drawFrames(draw, report: drawReport)
+            return
+        }
         var figures: [Figure] = []
         for (name, work) in try works() where only.isEmpty || only.contains(name) { figures += try work() }
         if !json { print(figures.table) }
@@ -35,22 +45,24 @@ struct Bench: ParsableCommand {
 
     private func works() throws -> [(String, () throws -> [Figure])] {
         let (count, rounds) = (count, rounds)
-        let program = try kvmscopePath()
+        let program = try sibling("kvmscope")
         return [
             ("vcpu", { [try vcpuStepFigure(count: count, rounds: rounds)] }),
             ("debugger", { [try debuggerStepFigure(count: count, rounds: rounds)] }),
             ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
+            ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
+            ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
         ]
     }
 
-    /// kvmscope stands beside the bench in the build folder.
-    private func kvmscopePath() throws -> String {
+    /// A program of this package, which stands beside this one in the build folder.
+    private func sibling(_ name: String) throws -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let length = readlink("/proc/self/exe", &buffer, buffer.count - 1)
         guard length > 0 else { throw BenchFailure("/proc/self/exe could not be read") }
         let own = String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let path = own.dropLast(own.split(separator: "/").last?.count ?? 0) + "kvmscope"
+        let path = own.dropLast(own.split(separator: "/").last?.count ?? 0) + name
         guard access(String(path), X_OK) == 0 else {
             throw BenchFailure("\(path) is not built; run: swift build -c release")
         }

@@ -43,7 +43,7 @@ struct WholeProgram: ~Copyable {
     /// Nanoseconds of processor time that all its threads have used.
     func processorTime() -> UInt64 {
         threads.reduce(0) { sum, thread in
-            let fields = text("/proc/\(pid)/task/\(thread)/schedstat").split(separator: " ")
+            let fields = fileText("/proc/\(pid)/task/\(thread)/schedstat").split(separator: " ")
             return sum + (fields.first.flatMap { UInt64($0) } ?? 0)
         }
     }
@@ -64,22 +64,23 @@ struct WholeProgram: ~Copyable {
 
     /// A line of /proc/PID/status in KiB: `RssAnon`, `RssFile`, `RssShmem`.
     func kibibytes(_ key: String) -> Double {
-        for line in text("/proc/\(pid)/status").split(separator: "\n") where line.hasPrefix("\(key):") {
+        for line in fileText("/proc/\(pid)/status").split(separator: "\n") where line.hasPrefix("\(key):") {
             return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap {
                 Double($0)
             } ?? 0
         }
         return 0
     }
+}
 
-    private func text(_ path: String) -> String {
-        let file = open(path, O_RDONLY)
-        guard file >= 0 else { return "" }
-        defer { close(file) }
-        var buffer = [UInt8](repeating: 0, count: 16384)
-        let count = read(file, &buffer, buffer.count)
-        return String(decoding: buffer.prefix(max(count, 0)), as: UTF8.self)
-    }
+/// What a small file holds; empty if it cannot be read.
+func fileText(_ path: String) -> String {
+    let file = open(path, O_RDONLY)
+    guard file >= 0 else { return "" }
+    defer { close(file) }
+    var buffer = [UInt8](repeating: 0, count: 16384)
+    let count = read(file, &buffer, buffer.count)
+    return String(decoding: buffer.prefix(max(count, 0)), as: UTF8.self)
 }
 
 /// What a user waits for and pays for: the first screen, an idle one, memory.

@@ -10,7 +10,7 @@ import X86
 final class ScreenFrontEnd {
     private let session: Session
     private let terminal: ScreenTerminal
-    private let gatherer: ScreenGatherer
+    private let gatherer: Gatherer
     private var model: Model
 
     private var isOver = false
@@ -29,7 +29,7 @@ final class ScreenFrontEnd {
     init(session: Session, colours: Bool) throws(TerminalError) {
         self.session = session
         terminal = try ScreenTerminal(prompt: "(kvmscope) ", colours: colours)
-        gatherer = ScreenGatherer(session: session)
+        gatherer = Gatherer(session: session)
         model = Model(size: terminal.display.size)
         terminal.completion = { line, cursor in
             let found = session.complete(line, cursor: cursor)
@@ -227,7 +227,7 @@ extension Debugger {
             let base = try linear(address) &- offset
             let name =
                 switch segment {
-                case .selector(let selector): padded(UInt64(selector), 4)
+                case .selector(let selector): hexDigits(UInt64(selector), digits: 4)
                 case .register(let name): name.rawValue
                 }
             return MemoryPlace(

@@ -1,12 +1,14 @@
-import Commands
+public import Commands
 import Debugger
 import Disassembler
-import Interface
 import KVMCore
 import X86
 
 /// Puts together what the panes show, no more than they ask for.
-final class ScreenGatherer {
+///
+/// The one part of the screen that asks the debugger: it goes between ``Model/update(_:)``, which says what is
+/// needed, and ``Model/view()``, which shows it. For the session's thread.
+public final class Gatherer {
     private let session: Session
     private var debugger: Debugger { session.debugger }
     private let exits: ExitRates
@@ -23,17 +25,18 @@ final class ScreenGatherer {
     private var debugRegisters: DebugRegisters?
     private var debugRegistersBefore: DebugRegisters?
 
-    init(session: Session) {
+    public init(session: Session) {
         self.session = session
         exits = ExitRates(log: session.debugger.target.exits)
     }
 
     /// The next command may let the guest go: if it does, rates are counted from here.
-    func guestMayStart() { exits.guestMayStart() }
+    public func guestMayStart() { exits.guestMayStart() }
     /// The guest was let go.
-    func guestStarts() { exits.guestStarts() }
+    public func guestStarts() { exits.guestStarts() }
 
-    func gather(_ needs: Needs) -> GuestView {
+    /// What `needs` asks for, as it is now; a running guest is sampled.
+    public func gather(_ needs: Needs) -> GuestView {
         let isRunning = session.isRunning
         if !isRunning { noticeStop() }
         let stop = isRunning ? sampled() : debugger.stop
@@ -165,15 +168,16 @@ final class ScreenGatherer {
     }
 
     private func location(_ code: CodeLine, mode: CPUMode, width: Int) -> String {
-        if mode == .long64 { return padded(code.address, 16) }
-        return "\(padded(UInt64(code.selector), 4)):\(padded(code.ip, width == 16 ? 4 : 8))"
+        if mode == .long64 { return hexDigits(code.address, digits: 16) }
+        return
+            "\(hexDigits(UInt64(code.selector), digits: 4)):\(hexDigits(code.ip, digits: width == 16 ? 4 : 8))"
     }
 
     private func location(_ vcpu: VCPUSnapshot) -> String {
-        if vcpu.mode == .long64 { return padded(vcpu.registers.rip, 16) }
+        if vcpu.mode == .long64 { return hexDigits(vcpu.registers.rip, digits: 16) }
         let width = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes)
         return
-            "\(padded(UInt64(vcpu.special.cs.selector), 4)):\(padded(vcpu.registers.rip, width == 16 ? 4 : 8))"
+            "\(hexDigits(UInt64(vcpu.special.cs.selector), digits: 4)):\(hexDigits(vcpu.registers.rip, digits: width == 16 ? 4 : 8))"
     }
 
     /// The branch that is about to be taken or not, and where the memory operands point.
@@ -187,7 +191,7 @@ final class ScreenGatherer {
             let address = "[\(String(operand.linear, radix: 16))]"
             let size = operand.operand.size
             guard !operand.operand.isAddressOnly, size > 0, size <= 8 else { return address }
-            return "\(address) = " + (operand.value.map { padded($0, size * 2) } ?? "??")
+            return "\(address) = " + (operand.value.map { hexDigits($0, digits: size * 2) } ?? "??")
         }.joined(separator: "  ")
     }
 
@@ -206,7 +210,7 @@ final class ScreenGatherer {
 
     private func window(_ place: MemoryPlace, _ count: Int) -> MemoryWindow {
         var window = MemoryWindow(
-            title: place.prefix + padded(place.offset, place.shownDigits), prefix: place.prefix,
+            title: place.prefix + hexDigits(place.offset, digits: place.shownDigits), prefix: place.prefix,
             start: place.offset, digits: place.shownDigits)
         let address: Address =
             switch place.space {
@@ -249,10 +253,4 @@ extension Address {
     fileprivate var isPhysical: Bool {
         if case .physical = self { true } else { false }
     }
-}
-
-/// Hexadecimal, with zeros before it up to `digits`.
-func padded(_ value: UInt64, _ digits: Int) -> String {
-    let text = String(value, radix: 16)
-    return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
 }

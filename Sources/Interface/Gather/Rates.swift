@@ -1,5 +1,4 @@
 import Debugger
-import Interface
 
 /// Exits a second: over the last second while the guest runs, over the whole last run while it stands.
 final class ExitRates {
