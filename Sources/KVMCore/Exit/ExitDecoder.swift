@@ -1,6 +1,17 @@
 import CKVM
 
 extension VCPUExit {
+    /// Decodes the exit that a copy of a `kvm_run` area holds, as a tracer of another process takes it. What
+    /// is missing at the end counts as zero; nothing in it is trusted.
+    public init(runArea: [UInt8]) {
+        var bytes = runArea
+        if bytes.count < RunLayout.size {
+            bytes += [UInt8](repeating: 0, count: RunLayout.size - bytes.count)
+        }
+        // SAFETY: the copy is at least `struct kvm_run` long and outlives the decoding.
+        self = bytes.withUnsafeMutableBytes { VCPUExit(page: $0) }
+    }
+
     /// Decodes the exit that a `kvm_run` area holds.
     ///
     /// `page` is the whole mapping, at least `struct kvm_run` long; nothing in it is trusted. A payload that

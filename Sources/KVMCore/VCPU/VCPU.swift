@@ -158,13 +158,24 @@ public final class VCPU {
     /// Takes in an exit that was not ours: of a vCPU that another process runs, and that now stands still.
     ///
     /// Registers are read from the page if its owner asked KVM to leave them there (`kvm_valid_regs`).
-    public func observeExit() -> VCPUExit {
+    ///
+    /// - Parameter isCompleted: the exit was handled and a KVM_RUN with `immediate_exit` has completed it, so
+    ///   that registers are final although the page still holds the exit.
+    @discardableResult
+    public func observeExit(isCompleted: Bool = false) -> VCPUExit {
         current =
             page.bytes.field(RunLayout.validRegisters, as: UInt64.self)
             & (Self.syncRegisters | Self.syncSpecialRegisters | Self.syncEvents)
         let exit = VCPUExit(page: page.bytes)
-        isIOPending = exit.needsCompletion
+        isIOPending = !isCompleted && exit.needsCompletion
         return exit
+    }
+
+    /// Whatever the page holds is not to be relied on: the process that runs the vCPU may have changed its state
+    /// since. Registers are asked for, and may be set; what is pending there is not known.
+    public func forgetExit() {
+        forgetRegisters()
+        isIOPending = false
     }
 
     /// A handle that makes KVM_RUN return, for other threads.
