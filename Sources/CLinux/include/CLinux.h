@@ -3,6 +3,8 @@
 
 #include <stdint.h>
 
+#include "CLinuxTrace.h"
+
 /* FUTEX_WAIT_PRIVATE on a word of this process, until it is woken, the word differs, or the time is over.
  * `timeout_ns` below 0 waits for ever. 0, or -EAGAIN, -EINTR, -ETIMEDOUT. */
 int clinux_futex_wait(const void *word, uint32_t expected, int64_t timeout_ns);
