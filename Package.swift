@@ -58,8 +58,8 @@ let package = Package(
         .executableTarget(
             name: "kvmscope",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Debugger", "Commands", "Interface", "Terminal", "Examples",
-                "CLinux", arguments, system,
+                "KVMCore", "X86", "Machine", "Attach", "Debugger", "Commands", "Interface", "Terminal",
+                "Examples", "CLinux", arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -70,6 +70,8 @@ let package = Package(
                 arguments, system,
             ],
             swiftSettings: strict),
+        // A VMM of the tests' own, to be attached to.
+        .executableTarget(name: "TinyVMM", path: "Tests/TinyVMM", cSettings: fence),
         .target(
             name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
@@ -86,6 +88,9 @@ let package = Package(
         + module(
             "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],
             tests: ["Examples", conformance])
+        + module(
+            "Attach", ["KVMCore", "X86", "Debugger", "CLinux", system],
+            tests: [conformance, "kvmscope", "TinyVMM"])
         + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system], tests: [conformance])
         + module(
             "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], recorded: ["Recorded"])

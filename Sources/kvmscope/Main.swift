@@ -7,7 +7,6 @@ import Machine
 import SystemPackage
 import Terminal
 
-@main
 struct Program: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kvmscope",
@@ -21,6 +20,9 @@ struct Program: ParsableCommand {
             strings such as "0x7c00"; counts and times (…Nanoseconds) are numbers. \
             A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
             and, if nothing waited for the stop, another one then.
+
+            `kvmscope list` shows the KVM guests of this host, and `kvmscope attach PID|NAME` debugs one of them \
+            (each has a --help of its own).
 
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,
@@ -51,34 +53,9 @@ struct Program: ParsableCommand {
             write("kvmscope: \(error)\n", to: .standardError)
             throw ExitCode(2)
         }
-        let status = runFrontEnd(session, signals)
+        let status = FrontEnd(options: options.frontEnd, session: session, signals: signals).run { output in
+            ReportFrontEnd(session: session, output: output, signals: signals).run()
+        }
         guard status == 0 else { throw ExitCode(status) }
-    }
-
-    private func runFrontEnd(_ session: Session, _ signals: SignalPipe) -> Int32 {
-        let output = Output(json: options.json, color: options.color)
-        let batch = BatchFrontEnd(session: session, output: output, signals: signals)
-        let commands = options.startCommands(in: CommandLine.arguments.dropFirst())
-        let isInteractive = isTerminal(STDOUT_FILENO) && !options.batch && !options.json
-
-        if !isInteractive, !options.noTUI {
-            guard !commands.isEmpty else {
-                return ReportFrontEnd(session: session, output: output, signals: signals).run()
-            }
-            return BatchFrontEnd.status(batch.run(commands))
-        }
-        if isInteractive, !options.noTUI {
-            do {
-                return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
-            } catch {
-                write("kvmscope: \(error)\n", to: .standardError)
-                return 2
-            }
-        }
-        let end = batch.run(commands)
-        // A console stays after a failed command, as its user is there; a batch does not.
-        guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }
-        guard !options.batch else { return BatchFrontEnd.status(end) }
-        return ConsoleFrontEnd(batch: batch).run()
     }
 }

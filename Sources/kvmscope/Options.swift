@@ -33,29 +33,7 @@ struct Options: ParsableArguments {
     @Option(help: "Where the interrupt controllers are: none, or in the kernel (KVM_CREATE_IRQCHIP).")
     var irqchip = InterruptControllers.none
 
-    @Flag(name: .customLong("no-tui"), help: "The line console in place of the screen.")
-    var noTUI = false
-
-    @Flag(help: "Do the commands of -x and -ex, and end; the first that fails ends it with status 1.")
-    var batch = false
-
-    @Option(
-        name: .customShort("x"),
-        help: ArgumentHelp(
-            "Do the commands of a file first. Repeatable; with -ex, in the order given.", valueName: "file"),
-        completion: .file())
-    var files: [String] = []
-
-    @Option(
-        name: .customLong("ex", withSingleDash: true),
-        help: ArgumentHelp("Do a command first. Repeatable.", valueName: "command"))
-    var commands: [String] = []
-
-    @Flag(help: "One JSON object a line for each command: command, ok, and result or error.")
-    var json = false
-
-    @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
-    var color = ColorChoice.auto
+    @OptionGroup var frontEnd: FrontEndOptions
 
     @Flag(name: .customLong("command-reference"), help: .hidden)
     var commandReference = false
@@ -75,52 +53,9 @@ struct Options: ParsableArguments {
     }
 }
 
-/// A command that was asked for on the command line.
-enum StartCommand: Equatable {
-    case line(String)
-    case file(String)
-
-    /// As it would be typed.
-    var commandLine: String {
-        switch self {
-        case .line(let line): line
-        case .file(let path): "source \"\(path)\""
-        }
-    }
-}
-
-extension Options {
-    /// The commands of -x and -ex in the order given. The parser keeps two lists; the order is found again in
-    /// the arguments themselves, where no other option's value can start with a dash.
-    func startCommands(in arguments: some Sequence<String>) -> [StartCommand] {
-        var (lines, paths) = (commands[...], files[...])
-        var result: [StartCommand] = []
-        var isValue = false
-        for argument in arguments {
-            if isValue {
-                isValue = false
-                continue
-            }
-            if argument == "--" { break }
-            if argument == "-ex" || argument.hasPrefix("-ex="), let line = lines.popFirst() {
-                result.append(.line(line))
-                isValue = argument == "-ex"
-            } else if argument == "-x" || argument.hasPrefix("-x="), let path = paths.popFirst() {
-                result.append(.file(path))
-                isValue = argument == "-x"
-            }
-        }
-        return result + paths.map { .file($0) } + lines.map { .line($0) }
-    }
-}
-
 /// Where the guest's PIC, IOAPIC and local APICs are.
 enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {
     case none, kernel
-}
-
-enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
-    case auto, always, never
 }
 
 /// A physical address: decimal, or hexadecimal as `0x7c00` or `7c00h`.

@@ -1,0 +1,171 @@
+import Glibc
+import SystemPackage
+
+/// The files of /proc/PID, read whole. A process may go away between any two reads: then they are nil.
+struct ProcessFiles: Sendable {
+    let process: Int32
+    private var root: String { "/proc/\(process)" }
+
+    init(_ process: Int32) { self.process = process }
+
+    /// A file's bytes, cut at about `limit`; nil if it cannot be read.
+    static func bytes(_ path: String, limit: Int = 4 << 20) -> [UInt8]? {
+        guard let file = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
+            return nil
+        }
+        defer { try? file.close() }
+        var bytes = [UInt8]()
+        while bytes.count < limit {
+            let chunk = try? [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
+                // SAFETY: the buffer has room for 65536 bytes, and read() reports how many it has filled.
+                count = try file.read(into: UnsafeMutableRawBufferPointer(buffer))
+            }
+            guard let chunk else { return nil }
+            if chunk.isEmpty { break }
+            bytes += chunk
+        }
+        return bytes
+    }
+
+    /// `name` is relative to /proc/PID.
+    func text(_ name: String) -> String? {
+        Self.bytes("\(root)/\(name)").map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// The command line, an argument each.
+    var arguments: [String] {
+        guard let bytes = Self.bytes("\(root)/cmdline") else { return [] }
+        return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
+            String(decoding: $0, as: UTF8.self)
+        }
+    }
+
+    /// Where a link of /proc/PID points.
+    func link(_ name: String) -> String? { Self.link("\(root)/\(name)") }
+
+    static func link(_ path: String) -> String? {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = readlink(path, &buffer, buffer.count)
+        guard count > 0 else { return nil }
+        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The numbers that name the entries of a folder: descriptors, threads, processes. Nil if it is not readable.
+    static func numbers(in folder: String) -> [Int32]? {
+        guard let stream = opendir(folder) else { return nil }
+        defer { closedir(stream) }
+        var numbers = [Int32]()
+        while let entry = readdir(stream) {
+            // SAFETY: d_name ends with a zero byte inside the entry, which lives until the next readdir.
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if let number = Int32(name) { numbers.append(number) }
+        }
+        return numbers.sorted()
+    }
+
+    var threads: [Int32] { Self.numbers(in: "\(root)/task") ?? [] }
+
+    /// The KVM descriptors; nil if another user's process hides them.
+    var kvmDescriptors: [(descriptor: Int32, kind: KVMDescriptor)]? {
+        guard let numbers = Self.numbers(in: "\(root)/fd") else { return nil }
+        return numbers.compactMap { number in
+            link("fd/\(number)").flatMap(KVMDescriptor.init(link:)).map { (number, $0) }
+        }
+    }
+}
+
+/// What a descriptor's link in /proc/PID/fd says of KVM.
+enum KVMDescriptor: Sendable, Hashable {
+    case vm
+    case vcpu(id: Int)
+    /// A statistics descriptor (`kvm-vm-stats`, `kvm-vcpu-stats:N`) or a device.
+    case other
+
+    init?(link: String) {
+        let prefix = "anon_inode:"
+        guard link.hasPrefix(prefix) else { return nil }
+        // Some kernels put the name in brackets.
+        let name = link.dropFirst(prefix.count).drop { $0 == "[" }.prefix { $0 != "]" }
+        guard name.hasPrefix("kvm-") else { return nil }
+        if name == "kvm-vm" {
+            self = .vm
+        } else if name.hasPrefix("kvm-vcpu:"), let id = Int(name.dropFirst("kvm-vcpu:".count)), id >= 0 {
+            self = .vcpu(id: id)
+        } else {
+            self = .other
+        }
+    }
+}
+
+/// The fields of /proc/PID/status (or of a thread's) that matter here. Source: proc(5).
+struct ProcessStatus: Sendable, Hashable {
+    var tracer: Int32
+    /// 0 none, 1 strict, 2 filter.
+    var seccomp: Int
+    var effectiveUser: UInt32
+    /// A bit each signal, signal 1 in bit 0.
+    var caughtSignals: UInt64
+
+    init?(_ text: String) {
+        var fields = [Substring: Substring]()
+        for line in text.split(separator: "\n") {
+            guard let colon = line.firstIndex(of: ":") else { continue }
+            let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
+            fields[line[..<colon]] = value
+        }
+        guard let tracer = fields["TracerPid"].flatMap({ Int32($0) }),
+            let users = fields["Uid"]?.split(whereSeparator: \.isWhitespace), users.count >= 2,
+            let user = UInt32(users[1])
+        else { return nil }
+        self.tracer = tracer
+        effectiveUser = user
+        seccomp = fields["Seccomp"].flatMap { Int($0) } ?? 0
+        caughtSignals = fields["SigCgt"].flatMap { UInt64($0, radix: 16) } ?? 0
+    }
+}
+
+/// /proc/PID/task/TID/syscall. Source: proc(5).
+enum ThreadSyscall: Sendable, Hashable {
+    /// On a processor now; the kernel does not say in which call.
+    case running
+    case inCall(number: Int, arguments: [UInt64], stackPointer: UInt64, programCounter: UInt64)
+    /// Blocked, but in no call.
+    case blocked
+
+    init?(_ text: String) {
+        let fields = text.split(whereSeparator: \.isWhitespace)
+        func hexadecimal(_ text: Substring) -> UInt64? {
+            text.hasPrefix("0x") ? UInt64(text.dropFirst(2), radix: 16) : nil
+        }
+        guard let first = fields.first else { return nil }
+        if first == "running" {
+            self = .running
+        } else if first == "-1" {
+            self = .blocked
+        } else {
+            let values = fields.dropFirst().compactMap(hexadecimal)
+            guard let number = Int(first), fields.count == 9, values.count == 8 else { return nil }
+            self = .inCall(
+                number: number, arguments: Array(values[..<6]), stackPointer: values[6],
+                programCounter: values[7])
+        }
+    }
+
+    /// ioctl(descriptor, KVM_RUN): the descriptor.
+    var runDescriptor: Int32? {
+        guard case .inCall(let number, let arguments, _, _) = self, number == SystemCall.ioctl,
+            UInt32(truncatingIfNeeded: arguments[1]) == SystemCall.kvmRun
+        else { return nil }
+        return Int32(truncatingIfNeeded: arguments[0])
+    }
+}
+
+/// Numbers of the x86-64 system calls that matter here.
+enum SystemCall {
+    static let close = 3
+    static let ioctl = 16
+    /// KVM_RUN, `_IO(KVMIO, 0x80)`.
+    static let kvmRun: UInt32 = 0xAE80
+}

@@ -1,0 +1,78 @@
+/// Which program runs a guest, and what its user calls the guest.
+public struct VMMKind: RawRepresentable, Sendable, Hashable, Encodable {
+    public var rawValue: String
+    public init(rawValue: String) { self.rawValue = rawValue }
+    public static let qemu = VMMKind(rawValue: "QEMU")
+    public static let firecracker = VMMKind(rawValue: "Firecracker")
+    public static let cloudHypervisor = VMMKind(rawValue: "cloud-hypervisor")
+    public static let kvmtool = VMMKind(rawValue: "kvmtool")
+    public static let crosvm = VMMKind(rawValue: "crosvm")
+    public static let kvmscope = VMMKind(rawValue: "kvmscope")
+
+    /// The program's kind by its executable's name, or that name itself for one that is not known.
+    init(executable: String) {
+        let name = executable.split(separator: "/").last.map(String.init) ?? executable
+        let deleted = " (deleted)"
+        let base = name.hasSuffix(deleted) ? String(name.dropLast(deleted.count)) : name
+        switch base {
+        case _ where base.hasPrefix("qemu"), "kvm": self = .qemu
+        case _ where base.hasPrefix("firecracker"): self = .firecracker
+        case _ where base.hasPrefix("cloud-hypervisor"): self = .cloudHypervisor
+        case "lkvm", "kvmtool": self = .kvmtool
+        case "crosvm": self = .crosvm
+        case "kvmscope": self = .kvmscope
+        default: self.init(rawValue: base)
+        }
+    }
+
+    /// What the command line calls the guest; nil if it does not.
+    func guestName(_ arguments: [String]) -> String? {
+        let name: String?
+        switch self {
+        case .qemu: name = Self.value(of: ["-name", "--name"], in: arguments).flatMap(Self.qemuName)
+        case .firecracker: name = Self.value(of: ["--id"], in: arguments)
+        case .kvmtool, .crosvm: name = Self.value(of: ["--name", "-n"], in: arguments)
+        case .cloudHypervisor:
+            // It has no name for its guest; its API socket tells one from another.
+            name = Self.value(of: ["--api-socket"], in: arguments).map {
+                let path = $0.hasPrefix("path=") ? String($0.dropFirst(5)) : $0
+                return path.split(separator: "/").last.map(String.init) ?? path
+            }
+        default: name = nil
+        }
+        guard let name, !name.isEmpty else { return nil }
+        return name
+    }
+
+    /// `OPTION VALUE` or `OPTION=VALUE`, the last one given.
+    private static func value(of options: [String], in arguments: [String]) -> String? {
+        var value: String?
+        for (index, argument) in arguments.enumerated() {
+            if options.contains(argument), index + 1 < arguments.count {
+                value = arguments[index + 1]
+            } else if let option = options.first(where: { argument.hasPrefix($0 + "=") }) {
+                value = String(argument.dropFirst(option.count + 1))
+            }
+        }
+        return value
+    }
+
+    /// The name in QEMU's `-name [guest=]NAME[,debug-threads=on,...]`; a doubled comma is a comma in the name.
+    private static func qemuName(_ text: String) -> String? {
+        var fields = [""]
+        var rest = text[...]
+        while let character = rest.popFirst() {
+            if character != "," {
+                fields[fields.count - 1].append(character)
+            } else if rest.first == "," {
+                rest.removeFirst()
+                fields[fields.count - 1].append(",")
+            } else {
+                fields.append("")
+            }
+        }
+        if let named = fields.first(where: { $0.hasPrefix("guest=") }) { return String(named.dropFirst(6)) }
+        guard let first = fields.first, !first.contains("=") else { return nil }
+        return first
+    }
+}

@@ -1,0 +1,37 @@
+/// /proc/PID/maps, as far as it matters here. Source: proc(5).
+struct AddressMap: Sendable {
+    struct Area: Sendable, Hashable {
+        var start: UInt64
+        var end: UInt64
+        var isReadable: Bool
+        var isWritable: Bool
+        var offset: UInt64
+        var name: String
+        var size: UInt64 { end - start }
+    }
+    var areas: [Area]
+
+    /// Lines that are not understood are left out.
+    init(_ text: String) {
+        areas = text.split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
+            guard fields.count >= 5 else { return nil }
+            let range = fields[0].split(separator: "-")
+            guard range.count == 2, let start = UInt64(range[0], radix: 16),
+                let end = UInt64(range[1], radix: 16),
+                end >= start, let offset = UInt64(fields[2], radix: 16)
+            else { return nil }
+            return Area(
+                start: start, end: end, isReadable: fields[1].contains("r"),
+                isWritable: fields[1].contains("w"),
+                offset: offset, name: fields.count > 5 ? String(fields[5].drop { $0 == " " }) : "")
+        }
+    }
+
+    /// Where the VMM has mapped the beginning of a vCPU's `kvm_run`.
+    func runPage(ofVCPU id: Int) -> UInt64? {
+        areas.first {
+            $0.offset == 0 && $0.isWritable && KVMDescriptor(link: $0.name) == .vcpu(id: id)
+        }?.start
+    }
+}

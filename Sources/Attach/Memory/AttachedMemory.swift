@@ -1,0 +1,73 @@
+import CLinux
+public import Debugger
+import Synchronization
+
+/// The memory of another program's guest, through the VMM's own mapping of it.
+public final class AttachedMemory: PhysicalMemory {
+    private let process: Int32
+    private let map: Mutex<GuestMemoryMap>
+
+    init(process: Int32, map: GuestMemoryMap) {
+        self.process = process
+        self.map = Mutex(map)
+    }
+
+    /// Where the map comes from, and whether that was checked.
+    public var source: GuestMemoryMap.Source { map.withLock { $0.source } }
+    public var regions: [MemoryRegion] { map.withLock { $0.regions } }
+
+    /// Takes a newer map.
+    func replace(_ newer: GuestMemoryMap) { map.withLock { $0 = newer } }
+
+    public func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        for piece in try pieces(gpa, buffer.count) {
+            // SAFETY: the pieces lie one behind the other in the buffer.
+            let count = clinux_process_read(
+                process, piece.hva, buffer.baseAddress.map { $0 + piece.offset }, piece.count)
+            if count != piece.count { throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count))) }
+        }
+    }
+
+    public func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        let pieces = try pieces(gpa, bytes.count)
+        // Nothing is written if anything cannot be: what can be read now can be written, as a rule.
+        for piece in pieces {
+            var probe: UInt8 = 0
+            for offset in [0, piece.count - 1]
+            where clinux_process_read(process, piece.hva &+ UInt64(offset), &probe, 1) != 1 {
+                throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + offset))
+            }
+        }
+        for piece in pieces {
+            // SAFETY: as above.
+            let count = clinux_process_write(
+                process, piece.hva, bytes.baseAddress.map { $0 + piece.offset }, piece.count)
+            if count != piece.count { throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count))) }
+        }
+    }
+
+    private struct Piece {
+        var hva: UInt64
+        var offset: Int
+        var count: Int
+    }
+
+    /// The range, cut where slots end.
+    private func pieces(_ gpa: UInt64, _ count: Int) throws(MemoryFault) -> [Piece] {
+        let regions = self.regions
+        var pieces = [Piece]()
+        var done = 0
+        while done < count {
+            let (at, overflow) = gpa.addingReportingOverflow(UInt64(done))
+            guard !overflow, let region = regions.first(where: { at >= $0.gpa && at - $0.gpa < $0.size })
+            else {
+                throw MemoryFault(gpa: at)
+            }
+            let left = region.size - (at - region.gpa)
+            let length = Int(min(left, UInt64(count - done)))
+            pieces.append(Piece(hva: region.hva &+ (at - region.gpa), offset: done, count: length))
+            done += length
+        }
+        return pieces
+    }
+}

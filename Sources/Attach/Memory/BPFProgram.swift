@@ -1,0 +1,90 @@
+import CLinux
+import Glibc
+
+/// A loaded BPF program; unloaded once.
+struct BPFProgram: ~Copyable, Sendable {
+    let descriptor: Int32
+
+    /// One instruction. Source: Documentation/bpf/standardization/instruction-set.rst.
+    struct Instruction: Sendable, Hashable {
+        var code: UInt8
+        var destination: UInt8 = 0
+        var source: UInt8 = 0
+        var offset: Int16 = 0
+        var immediate: Int32 = 0
+
+        /// `destination = source`.
+        static func copy(_ destination: UInt8, _ source: UInt8) -> Instruction {
+            Instruction(code: 0xBF, destination: destination, source: source)
+        }
+        /// `destination = value`.
+        static func set(_ destination: UInt8, _ value: Int32) -> Instruction {
+            Instruction(code: 0xB7, destination: destination, immediate: value)
+        }
+        static func add(_ destination: UInt8, _ value: Int32) -> Instruction {
+            Instruction(code: 0x07, destination: destination, immediate: value)
+        }
+        /// `destination = *(u64 *)(source + offset)`.
+        static func load64(_ destination: UInt8, _ source: UInt8, _ offset: Int16) -> Instruction {
+            Instruction(code: 0x79, destination: destination, source: source, offset: offset)
+        }
+        static func load32(_ destination: UInt8, _ source: UInt8, _ offset: Int16) -> Instruction {
+            Instruction(code: 0x61, destination: destination, source: source, offset: offset)
+        }
+        /// `*(u64 *)(destination + offset) = source`.
+        static func store64(_ destination: UInt8, _ offset: Int16, _ source: UInt8) -> Instruction {
+            Instruction(code: 0x7B, destination: destination, source: source, offset: offset)
+        }
+        /// Skips `count` instructions unless `register` is zero.
+        static func skipUnlessZero(_ register: UInt8, _ count: Int16) -> Instruction {
+            Instruction(code: 0x55, destination: register, offset: count)
+        }
+        static func call(_ helper: Int32) -> Instruction { Instruction(code: 0x85, immediate: helper) }
+        static let exit = Instruction(code: 0x95)
+    }
+
+    /// Helpers, by their numbers in <linux/bpf.h>.
+    enum Helper {
+        static let probeReadKernel: Int32 = 113
+        static let sequenceWrite: Int32 = 127
+    }
+
+    /// The frame pointer.
+    static let frame: UInt8 = 10
+
+    init(type: Int32, attach: Int32 = 0, target: UInt32 = 0, flags: UInt32 = 0, _ program: [Instruction])
+        throws(AttachError)
+    {
+        let raw = program.map {
+            clinux_bpf_instruction(
+                code: $0.code, registers: $0.destination | $0.source << 4, offset: $0.offset,
+                immediate: $0.immediate)
+        }
+        var log = [CChar](repeating: 0, count: 16384)
+        // SAFETY: the kernel copies the instructions and writes no more than the length given into the log.
+        let result = clinux_bpf_load(
+            type, attach, target, flags, raw, UInt32(raw.count), &log, UInt32(log.count))
+        guard result >= 0 else {
+            throw Self.error(
+                -result,
+                log: String(decoding: log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+        }
+        descriptor = result
+    }
+
+    /// What a refusal to load means.
+    static func error(_ errno: Int32, log: String) -> AttachError {
+        let reason = String(cString: strerror(errno))
+        if errno == EPERM || errno == EACCES && log.isEmpty {
+            return AttachError(
+                .notPermitted, "the kernel refuses BPF programs (\(reason))",
+                remedy: "they need CAP_BPF and CAP_PERFMON (run as root), and no kernel lockdown")
+        }
+        let said = log.split(separator: "\n").suffix(3).joined(separator: "; ")
+        return AttachError(
+            .unsupported,
+            "the kernel does not take the BPF program (\(reason))\(said.isEmpty ? "" : ": " + said)")
+    }
+
+    deinit { close(descriptor) }
+}

@@ -1,0 +1,183 @@
+import CLinux
+import Debugger
+import Glibc
+import Synchronization
+
+/// Reads KVM's own structures in the kernel, with no stop of anything: a BPF iterator over a process's files
+/// gives `file->private_data`, which is a VM's `struct kvm` or a vCPU's `struct kvm_vcpu`; a second program
+/// reads eight bytes of kernel memory at a time; BTF says where the members are.
+final class KernelReader: Sendable {
+    private let files: BPFProgram
+    private let word: BPFProgram
+    private let layout: KVMLayout
+
+    private static let single = Mutex<Result<KernelReader, AttachError>?>(nil)
+
+    /// Made at the first call, and used by all.
+    static func shared() throws(AttachError) -> KernelReader {
+        let result = single.withLock { state in
+            let result =
+                state
+                ?? Result { () throws(AttachError) in
+                    try KernelReader()
+                }
+            state = result
+            return result
+        }
+        return try result.get()
+    }
+
+    private init() throws(AttachError) {
+        let layout = try KVMLayout.ofThisKernel()
+        self.layout = layout
+        typealias I = BPFProgram.Instruction
+        let frame = BPFProgram.frame
+        // if (!ctx->file) return 0; record = { ctx->fd, ctx->file->private_data }; bpf_seq_write(meta->seq, record)
+        files = try BPFProgram(
+            type: clinux_bpf_tracing_program, attach: clinux_bpf_trace_iterator,
+            target: layout.iterator,
+            [
+                .copy(6, 1), .load64(7, 6, layout.iteratorFile), .skipUnlessZero(7, 2), .set(0, 0), .exit,
+                .load32(1, 6, layout.iteratorDescriptor), .store64(frame, -16, 1),
+                .load64(1, 7, layout.filePrivate), .store64(frame, -8, 1),
+                .load64(1, 6, layout.iteratorMeta), .load64(1, 1, layout.metaSequence), .copy(2, frame),
+                .add(2, -16), .set(3, 16), .call(BPFProgram.Helper.sequenceWrite), .set(0, 0), .exit,
+            ])
+        // context = { address, value, result }
+        word = try BPFProgram(
+            type: clinux_bpf_syscall_program, flags: UInt32(clinux_bpf_sleepable),
+            [
+                .copy(6, 1), .load64(3, 6, 0), .set(1, 0), .store64(frame, -8, 1), .copy(1, frame),
+                .add(1, -8), .set(2, 8), .call(BPFProgram.Helper.probeReadKernel), .store64(6, 16, 0),
+                .load64(1, frame, -8), .store64(6, 8, 1), .set(0, 0), .exit,
+            ])
+    }
+
+    /// What the kernel knows of a VMM's guest.
+    struct Facts: Sendable {
+        var regions: [MemoryRegion]?
+        /// By vCPU id.
+        var threads: [Int: Int32] = [:]
+        /// KVM_GUESTDBG_* that are on, by vCPU id.
+        var guestDebug: [Int: UInt32] = [:]
+        /// SEV-ES, SEV-SNP or TDX.
+        var isProtected = false
+
+        /// The writable memory of the guest, in bytes.
+        var ram: UInt64? { regions.map { $0.filter { !$0.isReadOnly }.reduce(0) { $0 &+ $1.size } } }
+    }
+
+    func facts(of process: Int32, vm: Int32?, vcpus: [HostVCPU]) -> Facts? {
+        guard let objects = privateData(of: process) else { return nil }
+        let threads = Set(ProcessFiles(process).threads)
+        var facts = Facts()
+        var machine = vm.flatMap { objects[$0] }
+        for vcpu in vcpus {
+            guard let object = objects[vcpu.descriptor] else { continue }
+            // A vCPU's descriptor keeps the VM alive after the VM's own is closed.
+            machine = machine ?? read(object &+ layout.vcpuVM)
+            // struct pid holds a number a namespace; the one that is a thread of the VMM here is meant.
+            if let pid = read(object &+ layout.vcpuPID), pid != 0 {
+                for level in 0..<UInt64(4) {
+                    guard let number = read32(pid &+ layout.pidNumbers &+ level &* layout.pidNumberSize)
+                    else { break }
+                    if threads.contains(Int32(bitPattern: number)) {
+                        facts.threads[vcpu.id] = Int32(bitPattern: number)
+                        break
+                    }
+                }
+            }
+            facts.guestDebug[vcpu.id] = read32(object &+ layout.vcpuGuestDebug)
+            if let offset = layout.vcpuProtected, let value = read32(object &+ offset), value & 0xFF != 0 {
+                facts.isProtected = true
+            }
+        }
+        facts.regions = machine.flatMap(slots)
+        return facts
+    }
+
+    /// KVM_GUESTDBG_* of one vCPU as it is now.
+    func guestDebug(of process: Int32, vcpu descriptor: Int32) -> UInt32? {
+        privateData(of: process)?[descriptor].flatMap { read32($0 &+ layout.vcpuGuestDebug) }
+    }
+
+    /// `file->private_data` of every descriptor of a process.
+    private func privateData(of process: Int32) -> [Int32: UInt64]? {
+        let iterator = clinux_bpf_iterate(files.descriptor, process)
+        guard iterator >= 0 else { return nil }
+        defer { close(iterator) }
+        var objects = [Int32: UInt64]()
+        var buffer = [UInt64](repeating: 0, count: 512)
+        var held = 0
+        while true {
+            // SAFETY: the read is cut to what is left of the buffer behind the bytes held over.
+            let got = buffer.withUnsafeMutableBytes { bytes in
+                Glibc.read(iterator, bytes.baseAddress.map { $0 + held }, bytes.count - held)
+            }
+            guard got > 0 else { return got == 0 ? objects : nil }
+            held += got
+            for record in 0..<held / 16 {
+                objects[Int32(truncatingIfNeeded: buffer[record * 2])] = buffer[record * 2 + 1]
+            }
+            // A read may end within a record.
+            let whole = held / 16 * 2
+            for index in 0..<2 { buffer[index] = whole + index < buffer.count ? buffer[whole + index] : 0 }
+            held %= 16
+        }
+    }
+
+    /// Eight bytes of kernel memory; nil where there is none.
+    private func read(_ address: UInt64) -> UInt64? {
+        var context = (address, UInt64(0), UInt64(0))
+        // SAFETY: the program was loaded for a context of these three words.
+        let result = withUnsafeMutableBytes(of: &context) {
+            clinux_bpf_run(word.descriptor, $0.baseAddress, UInt32($0.count))
+        }
+        return result >= 0 && context.2 == 0 ? context.1 : nil
+    }
+
+    private func read32(_ address: UInt64) -> UInt32? { read(address).map { UInt32(truncatingIfNeeded: $0) } }
+
+    /// The memslots of the first address space, by GPA.
+    private func slots(of machine: UInt64) -> [MemoryRegion]? {
+        // Nothing is locked: a walk during which the VMM changed its slots is made again.
+        for _ in 0..<8 {
+            guard let slots = read(machine &+ layout.kvmSlots),
+                let before = read(slots &+ layout.slotsGeneration),
+                let regions = walk(slots), let now = read(machine &+ layout.kvmSlots),
+                let after = read(now &+ layout.slotsGeneration)
+            else { return nil }
+            if slots == now, before == after { return regions.sorted { $0.gpa < $1.gpa } }
+        }
+        return nil
+    }
+
+    /// The red-black tree of slots by guest frame number (Linux 5.17 and later).
+    private func walk(_ slots: UInt64) -> [MemoryRegion]? {
+        guard let index = read32(slots &+ layout.slotsNodeIndex), index < 2,
+            let root = read(slots &+ layout.slotsTree)
+        else { return nil }
+        var regions = [MemoryRegion]()
+        var waiting = [root]
+        var visited = 0
+        while let node = waiting.popLast() {
+            if node == 0 { continue }
+            visited += 1
+            // KVM_USER_MEM_SLOTS; more would be a loop.
+            guard visited <= 32768, let left = read(node &+ layout.nodeLeft),
+                let right = read(node &+ layout.nodeRight)
+            else { return nil }
+            waiting += [left, right]
+            let slot = node &- layout.slotNode &- UInt64(index) &* layout.slotNodeSize
+            guard let frame = read(slot &+ layout.slotFrame), let pages = read(slot &+ layout.slotPages),
+                let hva = read(slot &+ layout.slotAddress), let flags = read32(slot &+ layout.slotFlags),
+                let id = read32(slot &+ layout.slotID), frame < 1 << 52, pages < 1 << 40
+            else { return nil }
+            regions.append(
+                MemoryRegion(
+                    slot: Int(id & 0xFFFF), gpa: frame << 12, size: pages << 12, hva: hva,
+                    isReadOnly: flags & 2 != 0))
+        }
+        return regions
+    }
+}

@@ -1,0 +1,93 @@
+import CLinux
+import Debugger
+import Glibc
+import KVMCore
+import X86
+
+/// One vCPU of an attached guest, on this side.
+final class AttachedVCPU {
+    let index: Int
+    let identity: VCPUIdentity
+    /// The calls are made in the VMM while the vCPU stands still.
+    let vcpu: VCPU
+    /// The shared page, for a look with no stop.
+    private let page: SharedRunPage
+    let hasRegisters: Bool
+
+    var controller: (any RunController)?
+    /// It was let go under its controller, which has not been told the end yet.
+    var isOut = false
+    var isStanding = false
+    /// When it was last let go.
+    var began: UInt64 = 0
+
+    init(
+        index: Int, process: Int32, vcpu: HostVCPU, client: TracerClient, mappingSize: Int, xsaveSize: Int,
+        hasRegisters: Bool
+    ) throws {
+        self.index = index
+        identity = VCPUIdentity(id: vcpu.id, process: process, thread: vcpu.thread ?? 0, isBoot: vcpu.id == 0)
+        let descriptor = try client.borrow(vcpu.descriptor)
+        defer { close(descriptor) }
+        self.vcpu = try VCPU(
+            id: vcpu.id, descriptor: vcpu.descriptor, channel: client, localDescriptor: descriptor,
+            mappingSize: mappingSize, xsaveSize: xsaveSize)
+        page = try SharedRunPage(descriptor: descriptor, size: mappingSize)
+        self.hasRegisters = hasRegisters
+    }
+
+    /// It stands still for our sake.
+    func stood(_ standing: TracerReply.Standing) {
+        isStanding = standing != .running
+        switch standing {
+        case .debug, .handled, .interrupted: vcpu.observeExit(isCompleted: true)
+        case .elsewhere, .gone, .running: vcpu.forgetExit()
+        }
+    }
+
+    /// It came to an exit of ours.
+    func observe(_ log: ExitLog) -> VCPUExit {
+        let exit = vcpu.observeExit()
+        log.recorder(for: identity.id).entered(exit, start: began, end: monotonicTime())
+        return exit
+    }
+
+    /// It came to an exit that its VMM has handled.
+    func observe(_ log: ExitLog, handled page: [UInt8]) -> VCPUExit {
+        vcpu.observeExit(isCompleted: true)
+        let exit = VCPUExit(runArea: page)
+        log.recorder(for: identity.id).entered(exit, start: began, end: monotonicTime())
+        return exit
+    }
+
+    /// Registers as KVM left them in the shared page at the last exit, with no stop; nil where it has not.
+    ///
+    /// The kernel may write the page meanwhile: only what two looks agree on counts.
+    func registersAtLastExit() -> (GeneralRegisters, SpecialRegisters)? {
+        guard hasRegisters else { return nil }
+        for _ in 0..<100 {
+            vcpu.observeExit(isCompleted: true)
+            guard let general = try? vcpu.registers(), let special = try? vcpu.specialRegisters() else {
+                return nil
+            }
+            vcpu.observeExit(isCompleted: true)
+            if let again = try? vcpu.registers(), again == general, let other = try? vcpu.specialRegisters(),
+                other == special
+            {
+                return general.rflags.rawValue == 0 ? nil : (general, special)
+            }
+        }
+        return nil
+    }
+
+    /// A little-endian number of the VMM's memory, for page walks.
+    static func word(_ process: Int32, _ address: UInt64, _ count: Int) -> UInt64? {
+        guard (1...8).contains(count) else { return nil }
+        var value: UInt64 = 0
+        // SAFETY: at most eight bytes are read into eight.
+        let got = withUnsafeMutableBytes(of: &value) {
+            clinux_process_read(process, address, $0.baseAddress, count)
+        }
+        return got == count ? value : nil
+    }
+}

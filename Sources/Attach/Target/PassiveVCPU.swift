@@ -1,0 +1,65 @@
+import Debugger
+import KVMCore
+import SystemPackage
+import X86
+
+/// A vCPU of a guest that runs and is not traced: registers come from the shared page with no stop; any other call
+/// makes the guest stand still first, until the target lets it go.
+final class PassiveVCPU: VCPUAccess {
+    private let member: AttachedVCPU
+    private let target: AttachedTarget
+    private(set) var hasStopped = false
+
+    init(_ member: AttachedVCPU, _ target: AttachedTarget) {
+        self.member = member
+        self.target = target
+    }
+
+    private func stopped() throws(KVMError) -> VCPU {
+        if target.phase != .held {
+            do throws(AttachError) {
+                try target.hold()
+            } catch {
+                throw KVMError(
+                    "stopping vCPU \(member.identity.id)", .resourceTemporarilyUnavailable,
+                    advice: error.description)
+            }
+            hasStopped = true
+        }
+        return member.vcpu
+    }
+
+    private var seen: (GeneralRegisters, SpecialRegisters)? {
+        target.phase == .held ? nil : member.registersAtLastExit()
+    }
+
+    func registers() throws(KVMError) -> GeneralRegisters {
+        if let seen { return seen.0 }
+        return try stopped().registers()
+    }
+    func specialRegisters() throws(KVMError) -> SpecialRegisters {
+        if let seen { return seen.1 }
+        return try stopped().specialRegisters()
+    }
+    func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
+        try stopped().setRegisters(registers)
+    }
+    func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) {
+        try stopped().setSpecialRegisters(registers)
+    }
+    func debugRegisters() throws(KVMError) -> DebugRegisters { try stopped().debugRegisters() }
+    func setDebugRegisters(_ registers: DebugRegisters) throws(KVMError) {
+        try stopped().setDebugRegisters(registers)
+    }
+    func fpu() throws(KVMError) -> FPURegisters { try stopped().fpu() }
+    func setFPU(_ registers: FPURegisters) throws(KVMError) { try stopped().setFPU(registers) }
+    func msr(_ index: UInt32) throws(KVMError) -> UInt64 { try stopped().msr(index) }
+    func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) { try stopped().setMSR(index, value) }
+    func localAPIC() throws(KVMError) -> LocalAPICState { try stopped().localAPIC() }
+    func mpState() throws(KVMError) -> MPState { try stopped().mpState() }
+    func setMPState(_ state: MPState) throws(KVMError) { try stopped().setMPState(state) }
+    func events() throws(KVMError) -> VCPUEvents { try stopped().events() }
+    func setEvents(_ events: VCPUEvents) throws(KVMError) { try stopped().setEvents(events) }
+    func translate(_ linear: UInt64) throws(KVMError) -> Translation { try stopped().translate(linear) }
+    func setGuestDebug(_ debug: GuestDebug) throws(KVMError) { try stopped().setGuestDebug(debug) }
+}

@@ -1,0 +1,255 @@
+/// One vCPU as the tracer knows it.
+struct TracedVCPU: Sendable, Hashable {
+    var id: Int32
+    /// In the VMM.
+    var descriptor: Int32
+    var thread: Int32
+}
+
+/// How a vCPU is let go.
+enum GoMode: UInt8, Sendable {
+    /// The guest runs; the tracer sees to it that debug exits come here.
+    case run = 0
+    /// The same, and each exit that the VMM has handled is completed and reported.
+    case runReportingHandled = 1
+}
+
+/// What the front end asks of the tracer.
+enum TracerRequest: Sendable, Hashable {
+    /// Takes a guest on: maps the shared pages and makes registers come with each exit. Stops nothing.
+    case attach(process: Int32, mappingSize: UInt32, syncMask: UInt64, vcpus: [TracedVCPU])
+    /// Makes all vCPUs stand still. Answered by `.stopped`.
+    case stop
+    /// Lets the vCPUs with these indices go. Not answered.
+    case go([Go])
+    /// An ioctl whose argument is a number, in the VMM.
+    case callValue(descriptor: Int32, request: UInt64, value: UInt64)
+    /// An ioctl whose argument is memory.
+    case callBytes(descriptor: Int32, request: UInt64, argument: [UInt8])
+    /// An ioctl whose argument holds the address of more memory at `offset`.
+    case callIndirect(
+        descriptor: Int32, request: UInt64, argument: [UInt8], offset: UInt32, indirect: [UInt8])
+    /// close() in the VMM, of a descriptor that a call of ours made there.
+    case close(descriptor: Int32)
+    /// Answered by `.nudged`: wakes who waits for events.
+    case nudge
+    /// Puts everything back and lets go.
+    case detach
+
+    struct Go: Sendable, Hashable {
+        var index: UInt16
+        var mode: GoMode
+    }
+}
+
+/// What the tracer says.
+enum TracerReply: Sendable, Hashable {
+    case done
+    case refused(AttachError)
+    /// How each vCPU stands, by index.
+    case stopped([Standing])
+    /// What an ioctl returned (or -errno), and its argument as the kernel left it.
+    case called(result: Int32, argument: [UInt8], indirect: [UInt8])
+    case nudged
+    /// A vCPU that was let go stands still again.
+    case event(Event)
+
+    /// How a vCPU stands.
+    enum Standing: UInt8, Sendable {
+        /// Behind a KVM_RUN that ended with a debug exit.
+        case debug = 0
+        /// In KVM_RUN, interrupted by us; pending I/O is completed.
+        case interrupted = 1
+        /// Behind an exit that the VMM has handled and that is completed.
+        case handled = 2
+        /// Elsewhere in the VMM: its guest is paused, or the VMM is busy with it.
+        case elsewhere = 3
+        /// The thread has ended.
+        case gone = 4
+        /// It runs.
+        case running = 5
+    }
+
+    struct Event: Sendable, Hashable {
+        var index: UInt16
+        var standing: Standing
+        /// How long the vCPU stood still before it was let go, in nanoseconds.
+        var stood: UInt64
+        /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it.
+        var page: [UInt8]
+    }
+}
+
+extension TracerRequest {
+    var encoded: [UInt8] {
+        switch self {
+        case .attach(let process, let mappingSize, let syncMask, let vcpus):
+            var writer = WireWriter(1)
+            writer.put(process)
+            writer.put(mappingSize)
+            writer.put(syncMask)
+            writer.put(UInt16(vcpus.count))
+            for vcpu in vcpus {
+                writer.put(vcpu.id)
+                writer.put(vcpu.descriptor)
+                writer.put(vcpu.thread)
+            }
+            return writer.bytes
+        case .stop: return [2]
+        case .go(let orders):
+            var writer = WireWriter(3)
+            writer.put(UInt16(orders.count))
+            for order in orders {
+                writer.put(order.index)
+                writer.put(order.mode.rawValue)
+            }
+            return writer.bytes
+        case .callValue(let descriptor, let request, let value):
+            var writer = WireWriter(4)
+            writer.put(descriptor)
+            writer.put(request)
+            writer.put(value)
+            return writer.bytes
+        case .callBytes(let descriptor, let request, let argument):
+            var writer = WireWriter(5)
+            writer.put(descriptor)
+            writer.put(request)
+            argument.withUnsafeBytes { writer.put($0) }
+            return writer.bytes
+        case .callIndirect(let descriptor, let request, let argument, let offset, let indirect):
+            var writer = WireWriter(6)
+            writer.put(descriptor)
+            writer.put(request)
+            argument.withUnsafeBytes { writer.put($0) }
+            writer.put(offset)
+            indirect.withUnsafeBytes { writer.put($0) }
+            return writer.bytes
+        case .close(let descriptor):
+            var writer = WireWriter(7)
+            writer.put(descriptor)
+            return writer.bytes
+        case .nudge: return [8]
+        case .detach: return [9]
+        }
+    }
+
+    init?(_ bytes: ArraySlice<UInt8>) {
+        guard let kind = bytes.first else { return nil }
+        var reader = WireReader(bytes.dropFirst())
+        switch kind {
+        case 1:
+            guard let process = reader.take(Int32.self), let size = reader.take(UInt32.self),
+                let mask = reader.take(UInt64.self), let count = reader.take(UInt16.self)
+            else { return nil }
+            var vcpus = [TracedVCPU]()
+            for _ in 0..<count {
+                guard let id = reader.take(Int32.self), let descriptor = reader.take(Int32.self),
+                    let thread = reader.take(Int32.self)
+                else { return nil }
+                vcpus.append(TracedVCPU(id: id, descriptor: descriptor, thread: thread))
+            }
+            self = .attach(process: process, mappingSize: size, syncMask: mask, vcpus: vcpus)
+        case 2: self = .stop
+        case 3:
+            guard let count = reader.take(UInt16.self) else { return nil }
+            var orders = [Go]()
+            for _ in 0..<count {
+                guard let index = reader.take(UInt16.self),
+                    let mode = reader.take(UInt8.self).flatMap(GoMode.init)
+                else { return nil }
+                orders.append(Go(index: index, mode: mode))
+            }
+            self = .go(orders)
+        case 4:
+            guard let descriptor = reader.take(Int32.self), let request = reader.take(UInt64.self),
+                let value = reader.take(UInt64.self)
+            else { return nil }
+            self = .callValue(descriptor: descriptor, request: request, value: value)
+        case 5:
+            guard let descriptor = reader.take(Int32.self), let request = reader.take(UInt64.self),
+                let argument = reader.data()
+            else { return nil }
+            self = .callBytes(descriptor: descriptor, request: request, argument: Array(argument))
+        case 6:
+            guard let descriptor = reader.take(Int32.self), let request = reader.take(UInt64.self),
+                let argument = reader.data(), let offset = reader.take(UInt32.self),
+                let indirect = reader.data(),
+                argument.count >= 8, Int(offset) <= argument.count - 8
+            else { return nil }
+            self = .callIndirect(
+                descriptor: descriptor, request: request, argument: Array(argument), offset: offset,
+                indirect: Array(indirect))
+        case 7:
+            guard let descriptor = reader.take(Int32.self) else { return nil }
+            self = .close(descriptor: descriptor)
+        case 8: self = .nudge
+        case 9: self = .detach
+        default: return nil
+        }
+        guard reader.isAtEnd else { return nil }
+    }
+}
+
+extension TracerReply {
+    var encoded: [UInt8] {
+        switch self {
+        case .done: return [1]
+        case .refused(let error):
+            var writer = WireWriter(2)
+            writer.put(error.code.rawValue)
+            writer.put(error.message)
+            writer.put(error.remedy ?? "")
+            return writer.bytes
+        case .stopped(let standings): return [3] + standings.map(\.rawValue)
+        case .called(let result, let argument, let indirect):
+            var writer = WireWriter(4)
+            writer.put(result)
+            argument.withUnsafeBytes { writer.put($0) }
+            indirect.withUnsafeBytes { writer.put($0) }
+            return writer.bytes
+        case .nudged: return [5]
+        case .event(let event):
+            var writer = WireWriter(6)
+            writer.put(event.index)
+            writer.put(event.standing.rawValue)
+            writer.put(event.stood)
+            event.page.withUnsafeBytes { writer.put($0) }
+            return writer.bytes
+        }
+    }
+
+    init?(_ bytes: ArraySlice<UInt8>) {
+        guard let kind = bytes.first else { return nil }
+        var reader = WireReader(bytes.dropFirst())
+        switch kind {
+        case 1: self = .done
+        case 2:
+            guard let code = reader.text().flatMap(AttachError.Code.init), let message = reader.text(),
+                let remedy = reader.text()
+            else { return nil }
+            self = .refused(AttachError(code, message, remedy: remedy.isEmpty ? nil : remedy))
+        case 3:
+            var standings = [Standing]()
+            for byte in bytes.dropFirst() {
+                guard let standing = Standing(rawValue: byte) else { return nil }
+                standings.append(standing)
+            }
+            self = .stopped(standings)
+            return
+        case 4:
+            guard let result = reader.take(Int32.self), let argument = reader.data(),
+                let indirect = reader.data()
+            else { return nil }
+            self = .called(result: result, argument: Array(argument), indirect: Array(indirect))
+        case 5: self = .nudged
+        case 6:
+            guard let index = reader.take(UInt16.self),
+                let standing = reader.take(UInt8.self).flatMap(Standing.init),
+                let stood = reader.take(UInt64.self), let page = reader.data()
+            else { return nil }
+            self = .event(Event(index: index, standing: standing, stood: stood, page: Array(page)))
+        default: return nil
+        }
+        guard reader.isAtEnd else { return nil }
+    }
+}

@@ -1,0 +1,186 @@
+import CLinux
+import Glibc
+
+/// System calls in the name of a held thread.
+extension TracedThread {
+    private static let trapBit: UInt64 = 1 << (5 - 1)
+
+    /// Before the first call of a hold: no signal gets in between, and no filter ends the VMM.
+    private func beginCalls() {
+        guard savedMask == nil else { return }
+        var mask: UInt64 = 0
+        guard clinux_ptrace_get_signal_mask(thread, &mask) >= 0 else { return }
+        // SIGTRAP stays open: forcing a blocked one would reset what the VMM does with it.
+        _ = clinux_ptrace_set_signal_mask(thread, ~Self.trapBit)
+        savedMask = mask
+        if hasFilter {
+            _ = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
+        }
+    }
+
+    /// After the last one.
+    func endCalls() {
+        guard let mask = savedMask else {
+            openTrap()
+            return
+        }
+        savedMask = nil
+        _ = clinux_ptrace_set_signal_mask(thread, mask & ~Self.trapBit)
+        if mask & Self.trapBit != 0 { trapWasBlocked = true }
+        isTrapOpen = true
+        if hasFilter { _ = clinux_ptrace_options(thread, Self.options) }
+    }
+
+    /// Once, before the first step: takes SIGTRAP out of the thread's mask.
+    private func openTrap() {
+        guard !isTrapOpen else { return }
+        var mask: UInt64 = 0
+        guard clinux_ptrace_get_signal_mask(thread, &mask) >= 0 else { return }
+        isTrapOpen = true
+        guard mask & Self.trapBit != 0 else { return }
+        trapWasBlocked = true
+        _ = clinux_ptrace_set_signal_mask(thread, mask & ~Self.trapBit)
+    }
+
+    /// Whether a filter of the thread can be lifted for calls: tried once, with nothing called.
+    func checkFilter() throws(AttachError) {
+        guard hasFilter, isHeld else { return }
+        let result = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
+        _ = clinux_ptrace_options(thread, Self.options)
+        guard result < 0 else { return }
+        let reason = String(cString: strerror(-result))
+        throw AttachError(
+            .seccomp,
+            "the VMM filters the system calls of its vCPU threads, and the filter cannot be lifted (\(reason))",
+            remedy:
+                "PTRACE_O_SUSPEND_SECCOMP needs CAP_SYS_ADMIN (run as root) and a kernel with CONFIG_CHECKPOINT_RESTORE"
+        )
+    }
+
+    /// Makes a system call in the VMM. Returns what it returned, or -errno; -ESRCH if the thread is gone.
+    func call(_ number: Int, _ first: UInt64, _ second: UInt64 = 0, _ third: UInt64 = 0) -> Int64 {
+        guard case .held(let hold) = state else { return Int64(-EBUSY) }
+        guard let site = site ?? findSite(hold.registers) else { return Int64(-EAGAIN) }
+        beginCalls()
+        var registers = hold.registers
+        registers.rip = site
+        registers.rax = UInt64(number)
+        registers.orig_rax = .max
+        registers.rdi = first
+        registers.rsi = second
+        registers.rdx = third
+        set(&registers)
+        while !isGone {
+            guard clinux_ptrace_go(How.run.rawValue, thread, 0) >= 0 else {
+                state = .gone
+                break
+            }
+            var status: Int32 = 0
+            let result = clinux_wait(thread, &status, 1)
+            guard result == thread, let stop = Stop(status: status) else {
+                if result < 0 { state = .gone }
+                continue
+            }
+            if stop == .ended {
+                state = .gone
+                break
+            }
+            guard let after = self.registers() else { break }
+            // A trap or an interrupt left over from before comes ahead of the call.
+            guard after.rip != site else {
+                if stop == .signal(SIGTRAP) { trapIsPending = false }
+                continue
+            }
+            if case .event = stop { trapIsPending = true }
+            return Int64(bitPattern: after.rax)
+        }
+        return Int64(-ESRCH)
+    }
+
+    /// The `syscall` instruction behind which the thread stands, wherever in the VMM that is.
+    private func findSite(_ registers: user_regs_struct) -> UInt64? {
+        let candidate = registers.rip &- 2
+        guard registers.cs == 0x33, Self.isSystemCall(process, at: candidate) else { return nil }
+        site = candidate
+        return candidate
+    }
+
+    /// An ioctl in the VMM whose argument lies in memory, which is the shared page's unused part. `argument` is
+    /// replaced by what the kernel made of it.
+    func call(_ descriptor: Int32, _ request: UInt64, _ argument: inout [UInt8]) -> Int32 {
+        var none = [UInt8]()
+        return call(descriptor, request, &argument, offset: nil, &none)
+    }
+
+    /// The same, with the address of `indirect` at `offset` in the argument.
+    func call(
+        _ descriptor: Int32, _ request: UInt64, _ argument: inout [UInt8], offset: Int?,
+        _ indirect: inout [UInt8]
+    ) -> Int32 {
+        let start = SharedRunPage.Offset.scratch
+        let second = start + (argument.count + 63) / 64 * 64
+        guard second + indirect.count <= start + SharedRunPage.scratchSize else { return -E2BIG }
+        let end = second + indirect.count
+        let saved = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<end]))
+        defer { page.bytes[start..<end].copyBytes(from: saved) }
+        page.bytes[start..<start + argument.count].copyBytes(from: argument)
+        page.bytes[second..<end].copyBytes(from: indirect)
+        if let offset {
+            guard offset >= 0, offset + 8 <= argument.count else { return -EINVAL }
+            page.store(pageAddress &+ UInt64(second), at: start + offset)
+        }
+        let result = call(
+            SystemCall.ioctl, UInt64(bitPattern: Int64(descriptor)), request, pageAddress &+ UInt64(start))
+        argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + argument.count]))
+        indirect = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[second..<end]))
+        if result == 0, request == Self.setGuestDebug, descriptor == vcpu.descriptor {
+            isArmed = (argument.first ?? 0) & 1 != 0
+        }
+        return Int32(truncatingIfNeeded: result)
+    }
+
+    /// KVM_SET_GUEST_DEBUG.
+    static let setGuestDebug: UInt64 = 0x4048_AE9B
+
+    // MARK: Putting back
+
+    /// Puts back all that was changed and lets the thread go on untraced. It must be held.
+    func release() {
+        // Before the thread is let go: from then on the page is the VMM's.
+        restorePage()
+        guard case .held(let hold) = state else { return }
+        if isArmed {
+            var off = [UInt8](repeating: 0, count: 72)
+            _ = call(vcpu.descriptor, Self.setGuestDebug, &off)
+            isArmed = false
+        }
+        drainTrap(hold)
+        endCalls()
+        if trapWasBlocked {
+            var mask: UInt64 = 0
+            if clinux_ptrace_get_signal_mask(thread, &mask) >= 0 {
+                _ = clinux_ptrace_set_signal_mask(thread, mask | Self.trapBit)
+            }
+        }
+        var registers = hold.registers
+        if hold.isAtRun {
+            registers.rip = registers.rip &- 2
+            registers.rax = UInt64(SystemCall.ioctl)
+            registers.orig_rax = .max
+            registers.rdi = UInt64(bitPattern: Int64(vcpu.descriptor))
+            registers.rsi = UInt64(SystemCall.kvmRun)
+        }
+        set(&registers)
+        stood = Self.now() &- hold.since
+        if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
+        state = .untraced
+    }
+
+    /// A trap that is still to come would end the VMM once it is not traced.
+    private func drainTrap(_ hold: Hold) {
+        guard trapIsPending else { return }
+        // A call that does nothing takes it in.
+        _ = call(SystemCall.close, .max)
+        trapIsPending = false
+    }
+}

@@ -1,0 +1,239 @@
+import CLinux
+import Glibc
+
+/// What becomes of each stop of a traced thread.
+extension TracedThread {
+    /// A status of waitpid, taken apart.
+    enum Stop: Equatable {
+        case ended
+        /// PTRACE_EVENT_STOP: our interrupt, or a group stop by this signal.
+        case event(signal: Int32)
+        case systemCall
+        case signal(Int32)
+
+        init?(status: Int32) {
+            if status & 0x7F == 0 || (status & 0xFF != 0x7F) {
+                self = .ended
+                return
+            }
+            let signal = status >> 8 & 0xFF
+            if status >> 16 == clinux_event_stop {
+                self = .event(signal: signal)
+            } else if status >> 16 != 0 {
+                return nil
+            } else if signal == SIGTRAP | 0x80 {
+                self = .systemCall
+            } else {
+                self = .signal(signal)
+            }
+        }
+    }
+
+    /// Takes in one stop and lets the thread go on, or holds it.
+    ///
+    /// - Returns: what is to be told, if it now stands still by itself.
+    func handle(_ stop: Stop) -> TracerReply.Event? {
+        guard case .going(let how) = state else {
+            if stop == .ended { state = .gone }
+            return nil
+        }
+        switch stop {
+        case .ended:
+            state = .gone
+            return event(.gone)
+        case .event(let signal) where signal != SIGTRAP:
+            // A group stop (SIGSTOP to the VMM): it goes on with the group, unless it is wanted here.
+            guard stopWanted, let registers = registers() else {
+                if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 { state = .gone }
+                return nil
+            }
+            return hold(registers, atRun: false, .elsewhere)
+        case .event: return interrupted(how)
+        case .systemCall: return systemCall()
+        case .signal(SIGTRAP): return trapped(how)
+        case .signal(let signal): return signalled(signal, how)
+        }
+    }
+
+    // MARK: The kinds of stops
+
+    private func interrupted(_ how: How) -> TracerReply.Event? {
+        guard let registers = registers() else { return event(.gone) }
+        if isRunReturn(registers) {
+            if how == .run { trapIsPending = true }
+            return runReturned(registers)
+        }
+        if how == .run, registers.rip == site {
+            // Before KVM_RUN was issued again.
+            guard stopWanted else {
+                go(how)
+                return nil
+            }
+            var behind = registers
+            behind.rip = registers.rip &+ 2
+            return hold(behind, atRun: true, .interrupted)
+        }
+        guard stopWanted else {
+            go(how)
+            return nil
+        }
+        if isImpatient { return hold(registers, atRun: false, .elsewhere) }
+        // In the VMM: it is caught when it next issues KVM_RUN.
+        go(.toSystemCall)
+        return nil
+    }
+
+    private func systemCall() -> TracerReply.Event? {
+        var info = clinux_syscall_info()
+        guard clinux_ptrace_syscall_info(thread, &info) >= 0 else {
+            state = .gone
+            return event(.gone)
+        }
+        if info.op == 1 {
+            guard info.number == UInt64(SystemCall.ioctl), isRun(info.arguments.0, info.arguments.1) else {
+                go(isWatched ? .toSystemCall : .free)
+                return nil
+            }
+            let isKicked: UInt8 = page.load(SharedRunPage.Offset.immediateExit)
+            // With immediate_exit set by the VMM, the EINTR that follows is the VMM's.
+            if isKicked == 0, stopWanted || handledExit != nil {
+                isCompleting = true
+                page.setImmediateExit()
+            }
+            go(isWatched ? .toSystemCall : .free)
+            return nil
+        }
+        guard let registers = registers() else { return event(.gone) }
+        if isRunReturn(registers) { return runReturned(registers) }
+        // The interrupt that ended a sleep elsewhere was spent on this stop.
+        if stopWanted, isImpatient { return hold(registers, atRun: false, .elsewhere) }
+        go(isWatched ? .toSystemCall : .free)
+        return nil
+    }
+
+    private func trapped(_ how: How) -> TracerReply.Event? {
+        guard let registers = registers() else { return event(.gone) }
+        // Any stop spends an interrupt that was under way.
+        defer { if stopWanted { interrupt() } }
+        if trapIsPending, registers.rip == site || how != .run {
+            trapIsPending = false
+            go(how)
+            return nil
+        }
+        if how == .run {
+            if isRunReturn(registers) { return runReturned(registers) }
+            go(.run)
+            return nil
+        }
+        // The VMM's own.
+        go(how, signal: SIGTRAP)
+        return nil
+    }
+
+    /// A signal is about to be delivered to the VMM.
+    private func signalled(_ signal: Int32, _ how: How) -> TracerReply.Event? {
+        guard var registers = registers() else { return event(.gone) }
+        // Any stop spends an interrupt that was under way.
+        defer { if stopWanted { interrupt() } }
+        let isCaught =
+            ProcessFiles(process).text("status").flatMap(ProcessStatus.init).map {
+                $0.caughtSignals >> UInt64(signal - 1) & 1 == 1
+            } ?? true
+        let isBehind = isRunReturn(registers) && registers.rax == Self.interruptedResult
+        let isBefore = registers.rip == site && isRun(registers.rdi, registers.rsi)
+        if isBefore, isCaught {
+            // It would have ended the KVM_RUN that is hidden from the VMM: let it see that it did.
+            registers.rip = registers.rip &+ 2
+            registers.rax = Self.interruptedResult
+            set(&registers)
+            go(isWatched ? .toSystemCall : .free, signal: signal)
+        } else if isBehind, !isCaught {
+            // Untraced, the thread would not have noticed: no handler, no EINTR.
+            registers.rip = registers.rip &- 2
+            registers.rax = UInt64(SystemCall.ioctl)
+            registers.orig_rax = .max
+            set(&registers)
+            go(
+                isArmed || mode == .runReportingHandled ? .run : isWatched ? .toSystemCall : .free,
+                signal: signal)
+        } else {
+            go(how == .run && !isBefore ? .toSystemCall : how, signal: signal)
+        }
+        return nil
+    }
+
+    // MARK: KVM_RUN is back
+
+    /// -EINTR, as the system call returns it.
+    static let interruptedResult = UInt64(bitPattern: -4)
+    private static let exitDebug: UInt32 = 4
+
+    private func isRun(_ descriptor: UInt64, _ request: UInt64) -> Bool {
+        Int32(truncatingIfNeeded: descriptor) == vcpu.descriptor
+            && UInt32(truncatingIfNeeded: request) == SystemCall.kvmRun
+    }
+
+    /// The thread stands right behind the `syscall` of KVM_RUN, with its result in RAX.
+    private func isRunReturn(_ registers: user_regs_struct) -> Bool {
+        guard registers.orig_rax == UInt64(SystemCall.ioctl), isRun(registers.rdi, registers.rsi) else {
+            return false
+        }
+        if site != registers.rip &- 2 {
+            guard Self.isSystemCall(process, at: registers.rip &- 2) else { return false }
+            site = registers.rip &- 2
+        }
+        return true
+    }
+
+    /// 0F 05.
+    static func isSystemCall(_ process: Int32, at address: UInt64) -> Bool {
+        var code: (UInt8, UInt8) = (0, 0)
+        // SAFETY: two bytes are read into two bytes.
+        let count = withUnsafeMutableBytes(of: &code) {
+            clinux_process_read(process, address, $0.baseAddress, $0.count)
+        }
+        return count == 2 && code == (0x0F, 0x05)
+    }
+
+    private func runReturned(_ registers: user_regs_struct) -> TracerReply.Event? {
+        let wasCompleting = isCompleting
+        if isCompleting {
+            isCompleting = false
+            page.clearImmediateExit()
+        }
+        if registers.rax == 0, page.exitReason == Self.exitDebug, isArmed {
+            handledExit = nil
+            return hold(registers, atRun: true, .debug)
+        }
+        if registers.rax == Self.interruptedResult {
+            if wasCompleting, handledExit != nil { return hold(registers, atRun: true, .handled) }
+            if stopWanted || wasCompleting { return hold(registers, atRun: true, .interrupted) }
+            // A stale interrupt of ours, or a signal to the VMM, which then comes next and is looked at there.
+            go(.toSystemCall)
+            return nil
+        }
+        // The exit is the VMM's.
+        handledExit = registers.rax == 0 && mode == .runReportingHandled ? page.exitCopy() : nil
+        go(isWatched ? .toSystemCall : .free)
+        return nil
+    }
+
+    /// Keeps the thread where it is.
+    private func hold(_ registers: user_regs_struct, atRun: Bool, _ standing: TracerReply.Standing)
+        -> TracerReply.Event?
+    {
+        let wanted = stopWanted
+        stopWanted = false
+        isImpatient = false
+        state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: Self.now()))
+        defer { if standing == .handled { handledExit = nil } }
+        // What we asked for is told in the answer to that.
+        if wanted, standing == .interrupted || standing == .elsewhere { return nil }
+        return event(standing)
+    }
+
+    private func event(_ standing: TracerReply.Standing) -> TracerReply.Event {
+        TracerReply.Event(
+            index: 0, standing: standing, stood: stood, page: standing == .handled ? handledExit ?? [] : [])
+    }
+}

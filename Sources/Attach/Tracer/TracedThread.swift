@@ -1,0 +1,221 @@
+import CLinux
+import Glibc
+
+/// The thread that runs one vCPU of another program, under ptrace.
+///
+/// Used by the tracer's one thread alone, as ptrace wants. Where it stands is told by ``state``; what becomes of
+/// its stops is decided in `TracedThread+Stops.swift`, calls in its name are in `TracedThread+Calls.swift`.
+final class TracedThread {
+    /// How the thread was last let go.
+    enum How: Int32 {
+        /// Nothing of it is seen until it is interrupted.
+        case free = 7
+        /// One instruction, which is the `syscall` of KVM_RUN: one stop when it is back.
+        case run = 9
+        /// To the next entry to, or exit from, a system call.
+        case toSystemCall = 24
+    }
+
+    enum State {
+        /// Not traced (yet, or any more).
+        case untraced
+        case going(How)
+        case held(Hold)
+        case gone
+    }
+
+    /// A thread that stands still, and how it goes on.
+    struct Hold {
+        /// The VMM's own registers.
+        var registers: user_regs_struct
+        /// At the call site of KVM_RUN, which is to be made again: `registers.rip` is behind it. Otherwise the
+        /// thread is elsewhere, and goes on with just these registers.
+        var isAtRun: Bool
+        var standing: TracerReply.Standing
+        /// CLOCK_MONOTONIC, nanoseconds.
+        var since: UInt64
+    }
+
+    let process: Int32
+    let vcpu: TracedVCPU
+    let page: SharedRunPage
+    /// Where the VMM has mapped the page.
+    let pageAddress: UInt64
+    /// `kvm_valid_regs` as the VMM left it.
+    let validRegisters: UInt64
+    /// What the VMM's page held where KVM leaves registers.
+    let registerArea: [UInt8]
+    var thread: Int32 { vcpu.thread }
+
+    var state = State.untraced
+    var mode = GoMode.run
+    /// The front end waits for it to stand still.
+    var stopWanted = false
+    /// It did not get to KVM_RUN in time: it is held wherever it is.
+    var isImpatient = false
+    /// Guest debug is on (by us).
+    var isArmed = false
+    /// immediate_exit is set by us, to complete an exit.
+    var isCompleting = false
+    /// An exit that the VMM is handling, to be reported when it has.
+    var handledExit: [UInt8]?
+    /// The SIGTRAP of an interrupted step is still to come.
+    var trapIsPending = false
+    /// The address of a `syscall` instruction of the VMM.
+    var site: UInt64?
+    /// How long it stood still the last time, in nanoseconds.
+    var stood: UInt64 = 0
+
+    // What is changed while calls are made in the thread's name, and put back.
+    var savedMask: UInt64?
+    var trapWasBlocked = false
+    var isTrapOpen = false
+    var hasFilter = false
+
+    init(
+        process: Int32, vcpu: TracedVCPU, page: consuming SharedRunPage, pageAddress: UInt64
+    ) {
+        self.process = process
+        self.vcpu = vcpu
+        validRegisters = page.load(SharedRunPage.Offset.validRegisters)
+        registerArea = Array(UnsafeRawBufferPointer(rebasing: page.bytes[SharedRunPage.Offset.registerArea]))
+        self.page = page
+        self.pageAddress = pageAddress
+    }
+
+    var isHeld: Bool { if case .held = state { true } else { false } }
+    var isGone: Bool { if case .gone = state { true } else { false } }
+    var standing: TracerReply.Standing {
+        switch state {
+        case .held(let hold): hold.standing
+        case .gone: .gone
+        case .untraced, .going: .running
+        }
+    }
+
+    static func now() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+    }
+
+    // MARK: The shared page
+
+    /// Makes KVM leave these classes of registers in the page at each exit. RFLAGS is never 0 in what it leaves:
+    /// with a 0 there nothing has been left yet.
+    func synchronise(_ mask: UInt64) {
+        page.bytes[SharedRunPage.Offset.registerArea].copyBytes(
+            from: [UInt8](repeating: 0, count: registerArea.count))
+        page.store(validRegisters | mask, at: SharedRunPage.Offset.validRegisters)
+    }
+
+    func restorePage() {
+        if isCompleting {
+            isCompleting = false
+            page.clearImmediateExit()
+        }
+        page.store(validRegisters, at: SharedRunPage.Offset.validRegisters)
+        page.bytes[SharedRunPage.Offset.registerArea].copyBytes(from: registerArea)
+    }
+
+    // MARK: Seizing
+
+    static let options = clinux_option_sysgood
+
+    /// Begins to trace the thread, which goes on running.
+    func seize() throws(AttachError) {
+        guard case .untraced = state else { return }
+        let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
+        if let tracer = status?.tracer, tracer != 0 {
+            throw AttachError(
+                .traced, "thread \(thread) of the VMM is already traced by process \(tracer)",
+                remedy: "end that debugger (or strace) first")
+        }
+        let result = clinux_ptrace_seize(thread, Self.options)
+        guard result >= 0 else { throw Self.seizeError(-result, thread) }
+        state = .going(.free)
+        hasFilter = status?.seccomp == 2
+    }
+
+    private static func seizeError(_ errno: Int32, _ thread: Int32) -> AttachError {
+        switch errno {
+        case ESRCH: AttachError(.ended, "thread \(thread) of the VMM has ended")
+        case EPERM:
+            AttachError(
+                .notPermitted, "thread \(thread) of the VMM may not be traced",
+                remedy:
+                    "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
+        default:
+            AttachError(
+                .unsupported, "thread \(thread) cannot be traced (\(String(cString: strerror(errno))))")
+        }
+    }
+
+    /// Asks it to stand still.
+    func requestStop() throws(AttachError) {
+        if isHeld || isGone { return }
+        try seize()
+        stopWanted = true
+        isImpatient = false
+        interrupt()
+    }
+
+    func interrupt() {
+        if clinux_ptrace_interrupt(thread) == -ESRCH { state = .gone }
+    }
+
+    // MARK: Going on
+
+    /// Lets it go; the guest runs.
+    func resume(_ mode: GoMode) {
+        guard case .held(let hold) = state else { return }
+        self.mode = mode
+        if mode == .run { handledExit = nil }
+        endCalls()
+        stood = Self.now() &- hold.since
+        if hold.isAtRun {
+            issueRun(hold.registers)
+        } else {
+            var registers = hold.registers
+            set(&registers)
+            go(isWatched ? .toSystemCall : .free)
+        }
+    }
+
+    /// Every return from KVM_RUN has to be looked at.
+    var isWatched: Bool { isArmed || mode == .runReportingHandled || stopWanted || handledExit != nil }
+
+    /// Makes KVM_RUN be issued again, as if it had never returned.
+    func issueRun(_ behind: user_regs_struct) {
+        var registers = behind
+        registers.rip = behind.rip &- 2
+        registers.rax = UInt64(SystemCall.ioctl)
+        registers.orig_rax = .max
+        registers.rdi = UInt64(bitPattern: Int64(vcpu.descriptor))
+        registers.rsi = UInt64(SystemCall.kvmRun)
+        set(&registers)
+        go(isArmed || mode == .runReportingHandled ? .run : .free)
+    }
+
+    func set(_ registers: inout user_regs_struct) {
+        if clinux_ptrace_set_registers(thread, &registers) < 0 { state = .gone }
+    }
+
+    func registers() -> user_regs_struct? {
+        var registers = user_regs_struct()
+        guard clinux_ptrace_get_registers(thread, &registers) >= 0 else {
+            state = .gone
+            return nil
+        }
+        return registers
+    }
+
+    func go(_ how: How, signal: Int32 = 0) {
+        if isGone { return }
+        if clinux_ptrace_go(how.rawValue, thread, signal) < 0 {
+            state = .gone
+        } else {
+            state = .going(how)
+        }
+    }
+}

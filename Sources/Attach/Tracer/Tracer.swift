@@ -1,0 +1,263 @@
+import CLinux
+import Glibc
+
+/// The tracer: the one thread that traces a VMM, in a process of its own.
+///
+/// It does what the messages on its socket say. When the other end of the socket is gone, however that came,
+/// everything is put back and the VMM goes on untraced.
+final class Tracer {
+    private let socket: Int32
+    private var threads: [TracedThread] = []
+    private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
+
+    /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
+    private static let patience: UInt64 = 100_000_000
+    /// How long until it is given up.
+    private static let limit: UInt64 = 2_000_000_000
+
+    init(socket: Int32) { self.socket = socket }
+
+    /// Serves until the other end is gone or says so.
+    func serve() {
+        guard clinux_hold_signals() >= 0, clinux_signal_on_data(socket) >= 0 else { return }
+        while true {
+            // A stop of a thread is the most likely, and the most urgent. One that ends has to be taken in even
+            // while it is held: until then its process cannot end.
+            if collectStops() { continue }
+            let (end, request) = receive()
+            if end { break }
+            if let request {
+                if !perform(request) { break }
+            } else {
+                _ = clinux_next_signal(200_000_000)
+            }
+        }
+        letGo()
+    }
+
+    // MARK: Messages
+
+    /// - Returns: whether the other end is gone, and the request, if there is one that makes sense.
+    private func receive() -> (end: Bool, request: TracerRequest?) {
+        let isRunning = threads.contains { if case .going = $0.state { true } else { false } }
+        // After a stop the next order mostly follows at once; waking up from a sleep takes longer than looking again.
+        for _ in 0..<(isRunning ? 1 : Self.looks) {
+            let count = clinux_receive(socket, &buffer, buffer.count, 0)
+            if count != -Int(EAGAIN) { return decode(count) }
+            if !isRunning { sched_yield() }
+        }
+        return (false, nil)
+    }
+
+    private static let looks = 50
+
+    private func decode(_ count: Int) -> (end: Bool, request: TracerRequest?) {
+        guard count > 0 else { return (true, nil) }
+        guard let request = TracerRequest(buffer[..<count]) else {
+            send(.refused(AttachError(.tracer, "the tracer got a message that makes no sense")))
+            return (false, nil)
+        }
+        return (false, request)
+    }
+
+    private func send(_ reply: TracerReply) {
+        let bytes = reply.encoded
+        // A failure means that the other end is gone, which the next receive says too.
+        _ = clinux_send(socket, bytes, bytes.count)
+    }
+
+    /// - Returns: false after `.detach`.
+    private func perform(_ request: TracerRequest) -> Bool {
+        switch request {
+        case .attach(let process, let mappingSize, let syncMask, let vcpus):
+            do throws(AttachError) {
+                try attach(process, Int(mappingSize), syncMask, vcpus)
+                send(.done)
+            } catch {
+                send(.refused(error))
+            }
+        case .stop:
+            do throws(AttachError) {
+                try stopAll()
+                send(.stopped(threads.map(\.standing)))
+            } catch {
+                send(.refused(error))
+            }
+        case .go(let orders):
+            for order in orders where Int(order.index) < threads.count {
+                threads[Int(order.index)].resume(order.mode)
+            }
+        case .callValue(let descriptor, let request, let value):
+            send(.called(result: callValue(descriptor, request, value), argument: [], indirect: []))
+        case .callBytes(let descriptor, let request, var argument):
+            let result =
+                caller(descriptor).map { $0.call(descriptor, request, &argument) } ?? -EBUSY
+            send(.called(result: result, argument: argument, indirect: []))
+        case .callIndirect(let descriptor, let request, var argument, let offset, var indirect):
+            let result =
+                caller(descriptor).map {
+                    $0.call(descriptor, request, &argument, offset: Int(offset), &indirect)
+                } ?? -EBUSY
+            send(.called(result: result, argument: argument, indirect: indirect))
+        case .close(let descriptor):
+            let result = caller(descriptor).map {
+                $0.call(SystemCall.close, UInt64(bitPattern: Int64(descriptor)))
+            }
+            send(
+                .called(
+                    result: Int32(truncatingIfNeeded: result ?? Int64(-EBUSY)), argument: [], indirect: []))
+        case .nudge: send(.nudged)
+        case .detach:
+            letGo()
+            send(.done)
+            return false
+        }
+        return true
+    }
+
+    // MARK: Acts
+
+    private func attach(_ process: Int32, _ mappingSize: Int, _ syncMask: UInt64, _ vcpus: [TracedVCPU])
+        throws(AttachError)
+    {
+        guard threads.isEmpty else {
+            throw AttachError(.tracer, "the tracer is attached to a guest already")
+        }
+        let pidfd = clinux_pidfd_open(process)
+        guard pidfd >= 0 else {
+            throw pidfd == -ESRCH
+                ? AttachError(.noProcess, "there is no process \(process)")
+                : AttachError(
+                    .unsupported, "process \(process) cannot be opened (\(String(cString: strerror(-pidfd))))"
+                )
+        }
+        defer { close(pidfd) }
+        let maps = ProcessFiles(process).text("maps").map(AddressMap.init)
+        var made = [TracedThread]()
+        for vcpu in vcpus {
+            guard let address = maps?.runPage(ofVCPU: Int(vcpu.id)) else {
+                throw AttachError(
+                    .notPermitted, "where the VMM has mapped vCPU \(vcpu.id) cannot be found out",
+                    remedy: "run kvmscope as the user that runs the VMM, or as root")
+            }
+            let descriptor = clinux_pidfd_getfd(pidfd, vcpu.descriptor)
+            guard descriptor >= 0 else {
+                throw AttachError(
+                    .notPermitted,
+                    "the descriptor of vCPU \(vcpu.id) may not be fetched (\(String(cString: strerror(-descriptor))))",
+                    remedy:
+                        "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0"
+                )
+            }
+            defer { close(descriptor) }
+            made.append(
+                TracedThread(
+                    process: process, vcpu: vcpu,
+                    page: try SharedRunPage(descriptor: descriptor, size: mappingSize),
+                    pageAddress: address))
+        }
+        threads = made
+        for thread in threads { thread.synchronise(syncMask) }
+    }
+
+    /// Makes all vCPUs stand still, or none, if that fails.
+    private func stopAll() throws(AttachError) {
+        do throws(AttachError) {
+            for thread in threads { try thread.requestStop() }
+            try waitForAll()
+            for thread in threads { try thread.checkFilter() }
+        } catch {
+            for thread in threads {
+                thread.stopWanted = false
+                thread.resume(.run)
+            }
+            throw error
+        }
+    }
+
+    private func waitForAll() throws(AttachError) {
+        let start = TracedThread.now()
+        while let late = threads.first(where: { !$0.isHeld && !$0.isGone }) {
+            if collectStops() { continue }
+            let elapsed = TracedThread.now() &- start
+            if elapsed > Self.limit {
+                throw AttachError(
+                    .notRunning, "vCPU \(late.vcpu.id) (thread \(late.thread)) does not stop within 2 s",
+                    remedy: "its thread is deep in the kernel or the host is overloaded; try again")
+            }
+            if elapsed > Self.patience {
+                for thread in threads where !thread.isHeld && !thread.isGone && !thread.isImpatient {
+                    thread.isImpatient = true
+                    thread.interrupt()
+                }
+            }
+            _ = clinux_next_signal(5_000_000)
+        }
+    }
+
+    /// Takes in what the threads have to say. True if there was anything.
+    private func collectStops() -> Bool {
+        var any = false
+        for (index, thread) in threads.enumerated() {
+            switch thread.state {
+            case .going, .held: break
+            case .untraced, .gone: continue
+            }
+            var status: Int32 = 0
+            let result = clinux_wait(thread.thread, &status, 0)
+            if result == 0 { continue }
+            any = true
+            guard result > 0 else {
+                thread.state = .gone
+                send(.event(TracerReply.Event(index: UInt16(index), standing: .gone, stood: 0, page: [])))
+                continue
+            }
+            guard let stop = TracedThread.Stop(status: status) else {
+                thread.go(.free)
+                continue
+            }
+            if var event = thread.handle(stop) {
+                event.index = UInt16(index)
+                send(.event(event))
+            }
+        }
+        return any
+    }
+
+    /// The held thread that makes a call on a descriptor: the vCPU's own, or any.
+    private func caller(_ descriptor: Int32) -> TracedThread? {
+        threads.first { $0.vcpu.descriptor == descriptor && $0.isHeld } ?? threads.first { $0.isHeld }
+    }
+
+    private func callValue(_ descriptor: Int32, _ request: UInt64, _ value: UInt64) -> Int32 {
+        // KVM_RUN is a matter of `.go`.
+        guard UInt32(truncatingIfNeeded: request) != SystemCall.kvmRun, let thread = caller(descriptor) else {
+            return -EBUSY
+        }
+        return Int32(
+            truncatingIfNeeded: thread.call(
+                SystemCall.ioctl, UInt64(bitPattern: Int64(descriptor)), request, value))
+    }
+
+    /// Puts everything back, and lets go.
+    private func letGo() {
+        for thread in threads {
+            if case .going = thread.state { try? thread.requestStop() }
+        }
+        // One that cannot be stopped keeps what it has; there is no way to change it.
+        try? waitForAll()
+        for thread in threads { thread.release() }
+        threads = []
+    }
+}
+
+/// The tracer as a program.
+public enum TracerProcess {
+    /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3.
+    public static let argument = "--attach-tracer"
+
+    /// Serves on descriptor 3 until its other end is gone; call it first of all where the argument is given.
+    public static func main() {
+        Tracer(socket: 3).serve()
+    }
+}

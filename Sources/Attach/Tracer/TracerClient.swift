@@ -1,0 +1,227 @@
+import CLinux
+import Glibc
+import KVMCore
+import Synchronization
+
+/// Where the tracer's program is: an executable that calls ``TracerProcess/main()`` when it gets these arguments.
+public struct TracerProgram: Sendable, Hashable {
+    public var path: String
+    public var arguments: [String]
+
+    public init(path: String, arguments: [String] = [TracerProcess.argument]) {
+        self.path = path
+        self.arguments = arguments
+    }
+
+    /// The running program itself.
+    public static var current: TracerProgram {
+        TracerProgram(path: ProcessFiles.link("/proc/self/exe") ?? "/proc/self/exe")
+    }
+}
+
+/// The front end's side of the tracer.
+///
+/// One message is answered at a time; events that come in between are kept for ``nextEvent(timeout:)``. Locked:
+/// any thread may call, but who waits for an event keeps the others waiting.
+final class TracerClient: Sendable, RemoteChannel {
+    private let socket: Int32
+    private let tracer: Int32
+    private struct State {
+        var buffer = [UInt8](repeating: 0, count: 128 * 1024)
+        var events: [TracerReply.Event] = []
+        var isLost = false
+    }
+    private let state = Mutex(State())
+    /// Of the VMM: descriptors are fetched through it.
+    private let pidfd: Int32
+
+    init(_ program: TracerProgram, process: Int32) throws(AttachError) {
+        var sockets: (Int32, Int32) = (-1, -1)
+        // SAFETY: two adjacent Int32 are what socketpair fills.
+        let paired = withUnsafeMutableBytes(of: &sockets) {
+            clinux_socket_pair($0.bindMemory(to: Int32.self).baseAddress)
+        }
+        guard paired >= 0 else { throw Self.error("make a socket pair", paired) }
+        defer { close(sockets.1) }
+        let arguments = [program.path] + program.arguments
+        let pid = Self.withCStrings(arguments) { clinux_spawn_detached(program.path, $0, sockets.1) }
+        guard pid >= 0 else {
+            close(sockets.0)
+            throw Self.error("start the tracer (\(program.path))", pid)
+        }
+        socket = sockets.0
+        tracer = pid
+        pidfd = clinux_pidfd_open(process)
+    }
+
+    deinit {
+        // The tracer sees this as the front end's end: it puts everything back and ends.
+        close(socket)
+        if pidfd >= 0 { close(pidfd) }
+        _ = clinux_reap(tracer)
+    }
+
+    private static func error(_ act: String, _ result: Int32) -> AttachError {
+        AttachError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
+    }
+
+    private static func withCStrings<R>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> R) -> R {
+        let copies = strings.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        return body(copies.map { $0.map { UnsafePointer($0) } } + [nil])
+    }
+
+    private static let lost = AttachError(
+        .tracer, "the tracer process has ended",
+        remedy: "attach again; if it was killed while the guest was held, the VMM may have seen a debug exit")
+
+    // MARK: Messages
+
+    /// Sends a message, and waits for what answers it.
+    func ask(_ request: TracerRequest) throws(AttachError) -> TracerReply {
+        try state.withLock { (state) throws(AttachError) -> TracerReply in
+            try send(request, &state)
+            while true {
+                guard let reply = try receive(&state, timeout: nil) else { continue }
+                switch reply {
+                case .event(let event): state.events.append(event)
+                case .nudged: continue
+                case .refused(let error): throw error
+                default: return reply
+                }
+            }
+        }
+    }
+
+    /// Sends a message that is not answered.
+    func tell(_ request: TracerRequest) throws(AttachError) {
+        try state.withLock { (state) throws(AttachError) in try send(request, &state) }
+    }
+
+    /// What vCPUs did by themselves while a question was answered.
+    func takeEvents() -> [TracerReply.Event] {
+        state.withLock { state in
+            defer { state.events = [] }
+            return state.events
+        }
+    }
+
+    /// The next thing that a vCPU did by itself; nil when it was nudged, or after `timeout` (nil: none).
+    func nextEvent(timeout: Duration?) throws(AttachError) -> TracerReply.Event? {
+        try state.withLock { (state) throws(AttachError) -> TracerReply.Event? in
+            if !state.events.isEmpty { return state.events.removeFirst() }
+            guard let reply = try receive(&state, timeout: timeout) else { return nil }
+            switch reply {
+            case .event(let event): return event
+            case .nudged: return nil
+            default: throw AttachError(.tracer, "the tracer said what nobody had asked for")
+            }
+        }
+    }
+
+    /// Makes a waiting ``nextEvent(timeout:)`` return nil. From any thread, also while it waits.
+    func nudge() {
+        let bytes = TracerRequest.nudge.encoded
+        _ = clinux_send(socket, bytes, bytes.count)
+    }
+
+    /// Polls readable while there is something to be had from ``nextEvent(timeout:)``.
+    var eventDescriptor: Int32 { socket }
+
+    /// A descriptor of the VMM, in this process too.
+    func borrow(_ descriptor: Int32) throws(AttachError) -> Int32 {
+        let fetched = pidfd >= 0 ? clinux_pidfd_getfd(pidfd, descriptor) : pidfd
+        guard fetched >= 0 else {
+            throw AttachError(
+                .notPermitted,
+                "descriptor \(descriptor) of the VMM may not be fetched (\(String(cString: strerror(-fetched))))",
+                remedy:
+                    "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
+        }
+        return fetched
+    }
+
+    private func send(_ request: TracerRequest, _ state: inout State) throws(AttachError) {
+        guard !state.isLost else { throw Self.lost }
+        let bytes = request.encoded
+        guard clinux_send(socket, bytes, bytes.count) == bytes.count else {
+            state.isLost = true
+            throw Self.lost
+        }
+    }
+
+    /// - Parameter timeout: nil waits for ever.
+    private func receive(_ state: inout State, timeout: Duration?) throws(AttachError) -> TracerReply? {
+        guard !state.isLost else { throw Self.lost }
+        var count = -Int(EAGAIN)
+        // A step is answered sooner than a sleep would end.
+        for _ in 0..<(timeout == .zero ? 1 : Self.looks) {
+            count = clinux_receive(socket, &state.buffer, state.buffer.count, 0)
+            if count != -Int(EAGAIN) { break }
+            sched_yield()
+        }
+        if count == -Int(EAGAIN) {
+            if let timeout {
+                let (seconds, fraction) = timeout.components
+                let limit = min(max(seconds * 1000 + fraction / 1_000_000_000_000_000, 0), 1 << 30)
+                var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+                if timeout <= .zero || poll(&ready, 1, Int32(limit)) <= 0 { return nil }
+            }
+            count = clinux_receive(socket, &state.buffer, state.buffer.count, 1)
+        }
+        guard count > 0 else {
+            state.isLost = true
+            throw Self.lost
+        }
+        guard let reply = TracerReply(state.buffer[..<count]) else {
+            throw AttachError(.tracer, "the tracer said what makes no sense")
+        }
+        return reply
+    }
+
+    private static let looks = 50
+
+    // MARK: RemoteChannel
+
+    private func result(_ request: TracerRequest) -> (Int32, [UInt8], [UInt8]) {
+        guard case .called(let result, let argument, let indirect)? = try? ask(request) else {
+            return (-EIO, [], [])
+        }
+        return (result, argument, indirect)
+    }
+
+    func call(_ descriptor: Int32, _ request: UInt, value: UInt) -> Int32 {
+        result(.callValue(descriptor: descriptor, request: UInt64(request), value: UInt64(value))).0
+    }
+
+    func call(_ descriptor: Int32, _ request: UInt, _ argument: UnsafeMutableRawBufferPointer) -> Int32 {
+        let (result, changed, _) = result(
+            .callBytes(descriptor: descriptor, request: UInt64(request), argument: Array(argument)))
+        // What a failed call left there is the caller's to see too: counts, as of E2BIG.
+        if changed.count == argument.count { argument.copyBytes(from: changed) }
+        return result
+    }
+
+    func call(
+        _ descriptor: Int32, _ request: UInt, _ argument: UnsafeMutableRawBufferPointer, offset: Int,
+        indirect: UnsafeMutableRawBufferPointer
+    ) -> Int32 {
+        let (result, changed, more) = result(
+            .callIndirect(
+                descriptor: descriptor, request: UInt64(request), argument: Array(argument),
+                offset: UInt32(offset), indirect: Array(indirect)))
+        if changed.count == argument.count {
+            argument.copyBytes(from: changed)
+            // The address is the VMM's; it says nothing here.
+        }
+        if more.count == indirect.count { indirect.copyBytes(from: more) }
+        return result
+    }
+
+    func fetch(_ descriptor: Int32) -> Int32 {
+        guard pidfd >= 0 else { return -EBADF }
+        let fetched = clinux_pidfd_getfd(pidfd, descriptor)
+        _ = result(.close(descriptor: descriptor))
+        return fetched
+    }
+}

@@ -1,0 +1,54 @@
+/// Writes a message: little-endian, nothing aligned.
+struct WireWriter {
+    var bytes: [UInt8]
+
+    init(_ kind: UInt8) { bytes = [kind] }
+
+    mutating func put<Value: FixedWidthInteger>(_ value: Value) {
+        withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    }
+
+    mutating func put(_ text: String) {
+        let utf8 = Array(text.utf8.prefix(4096))
+        put(UInt32(utf8.count))
+        bytes += utf8
+    }
+
+    mutating func put(_ data: UnsafeRawBufferPointer) {
+        put(UInt32(data.count))
+        bytes += data
+    }
+}
+
+/// Reads a message; whatever is missing or makes no sense is nil.
+struct WireReader {
+    private let bytes: ArraySlice<UInt8>
+    private var at: Int
+
+    init(_ bytes: ArraySlice<UInt8>) {
+        self.bytes = bytes
+        at = bytes.startIndex
+    }
+
+    mutating func take<Value: FixedWidthInteger>(_ type: Value.Type = Value.self) -> Value? {
+        let size = MemoryLayout<Value>.size
+        guard bytes.endIndex - at >= size else { return nil }
+        var value: Value = 0
+        for index in (0..<size).reversed() {
+            value = (value << 8) | Value(truncatingIfNeeded: bytes[at + index])
+        }
+        at += size
+        return value
+    }
+
+    mutating func data() -> ArraySlice<UInt8>? {
+        guard let count = take(UInt32.self), bytes.endIndex - at >= Int(count) else { return nil }
+        defer { at += Int(count) }
+        return bytes[at..<at + Int(count)]
+    }
+
+    mutating func text() -> String? { data().map { String(decoding: $0, as: UTF8.self) } }
+
+    /// Nothing is left over.
+    var isAtEnd: Bool { at == bytes.endIndex }
+}

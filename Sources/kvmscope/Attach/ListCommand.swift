@@ -1,0 +1,110 @@
+import ArgumentParser
+import Attach
+import Commands
+
+/// `kvmscope list`: every KVM guest of the host.
+struct ListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "kvmscope list",
+        abstract: "List the KVM guests of this host, and whether they can be attached to.")
+
+    @Flag(help: "One JSON object: command, ok, and result.")
+    var json = false
+
+    @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
+    var color = ColorChoice.auto
+
+    func run() throws {
+        Output(json: json, color: color).show(GuestTable(GuestFinder().guests()), of: "list")
+    }
+}
+
+/// The guests of a host, for people and as JSON.
+struct GuestTable: CommandOutput {
+    struct Row: Encodable, Sendable {
+        struct VCPU: Encodable, Sendable {
+            var id: Int
+            var thread: Int32?
+            var threadSource: String?
+        }
+        var process: Int32
+        var name: String
+        var vmm: String
+        var vcpus: [VCPU]
+        var memoryBytes: UInt64?
+        var uptimeSeconds: Double?
+        var attachable: Bool
+        var obstacle: String?
+        var remedy: String?
+    }
+    var guests: [Row]
+    var hiddenProcesses: Int
+
+    init(_ list: GuestList) {
+        hiddenProcesses = list.hiddenProcesses
+        guests = list.guests.map { guest in
+            Row(
+                process: guest.process, name: Self.printable(guest.name), vmm: guest.vmm.rawValue,
+                vcpus: guest.vcpus.map {
+                    Row.VCPU(id: $0.id, thread: $0.thread, threadSource: $0.threadSource?.rawValue)
+                },
+                memoryBytes: guest.ram,
+                uptimeSeconds: guest.uptime.map {
+                    Double($0.components.seconds) + Double($0.components.attoseconds) / 1e18
+                },
+                attachable: guest.obstacle == nil, obstacle: guest.obstacle?.message,
+                remedy: guest.obstacle?.remedy)
+        }
+    }
+
+    func lines(width: Int) -> [StyledLine] {
+        guard !guests.isEmpty else { return [StyledLine("no KVM guest runs\(hidden)", .dim)] }
+        let header = ["PID", "NAME", "VMM", "VCPUS", "THREADS", "MEMORY", "UPTIME", "ATTACH"]
+        let rows = guests.map { guest in
+            [
+                "\(guest.process)", guest.name, guest.vmm, "\(guest.vcpus.count)",
+                guest.vcpus.map { $0.thread.map(String.init) ?? "?" }.joined(separator: ","),
+                guest.memoryBytes.map(Self.size) ?? "?", guest.uptimeSeconds.map(Self.time) ?? "?",
+                guest.attachable ? "yes" : "no: \(guest.obstacle ?? "")",
+            ]
+        }
+        let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
+        func line(_ cells: [String]) -> String {
+            cells.enumerated().map { index, cell in
+                index == cells.count - 1
+                    ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+            }.joined(separator: "  ")
+        }
+        var lines = [StyledLine(line(header), .heading)]
+        for (row, guest) in zip(rows, guests) {
+            lines.append(StyledLine(line(row), .plain))
+            if let remedy = guest.remedy { lines.append(StyledLine("    " + remedy, .dim)) }
+        }
+        if hiddenProcesses > 0 { lines.append(StyledLine(String(hidden.dropFirst(2)), .dim)) }
+        return lines
+    }
+
+    /// A process may call itself anything; a terminal does what control characters say.
+    private static func printable(_ name: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                name.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+    }
+
+    private var hidden: String {
+        hiddenProcesses > 0
+            ? "; \(hiddenProcesses) processes of other users could not be looked into (run as root to see them)"
+            : ""
+    }
+
+    private static func size(_ bytes: UInt64) -> String {
+        bytes >= 10 << 30 ? "\(bytes >> 30)G" : bytes >= 10 << 20 ? "\(bytes >> 20)M" : "\(bytes >> 10)K"
+    }
+
+    private static func time(_ seconds: Double) -> String {
+        let whole = Int(seconds)
+        let (days, hours, minutes) = (whole / 86400, whole / 3600 % 24, whole / 60 % 60)
+        if days > 0 { return "\(days)d\(hours)h" }
+        return hours > 0 ? "\(hours)h\(minutes)m" : minutes > 0 ? "\(minutes)m\(whole % 60)s" : "\(whole)s"
+    }
+}

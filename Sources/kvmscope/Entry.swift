@@ -1,0 +1,18 @@
+import ArgumentParser
+import Attach
+
+/// Where every run begins: the program itself, one of its other commands, or, when it has started itself for that,
+/// the tracer of an attached guest.
+@main
+enum Entry {
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        // Before the parser, which would take the word for IMAGE.
+        switch arguments.first {
+        case TracerProcess.argument: TracerProcess.main()
+        case "attach": AttachCommand.main(Array(arguments.dropFirst()))
+        case "list": ListCommand.main(Array(arguments.dropFirst()))
+        default: Program.main()
+        }
+    }
+}

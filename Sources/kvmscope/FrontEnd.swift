@@ -1,0 +1,40 @@
+import Commands
+import Glibc
+import SystemPackage
+import Terminal
+
+/// Picks the front end that the options and the terminal ask for, and runs it.
+struct FrontEnd {
+    let options: FrontEndOptions
+    let session: Session
+    let signals: SignalPipe
+
+    /// - Parameter unasked: what is done without a terminal and without commands.
+    /// - Returns: the program's status.
+    func run(unasked: (Output) -> Int32) -> Int32 {
+        let output = Output(json: options.json, color: options.color)
+        let batch = BatchFrontEnd(session: session, output: output, signals: signals)
+        let commands = options.startCommands(in: CommandLine.arguments.dropFirst())
+        let isInteractive = isTerminal(STDOUT_FILENO) && !options.batch && !options.json
+
+        if !isInteractive, !options.noTUI {
+            guard !commands.isEmpty else {
+                return unasked(output)
+            }
+            return BatchFrontEnd.status(batch.run(commands))
+        }
+        if isInteractive, !options.noTUI {
+            do {
+                return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
+            } catch {
+                write("kvmscope: \(error)\n", to: .standardError)
+                return 2
+            }
+        }
+        let end = batch.run(commands)
+        // A console stays after a failed command, as its user is there; a batch does not.
+        guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }
+        guard !options.batch else { return BatchFrontEnd.status(end) }
+        return ConsoleFrontEnd(batch: batch).run()
+    }
+}

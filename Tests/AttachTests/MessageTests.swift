@@ -1,0 +1,68 @@
+import Testing
+
+@testable import Attach
+
+@Suite("The tracer's messages")
+struct MessageTests {
+    static let requests: [TracerRequest] = [
+        .attach(
+            process: 7, mappingSize: 12288, syncMask: 7,
+            vcpus: [
+                TracedVCPU(id: 0, descriptor: 13, thread: 70), TracedVCPU(id: 1, descriptor: 14, thread: 71),
+            ]),
+        .stop, .go([.init(index: 1, mode: .run), .init(index: 0, mode: .runReportingHandled)]),
+        .callValue(descriptor: 3, request: 0xAE80, value: .max),
+        .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
+        .callIndirect(
+            descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
+        .close(descriptor: 5), .nudge, .detach,
+    ]
+    static let replies: [TracerReply] = [
+        .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
+        .refused(AttachError(.ended, "why")),
+        .stopped([.debug, .gone, .elsewhere]), .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
+        .event(.init(index: 2, standing: .handled, stood: 12345, page: [1, 2, 3, 4])),
+    ]
+
+    @Test("requests arrive as they were sent", arguments: requests)
+    func request(_ request: TracerRequest) { #expect(TracerRequest(request.encoded[...]) == request) }
+
+    @Test("replies arrive as they were sent", arguments: replies)
+    func reply(_ reply: TracerReply) { #expect(TracerReply(reply.encoded[...]) == reply) }
+
+    @Test("a message cut short or too long is refused, not guessed at")
+    func damaged() {
+        for request in Self.requests {
+            let bytes = request.encoded
+            for length in 0..<bytes.count {
+                #expect(TracerRequest(bytes[..<length]) == nil, "\(request) to \(length)")
+            }
+            if bytes.count > 1 { #expect(TracerRequest((bytes + [0])[...]) == nil) }
+        }
+        for reply in Self.replies {
+            let bytes = reply.encoded
+            guard bytes.first != 3 else { continue }
+            for length in 0..<bytes.count {
+                #expect(TracerReply(bytes[..<length]) == nil, "\(reply) to \(length)")
+            }
+        }
+        #expect(TracerRequest([99]) == nil)
+        #expect(TracerReply([99]) == nil)
+        // A length beyond the message, and an address beside the argument.
+        #expect(TracerRequest([5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF, 0xFF, 0xFF]) == nil)
+        let beside = TracerRequest.callIndirect(
+            descriptor: 3, request: 9, argument: [UInt8](repeating: 0, count: 16), offset: 9, indirect: [])
+        #expect(TracerRequest(beside.encoded[...]) == nil)
+    }
+
+    @Test(
+        "a stop is what waitpid's status says",
+        arguments: [
+            (0x0000, TracedThread.Stop.ended), (0x0100, .ended), (0x0009, .ended), (0x8B, .ended),
+            (0x057F, .signal(5)), (0x857F, .systemCall), (0x80_057F, .event(signal: 5)),
+            (0x80_137F, .event(signal: 19)), (0x0A7F, .signal(10)),
+        ] as [(Int32, TracedThread.Stop)])
+    func stop(status: Int32, expected: TracedThread.Stop) {
+        #expect(TracedThread.Stop(status: status) == expected)
+    }
+}

@@ -1,0 +1,127 @@
+import Attach
+import Foundation
+import Testing
+
+/// The programs that this package builds, found beside the running test bundle.
+enum Built {
+    static let directory: URL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        .deletingLastPathComponent()
+    static let tinyVMM = directory.appending(path: "TinyVMM").path
+    static let tracer = TracerProgram(path: directory.appending(path: "kvmscope").path)
+}
+
+/// What a test needs of the host. With CI=true nothing is skipped: what is missing fails.
+enum Host {
+    static let isCI = ProcessInfo.processInfo.environment["CI"] == "true"
+    static let runsKVM = isCI || access("/dev/kvm", R_OK | W_OK) == 0
+    /// Attaching to a process that is our own child needs no more than KVM, if Yama does not say otherwise.
+    static let qemu: String? =
+        access("/usr/bin/qemu-system-x86_64", X_OK) == 0 ? "/usr/bin/qemu-system-x86_64" : nil
+    static let runsQEMU = isCI || (runsKVM && qemu != nil)
+}
+
+/// A VMM of the tests' own at work; ended with its last reference.
+final class TinyGuest {
+    let process = Process()
+    private let log: URL
+
+    struct VCPULog: Equatable {
+        var thread, returns, io, interrupted, debug, other, otherReason, rounds, wrong, commands, lastCommand,
+            signals: UInt64
+    }
+
+    init(vcpus: Int = 1, _ options: String...) throws {
+        log = URL(filePath: NSTemporaryDirectory()).appending(path: "tiny-\(UUID().uuidString)")
+        process.executableURL = URL(filePath: Built.tinyVMM)
+        process.arguments = [log.path, "\(vcpus)"] + options
+        try process.run()
+        let deadline = ContinuousClock.now + .seconds(20)
+        while (try? words().first) != UInt64(vcpus) {
+            guard process.isRunning, ContinuousClock.now < deadline else {
+                throw Failure("TinyVMM does not start")
+            }
+            usleep(1000)
+        }
+        for index in 0..<vcpus { try waitForRounds(1, vcpu: index) }
+    }
+
+    deinit {
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+        process.waitUntilExit()
+        try? FileManager.default.removeItem(at: log)
+    }
+
+    var pid: Int32 { process.processIdentifier }
+
+    private func words() throws -> [UInt64] {
+        let bytes = [UInt8](try Data(contentsOf: log))
+        return bytes.withUnsafeBytes { raw in
+            (0..<raw.count / 8).map { raw.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self) }
+        }
+    }
+
+    func vcpu(_ index: Int = 0) throws -> VCPULog {
+        let all = try words()
+        let at = 1 + 3 * 4 + index * 12
+        guard all.count >= at + 12 else { throw Failure("the log is short") }
+        return VCPULog(
+            thread: all[at], returns: all[at + 1], io: all[at + 2], interrupted: all[at + 3],
+            debug: all[at + 4],
+            other: all[at + 5], otherReason: all[at + 6], rounds: all[at + 7], wrong: all[at + 8],
+            commands: all[at + 9], lastCommand: all[at + 10], signals: all[at + 11])
+    }
+
+    /// GPA, size, HVA, flags.
+    func slots() throws -> [[UInt64]] {
+        let all = try words()
+        return (0..<3).map { Array(all[1 + $0 * 4..<5 + $0 * 4]) }
+    }
+
+    /// Waits until the guest has finished `count` more rounds of right sums.
+    func waitForRounds(_ count: UInt64 = 3, vcpu index: Int = 0) throws {
+        let start = try vcpu(index).rounds
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try vcpu(index).rounds < start + count {
+            guard process.isRunning else {
+                throw Failure("TinyVMM has ended (status \(process.terminationStatus))")
+            }
+            guard ContinuousClock.now < deadline else {
+                throw Failure("the guest does not go on: \(try vcpu(index))")
+            }
+            usleep(1000)
+        }
+    }
+
+    /// Nothing but its own exits, and right sums.
+    func expectUnnoticed(vcpu index: Int = 0, _ location: SourceLocation = #_sourceLocation) throws {
+        let log = try vcpu(index)
+        #expect(log.debug == 0, sourceLocation: location)
+        #expect(log.interrupted <= log.signals, sourceLocation: location)
+        #expect(log.other == 0, "reason \(log.otherReason)", sourceLocation: location)
+        #expect(log.wrong == 0, sourceLocation: location)
+        #expect(log.rounds > 0, sourceLocation: location)
+    }
+
+    /// Whether some tracer has the thread of a vCPU.
+    func isTraced(_ index: Int) throws -> Bool {
+        let path = "/proc/\(pid)/task/\(try vcpu(index).thread)/status"
+        return try !String(contentsOfFile: path, encoding: .utf8).contains("TracerPid:\t0\n")
+    }
+
+    func attach() throws -> AttachedTarget {
+        guard let guest = GuestFinder().guest(process: pid) else { throw Failure("the guest is not found") }
+        return try AttachedTarget(guest, tracer: Built.tracer)
+    }
+}
+
+struct Failure: Error, CustomStringConvertible {
+    var description: String
+    init(_ description: String) { self.description = description }
+}
+
+/// How often the long cases do what they do: ATTACH_ROUNDS=full takes minutes.
+enum Rounds {
+    static func scaled(_ few: Int, full: Int) -> Int {
+        ProcessInfo.processInfo.environment["ATTACH_ROUNDS"] == "full" ? full : few
+    }
+}

@@ -1,0 +1,231 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+import X86
+
+@testable import Attach
+
+@Suite("Attached to a small VMM", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct TinyGuestLiveTests {
+    @Test("it is found, with its threads, and its memory map is what it asked KVM for")
+    func found() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let guest = try #require(GuestFinder().guest(process: tiny.pid))
+        #expect(guest.vmm.rawValue == "TinyVMM")
+        #expect(guest.vcpus.map(\.id) == [0, 1])
+        #expect(
+            guest.vcpus.map { $0.thread.map(UInt64.init) } == [
+                try tiny.vcpu(0).thread, try tiny.vcpu(1).thread,
+            ])
+        #expect(guest.obstacle == nil)
+        let target = try AttachedTarget(guest, tracer: Built.tracer)
+        #expect(target.attachedMemory.source == .kernel)
+        let expected = try tiny.slots().enumerated().map { index, slot in
+            MemoryRegion(slot: index, gpa: slot[0], size: slot[1], hva: slot[2], isReadOnly: slot[3] & 2 != 0)
+        }
+        #expect(target.memory.regions == expected)
+        var bytes = [UInt8](repeating: 0, count: 9)
+        try bytes.withUnsafeMutableBytes { try target.memory.read(0x10_0000, into: $0) }
+        #expect(String(decoding: bytes, as: UTF8.self) == "read only")
+    }
+
+    @Test("registers are seen with no stop")
+    func passive() throws {
+        let tiny = try TinyGuest()
+        do {
+            let target = try tiny.attach()
+            try tiny.waitForRounds()
+            for _ in 0..<200 {
+                let (general, special) = try target.withVCPU(0) {
+                    (try $0.registers(), try $0.specialRegisters())
+                }
+                // At an exit it stands behind the IN or the OUT.
+                #expect([0x1000, 0x1002, 0x1023, 0x1025].contains(general.rip))
+                #expect(special.cr0.rawValue & 1 == 0)
+            }
+            #expect(target.standstill == .zero)
+            try target.detach()
+        }
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    /// Attached, and the guest standing still.
+    private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(stop.reason == .interrupted)
+        return (target, debugger)
+    }
+
+    @Test(
+        "steps go unnoticed, with a filter of system calls and with signals to the vCPU's thread",
+        arguments: [[], ["filter"], ["kick"], ["filter", "kick"]])
+    func steps(options: [String]) throws {
+        let tiny = try TinyGuest(vcpus: 1, options.first ?? "-", options.last ?? "-")
+        let count = Rounds.scaled(2000, full: 10_000)
+        do {
+            let (target, debugger) = try stopped(tiny)
+            let before = try tiny.vcpu().rounds
+            let stop = try debugger.step(count: count)
+            #expect(stop.reason == .step(count: count))
+            #expect(stop.steps == count)
+            // A round is 268 instructions long.
+            let rounds = try Int(tiny.vcpu().rounds - before)
+            #expect((count / 268 - 1...count / 268 + 1).contains(rounds))
+            try target.detach()
+        }
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("a breakpoint is hit once a round, and the others run on")
+    func breakpoints() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        do {
+            let (target, debugger) = try stopped(tiny)
+            // jmp start: both vCPUs come by.
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
+            for _ in 0..<Rounds.scaled(100, full: 1000) {
+                let stop = try debugger.continueRun()
+                #expect(stop.reason == .breakpoint([breakpoint.number]))
+                #expect(stop[stop.vcpu]?.registers.rip == 0x1034)
+            }
+            // Left armed: detaching has to take it away.
+            try target.detach()
+        }
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("attaching and detaching again and again leaves nothing behind")
+    func rounds() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter")
+        for round in 0..<Rounds.scaled(12, full: 1000) {
+            let (target, debugger) = try stopped(tiny)
+            if round % 2 == 0 { _ = try debugger.step(count: 3) }
+            if round % 4 == 0 { try debugger.startContinue() }
+            if round % 3 == 0 { try target.detach() }
+        }
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+        let status = try String(
+            contentsOfFile: "/proc/\(tiny.pid)/task/\(try tiny.vcpu().thread)/status", encoding: .utf8)
+        #expect(status.contains("TracerPid:\t0\n"))
+    }
+
+    @Test("a register set from outside changes what the guest does")
+    func edit() throws {
+        let tiny = try TinyGuest()
+        do {
+            let (target, debugger) = try stopped(tiny)
+            // Where the guest does not use BX but to look at it.
+            _ = try debugger.setBreakpoint(at: .linear(0x1034))
+            _ = try debugger.continueRun()
+            try debugger.setRegister("bx", to: 0x2A)
+            try debugger.deleteAllBreakpoints()
+            try debugger.startContinue()
+            try tiny.waitForRounds()
+            #expect(try tiny.vcpu().commands == 1)
+            #expect(try tiny.vcpu().lastCommand == 0x2A)
+            // The same while it runs.
+            try debugger.setRegister("bx", to: 0x17)
+            try tiny.waitForRounds()
+            #expect(try tiny.vcpu().commands == 2)
+            #expect(try tiny.vcpu().lastCommand == 0x17)
+            try target.detach()
+        }
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("memory is written, all or nothing")
+    func memory() throws {
+        let tiny = try TinyGuest()
+        let target = try tiny.attach()
+        let bytes: [UInt8] = [1, 2, 3, 4]
+        // Over the end of one slot into the next.
+        try bytes.withUnsafeBytes { try target.memory.write(0x10_FFFE - 0x1_0000, $0) }
+        var read = [UInt8](repeating: 0, count: 4)
+        try read.withUnsafeMutableBytes { try target.memory.read(0xF_FFFE, into: $0) }
+        #expect(read == bytes)
+        #expect(throws: MemoryFault(gpa: 0x40_0000)) {
+            try bytes.withUnsafeBytes { try target.memory.write(0x3F_FFFE, $0) }
+        }
+        try read.withUnsafeMutableBytes { try target.memory.read(0x3F_FFFC, into: $0) }
+        #expect(read == [0, 0, 0, 0])
+    }
+
+    @Test("the front end killed at any moment, the guest goes on and guest debug is off")
+    func killed() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter")
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<Rounds.scaled(5, full: 200) {
+            let front = Process()
+            front.executableURL = URL(filePath: Built.tracer.path)
+            front.arguments = [
+                "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x9000", "-ex",
+                "step 100000000",
+            ]
+            front.standardOutput = FileHandle.nullDevice
+            front.standardInput = FileHandle.nullDevice
+            try front.run()
+            // Until it holds the guest, and then some.
+            let deadline = ContinuousClock.now + .seconds(20)
+            while try !tiny.isTraced(0), ContinuousClock.now < deadline { usleep(500) }
+            usleep(UInt32.random(in: 0...40_000, using: &generator))
+            #expect(front.isRunning)
+            kill(front.processIdentifier, SIGKILL)
+            front.waitUntilExit()
+            let end = ContinuousClock.now + .seconds(10)
+            while try tiny.isTraced(0) || tiny.isTraced(1), ContinuousClock.now < end { usleep(500) }
+            for vcpu in 0..<2 {
+                try tiny.waitForRounds(1, vcpu: vcpu)
+                try tiny.expectUnnoticed(vcpu: vcpu)
+            }
+            let guest = try #require(GuestFinder().guest(process: tiny.pid))
+            let reader = try KernelReader.shared()
+            for vcpu in guest.vcpus {
+                #expect(reader.guestDebug(of: tiny.pid, vcpu: vcpu.descriptor) == 0)
+            }
+            #expect(guest.obstacle == nil)
+        }
+    }
+
+    @Test("what cannot be attached to is refused with the reason")
+    func refusals() throws {
+        let tiny = try TinyGuest()
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        _ = try debugger.startContinue()
+        debugger.interrupt()
+        _ = try debugger.collectStop(timeout: .seconds(10))
+        // A second debugger, while the first one traces.
+        let again = try #require(GuestFinder().guest(process: tiny.pid))
+        #expect(again.obstacle?.code == .traced)
+        #expect(throws: AttachError.self) { try AttachedTarget(again, tracer: Built.tracer) }
+        let list = GuestFinder().guests()
+        #expect(throws: AttachError.self) { try list.guest(matching: "no such guest") }
+        let error = #expect(throws: AttachError.self) { try list.guest(matching: "1") }
+        #expect(error?.code == .noGuest)
+    }
+
+    @Test("a VMM that dies under the debugger is said to have died")
+    func death() throws {
+        let tiny = try TinyGuest()
+        let (target, debugger) = try stopped(tiny)
+        kill(tiny.pid, SIGKILL)
+        tiny.process.waitUntilExit()
+        let stop = try debugger.step()
+        guard case .failed = stop.reason else { throw Failure("\(stop.reason)") }
+        _ = target
+    }
+}

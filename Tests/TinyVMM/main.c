@@ -1,0 +1,216 @@
+// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick]`.
+//
+// LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
+// kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
+// a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
+// them a signal now and then, whose EINTR is theirs. It runs until it is killed.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { max_vcpus = 8, slots = 3 };
+
+// The layout of the log, which the tests read.
+struct vcpu_log {
+    uint64_t thread;
+    uint64_t returns;
+    uint64_t io;
+    uint64_t interrupted;
+    uint64_t debug;
+    uint64_t other;
+    uint64_t other_reason;
+    uint64_t rounds;
+    uint64_t wrong;
+    uint64_t commands;
+    uint64_t last_command;
+    uint64_t signals;
+};
+struct slot_log {
+    uint64_t gpa, size, hva, flags;
+};
+struct log {
+    uint64_t ready;
+    struct slot_log slot[slots];
+    struct vcpu_log vcpu[max_vcpus];
+};
+
+static struct log *logged;
+static int vm;
+static int run_size;
+static int with_filter;
+static __thread struct vcpu_log *mine;
+
+// Real mode, at 0x1000. ESI holds the state; each round takes a number from port 0x11, mixes 64 times, and gives
+// the state to port 0x10. A BX that is not 0 is given to port 0x12, and cleared.
+static const uint8_t guest[] = {
+    0x66, 0xED,                                // start: in eax, dx
+    0x66, 0x01, 0xC6,                          //        add esi, eax
+    0x66, 0xB9, 0x40, 0x00, 0x00, 0x00,        //        mov ecx, 64
+    0x66, 0x69, 0xF6, 0x0D, 0x66, 0x19, 0x00,  // again: imul esi, esi, 1664525
+    0x66, 0x81, 0xC6, 0x5F, 0xF3, 0x6E, 0x3C,  //        add esi, 1013904223
+    0x66, 0x49,                                //        dec ecx
+    0x75, 0xEE,                                //        jnz again
+    0x66, 0x89, 0xF0,                          //        mov eax, esi
+    0xBA, 0x10, 0x00,                          //        mov dx, 0x10
+    0x66, 0xEF,                                //        out dx, eax
+    0x85, 0xDB,                                //        test bx, bx
+    0x74, 0x08,                                //        jz quiet
+    0x89, 0xD8,                                //        mov ax, bx
+    0xBA, 0x12, 0x00,                          //        mov dx, 0x12
+    0xEF,                                      //        out dx, ax
+    0x31, 0xDB,                                //        xor bx, bx
+    0xBA, 0x11, 0x00,                          // quiet: mov dx, 0x11
+    0xEB, 0xCA,                                //        jmp start
+};
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static void on_signal(int number) {
+    (void)number;
+    if (mine) mine->signals++;
+}
+
+static void install_filter(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigreturn, 4, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) {
+        fail("seccomp");
+    }
+}
+
+static void *run_vcpu(void *argument) {
+    uint64_t id = (uint64_t)(uintptr_t)argument;
+    struct vcpu_log *log = &logged->vcpu[id];
+    int vcpu = ioctl(vm, KVM_CREATE_VCPU, id);
+    if (vcpu < 0) fail("KVM_CREATE_VCPU");
+    struct kvm_run *run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    if (run == MAP_FAILED) fail("mmap kvm_run");
+    struct kvm_sregs sregs;
+    struct kvm_regs regs;
+    memset(&regs, 0, sizeof regs);
+    ioctl(vcpu, KVM_GET_SREGS, &sregs);
+    sregs.cs.base = sregs.cs.selector = 0;
+    ioctl(vcpu, KVM_SET_SREGS, &sregs);
+    uint32_t state = 12345 + (uint32_t)id, given = 1;
+    regs.rip = 0x1000;
+    regs.rflags = 2;
+    regs.rsi = state;
+    regs.rdx = 0x11;
+    regs.rsp = 0x8000;
+    ioctl(vcpu, KVM_SET_REGS, &regs);
+    mine = log;
+    log->thread = (uint64_t)gettid();
+    __atomic_fetch_add(&logged->ready, 1, __ATOMIC_SEQ_CST);
+    if (with_filter) install_filter();
+    for (;;) {
+        int result = ioctl(vcpu, KVM_RUN, 0);
+        log->returns++;
+        if (result < 0) {
+            if (errno == EINTR) log->interrupted++;
+            else log->other++, log->other_reason = (uint64_t)errno << 32;
+            continue;
+        }
+        if (run->exit_reason == KVM_EXIT_DEBUG) {
+            log->debug++;
+            continue;
+        }
+        if (run->exit_reason != KVM_EXIT_IO) {
+            log->other++;
+            log->other_reason = run->exit_reason;
+            continue;
+        }
+        log->io++;
+        uint32_t *data = (uint32_t *)((char *)run + run->io.data_offset);
+        if (run->io.port == 0x11) {
+            given = given * 69069 + 1;
+            *data = given;
+            state += given;
+            for (int i = 0; i < 64; i++) state = state * 1664525u + 1013904223u;
+        } else if (run->io.port == 0x10) {
+            if (*data == state) log->rounds++;
+            else log->wrong++, state = *data;
+        } else if (run->io.port == 0x12) {
+            log->last_command = *(uint16_t *)data;
+            log->commands++;
+        }
+    }
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    if (count < 3) return 2;
+    unsigned vcpus = (unsigned)atoi(arguments[2]);
+    int with_kick = 0;
+    for (int i = 3; i < count; i++) {
+        if (!strcmp(arguments[i], "filter")) with_filter = 1;
+        if (!strcmp(arguments[i], "kick")) with_kick = 1;
+    }
+    if (vcpus < 1 || vcpus > max_vcpus) return 2;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int file = open(arguments[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
+    if (file < 0 || ftruncate(file, sizeof *logged)) fail("log");
+    logged = mmap(NULL, sizeof *logged, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (logged == MAP_FAILED) fail("map log");
+
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (kvm < 0) fail("/dev/kvm");
+    run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    vm = ioctl(kvm, KVM_CREATE_VM, 0);
+    if (vm < 0) fail("KVM_CREATE_VM");
+    static const struct slot_log plan[slots] = {
+        {0, 0x100000, 0, 0}, {0x100000, 0x10000, 0, KVM_MEM_READONLY}, {0x200000, 0x200000, 0, 0}};
+    for (unsigned i = 0; i < slots; i++) {
+        char *memory = mmap(NULL, plan[i].size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) fail("mmap");
+        if (i == 0) memcpy(memory + 0x1000, guest, sizeof guest);
+        if (i == 1) memcpy(memory, "read only", 9);
+        logged->slot[i] = plan[i];
+        logged->slot[i].hva = (uint64_t)(uintptr_t)memory;
+        struct kvm_userspace_memory_region region = {
+            i, (uint32_t)plan[i].flags, plan[i].gpa, plan[i].size, (uint64_t)(uintptr_t)memory};
+        if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region)) fail("KVM_SET_USER_MEMORY_REGION");
+    }
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGUSR1, &action, NULL);
+
+    pthread_t thread[max_vcpus];
+    for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
+    for (unsigned i = 0;; i++) {
+        usleep(with_kick ? 3000 : 1000000);
+        if (with_kick && __atomic_load_n(&logged->ready, __ATOMIC_SEQ_CST) == vcpus) {
+            pthread_kill(thread[i % vcpus], SIGUSR1);
+        }
+    }
+}
