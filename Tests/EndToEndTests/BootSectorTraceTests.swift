@@ -93,7 +93,7 @@ struct BootSectorTraceTests {
 
         let script = Built.packageRoot.appending(path: "Tests/EndToEndTests/Support/gdb-trace.py").path
         let gdb = try run(
-            "/usr/bin/env", ["gdb", "-q", "-batch", "-x", script],
+            "gdb", ["-q", "-batch", "-x", script],
             environment: ["KVMSCOPE_STUB": stub, "KVMSCOPE_TRACE": trace.path])
         let said = try String(contentsOf: trace, encoding: .utf8).split(separator: "\n").map(String.init)
         #expect(try said == sector.trace(), "\(gdb.output)\(gdb.errors)")

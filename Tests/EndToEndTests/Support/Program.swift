@@ -32,25 +32,55 @@ struct Finished {
 }
 
 /// Runs a program to its end, with nothing on standard input and no terminal anywhere.
-func run(_ program: String, _ arguments: [String], environment: [String: String] = [:], seconds: Double = 120)
-    throws -> Finished
-{
-    let process = Process()
-    process.executableURL = URL(filePath: program)
-    process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+///
+/// By hand: Foundation's `Process` takes a program for running as long as a descendant, as tmux's server, has its
+/// descriptors.
+func run(
+    _ program: String, _ arguments: [String], environment: [String: String] = [:], seconds: Double = 120
+) throws -> Finished {
+    let path =
+        program.contains("/") ? program : try #require(Host.path(of: program), "\(program) is not there")
     // Files, not pipes: a full pipe would stop the program, and reading two pipes in turn can too.
     let folder = try TemporaryFolder()
     let files = ["out", "err"].map { folder.url.appending(path: $0) }
-    for file in files { try Data().write(to: file) }
-    let handles = try files.map { try FileHandle(forWritingTo: $0) }
-    process.standardInput = FileHandle.nullDevice
-    process.standardOutput = handles[0]
-    process.standardError = handles[1]
-    try process.run()
-    process.wait(seconds: seconds)
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    for (number, file) in files.enumerated() {
+        posix_spawn_file_actions_addopen(
+            &actions, Int32(number + 1), file.path, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    }
+    // No signal is blocked, whatever this thread has.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+
+    var words = ([path] + arguments).map { strdup($0) } + [nil]
+    let all = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    var settings = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for word in words + settings { free(word) } }
+    var pid: pid_t = 0
+    let result = posix_spawn(&pid, path, &actions, &attributes, &words, &settings)
+    try #require(result == 0, "\(path): \(String(cString: strerror(result)))")
+
+    var status: Int32 = 0
+    let end = Date(timeIntervalSinceNow: seconds)
+    while waitpid(pid, &status, WNOHANG) == 0 {
+        if Date() > end {
+            kill(pid, SIGKILL)
+            waitpid(pid, &status, 0)
+            Issue.record("\(path) \(arguments) still ran after \(seconds) s")
+            break
+        }
+        usleep(3_000)
+    }
     return Finished(
-        status: process.terminationStatus,
+        status: status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + status & 0x7F,
         output: String(decoding: try Data(contentsOf: files[0]), as: UTF8.self),
         errors: String(decoding: try Data(contentsOf: files[1]), as: UTF8.self))
 }

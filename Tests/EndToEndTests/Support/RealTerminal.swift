@@ -4,24 +4,28 @@ import Testing
 /// A shell in a real terminal: tmux, on a server of its own that ends with this object.
 final class RealTerminal {
     private let name = "kvmscope-\(UUID().uuidString)"
-    private let folder: TemporaryFolder
+    let folder: TemporaryFolder
 
     init(columns: Int, rows: Int, environment: [String: String] = [:]) throws {
         folder = try TemporaryFolder()
         // A history of its own: the user's is not touched, and one test's lines are not another's.
-        var settings = ["XDG_STATE_HOME": folder.url.path, "PS1": "ready> "]
+        var settings = ["XDG_STATE_HOME": folder.url.path]
         settings.merge(environment) { $1 }
         let assignments = settings.flatMap { ["-e", "\($0.key)=\($0.value)"] }
+        let prompt = folder.url.appending(path: "prompt").path
+        try "PS1='ready> '\n".write(toFile: prompt, atomically: true, encoding: .utf8)
         try tmux(
             ["-f", "/dev/null", "new-session", "-d", "-s", "main", "-x", "\(columns)", "-y", "\(rows)"]
-                + assignments + ["bash --norc --noprofile"])
+                + assignments + ["bash --noprofile --rcfile \(prompt)"])
         try waitFor("ready> ")
     }
 
     deinit { _ = try? tmux(["kill-server"]) }
 
     /// Keys by tmux's names: `F11`, `C-c`, `Enter`, `PageDown`.
-    func press(_ keys: String...) throws { try tmux(["send-keys", "-t", "main"] + keys) }
+    func press(_ keys: String...) throws { try press(contentsOf: keys) }
+
+    func press(contentsOf keys: [String]) throws { try tmux(["send-keys", "-t", "main"] + keys) }
 
     func type(_ text: String) throws { try tmux(["send-keys", "-t", "main", "-l", text]) }
 
@@ -72,7 +76,7 @@ final class RealTerminal {
 
     @discardableResult
     private func tmux(_ arguments: [String]) throws -> String {
-        let done = try run("/usr/bin/env", ["tmux", "-L", name] + arguments, environment: ["TMUX": ""])
+        let done = try run("tmux", ["-L", name] + arguments, environment: ["TMUX": ""])
         guard done.status == 0 else {
             throw Failed(what: "tmux \(arguments.joined(separator: " ")): \(done.errors)")
         }

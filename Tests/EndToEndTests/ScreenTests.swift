@@ -1,0 +1,139 @@
+import Foundation
+import Testing
+
+/// The program as a user has it: the built binary in a real terminal.
+@Suite(
+    .serialized,
+    .enabled(if: Host.runsKVM, "needs /dev/kvm"),
+    .enabled(if: Host.has("tmux"), "needs tmux"))
+struct ScreenTests {
+    /// What the shell's terminal is like, as far as a program could leave it changed.
+    private struct Condition: Equatable {
+        var modes: String
+        var alternate: String
+        var cursor: String
+        var mouse: String
+    }
+
+    private func condition(_ terminal: RealTerminal) throws -> Condition {
+        let modes = terminal.folder.url.appending(path: "modes")
+        try terminal.enter("clear; stty -g > \(modes.path); echo don\"\"e")
+        try terminal.waitFor("done")
+        return Condition(
+            modes: try String(contentsOf: modes, encoding: .utf8),
+            alternate: try terminal.property("alternate_on"), cursor: try terminal.property("cursor_flag"),
+            mouse: try terminal.property("mouse_any_flag"))
+    }
+
+    @Test(arguments: [(120, 40), (80, 24)])
+    func aSession(columns: Int, rows: Int) throws {
+        let terminal = try RealTerminal(columns: columns, rows: rows)
+        let before = try condition(terminal)
+        #expect(before.alternate == "0")
+
+        // Start: the built-in guest, stopped at its first instruction.
+        try terminal.enter(Built.kvmscope)
+        try terminal.waitFor("(kvmscope)")
+        #expect(try terminal.waitFor("0000:7c00").contains("real"))
+        #expect(try terminal.property("alternate_on") == "1")
+
+        // Step.
+        try terminal.press("F11")
+        try terminal.wait("the second instruction") { $0.contains("stop 1 ") && !$0.contains("=> 0000:7c00") }
+
+        // Edit a register, and see it in its pane.
+        try terminal.enter("set $ebx = 0xbeef")
+        try terminal.wait("the edit in the register pane") { screen in
+            screen.split(separator: "\n").contains { $0.contains("ebx 0000beef") }
+        }
+
+        // The memory pane, pointed at the code by F7.
+        try terminal.press("F7")
+        try terminal.enter("0x7dfe")
+        try terminal.wait("the boot signature") { $0.lowercased().contains("55 aa") }
+
+        // Break and continue: the guest stops there, not before and not after.
+        let target = try terminal.waitFor("=>")
+        #expect(target.contains("=>"))
+        try terminal.enter("b $pc")
+        try terminal.waitFor("Breakpoint 1")
+        try terminal.enter("delete 1")
+        try terminal.enter("continue")
+        try terminal.wait("the guest's end") { $0.contains("Halted") || $0.contains("HLT") }
+
+        try terminal.enter("quit")
+        try terminal.waitFor("ready> ")
+        #expect(try condition(terminal) == before)
+    }
+
+    @Test func breakpointInARealBootSector() throws {
+        guard BootSector.areInstalled else { return }
+        let terminal = try RealTerminal(columns: 120, rows: 40)
+        try terminal.enter("\(Built.kvmscope) \(BootSector.all[0].image)")
+        try terminal.waitFor("=> 0000:7c00")
+        try terminal.enter("b 0:61f")
+        try terminal.waitFor("debug register")
+        try terminal.press("F5")
+        try terminal.wait("the breakpoint") { $0.contains("=> 0000:061f") && $0.contains("breakpoint 1") }
+        try terminal.enter("quit")
+        try terminal.waitFor("ready> ")
+    }
+
+    /// `jmp $` never exits by itself. F12, Ctrl-C and `stop` each get it back.
+    @Test(arguments: ["F12", "C-c", "stop"])
+    func spinningGuestIsStopped(_ how: String) throws {
+        let terminal = try RealTerminal(columns: 100, rows: 30)
+        try terminal.enter("\(Built.kvmscope) --example spin")
+        try terminal.waitFor("(kvmscope)")
+        try terminal.press("F5")
+        try terminal.waitFor("running")
+        // A running guest can be edited: it is kicked, edited, and goes on.
+        try terminal.enter("set $edx = 0x1234")
+        try terminal.waitFor("00001234")
+        if how == "stop" { try terminal.enter("stop") } else { try terminal.press(how) }
+        try terminal.wait("the stop") { $0.lowercased().contains("interrupted") || $0.contains("Stopped by") }
+        try terminal.enter("quit")
+        try terminal.waitFor("ready> ")
+    }
+
+    @Test func theScreenFollowsTheTerminal() throws {
+        let terminal = try RealTerminal(columns: 80, rows: 24)
+        try terminal.enter(Built.kvmscope)
+        try terminal.waitFor("(kvmscope)")
+        for (columns, rows) in [(200, 60), (60, 15), (120, 40)] {
+            try terminal.resize(columns: columns, rows: rows)
+            try terminal.wait("\(columns)x\(rows)") { screen in
+                let lines = screen.split(separator: "\n", omittingEmptySubsequences: false)
+                return screen.contains("(kvmscope)") && (lines.first?.count ?? 0) >= columns - 1
+            }
+        }
+        try terminal.enter("quit")
+        try terminal.waitFor("ready> ")
+    }
+
+    /// Whatever ends it, the terminal is as it was found.
+    @Test(arguments: ["C-d", "C-c C-c", "TERM", "HUP", "ILL"])
+    func terminalIsPutBack(_ end: String) throws {
+        let terminal = try RealTerminal(
+            columns: 100, rows: 30, environment: ["SWIFT_BACKTRACE": "enable=no"])
+        let before = try condition(terminal)
+        try terminal.enter(Built.kvmscope)
+        try terminal.waitFor("(kvmscope)")
+        if end.hasPrefix("C-") {
+            try terminal.press(
+                contentsOf: end.split(separator: " ").map(String.init))
+        } else {
+            let pid = try #require(Int32(try terminal.property("pane_pid")))
+            kill(
+                try #require(child(of: pid)), ["TERM": SIGTERM, "HUP": SIGHUP, "ILL": SIGILL][end] ?? SIGTERM)
+        }
+        try terminal.waitFor("ready> ")
+        #expect(try condition(terminal) == before)
+    }
+
+    /// The shell's one child: kvmscope.
+    private func child(of shell: Int32) -> Int32? {
+        let children = try? String(contentsOfFile: "/proc/\(shell)/task/\(shell)/children", encoding: .utf8)
+        return children?.split(separator: " ").first.flatMap { Int32($0) }
+    }
+}
