@@ -62,7 +62,7 @@ struct ScreenTests {
         try terminal.wait("the guest's end") { $0.contains("Halted") || $0.contains("HLT") }
 
         try terminal.enter("quit")
-        try terminal.waitFor("ready> ")
+        try terminal.waitFor("ready>")
         #expect(try condition(terminal) == before)
     }
 
@@ -76,7 +76,7 @@ struct ScreenTests {
         try terminal.press("F5")
         try terminal.wait("the breakpoint") { $0.contains("=> 0000:061f") && $0.contains("breakpoint 1") }
         try terminal.enter("quit")
-        try terminal.waitFor("ready> ")
+        try terminal.waitFor("ready>")
     }
 
     /// `jmp $` never exits by itself. F12, Ctrl-C and `stop` each get it back.
@@ -93,7 +93,7 @@ struct ScreenTests {
         if how == "stop" { try terminal.enter("stop") } else { try terminal.press(how) }
         try terminal.wait("the stop") { $0.lowercased().contains("interrupted") || $0.contains("Stopped by") }
         try terminal.enter("quit")
-        try terminal.waitFor("ready> ")
+        try terminal.waitFor("ready>")
     }
 
     @Test func theScreenFollowsTheTerminal() throws {
@@ -108,7 +108,7 @@ struct ScreenTests {
             }
         }
         try terminal.enter("quit")
-        try terminal.waitFor("ready> ")
+        try terminal.waitFor("ready>")
     }
 
     /// Whatever ends it, the terminal is as it was found.
@@ -127,7 +127,7 @@ struct ScreenTests {
             kill(
                 try #require(child(of: pid)), ["TERM": SIGTERM, "HUP": SIGHUP, "ILL": SIGILL][end] ?? SIGTERM)
         }
-        try terminal.waitFor("ready> ")
+        try terminal.waitFor("ready>")
         #expect(try condition(terminal) == before)
     }
 

@@ -17,7 +17,7 @@ final class RealTerminal {
         try tmux(
             ["-f", "/dev/null", "new-session", "-d", "-s", "main", "-x", "\(columns)", "-y", "\(rows)"]
                 + assignments + ["bash --noprofile --rcfile \(prompt)"])
-        try waitFor("ready> ")
+        try waitFor("ready>")
     }
 
     deinit { _ = try? tmux(["kill-server"]) }
