@@ -5,9 +5,19 @@ import Synchronization
 ///
 /// Where nobody answers, reads give all ones and writes are dropped, as on a PC; both are counted.
 final class Bus: Sendable {
-    struct Mount: Sendable {
+    /// A class, so that a look-up copies one reference.
+    private final class Mount: Sendable {
         let range: Range<UInt64>
         let device: any Device
+        let width: Int
+        let takesParts: Bool
+
+        init(range: Range<UInt64>, device: any Device) {
+            self.range = range
+            self.device = device
+            width = device.width
+            takesParts = device.takesParts
+        }
     }
 
     /// In order of address; no two overlap.
@@ -44,7 +54,7 @@ final class Bus: Sendable {
     /// How much of an access of `size` bytes goes to one device, or to nobody, in one piece.
     private func piece(_ address: UInt64, _ size: Int, _ mount: Mount?) -> Int {
         guard let mount else { return 1 }
-        return Int(min(UInt64(min(size, mount.device.width)), mount.range.upperBound - address))
+        return Int(min(UInt64(min(size, mount.width)), mount.range.upperBound - address))
     }
 
     /// `size` bytes, 1 to 8, little-endian.
@@ -55,7 +65,7 @@ final class Bus: Sendable {
         while done < size {
             // A port access at 0xFFFF goes on at 0x10000, where nobody is: no wrap.
             let at = address &+ UInt64(done)
-            let mount = mount(at).flatMap { done == 0 || $0.device.takesParts ? $0 : nil }
+            let mount = mount(at).flatMap { done == 0 || $0.takesParts ? $0 : nil }
             let piece = piece(at, size - done, mount)
             let mask: UInt64 = piece == 8 ? .max : (1 << UInt64(piece * 8)) - 1
             let part = mount.map { $0.device.read(at - $0.range.lowerBound, size: piece) & mask } ?? mask
@@ -74,7 +84,7 @@ final class Bus: Sendable {
         var isClaimed = false
         while done < size {
             let at = address &+ UInt64(done)
-            let mount = mount(at).flatMap { done == 0 || $0.device.takesParts ? $0 : nil }
+            let mount = mount(at).flatMap { done == 0 || $0.takesParts ? $0 : nil }
             let piece = piece(at, size - done, mount)
             if let mount {
                 isClaimed = true

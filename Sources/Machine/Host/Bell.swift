@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import Synchronization
 
 /// How threads wait for a change made by another: the waiter takes ``token``, looks, and waits for the bell to ring
@@ -85,9 +86,14 @@ struct Bell<Cargo: Sendable>: ~Copyable, @unchecked Sendable {
     borrowing func wait(since token: UInt32, until deadline: UInt64? = nil) {
         let spinEnd = min(Clock.now() &+ Self.patience, deadline ?? .max)
         repeat {
-            // Whoever rings cannot while we keep his processor busy.
+            // Whoever rings cannot while we keep his processor busy. Both stay ready to run, so that the kernel moves
+            // one to an idle processor; were they to sleep in turns, it might leave them on one for good.
             // SAFETY: as in `token`.
-            if block.pointee.ringer.load(ordering: .relaxed) == clinux_cpu() { break }
+            if block.pointee.ringer.load(ordering: .relaxed) == clinux_cpu() {
+                sched_yield()
+                if self.token != token { return }
+                continue
+            }
             for _ in 0..<24 {
                 if self.token != token { return }
                 clinux_pause()
