@@ -33,7 +33,7 @@ import Testing
             return url.path
         }
         let cases = [
-            (["--example", "nope"], "--examples"), (["\(folder.url.path)/missing"], "No such file"),
+            (["--example", "nope"], "there are: boot"), (["\(folder.url.path)/missing"], "No such file"),
             ([folder.url.path], "directory"),
             ([try file("empty", 0)], "empty"), ([try file("large", 1 << 20)], "boot sector"),
             (["-m", "1M", "--flat", "0x10000", try file("larger", 1 << 20)], "-m"),
