@@ -11,8 +11,8 @@ import X86
 // it is the debugger's. The target's hand-over orders the two.
 final class VCPUDriver: RunController, @unchecked Sendable {
     let id: Int
-    private let memory: any PhysicalMemory
-    private let abilities: GuestDebug.Control
+    let memory: any PhysicalMemory
+    let abilities: GuestDebug.Control
 
     /// What the next order is; set before `resume`.
     var mission = Mission.run
@@ -31,17 +31,17 @@ final class VCPUDriver: RunController, @unchecked Sendable {
 
     /// What KVM_SET_GUEST_DEBUG last set; nil when it must be set again, because the kernel ties single-step to
     /// the RIP it was set at, and registers were written or RFLAGS loaded since.
-    private var armed: GuestDebug? = .off
+    var armed: GuestDebug? = .off
     /// A HLT was stepped over and KVM has its exit still to deliver, after one more instruction.
     private var haltIsDue = false
     /// Whether the instruction that a free run began at is a HLT: its exit would not be the one that is due.
-    private var beganAtHalt = false
-    private var isStepping = false
-    private var before: GeneralRegisters
-    private var beforePC: UInt64 = 0
-    private var opcode = OpcodeClass.ordinary
-    private var isRetried = false
-    private var isAtHit = false
+    var beganAtHalt = false
+    var isStepping = false
+    var before: GeneralRegisters
+    var beforePC: UInt64 = 0
+    var opcode = OpcodeClass.ordinary
+    var isRetried = false
+    var isAtHit = false
 
     init(snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control) {
         self.id = snapshot.id
@@ -105,12 +105,6 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         try arm(vcpu)
     }
 
-    /// The breakpoints changed while it runs.
-    func rearm(_ breakpoints: ArmedBreakpoints, _ vcpu: any VCPUAccess) throws(KVMError) {
-        self.breakpoints = breakpoints
-        try arm(vcpu)
-    }
-
     // MARK: decisions
 
     private func decide(_ debug: DebugExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
@@ -158,17 +152,6 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             if !beganAtHalt { return .resume }
         }
         return halted()
-    }
-
-    private func hit() -> Verdict {
-        isAtHit = true
-        return .stop(.breakpoint([]))
-    }
-
-    /// Whether it came to a breakpoint since this was last asked.
-    func takeHit() -> Bool {
-        defer { isAtHit = false }
-        return isAtHit
     }
 
     /// A HLT that nothing here will end.
@@ -219,34 +202,18 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         return .resume
     }
 
-    /// A debug register matched while it ran freely.
-    private func decide(
-        atBreakpoint registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
-    ) throws(KVMError) -> Verdict {
-        let pc = VCPUSnapshot.pc(registers, special)
-        if breakpoints.contains(pc) { return hit() }
-        if let destination, hasArrived(destination, pc, registers, special) {
-            return .stop(destination.reason)
-        }
-        // A deeper call of the same code, or a breakpoint that was deleted meanwhile: past it by one step.
-        prepare(registers, special, pc: pc)
-        isStepping = true
-        try arm(vcpu)
-        return .resume
-    }
-
-    private func hasArrived(
+    func hasArrived(
         _ destination: Destination, _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters
     ) -> Bool {
         guard pc == destination.linear else { return false }
         return !(destination.frame?.isDeeper(pointer: registers.rsp, base: special.ss.base) ?? false)
     }
 
-    private var destination: Destination? {
+    var destination: Destination? {
         if case .until(let destination) = mission { destination } else { nil }
     }
 
-    private var stepsAlways: Bool {
+    var stepsAlways: Bool {
         switch mission {
         case .step: true
         case .run: false
@@ -268,7 +235,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     // MARK: the vCPU
 
     /// Notes where the next instruction stands.
-    private func prepare(_ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64) {
+    func prepare(_ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64) {
         before = registers
         beforePC = pc
         isRetried = false
@@ -288,32 +255,11 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     }
 
     /// Where the software interrupt at hand goes to, while it is stepped.
-    private var handler: UInt64?
+    var handler: UInt64?
 
     private func handlerEntry(_ special: SpecialRegisters) -> UInt64? {
         guard case .softwareInterrupt(let vector) = opcode else { return nil }
         return InterruptEntry.linear(vector, LinearMemory(memory: memory, special: special))
-    }
-
-    /// Makes guest debug what the moment needs, if it is not so already.
-    private func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
-        var wanted = GuestDebug.off
-        var places = breakpoints
-        if let destination, !destination.bySteps { places.insert(destination.linear) }
-        if isStepping {
-            wanted.control = [.enable, .singleStep]
-            if abilities.contains(.blockInterrupts) { wanted.control.insert(.blockInterrupts) }
-            if let handler { places.insert(handler) }
-        }
-        if places.count > 0 {
-            wanted.control.formUnion([.enable, .hardwareBreakpoints])
-            wanted.addresses = places.addresses
-            wanted.dr7 = places.dr7(except: isStepping ? beforePC : nil)
-        }
-        guard armed != wanted else { return }
-        armed = nil
-        try vcpu.setGuestDebug(wanted)
-        armed = wanted
     }
 
     private func activity(_ vcpu: any VCPUAccess) throws(KVMError) -> VCPUSnapshot.Activity {
