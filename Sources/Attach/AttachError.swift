@@ -30,6 +30,10 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
         case tracer
         /// The VMM ended.
         case ended
+        /// The guest was let go for good.
+        case detached
+        /// A program cannot be started, or does not become a guest.
+        case launch
     }
     public var code: Code
     public var message: String

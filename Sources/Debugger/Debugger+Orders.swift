@@ -20,6 +20,7 @@ extension Debugger {
 
     /// The selected vCPU's driver, if it can be let go.
     func startable() throws(DebuggerError) -> VCPUDriver {
+        try checkAttached()
         guard !isRunning else {
             throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
         }
@@ -121,7 +122,7 @@ extension Debugger {
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(Int64(clamping: monotonicTime() &- running.started)),
-            steps: steps, passedHalt: passedHalt)
+            steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
         exitsBefore = exits
         if past.count == Self.historyLimit { past.removeFirst() }
         past.append(stop)

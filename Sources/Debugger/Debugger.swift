@@ -25,6 +25,9 @@ public final class Debugger {
     /// The orders given last.
     var orders: [RunOrder] = []
     var exitsBefore: UInt64 = 0
+    /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
+    let meter: (any StandstillMeasuring)?
+    var standstillsBefore: UInt64 = 0
     /// What was read of vCPUs while they ran, since they were let go.
     var live: [Int: VCPUSnapshot] = [:]
 
@@ -44,6 +47,7 @@ public final class Debugger {
     /// - Throws: `.target` where the vCPUs cannot be read, `.noVCPU` where there is none.
     public init(target: any Target) throws(DebuggerError) {
         self.target = target
+        meter = target as? any StandstillMeasuring
         drivers = try Self.drivers(of: target, beside: [])
         guard let first = drivers.first else {
             throw DebuggerError(.noVCPU, "the guest has no vCPU", remedy: "create one first")

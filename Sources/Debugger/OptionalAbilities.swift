@@ -95,3 +95,30 @@ public protocol InterruptControllerProviding: Target {
     func ioapicState() throws(KVMError) -> IOAPICState
     func pitState() throws(KVMError) -> PITState
 }
+
+/// A target that another program runs, and that can be let go for good.
+public protocol Detaching: Target {
+    /// Puts back whatever was changed and lets the guest go on without a debugger. The guest must stand still or
+    /// run under no order. Afterwards every call to the target throws.
+    func detach() throws -> Detachment
+    var isDetached: Bool { get }
+}
+
+/// A target whose values come from several places and are not all of the same moment.
+public protocol SourceProviding: Target {
+    /// Where each kind of value comes from now. Stops nothing, and is cheap enough for every draw.
+    var valueSources: [ValueSource] { get }
+    /// Of when the registers are that reading them now gives.
+    func registersAge(vcpu id: Int) -> ValueAge
+}
+
+/// A target that measures how long it keeps its guest from running.
+public protocol StandstillMeasuring: Target {
+    var standstills: Standstills { get }
+}
+
+/// A target whose kernel counters can be read, while the guest runs, too, and without stopping it.
+public protocol StatisticsProviding: Target {
+    /// The VM's counters, then each vCPU's.
+    func kernelStatistics() throws -> [KernelStatistics]
+}

@@ -15,12 +15,14 @@ struct MessageTests {
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
-        .close(descriptor: 5), .nudge, .detach,
+        .close(descriptor: 5), .nudge, .detach, .standstills,
     ]
     static let replies: [TracerReply] = [
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere]), .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
+        .standstills(count: 1 << 40, last: 2, total: 3),
+        .released(threads: 4, guestDebug: 1, pages: 4, stood: 9),
         .event(.init(index: 2, standing: .handled, stood: 12345, page: [1, 2, 3, 4])),
     ]
 

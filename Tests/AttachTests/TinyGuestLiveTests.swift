@@ -44,8 +44,20 @@ struct TinyGuestLiveTests {
                 #expect([0x1000, 0x1002, 0x1023, 0x1025].contains(general.rip))
                 #expect(special.cr0.rawValue & 1 == 0)
             }
-            #expect(target.standstill == .zero)
-            try target.detach()
+            // The debugger, its samples and its sources stop nothing either.
+            let debugger = try Debugger(target: target)
+            try debugger.startContinue()
+            for _ in 0..<20 {
+                #expect(try debugger.liveSnapshot().activity == .running)
+                _ = target.valueSources
+            }
+            guard case .lastExit = target.registersAge(vcpu: 0) else { throw Failure("not at the last exit") }
+            #expect(target.standstills.count == 0)
+            #expect(try !tiny.isTraced(0))
+            let detachment = try debugger.detach()
+            // Detaching stopped it, as the end of the run did.
+            #expect(detachment.process == tiny.pid && detachment.runPages == 1)
+            #expect(detachment.guestDebug == 0)
         }
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()
@@ -145,6 +157,80 @@ struct TinyGuestLiveTests {
         }
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()
+    }
+
+    @Test("a register set before anything was stopped leaves the others as they are")
+    func editAtOnce() throws {
+        let tiny = try TinyGuest()
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        let standstills = target.standstills.count
+        for number in 1...20 as ClosedRange<UInt64> {
+            // BX is looked at once a round: the next value comes when this one was taken.
+            try debugger.setRegister("bx", to: number)
+            try tiny.waitForRounds(2)
+            #expect(try tiny.vcpu().lastCommand == number)
+        }
+        #expect(target.standstills.count == standstills + 20)
+        #expect(target.standstills.last > .zero && target.standstills.total > target.standstills.last)
+        try debugger.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+        #expect(try tiny.vcpu().commands == 20)
+    }
+
+    @Test("after detaching nothing is asked of the guest any more")
+    func detached() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let (target, debugger) = try stopped(tiny)
+        _ = try debugger.setBreakpoint(at: .linear(0x1034))
+        _ = try debugger.continueRun()
+        let detachment = try debugger.detach()
+        #expect(detachment.threads == 2 && detachment.runPages == 2 && detachment.guestDebug == 2)
+        #expect((detachment.standstill ?? .zero) > .zero)
+        #expect(throws: AttachError.self) { try target.detach() }
+        #expect(throws: AttachError.self) { try target.withVCPU(0) { try $0.registers() } }
+        #expect(throws: MemoryFault(gpa: 0x1000)) {
+            var byte: UInt8 = 0
+            try withUnsafeMutableBytes(of: &byte) { try target.memory.read(0x1000, into: $0) }
+        }
+        #expect(target.valueSources.allSatisfy { $0.age == .unknown })
+        for vcpu in 0..<2 {
+            #expect(try !tiny.isTraced(vcpu))
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("the kernel's counters are read with one stop, and none after")
+    func statistics() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter")
+        let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(tiny.pid)/fd").count
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        let standstills = target.standstills.count
+        func exits() throws -> [UInt64] {
+            try target.kernelStatistics().filter { $0.vcpu != nil }.compactMap { block in
+                block.values.first { $0.name == "exits" || $0.name == "io_exits" }?.values.first
+            }
+        }
+        let blocks = try target.kernelStatistics()
+        #expect(blocks.map(\.vcpu) == [nil, 0, 1])
+        #expect(blocks.allSatisfy { $0.name.hasPrefix("kvm-") && !$0.values.isEmpty })
+        #expect(target.standstills.count == standstills + 1)
+        let before = try exits()
+        try tiny.waitForRounds(20)
+        try tiny.waitForRounds(20, vcpu: 1)
+        let after = try exits()
+        #expect(before.count == 2 && zip(before, after).allSatisfy { $0 <= $1 })
+        #expect(target.standstills.count == standstills + 1)
+        // What was made in the VMM is closed there.
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(tiny.pid)/fd").count == descriptors)
+        try debugger.detach()
+        for vcpu in 0..<2 { try tiny.expectUnnoticed(vcpu: vcpu) }
     }
 
     @Test("memory is written, all or nothing")

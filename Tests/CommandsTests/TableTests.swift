@@ -1,3 +1,4 @@
+import Debugger
 import Testing
 
 @testable import Commands
@@ -77,7 +78,10 @@ import Testing
             !["source", "writemem", "loadmem", "vcpu create"].contains { line.hasPrefix($0) }
         })
     func examplesWork(_ line: String) throws {
-        let driver = try Driver([0x90, 0x90, 0xEB, 0xFC], vcpus: 2)
+        let guest = FakeGuest([0x90, 0x90, 0xEB, 0xFC], vcpus: 2)
+        // Some are about a guest that another program runs.
+        let isForeign = CommandTable.guestCommands.contains { line.hasPrefix($0.name) }
+        let driver = Driver(guest, try Debugger(target: isForeign ? ForeignGuest(guest) : guest))
         // What the examples of `delete` delete.
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }
         if line == "until 0x7c20" || line == "until 0:7c20" || line.hasPrefix("b ") {

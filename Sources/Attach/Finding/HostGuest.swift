@@ -58,6 +58,8 @@ public struct HostVCPU: Sendable, Hashable {
         case debugfs = "debugfs"
         /// The thread was seen in ioctl(KVM_RUN) on the descriptor.
         case systemCall = "/proc syscall"
+        /// The thread's calls were watched from its start.
+        case calls = "its own calls"
         /// The thread's name (`CPU N/KVM`, `fc_vcpu N`, `vcpuN`).
         case name = "thread name"
     }

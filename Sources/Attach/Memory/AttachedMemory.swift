@@ -5,19 +5,31 @@ import Synchronization
 /// The memory of another program's guest, through the VMM's own mapping of it.
 public final class AttachedMemory: PhysicalMemory {
     private let process: Int32
-    private let map: Mutex<GuestMemoryMap>
+    private struct State {
+        var map: GuestMemoryMap
+        /// CLOCK_MONOTONIC, nanoseconds.
+        var taken: UInt64
+    }
+    private let state: Mutex<State>
 
     init(process: Int32, map: GuestMemoryMap) {
         self.process = process
-        self.map = Mutex(map)
+        state = Mutex(State(map: map, taken: monotonicTime()))
     }
 
     /// Where the map comes from, and whether that was checked.
-    public var source: GuestMemoryMap.Source { map.withLock { $0.source } }
-    public var regions: [MemoryRegion] { map.withLock { $0.regions } }
+    public var source: GuestMemoryMap.Source { state.withLock { $0.map.source } }
+    public var regions: [MemoryRegion] { state.withLock { $0.map.regions } }
+    /// How long ago the map was taken.
+    var age: Duration {
+        .nanoseconds(Int64(clamping: monotonicTime() &- state.withLock { $0.taken }))
+    }
 
     /// Takes a newer map.
-    func replace(_ newer: GuestMemoryMap) { map.withLock { $0 = newer } }
+    func replace(_ newer: GuestMemoryMap) {
+        let now = monotonicTime()
+        state.withLock { $0 = State(map: newer, taken: now) }
+    }
 
     public func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
         for piece in try pieces(gpa, buffer.count) {

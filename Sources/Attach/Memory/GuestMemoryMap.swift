@@ -8,6 +8,9 @@ public struct GuestMemoryMap: Sendable, Hashable {
     public enum Source: Sendable, Hashable {
         /// KVM's memory slots, read in the kernel.
         case kernel
+        /// What the VMM was seen to ask KVM for before its first KVM_RUN. `isChecked`: KVM's slots in the kernel
+        /// said the same.
+        case calls(isChecked: Bool)
         /// The largest mapping of the VMM, taken to be the guest's RAM from 0 on. `isChecked`: a walk of the
         /// guest's page tables through it gave what KVM_TRANSLATE says; otherwise it is a guess.
         case search(isChecked: Bool)
@@ -18,6 +21,8 @@ public struct GuestMemoryMap: Sendable, Hashable {
         public var text: String {
             switch self {
             case .kernel: "KVM's memory slots (BPF and BTF)"
+            case .calls(true): "the VMM's own calls, checked"
+            case .calls(false): "the VMM's own calls"
             case .search(true): "the VMM's largest mapping, checked by a page walk"
             case .search(false): "the VMM's largest mapping, NOT checked"
             case .none: "not known"

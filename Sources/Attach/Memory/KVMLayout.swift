@@ -28,6 +28,8 @@ struct KVMLayout: Sendable {
     var vcpuGuestDebug: UInt64
     /// `arch.guest_state_protected`, where the kernel has encrypted guests.
     var vcpuProtected: UInt64?
+    /// `arch.mp_state`, on x86.
+    var vcpuMPState: UInt64?
     var pidNumbers: UInt64
     var pidNumberSize: UInt64 { 16 }
 
@@ -115,6 +117,9 @@ struct KVMLayout: Sendable {
         vcpuGuestDebug = debug
         vcpuProtected = kvm.type("kvm_vcpu", .structure).flatMap {
             kvm.offset(of: ["arch", "guest_state_protected"], in: $0).map { UInt64($0) }
+        }
+        vcpuMPState = kvm.type("kvm_vcpu", .structure).flatMap {
+            kvm.offset(of: ["arch", "mp_state"], in: $0).map { UInt64($0) }
         }
         pidNumbers = numbers
     }

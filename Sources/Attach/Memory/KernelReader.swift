@@ -96,6 +96,21 @@ final class KernelReader: Sendable {
         return facts
     }
 
+    /// `struct kvm_vcpu` of a vCPU. It lives as long as its descriptor; a read after that gives something else, or
+    /// nothing, and harms nobody.
+    struct VCPUObject: Sendable {
+        fileprivate var address: UInt64
+    }
+
+    func object(of process: Int32, vcpu descriptor: Int32) -> VCPUObject? {
+        privateData(of: process)?[descriptor].map(VCPUObject.init)
+    }
+
+    /// KVM_MP_STATE_* as it is now; nil where this kernel keeps it elsewhere.
+    func mpState(_ vcpu: VCPUObject) -> UInt32? {
+        layout.vcpuMPState.flatMap { read32(vcpu.address &+ $0) }
+    }
+
     /// KVM_GUESTDBG_* of one vCPU as it is now.
     func guestDebug(of process: Int32, vcpu descriptor: Int32) -> UInt32? {
         privateData(of: process)?[descriptor].flatMap { read32($0 &+ layout.vcpuGuestDebug) }

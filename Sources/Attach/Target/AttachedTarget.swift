@@ -33,14 +33,17 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
     var phase = Phase.passive
     /// A run is on, from `resume` until its report is collected.
-    private(set) var hasOrders = false
+    var hasOrders = false
     private var report: StopReport?
     private let interruptIsWanted = Atomic<Bool>(false)
-    /// When the vCPUs were made to stand still, and for how long they last did; nanoseconds.
-    private var heldSince: UInt64 = 0
-    /// How long the guest last stood still for something that was done to it.
-    public private(set) var standstill: Duration = .zero
-    private var isDetached = false
+    /// As the tracer has measured it.
+    public internal(set) var standstills = Standstills()
+    public internal(set) var isDetached = false
+    /// When the vCPUs last came to stand still; monotonic nanoseconds, 0 if they never did.
+    var heldSince: UInt64 = 0
+    /// Why the kernel does not tell the memory map, where it does not.
+    var mapMissing: [ValueSource.Missing] = []
+    var statistics: StatisticsReaders?
 
     /// Attaches to a guest, with no stop of anything.
     ///
@@ -81,6 +84,17 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             process: guest.process,
             map: GuestMemoryMap.fromKernel(guest) ?? GuestMemoryMap(regions: [], source: .none))
         if attachedMemory.source == .none { try searchMemory(addresses) }
+        awaitRegisters()
+    }
+
+    /// A guest that exits now and then has left registers in the shared pages a moment later; then the first look
+    /// at them stops nothing.
+    private func awaitRegisters() {
+        let end = ContinuousClock.now + .milliseconds(20)
+        while members.contains(where: { $0.hasRegisters && !$0.hasLeftRegisters }), ContinuousClock.now < end
+        {
+            usleep(200)
+        }
     }
 
     // MARK: Target
@@ -95,14 +109,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         let member = try member(id)
         switch phase {
         case .held: return try body(member.vcpu)
-        case .passive:
+        case .passive, .running:
             let access = PassiveVCPU(member, self)
-            defer { if access.hasStopped, phase == .held { letGo() } }
+            defer { if access.hasStopped, phase == .held { letGoMeasured() } }
             return try body(access)
-        case .running:
-            try hold()
-            defer { letGo() }
-            return try body(member.vcpu)
         }
     }
 
@@ -191,6 +201,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     // MARK: holding and letting go
 
     private func member(_ id: Int) throws(AttachError) -> AttachedVCPU {
+        guard !isDetached else { throw Self.detachedError }
         guard let member = members.first(where: { $0.identity.id == id }) else {
             throw AttachError(
                 .notRunning, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
@@ -201,6 +212,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// Makes all vCPUs stand still.
     func hold() throws(AttachError) {
         guard phase != .held else { return }
+        guard !isDetached else { throw Self.detachedError }
         guard case .stopped(let standings) = try client.ask(.stop) else {
             throw AttachError(.tracer, "the tracer did not answer the order to stop")
         }
@@ -234,10 +246,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// - Precondition: they stand still.
     private func go(_ chosen: [AttachedVCPU]) {
         guard !chosen.isEmpty else { return }
-        if phase == .held, heldSince != 0 {
-            standstill = .nanoseconds(Int64(clamping: monotonicTime() &- heldSince))
-            heldSince = 0
-        }
         phase = .running
         do {
             try client.tell(
@@ -260,6 +268,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         guard Int(event.index) < members.count else { return }
         let member = members[Int(event.index)]
         member.isStanding = true
+        count(event)
         guard let controller = member.controller, member.isOut, report == nil else { return }
         do {
             let verdict: Verdict
@@ -295,10 +304,12 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             if members.contains(where: { !$0.isStanding }) {
                 phase = .running
                 try hold()
+                if case .interrupted = reason { measure() }
             }
             // Others that came to something by themselves at the same time: their controllers are to know.
             for event in client.takeEvents() where Int(event.index) < members.count {
                 let other = members[Int(event.index)]
+                count(event)
                 guard other !== member, other.isOut, let controller = other.controller else { continue }
                 switch event.standing {
                 case .debug:
@@ -367,14 +378,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         attachedMemory.replace(map)
     }
 
-    // MARK: letting go for good
-
-    /// Puts everything back and lets the VMM go on untraced. The target is of no use afterwards.
-    public func detach() throws(AttachError) {
-        guard !isDetached else { return }
-        isDetached = true
-        _ = try client.ask(.detach)
-    }
 }
 
 /// What the host's KVM says of itself; what every KVM has, where /dev/kvm may not be opened.

@@ -20,12 +20,22 @@ final class AttachedVCPU {
     var isStanding = false
     /// When it was last let go.
     var began: UInt64 = 0
+    /// What the last look at the shared page showed, and since when; monotonic nanoseconds.
+    private var shown: (registers: GeneralRegisters, since: UInt64, looks: Int)?
+    /// `struct kvm_vcpu`, once the kernel was asked for it.
+    private var kernelObject: KernelReader.VCPUObject?
+    private let process: Int32
+    private let descriptor: Int32
+    private let thread: Int32
 
     init(
         index: Int, process: Int32, vcpu: HostVCPU, client: TracerClient, mappingSize: Int, xsaveSize: Int,
         hasRegisters: Bool
     ) throws {
         self.index = index
+        self.process = process
+        self.descriptor = vcpu.descriptor
+        thread = vcpu.thread ?? 0
         identity = VCPUIdentity(id: vcpu.id, process: process, thread: vcpu.thread ?? 0, isBoot: vcpu.id == 0)
         let descriptor = try client.borrow(vcpu.descriptor)
         defer { close(descriptor) }
@@ -74,10 +84,43 @@ final class AttachedVCPU {
             if let again = try? vcpu.registers(), again == general, let other = try? vcpu.specialRegisters(),
                 other == special
             {
-                return general.rflags.rawValue == 0 ? nil : (general, special)
+                guard general.rflags.rawValue != 0 else { return nil }
+                noticed(general)
+                return (general, special)
             }
         }
         return nil
+    }
+
+    private func noticed(_ registers: GeneralRegisters) {
+        if let before = shown, before.registers == registers {
+            shown?.looks = before.looks + 1
+        } else {
+            shown = (registers, monotonicTime(), 1)
+        }
+    }
+
+    /// KVM has left registers in the shared page since we asked it to.
+    var hasLeftRegisters: Bool { shown != nil || registersAtLastExit() != nil }
+
+    /// For how long looks at the page have shown the same; nil before the second.
+    var unchanged: Duration? {
+        guard let shown, shown.looks > 1 else { return nil }
+        return .nanoseconds(Int64(clamping: monotonicTime() &- shown.since))
+    }
+
+    /// What the vCPU waits for, with no stop; nil where that cannot be found out.
+    func mpStateWithoutStop() -> MPState? {
+        if let kernel = try? KernelReader.shared() {
+            kernelObject = kernelObject ?? kernel.object(of: process, vcpu: descriptor)
+            if let kernelObject, let state = kernel.mpState(kernelObject) { return MPState(rawValue: state) }
+        }
+        // Asleep in KVM_RUN, it waits for an interrupt or to be started; which, only KVM knows.
+        guard
+            let call = ProcessFiles(process).text("task/\(thread)/syscall").flatMap(ThreadSyscall.init),
+            case .running = call
+        else { return nil }
+        return .runnable
     }
 
     /// A little-endian number of the VMM's memory, for page walks.

@@ -9,6 +9,8 @@ final class PassiveVCPU: VCPUAccess {
     private let member: AttachedVCPU
     private let target: AttachedTarget
     private(set) var hasStopped = false
+    /// Registers were given out that the guest has run on since.
+    private var gaveOld = (general: false, special: false)
 
     init(_ member: AttachedVCPU, _ target: AttachedTarget) {
         self.member = member
@@ -29,23 +31,37 @@ final class PassiveVCPU: VCPUAccess {
         return member.vcpu
     }
 
-    private var seen: (GeneralRegisters, SpecialRegisters)? {
+    private func seen() -> (GeneralRegisters, SpecialRegisters)? {
         target.phase == .held ? nil : member.registersAtLastExit()
     }
 
+    /// For a whole register file to be written: one that was made from old values would set the guest back.
+    private func writable(_ isOld: Bool) throws(KVMError) -> VCPU {
+        guard !isOld else {
+            throw KVMError(
+                "setting registers of vCPU \(member.identity.id)", .resourceTemporarilyUnavailable,
+                advice: "they were read while the guest ran; read them again while it stands still")
+        }
+        return try stopped()
+    }
+
     func registers() throws(KVMError) -> GeneralRegisters {
+        let seen = seen()
+        gaveOld.general = seen != nil
         if let seen { return seen.0 }
         return try stopped().registers()
     }
     func specialRegisters() throws(KVMError) -> SpecialRegisters {
+        let seen = seen()
+        gaveOld.special = seen != nil
         if let seen { return seen.1 }
         return try stopped().specialRegisters()
     }
     func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
-        try stopped().setRegisters(registers)
+        try writable(gaveOld.general).setRegisters(registers)
     }
     func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) {
-        try stopped().setSpecialRegisters(registers)
+        try writable(gaveOld.special).setSpecialRegisters(registers)
     }
     func debugRegisters() throws(KVMError) -> DebugRegisters { try stopped().debugRegisters() }
     func setDebugRegisters(_ registers: DebugRegisters) throws(KVMError) {
@@ -56,7 +72,10 @@ final class PassiveVCPU: VCPUAccess {
     func msr(_ index: UInt32) throws(KVMError) -> UInt64 { try stopped().msr(index) }
     func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) { try stopped().setMSR(index, value) }
     func localAPIC() throws(KVMError) -> LocalAPICState { try stopped().localAPIC() }
-    func mpState() throws(KVMError) -> MPState { try stopped().mpState() }
+    func mpState() throws(KVMError) -> MPState {
+        if target.phase != .held, let state = member.mpStateWithoutStop() { return state }
+        return try stopped().mpState()
+    }
     func setMPState(_ state: MPState) throws(KVMError) { try stopped().setMPState(state) }
     func events() throws(KVMError) -> VCPUEvents { try stopped().events() }
     func setEvents(_ events: VCPUEvents) throws(KVMError) { try stopped().setEvents(events) }

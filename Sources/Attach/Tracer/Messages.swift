@@ -33,7 +33,9 @@ enum TracerRequest: Sendable, Hashable {
     case close(descriptor: Int32)
     /// Answered by `.nudged`: wakes who waits for events.
     case nudge
-    /// Puts everything back and lets go.
+    /// Answered by `.standstills`.
+    case standstills
+    /// Puts everything back and lets go. Answered by `.released`.
     case detach
 
     struct Go: Sendable, Hashable {
@@ -51,6 +53,11 @@ enum TracerReply: Sendable, Hashable {
     /// What an ioctl returned (or -errno), and its argument as the kernel left it.
     case called(result: Int32, argument: [UInt8], indirect: [UInt8])
     case nudged
+    /// How often the guest stood still, for how long the last time, and in all; nanoseconds.
+    case standstills(count: UInt64, last: UInt64, total: UInt64)
+    /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages; and how long
+    /// the guest had stood still, if it did.
+    case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, stood: UInt64)
     /// A vCPU that was let go stands still again.
     case event(Event)
 
@@ -73,7 +80,7 @@ enum TracerReply: Sendable, Hashable {
     struct Event: Sendable, Hashable {
         var index: UInt16
         var standing: Standing
-        /// How long the vCPU stood still before it was let go, in nanoseconds.
+        /// How long the guest stood still, if that ended since the last thing told; nanoseconds, or 0.
         var stood: UInt64
         /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it.
         var page: [UInt8]
@@ -130,6 +137,7 @@ extension TracerRequest {
             return writer.bytes
         case .nudge: return [8]
         case .detach: return [9]
+        case .standstills: return [20]
         }
     }
 
@@ -184,6 +192,7 @@ extension TracerRequest {
             self = .close(descriptor: descriptor)
         case 8: self = .nudge
         case 9: self = .detach
+        case 20: self = .standstills
         default: return nil
         }
         guard reader.isAtEnd else { return nil }
@@ -208,6 +217,19 @@ extension TracerReply {
             indirect.withUnsafeBytes { writer.put($0) }
             return writer.bytes
         case .nudged: return [5]
+        case .standstills(let count, let last, let total):
+            var writer = WireWriter(20)
+            writer.put(count)
+            writer.put(last)
+            writer.put(total)
+            return writer.bytes
+        case .released(let threads, let guestDebug, let pages, let stood):
+            var writer = WireWriter(21)
+            writer.put(threads)
+            writer.put(guestDebug)
+            writer.put(pages)
+            writer.put(stood)
+            return writer.bytes
         case .event(let event):
             var writer = WireWriter(6)
             writer.put(event.index)
@@ -248,6 +270,16 @@ extension TracerReply {
                 let stood = reader.take(UInt64.self), let page = reader.data()
             else { return nil }
             self = .event(Event(index: index, standing: standing, stood: stood, page: Array(page)))
+        case 20:
+            guard let count = reader.take(UInt64.self), let last = reader.take(UInt64.self),
+                let total = reader.take(UInt64.self)
+            else { return nil }
+            self = .standstills(count: count, last: last, total: total)
+        case 21:
+            guard let threads = reader.take(UInt16.self), let debug = reader.take(UInt16.self),
+                let pages = reader.take(UInt16.self), let stood = reader.take(UInt64.self)
+            else { return nil }
+            self = .released(threads: threads, guestDebug: debug, pages: pages, stood: stood)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }

@@ -171,8 +171,8 @@ extension TracedThread {
             registers.rsi = UInt64(SystemCall.kvmRun)
         }
         set(&registers)
-        stood = Self.now() &- hold.since
         if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
+        meter.went(at: Self.now())
         state = .untraced
     }
 

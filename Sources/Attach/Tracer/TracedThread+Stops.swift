@@ -34,7 +34,10 @@ extension TracedThread {
     /// - Returns: what is to be told, if it now stands still by itself.
     func handle(_ stop: Stop) -> TracerReply.Event? {
         guard case .going(let how) = state else {
-            if stop == .ended { state = .gone }
+            if stop == .ended {
+                if isHeld { meter.went(at: Self.now()) }
+                state = .gone
+            }
             return nil
         }
         switch stop {
@@ -225,7 +228,9 @@ extension TracedThread {
         let wanted = stopWanted
         stopWanted = false
         isImpatient = false
-        state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: Self.now()))
+        let now = Self.now()
+        state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: now))
+        meter.held(at: now)
         defer { if standing == .handled { handledExit = nil } }
         // What we asked for is told in the answer to that.
         if wanted, standing == .interrupted || standing == .elsewhere { return nil }
@@ -234,6 +239,7 @@ extension TracedThread {
 
     private func event(_ standing: TracerReply.Standing) -> TracerReply.Event {
         TracerReply.Event(
-            index: 0, standing: standing, stood: stood, page: standing == .handled ? handledExit ?? [] : [])
+            index: 0, standing: standing, stood: meter.tell(),
+            page: standing == .handled ? handledExit ?? [] : [])
     }
 }

@@ -63,8 +63,8 @@ final class TracedThread {
     var trapIsPending = false
     /// The address of a `syscall` instruction of the VMM.
     var site: UInt64?
-    /// How long it stood still the last time, in nanoseconds.
-    var stood: UInt64 = 0
+    /// Of all threads together.
+    let meter: StandstillMeter
 
     // What is changed while calls are made in the thread's name, and put back.
     var savedMask: UInt64?
@@ -73,8 +73,10 @@ final class TracedThread {
     var hasFilter = false
 
     init(
-        process: Int32, vcpu: TracedVCPU, page: consuming SharedRunPage, pageAddress: UInt64
+        process: Int32, vcpu: TracedVCPU, page: consuming SharedRunPage, pageAddress: UInt64,
+        meter: StandstillMeter
     ) {
+        self.meter = meter
         self.process = process
         self.vcpu = vcpu
         validRegisters = page.load(SharedRunPage.Offset.validRegisters)
@@ -172,7 +174,7 @@ final class TracedThread {
         self.mode = mode
         if mode == .run { handledExit = nil }
         endCalls()
-        stood = Self.now() &- hold.since
+        meter.went(at: Self.now())
         if hold.isAtRun {
             issueRun(hold.registers)
         } else {

@@ -8,6 +8,7 @@ import Glibc
 final class Tracer {
     private let socket: Int32
     private var threads: [TracedThread] = []
+    private let meter = StandstillMeter()
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
@@ -107,9 +108,13 @@ final class Tracer {
                 .called(
                     result: Int32(truncatingIfNeeded: result ?? Int64(-EBUSY)), argument: [], indirect: []))
         case .nudge: send(.nudged)
+        case .standstills:
+            _ = meter.tell()
+            send(.standstills(count: meter.count, last: meter.last, total: meter.total))
         case .detach:
-            letGo()
-            send(.done)
+            let pages = UInt16(clamping: threads.count)
+            let (traced, armed) = letGo()
+            send(.released(threads: traced, guestDebug: armed, pages: pages, stood: meter.tell()))
             return false
         }
         return true
@@ -154,7 +159,7 @@ final class Tracer {
                 TracedThread(
                     process: process, vcpu: vcpu,
                     page: try SharedRunPage(descriptor: descriptor, size: mappingSize),
-                    pageAddress: address))
+                    pageAddress: address, meter: meter))
         }
         threads = made
         for thread in threads { thread.synchronise(syncMask) }
@@ -240,7 +245,12 @@ final class Tracer {
     }
 
     /// Puts everything back, and lets go.
-    private func letGo() {
+    ///
+    /// - Returns: how many threads were traced, and how many vCPUs had guest debug on.
+    @discardableResult
+    private func letGo() -> (traced: UInt16, armed: UInt16) {
+        let traced = threads.count { if case .untraced = $0.state { false } else { true } }
+        let armed = threads.count { $0.isArmed }
         for thread in threads {
             if case .going = thread.state { try? thread.requestStop() }
         }
@@ -248,6 +258,7 @@ final class Tracer {
         try? waitForAll()
         for thread in threads { thread.release() }
         threads = []
+        return (UInt16(clamping: traced), UInt16(clamping: armed))
     }
 }
 

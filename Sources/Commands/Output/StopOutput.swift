@@ -39,11 +39,14 @@ public struct StopOutput: CommandOutput, Hashable {
     public var passedHalt: Bool
     public var exits: UInt64
     public var elapsedNanoseconds: UInt64
+    /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
+    public var standstillNanoseconds: UInt64?
     /// How wide the instruction pointer is shown, in digits.
     private var offsetDigits: Int
 
     private enum CodingKeys: String, CodingKey {
-        case number, vcpu, reason, mode, position, steps, passedHalt, exits, elapsedNanoseconds
+        case number, vcpu, reason, mode, position, steps, passedHalt, exits, elapsedNanoseconds,
+            standstillNanoseconds
     }
 
     init(_ stop: Stop, line: StopLine?) {
@@ -58,6 +61,7 @@ public struct StopOutput: CommandOutput, Hashable {
         passedHalt = stop.passedHalt
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
+        standstillNanoseconds = stop.standstill?.nanoseconds
     }
 
     public func lines(width: Int) -> [StyledLine] {
@@ -72,6 +76,9 @@ public struct StopOutput: CommandOutput, Hashable {
             if steps > 0, reason.kind != "step" { facts.append(counted(steps, "instruction")) }
             if exits > 0 { facts.append(counted(exits, "exit")) }
             if elapsedNanoseconds > 0 { facts.append(shortTime(elapsedNanoseconds)) }
+            if let standstillNanoseconds {
+                facts.append("stood still \(shortTime(standstillNanoseconds)) before")
+            }
             if !facts.isEmpty { head.append("  (" + facts.joined(separator: ", ") + ")", .dim) }
             result.append(head)
         }

@@ -86,11 +86,20 @@ public final class Session {
                 "`\(call.command.name)` needs a guest that stands still", at: Argument(text: "", column: 0),
                 remedy: "stop it first: `stop`, Ctrl-C or F12")
         }
+        if debugger.isDetached, call.command.category != .other {
+            throw call.error(
+                "the guest was detached", at: Argument(text: "", column: 0),
+                remedy: "`quit`, and attach again to go on debugging it")
+        }
         currentDepth = depth
         currentOrigin = origin
+        let standstills = debugger.standstills?.count
         let background = call.takeBackgroundMark()
         var outcome = try call.command.action(self, call)
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
+        if case .done(let result) = outcome, let now = debugger.standstills, now.count != standstills {
+            outcome = .done(StoodStill(result, now.last))
+        }
         if case .running(var running) = outcome, running.action != "stop" {
             running.isBackground = background
             outcome = .running(running)

@@ -117,9 +117,11 @@ extension Debugger {
         let driver = try driver(id ?? selectedVCPU)
         let isRunning = isRunning
         let snapshot = try call(driver.id, attempt) { vcpu in
+            // The debug registers first: a target that shows older registers of a running guest without stopping it
+            // has to stop it for these, and what is read then is of the moment.
+            let debug = try vcpu.debugRegisters()
             let old = RegisterFile(
-                general: try vcpu.registers(), special: try vcpu.specialRegisters(),
-                debug: try vcpu.debugRegisters())
+                general: try vcpu.registers(), special: try vcpu.specialRegisters(), debug: debug)
             var new = old
             try change(&new)
             let problems = new.newProblems(since: old)

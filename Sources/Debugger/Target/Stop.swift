@@ -19,11 +19,16 @@ public struct Stop: Sendable {
     public var steps: Int
     /// The last step went over a HLT, so the processor would be asleep now.
     public var passedHalt: Bool
+    /// How long another program's guest was kept from running before it was let go for this stop; nil where
+    /// nothing measures that.
+    public var standstill: Duration?
 
     public init(
         number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64,
-        elapsed: Duration, edits: Int = 0, steps: Int = 0, passedHalt: Bool = false
+        elapsed: Duration, edits: Int = 0, steps: Int = 0, passedHalt: Bool = false,
+        standstill: Duration? = nil
     ) {
+        self.standstill = standstill
         self.edits = edits
         self.steps = steps
         self.passedHalt = passedHalt

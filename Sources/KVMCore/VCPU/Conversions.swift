@@ -229,7 +229,7 @@ extension VCPUEvents {
 }
 
 extension MPState {
-    init(rawValue: UInt32) {
+    public init(rawValue: UInt32) {
         switch rawValue {
         case UInt32(KVM_MP_STATE_RUNNABLE): self = .runnable
         case UInt32(KVM_MP_STATE_UNINITIALIZED): self = .uninitialized

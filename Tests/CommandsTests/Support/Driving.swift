@@ -13,6 +13,11 @@ struct Driver {
         session = Session(debugger: try Debugger(target: guest))
     }
 
+    init(_ guest: FakeGuest, _ debugger: Debugger) {
+        self.guest = guest
+        session = Session(debugger: debugger)
+    }
+
     /// The output of a line; a guest that was let go is waited for.
     @discardableResult
     func output(

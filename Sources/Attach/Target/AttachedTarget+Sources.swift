@@ -1,0 +1,151 @@
+public import Debugger
+import KVMCore
+
+extension AttachedTarget: Detaching {
+    /// Puts everything back and lets the VMM go on untraced. Every later call throws.
+    @discardableResult
+    public func detach() throws -> Detachment {
+        guard !isDetached else { throw Self.detachedError }
+        guard case .released(let threads, let debug, let pages, let stood) = try client.ask(.detach) else {
+            throw AttachError(.tracer, "the tracer did not answer the order to detach")
+        }
+        isDetached = true
+        // What its memory is from now on is none of ours.
+        attachedMemory.replace(GuestMemoryMap(regions: [], source: .none))
+        statistics = nil
+        if stood > 0 { add(standstill: stood) }
+        return Detachment(
+            process: guest.process, threads: Int(threads), guestDebug: Int(debug), runPages: Int(pages),
+            standstill: stood > 0 ? .nanoseconds(Int64(clamping: stood)) : nil)
+    }
+
+    static let detachedError = AttachError(
+        .detached, "the guest was detached", remedy: "attach again to go on debugging it")
+}
+
+extension AttachedTarget: StandstillMeasuring {
+    func add(standstill: UInt64) {
+        let time = Duration.nanoseconds(Int64(clamping: standstill))
+        standstills.count &+= 1
+        standstills.last = time
+        standstills.total += time
+    }
+
+    /// What an event tells of the standstill before it.
+    func count(_ event: TracerReply.Event) {
+        if event.stood > 0 { add(standstill: event.stood) }
+    }
+
+    /// Asks the tracer: after what no event tells of.
+    func measure() {
+        guard case .standstills(let count, let last, let total)? = try? client.ask(.standstills) else {
+            return
+        }
+        standstills = Standstills(
+            count: count, last: .nanoseconds(Int64(clamping: last)),
+            total: .nanoseconds(Int64(clamping: total)))
+    }
+
+    /// After something was done to a guest that otherwise runs.
+    func letGoMeasured() {
+        letGo()
+        measure()
+    }
+}
+
+extension AttachedTarget: SourceProviding {
+    public var valueSources: [ValueSource] {
+        guard !isDetached else {
+            return ValueSource.Kind.allCases.map {
+                ValueSource($0, .none, .unknown, missing: [.init(.none, "\(Self.detachedError)")])
+            }
+        }
+        var sources: [ValueSource] = members.map { member in
+            ValueSource(
+                .registers, vcpu: members.count > 1 ? member.identity.id : nil,
+                member.hasRegisters ? .syncRegisters : .injectedCalls,
+                registersAge(vcpu: member.identity.id),
+                missing: member.hasRegisters
+                    ? []
+                    : [
+                        .init(
+                            .syncRegisters,
+                            "/dev/kvm cannot be asked, or has no KVM_CAP_SYNC_REGS; the guest is stopped for them"
+                        )
+                    ])
+        }
+        sources.append(ValueSource(.otherRegisters, .injectedCalls, .live))
+        sources.append(ValueSource(.memory, .processMemory, .live))
+        sources.append(mapSource)
+        sources.append(
+            statistics == nil
+                ? ValueSource(
+                    .statistics, .none, .unknown,
+                    missing: [
+                        .init(
+                            .statisticsDescriptor,
+                            "not opened yet: `info stats` does, with one short stop of the guest")
+                    ])
+                : ValueSource(.statistics, .statisticsDescriptor, .live))
+        let seesExits =
+            phase == .running && members.contains { $0.isOut && $0.controller?.seesHandledExits == true }
+        sources.append(
+            ValueSource(
+                .exits, .tracedExits, seesExits ? .live : .lastStop(sinceHeld),
+                missing: seesExits
+                    ? [] : [.init(.tracedExits, "only those of steps are seen; `info stats` counts all")]))
+        sources.append(threadSource)
+        return sources
+    }
+
+    public func registersAge(vcpu id: Int) -> ValueAge {
+        guard !isDetached, let member = members.first(where: { $0.identity.id == id }) else {
+            return .unknown
+        }
+        if phase == .held || !member.hasRegisters || !member.hasLeftRegisters { return .live }
+        return .lastExit(unchanged: member.unchanged)
+    }
+
+    private var sinceHeld: Duration {
+        heldSince == 0 ? .zero : .nanoseconds(Int64(clamping: monotonicTime() &- heldSince))
+    }
+
+    private var mapSource: ValueSource {
+        let age = ValueAge.read(attachedMemory.age)
+        return switch attachedMemory.source {
+        case .kernel: ValueSource(.memoryMap, .kernelMemory, age)
+        case .calls(let isChecked):
+            ValueSource(.memoryMap, .watchedCalls, age, isChecked: isChecked, missing: mapMissing)
+        case .search(let isChecked):
+            ValueSource(.memoryMap, .largestMapping, age, isChecked: isChecked, missing: mapMissing)
+        case .none: ValueSource(.memoryMap, .none, .unknown, missing: mapMissing)
+        }
+    }
+
+    private var threadSource: ValueSource {
+        let way: ValueSource.Way =
+            switch guest.vcpus.compactMap(\.threadSource).first {
+            case .kernel: .kernelVCPU
+            case .debugfs: .debugfs
+            case .systemCall: .threadSystemCall
+            case .name: .threadName
+            case .calls: .watchedCalls
+            case nil: .none
+            }
+        return ValueSource(.threads, way, .read(attachedMemory.age))
+    }
+}
+
+extension AttachedTarget: StatisticsProviding {
+    /// The first call stops the guest for a moment: the descriptors have to be made in the VMM.
+    public func kernelStatistics() throws -> [KernelStatistics] {
+        guard !isDetached else { throw Self.detachedError }
+        if statistics == nil {
+            let wasHeld = phase == .held
+            try hold()
+            defer { if !wasHeld { letGoMeasured() } }
+            statistics = try StatisticsReaders(guest, members, client)
+        }
+        return try statistics?.read() ?? []
+    }
+}

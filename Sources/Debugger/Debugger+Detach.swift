@@ -1,0 +1,52 @@
+/// A guest that another program runs: letting it go for good, and what watching it costs it.
+extension Debugger {
+    /// The guest was let go for good; nothing can be asked of it any more.
+    public var isDetached: Bool { (target as? any Detaching)?.isDetached ?? false }
+
+    /// Puts back whatever was changed in the guest and its VMM, and lets them go on without a debugger. One that
+    /// runs is stopped for it.
+    ///
+    /// - Throws: `.refused` where the guest is our own or is detached already; `.target` where putting back failed.
+    @discardableResult
+    public func detach() throws(DebuggerError) -> Detachment {
+        guard let target = target as? any Detaching else {
+            throw DebuggerError(
+                .refused, "the guest is kvmscope's own and cannot go on without it",
+                remedy:
+                    "`quit` ends it; `kvmscope attach` and `kvmscope launch` debug guests that can be detached"
+            )
+        }
+        try checkAttached()
+        if isRunning {
+            interrupt()
+            guard try collectStop(timeout: .seconds(10)) != nil else {
+                throw DebuggerError(
+                    .target, "the guest does not stop within 10 s, and was not detached",
+                    remedy: "`quit` puts back what can be")
+            }
+        }
+        do {
+            return try target.detach()
+        } catch {
+            throw DebuggerError("detaching", error)
+        }
+    }
+
+    func checkAttached() throws(DebuggerError) {
+        // Only one that another program runs is ever detached; the question costs a step nothing then.
+        guard meter != nil, isDetached else { return }
+        throw DebuggerError(
+            .refused, "the guest was detached", remedy: "`quit`, and attach again to go on debugging it")
+    }
+
+    /// The standstill that ended when the guest was let go for the stop that is being made.
+    func standstillBefore() -> Duration? {
+        guard let meter else { return nil }
+        let now = meter.standstills
+        defer { standstillsBefore = now.count }
+        return now.count != standstillsBefore ? now.last : nil
+    }
+
+    /// How often and how long the guest stood still so far; nil where nothing measures that.
+    public var standstills: Standstills? { meter?.standstills }
+}

@@ -1,0 +1,102 @@
+import Debugger
+import Testing
+
+@testable import Commands
+
+/// Commands about a guest that another program runs.
+@Suite struct GuestCommandTests {
+    private func foreign(_ code: [UInt8] = [0xEB, 0xFE]) throws -> (ForeignGuest, Driver) {
+        let guest = ForeignGuest(FakeGuest(code))
+        return (guest, Driver(guest.inner, try Debugger(target: guest)))
+    }
+
+    @Test func detachPutsBackAndLeavesTheSession() throws {
+        let (guest, driver) = try foreign()
+        let text = try driver.text("detach")
+        #expect(text[0] == "Detached from made-up (QEMU, process 77): it goes on.")
+        #expect(
+            text[1]
+                == "kvm_run of 2 vCPUs put back; breakpoints and guest debug of 1 vCPU off; "
+                + "2 threads no longer traced; the guest had stood still for 215 us.")
+        #expect(guest.isDetached)
+        // No guest: what needs one says so, what does not works.
+        for line in ["step", "continue", "info registers", "x 0x7c00", "set $rax = 1", "stop", "info stats"] {
+            let error = try driver.failure(line)
+            #expect(error.message == "the guest was detached", "\(line)")
+            #expect(error.remedy?.contains("attach again") == true)
+        }
+        #expect(try driver.failure("detach").message == "the guest was detached")
+        #expect(try !driver.text("help").isEmpty)
+        #expect(throws: DebuggerError.self) { try driver.session.debugger.startContinue() }
+    }
+
+    @Test func detachStopsARunningGuestFirst() throws {
+        let (guest, driver) = try foreign()
+        guard case .running = try driver.session.execute("continue &") else {
+            Issue.record("it does not run")
+            return
+        }
+        #expect(driver.session.isRunning)
+        _ = try driver.output("detach")
+        #expect(guest.isDetached)
+        #expect(!driver.session.isRunning)
+    }
+
+    @Test func ourOwnGuestCannotBeDetached() throws {
+        let error = try Driver().failure("detach")
+        #expect(error.message.contains("kvmscope's own"))
+        #expect(error.remedy?.contains("kvmscope attach") == true)
+    }
+
+    @Test func sources() throws {
+        let (_, driver) = try foreign()
+        let text = try driver.text("info sources", width: 120)
+        #expect(text[0].hasPrefix("Values"))
+        #expect(text[1].contains("registers of vCPU 0") && text[1].contains("live"))
+        #expect(text[2].contains("memory map") && text[2].contains("read 1.50 s ago"))
+        #expect(text[2].hasSuffix("NO"))
+        #expect(text[3].contains("not to be had"))
+        #expect(text[4] == "memory map: not from KVM's memory slots (BPF and BTF): no BPF here")
+        #expect(text[5] == "The guest has not been made to stand still.")
+        _ = try driver.session.execute("continue &")
+        #expect(
+            try driver.text("info sources", width: 120)[1].contains("at the last exit, the same for 20.0 us"))
+        let json = try driver.json("info sources")
+        #expect(json.contains(#""age":"lastExit","ageNanoseconds":20000"#))
+        #expect(json.contains(#""checked":false"#))
+        #expect(json.contains(#""reason":"no BPF here""#))
+        // Our own guest has one source only.
+        #expect(try Driver().text("info sources")[0].contains("directly"))
+    }
+
+    @Test func standstillsAreToldForEachAct() throws {
+        let (_, driver) = try foreign()
+        // Before the step the guest stood still.
+        #expect(try driver.json("step").contains(#""standstillNanoseconds":7000000"#))
+        // What is done while it stands still costs it nothing more.
+        #expect(try !driver.json("info registers").contains("standstill"))
+        _ = try driver.session.execute("continue &")
+        let set = try driver.text("set $rax = 5")
+        #expect(set.last == "The guest stood still for 143 us.")
+        #expect(try driver.json("set $rax = 6").contains(#""standstillNanoseconds":143000"#))
+        let stop = try driver.text("stop")
+        #expect(stop[0].contains("stood still"))
+        // One that nothing measures says nothing of it.
+        #expect(try !Driver().json("step").contains("standstill"))
+    }
+
+    @Test func statistics() throws {
+        let (guest, driver) = try foreign()
+        #expect(
+            try driver.text("info stats") == [
+                "vCPU 0  kvm-77/vcpu-0", "  exits           1,234",
+                "  halt_wait_hist  from 2 ns: 3  from 8 ns: 2", "  halt_wait_ns    2.50 ms",
+            ])
+        #expect(try driver.text("info stats tlb") == ["VM  kvm-77", "  remote_tlb_flush  0"])
+        #expect(try driver.text("stats xyzzy") == ["No counter has that in its name."])
+        #expect(try driver.json("info stats halt_exits").contains(#""values":[0]"#))
+        guest.failStatistics()
+        #expect(try driver.failure("info stats").message.contains("cannot be read"))
+        #expect(try Driver().failure("info stats").message.contains("does not give"))
+    }
+}
