@@ -18,6 +18,7 @@ public final class Debugger {
     /// The id of the vCPU that commands are about. A stop that is about another one selects that.
     public internal(set) var selectedVCPU: Int
 
+    let variables = Variables()
     var drivers: [VCPUDriver]
     var table = BreakpointTable()
     var past = Deque<Stop>()

@@ -1,19 +1,23 @@
 import X86
 
 extension Debugger {
-    /// Evaluates an expression: GDB's, with C's operators and their precedence.
+    /// Reads an expression: see ``Expression`` for the language. Names are looked up now.
     ///
-    /// - numbers: `31`, `0x1f`, `1fh`, `0b11111`, `037`;
-    /// - registers, with or without `$`: `$rax`, `al`, `cs.base`, `cr0.pe`, flags by name;
-    /// - `*ADDRESS` reads 32 bits, `*(u8*)ADDRESS` and its like read other widths; `(s16)VALUE` cuts and extends;
-    /// - `SEG:OFF` with registers or numbers, which are hexadecimal there: `cs:ip`, `f000:fff0`. It is an address
-    ///   of its own form, and keeps it when a number is added;
-    /// - `p:ADDRESS` physical, `v:ADDRESS` virtual.
+    /// - Throws: with the column of what was wrong.
+    public func expression(_ text: String) throws(DebuggerError) -> Expression {
+        try Expression(text, in: ExpressionScope(variables: variables))
+    }
+
+    /// The value of an expression for one vCPU, the selected one by default. It may set registers, memory and
+    /// variables.
     ///
     /// - Throws: with the column of what was wrong.
     public func evaluate(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> Value {
-        var evaluator = try Evaluator(text, DebuggerContext(debugger: self, vcpu: try known(id).id))
-        return try evaluator.evaluate()
+        try evaluate(try expression(text), vcpu: id)
+    }
+
+    public func evaluate(_ expression: Expression, vcpu id: Int? = nil) throws(DebuggerError) -> Value {
+        try expression.evaluate(in: DebuggerContext(debugger: self, vcpu: try known(id).id))
     }
 
     /// Evaluates an expression to an address; one that has no form of its own is linear.
@@ -21,12 +25,33 @@ extension Debugger {
         let value = try evaluate(text, vcpu: id)
         return value.address ?? .linear(value.bits)
     }
+
+    // MARK: variables and values
+
+    /// The user's variables that have a value, by name, without the `$`.
+    public var convenienceVariables: [(name: String, value: Value)] { variables.all }
+
+    /// Keeps a value as the last one printed: `$`, and `$N` with the number that is returned. Nil where there is
+    /// no room for more.
+    public func remember(_ value: Value) -> Int? { variables.remember(value) }
+
+    /// Sets a variable of the user's: `$name`.
+    public func setVariable(_ name: String, to value: Value) throws(DebuggerError) {
+        guard let slot = variables.makeSlot(name) else {
+            throw DebuggerError(.limit, "there are \(Variables.maximum) variables already")
+        }
+        variables[slot] = value
+    }
 }
 
 /// Registers and memory as the debugger knows them.
 private struct DebuggerContext: EvaluationContext {
     let debugger: Debugger
     let vcpu: Int
+
+    var pointerWidth: Int {
+        (try? debugger.known(vcpu)).map { SnapshotContext.pointerWidth($0.special) } ?? 64
+    }
 
     func register(_ name: RegisterName) throws(DebuggerError) -> UInt64 {
         try debugger.registerValue(name.name, vcpu: vcpu).bits
@@ -38,13 +63,13 @@ private struct DebuggerContext: EvaluationContext {
         let reason = image.gaps.first.map { ": \($0.reason)" } ?? ""
         throw DebuggerError(.unreadable, "\(width) bytes at \(address) cannot be read\(reason)")
     }
-}
 
-extension DebuggerError {
-    /// The same with a column, unless it has one.
-    func at(_ column: Int) -> DebuggerError {
-        var error = self
-        error.column = error.column ?? column
-        return error
+    func setRegister(_ name: RegisterName, to value: UInt64) throws(DebuggerError) {
+        try debugger.setRegister(name.name, to: value, vcpu: vcpu)
+    }
+
+    func store(_ value: UInt64, to address: Address, width: Int) throws(DebuggerError) {
+        let bytes = (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) }
+        try debugger.writeMemory(address, bytes, vcpu: vcpu)
     }
 }

@@ -1,82 +1,160 @@
-/// A piece of an expression, with the column it begins at.
-struct Token: Equatable {
+/// A piece of an expression.
+struct Token {
     enum Kind: Equatable {
-        /// Letters, digits, `_`, `.` and `$`: a number, a register, a type.
-        case word(String)
-        case symbol(String)
+        /// Letters, digits, `_`, `.` and `$`: a number, a register, a symbol, a type.
+        case word
+        /// In single quotes: a symbol whose name has other characters, or one character for its code.
+        case quoted
+        case punctuator(Punctuator)
         case end
     }
+
     var kind: Kind
-    /// In Characters from the start of the text.
-    var column: Int
+    /// Where it stands, in UTF-8 bytes from the start of the text; of a quoted name with its quotes.
+    var range: Range<Int>
 }
 
-/// Cuts an expression into tokens.
-enum Lexer {
-    private static let pairs: Set<String> = ["<<", ">>", "&&", "||", "==", "!=", "<=", ">="]
-    private static let singles: Set<Character> = [
-        "+", "-", "*", "/", "%", "&", "|", "^", "~", "!", "<", ">", "(", ")", ":",
-    ]
+/// Operators and brackets.
+enum Punctuator: String, CaseIterable {
+    case shiftLeftAssign = "<<="
+    case shiftRightAssign = ">>="
+    case shiftLeft = "<<"
+    case shiftRight = ">>"
+    case and = "&&"
+    case or = "||"
+    case equal = "=="
+    case notEqual = "!="
+    case lessOrEqual = "<="
+    case greaterOrEqual = ">="
+    case increment = "++"
+    case decrement = "--"
+    case addAssign = "+="
+    case subtractAssign = "-="
+    case multiplyAssign = "*="
+    case divideAssign = "/="
+    case remainderAssign = "%="
+    case bitAndAssign = "&="
+    case bitOrAssign = "|="
+    case bitXorAssign = "^="
+    case plus = "+"
+    case minus = "-"
+    case star = "*"
+    case slash = "/"
+    case percent = "%"
+    case ampersand = "&"
+    case bar = "|"
+    case caret = "^"
+    case tilde = "~"
+    case not = "!"
+    case less = "<"
+    case greater = ">"
+    case open = "("
+    case close = ")"
+    case openBracket = "["
+    case closeBracket = "]"
+    case openBrace = "{"
+    case closeBrace = "}"
+    case colon = ":"
+    case question = "?"
+    case assign = "="
+    case comma = ","
+}
 
-    static func tokens(_ text: String) throws(DebuggerError) -> [Token] {
-        let characters = Array(text)
+/// Cuts an expression into tokens. Nothing here depends on the length of the text but the time it takes.
+struct Lexer {
+    /// Longer than anyone types; a bound for what is kept.
+    static let maximumLength = 1 << 20
+
+    private let bytes: [UInt8]
+
+    /// By their first byte, the longest first.
+    private static let punctuators: [UInt8: [(bytes: [UInt8], kind: Punctuator)]] = {
+        var map: [UInt8: [(bytes: [UInt8], kind: Punctuator)]] = [:]
+        for kind in Punctuator.allCases {
+            let bytes = Array(kind.rawValue.utf8)
+            map[bytes[0], default: []].append((bytes, kind))
+        }
+        return map.mapValues { $0.sorted { $0.bytes.count > $1.bytes.count } }
+    }()
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    /// All tokens, `.end` last.
+    func tokens() throws(SyntaxError) -> [Token] {
+        guard bytes.count <= Self.maximumLength else {
+            throw SyntaxError("the expression is longer than \(Self.maximumLength) bytes", at: 0)
+        }
         var tokens: [Token] = []
         var place = 0
-        while place < characters.count {
-            let character = characters[place]
-            if character.isWhitespace {
+        while place < bytes.count {
+            let byte = bytes[place]
+            if byte == 0x20 || (0x09...0x0D).contains(byte) {
                 place += 1
-            } else if isWord(character) {
-                let end = characters[place...].firstIndex { !isWord($0) } ?? characters.count
-                tokens.append(Token(kind: .word(String(characters[place..<end])), column: place))
+            } else if Self.isWord(byte) {
+                let end = bytes[place...].firstIndex { !Self.isWord($0) } ?? bytes.count
+                tokens.append(Token(kind: .word, range: place..<end))
                 place = end
+            } else if byte == UInt8(ascii: "'") {
+                let end = try endOfQuoted(place)
+                tokens.append(Token(kind: .quoted, range: place..<end))
+                place = end
+            } else if let (length, kind) = punctuator(at: place) {
+                tokens.append(Token(kind: .punctuator(kind), range: place..<place + length))
+                place += length
             } else {
-                let pair = String(characters[place..<min(place + 2, characters.count)])
-                if pairs.contains(pair) {
-                    tokens.append(Token(kind: .symbol(pair), column: place))
-                    place += 2
-                } else if singles.contains(character) {
-                    tokens.append(Token(kind: .symbol(String(character)), column: place))
-                    place += 1
-                } else {
-                    throw DebuggerError(.syntax, "'\(character)' is not part of an expression", column: place)
-                }
+                throw SyntaxError("\(name(at: place)) is not part of an expression", at: place)
             }
         }
-        tokens.append(Token(kind: .end, column: characters.count))
+        tokens.append(Token(kind: .end, range: bytes.count..<bytes.count))
         return tokens
     }
 
-    private static func isWord(_ character: Character) -> Bool {
-        character.isASCII && (character.isLetter || character.isNumber || "_.$".contains(character))
+    private func punctuator(at place: Int) -> (length: Int, kind: Punctuator)? {
+        for (text, kind) in Self.punctuators[bytes[place]] ?? [] where bytes[place...].starts(with: text) {
+            return (text.count, kind)
+        }
+        return nil
+    }
+
+    private func endOfQuoted(_ start: Int) throws(SyntaxError) -> Int {
+        var place = start + 1
+        while place < bytes.count {
+            if bytes[place] == UInt8(ascii: "\\") {
+                place += 2
+                continue
+            }
+            if bytes[place] == UInt8(ascii: "'") { return place + 1 }
+            place += 1
+        }
+        throw SyntaxError("the quote is not closed", at: start)
+    }
+
+    /// The character at `place`, as it is to be shown.
+    private func name(at place: Int) -> String {
+        "'\(String(decoding: bytes[place...].prefix(16), as: UTF8.self).prefix(1))'"
+    }
+
+    static func isWord(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "$"):
+            true
+        default: false
+        }
     }
 }
 
-/// Numbers as they are written.
-enum NumberLiteral {
-    /// `0x1f`, `0b101`, `1fh`, `017` (octal, as in GDB and C), `31`. Nil where `text` is none of these, or does
-    /// not fit in 64 bits.
-    static func parse(_ text: String) -> UInt64? {
-        guard let first = text.first, first.isASCII, first.isNumber else { return nil }
-        let lower = text.lowercased()
-        if lower.hasPrefix("0x") { return digits(lower.dropFirst(2), radix: 16) }
-        if lower.hasSuffix("h") { return digits(lower.dropLast(), radix: 16) }
-        if lower.hasPrefix("0b") { return digits(lower.dropFirst(2), radix: 2) }
-        if lower.hasPrefix("0"), lower.count > 1 { return digits(lower.dropFirst(), radix: 8) }
-        return digits(lower[...], radix: 10)
-    }
+/// What is wrong with an expression, and where, in UTF-8 bytes.
+struct SyntaxError: Error {
+    var code: DebuggerError.Code
+    var message: String
+    var remedy: String?
+    var place: Int
 
-    /// A number in `SEG:OFF`, where all the world writes hexadecimal without saying so: `f000:fff0`, `0:7c00`.
-    static func parsePartOfFarPointer(_ text: String) -> UInt64? {
-        let lower = text.lowercased()
-        if lower.hasPrefix("0x") { return digits(lower.dropFirst(2), radix: 16) }
-        if lower.hasSuffix("h") { return digits(lower.dropLast(), radix: 16) }
-        return digits(lower[...], radix: 16)
-    }
-
-    private static func digits(_ text: Substring, radix: Int) -> UInt64? {
-        // UInt64's own parser takes a sign.
-        guard let first = text.first, first != "+", first != "-" else { return nil }
-        return UInt64(text, radix: radix)
+    init(_ message: String, at place: Int, code: DebuggerError.Code = .syntax, remedy: String? = nil) {
+        self.message = message
+        self.place = place
+        self.code = code
+        self.remedy = remedy
     }
 }

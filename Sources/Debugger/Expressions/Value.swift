@@ -7,6 +7,10 @@ public struct Value: Sendable, Hashable {
     public var isSigned: Bool
     /// Where the expression was an address in a form of its own (`SEG:OFF`, `p:`, `v:`), that form.
     public var address: Address?
+    /// What `*` reads through it, of a pointer.
+    var pointee: ValueType?
+    /// A number without a type: it takes the width of what it meets.
+    var isBare = false
 
     /// Cuts `bits` to `width`, and extends.
     public init(bits: UInt64, width: Int = 64, isSigned: Bool = false, address: Address? = nil) {
@@ -19,8 +23,24 @@ public struct Value: Sendable, Hashable {
             ? UInt64(bitPattern: Int64(bitPattern: bits << shift) >> Int64(shift)) : (bits << shift) >> shift
     }
 
+    /// A number as it was written: signed, if it fits.
+    init(number: UInt64) {
+        self.init(bits: number, isSigned: number <= UInt64(Int64.max))
+        isBare = true
+    }
+
+    /// C's int, which comparisons give.
+    init(truth: Bool) { self.init(bits: truth ? 1 : 0, width: 32, isSigned: true) }
+
     public var signed: Int64 { Int64(bitPattern: bits) }
     public var isZero: Bool { bits == 0 }
+    /// ``bits`` cut to ``width``, as hexadecimal shows it.
+    public var cut: UInt64 { width == 64 ? bits : bits & ((1 << UInt64(width)) - 1) }
+
+    /// The same value in another type.
+    func converted(width: Int, isSigned: Bool) -> Value {
+        Value(bits: bits, width: width, isSigned: isSigned)
+    }
 
     /// The narrowest of 8, 16, 32 and 64 that holds `bits` bits.
     static func width(holding bits: Int) -> Int {

@@ -16,27 +16,7 @@ extension Debugger {
     /// - Throws: `.badAddress` for a physical address, or where the selector names no descriptor.
     public func linear(_ address: Address, vcpu: Int? = nil) throws(DebuggerError) -> UInt64 {
         let snapshot = try known(vcpu)
-        let view = view(of: snapshot)
-        switch address {
-        case .linear(let value), .virtual(let value): return view.cut(value)
-        case .physical:
-            throw DebuggerError(
-                .badAddress, "\(address) is a physical address, and a linear one is needed here",
-                remedy: "many linear addresses may lead there: give one without `p:`")
-        case .segmented(.register(let name), let offset):
-            return snapshot.special.linear(name, offset, mode: snapshot.mode)
-        case .segmented(.selector(let selector), let offset):
-            if let name = Self.holder(of: selector, snapshot.special) {
-                return snapshot.special.linear(name, offset, mode: snapshot.mode)
-            }
-            switch snapshot.mode {
-            case .real, .virtual8086:
-                return SegmentedAddress(selector: selector, offset: offset).realModeLinear & 0xFFFF_FFFF
-            case .long64: return offset
-            case .protected16, .protected32, .compatibility16, .compatibility32:
-                return view.cut(try descriptorBase(selector, snapshot, view) &+ offset)
-            }
-        }
+        return try view(of: snapshot).linear(address, snapshot.registers)
     }
 
     /// The guest-physical address that `address` stands for, through the page tables.
@@ -99,35 +79,5 @@ extension Debugger {
                 .outOfRange, "\(count) bytes at once",
                 remedy: "give 0 to \(Self.maximumTransfer) (\(Self.maximumTransfer >> 20) MiB)")
         }
-    }
-
-    /// The segment register that holds `selector`: where code is asked for, that is CS most often.
-    private static func holder(of selector: UInt16, _ special: SpecialRegisters) -> SegmentName? {
-        let names: [SegmentName] = [.cs, .ds, .ss, .es, .fs, .gs]
-        return names.first {
-            special[$0].selector == selector && !special[$0].attributes.isUnusable
-        }
-    }
-
-    private func descriptorBase(
-        _ selector: UInt16, _ snapshot: VCPUSnapshot, _ view: LinearMemory
-    ) throws(DebuggerError) -> UInt64 {
-        let place: UInt64
-        do {
-            place = try RegisterFile(general: snapshot.registers, special: snapshot.special)
-                .descriptorAddress(of: selector)
-        } catch {
-            throw DebuggerError(.badAddress, error.description)
-        }
-        guard let descriptor = view.word(place, size: 8) else {
-            throw DebuggerError(
-                .unreadable,
-                "the descriptor of selector \(hexadecimal(UInt64(selector), digits: 4)) at \(hex(place)) cannot be read"
-            )
-        }
-        return Segment(
-            loading: descriptor, selector: selector,
-            inLongMode: snapshot.special.efer.contains(.lma)
-        ).base
     }
 }

@@ -45,28 +45,7 @@ public struct RegisterFile: Sendable, Hashable {
 
     private subscript(field: RegisterField) -> UInt64 {
         get {
-            switch field {
-            case .general(let register): general[register]
-            case .rflags: general.rflags.rawValue
-            case .segmentRegister(let name), .segmentSelector(let name): UInt64(special[name].selector)
-            case .segmentBase(let name): special[name].base
-            case .segmentLimit(let name): UInt64(special[name].limit)
-            case .segmentAttributes(let name): UInt64(special[name].attributes.rawValue)
-            case .gdtBase: special.gdt.base
-            case .gdtLimit: UInt64(special.gdt.limit)
-            case .idtBase: special.idt.base
-            case .idtLimit: UInt64(special.idt.limit)
-            case .cr0: special.cr0.rawValue
-            case .cr2: special.cr2
-            case .cr3: special.cr3
-            case .cr4: special.cr4.rawValue
-            case .cr8: special.cr8
-            case .efer: special.efer.rawValue
-            case .apicBase: special.apicBase
-            case .debugAddress(let number): debug[address: number]
-            case .dr6: debug.dr6
-            case .dr7: debug.dr7
-            }
+            field.value(general, special, debug)
         }
         set {
             switch field {
