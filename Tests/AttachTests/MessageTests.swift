@@ -1,4 +1,6 @@
+import Debugger
 import Testing
+import X86
 
 @testable import Attach
 
@@ -16,7 +18,25 @@ struct MessageTests {
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
         .close(descriptor: 5), .nudge, .detach, .standstills,
+        .go([
+            .init(
+                index: 3, mode: .runReportingHandled,
+                plan: StepPlan(count: 1 << 40, places: [0x7C00, .max], before: Self.registers))
+        ]),
+        .memory([
+            MemoryRegion(slot: 2, gpa: 0, size: 0xA_0000, hva: 0x7F00_0000_0000, isReadOnly: false),
+            MemoryRegion(slot: 3, gpa: 0xF_0000, size: 0x1_0000, hva: 0x7F00_0010_0000, isReadOnly: true),
+        ]), .memory([]),
     ]
+    /// Each with a value of its own.
+    static var registers: GeneralRegisters {
+        var registers = GeneralRegisters()
+        for (number, word) in WireReader.words.enumerated() {
+            registers[keyPath: word] = UInt64(number + 1) << 32
+        }
+        registers.rflags = .init(rawValue: 0x246)
+        return registers
+    }
     static let replies: [TracerReply] = [
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
@@ -24,6 +44,10 @@ struct MessageTests {
         .standstills(count: 1 << 40, last: 2, total: 3),
         .released(threads: 4, guestDebug: 1, pages: 4, stood: 9),
         .event(.init(index: 2, standing: .handled, stood: 12345, page: [1, 2, 3, 4])),
+        .event(
+            .init(
+                index: 0, standing: .debug, stood: 1, page: [],
+                passed: .init(count: 99, last: 1 << 50, registers: [5, 6, 7]))),
     ]
 
     @Test("requests arrive as they were sent", arguments: requests)

@@ -32,6 +32,12 @@ public final class AttachedMemory: PhysicalMemory {
     }
 
     public func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        // Mostly it is all in one slot.
+        if let hva = address(gpa, count: buffer.count) {
+            let count = clinux_process_read(process, hva, buffer.baseAddress, buffer.count)
+            if count != buffer.count { throw MemoryFault(gpa: gpa &+ UInt64(max(0, count))) }
+            return
+        }
         for piece in try pieces(gpa, buffer.count) {
             // SAFETY: the pieces lie one behind the other in the buffer.
             let count = clinux_process_read(
@@ -55,6 +61,17 @@ public final class AttachedMemory: PhysicalMemory {
             let count = clinux_process_write(
                 process, piece.hva, bytes.baseAddress.map { $0 + piece.offset }, piece.count)
             if count != piece.count { throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count))) }
+        }
+    }
+
+    /// Where a range is that does not cross slots.
+    private func address(_ gpa: UInt64, count: Int) -> UInt64? {
+        map.withLock { map in
+            for region in map.regions where gpa >= region.gpa && gpa - region.gpa < region.size {
+                let offset = gpa - region.gpa
+                return UInt64(count) <= region.size - offset ? region.hva &+ offset : nil
+            }
+            return nil
         }
     }
 

@@ -83,6 +83,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         attachedMemory = AttachedMemory(
             process: guest.process,
             map: GuestMemoryMap.fromKernel(guest) ?? GuestMemoryMap(regions: [], source: .none))
+        try client.tell(.memory(attachedMemory.regions))
         if attachedMemory.source == .none { try searchMemory(addresses) }
         awaitRegisters()
     }
@@ -129,6 +130,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         report = nil
         for (member, controller) in chosen {
             member.controller = controller
+            member.planner = controller as? any PlanningController
             member.isOut = true
         }
         var going: [AttachedVCPU] = []
@@ -255,7 +257,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                         member.began = monotonicTime()
                         let reports = hasOrders && member.controller?.seesHandledExits == true
                         return TracerRequest.Go(
-                            index: UInt16(member.index), mode: reports ? .runReportingHandled : .run)
+                            index: UInt16(member.index), mode: reports ? .runReportingHandled : .run,
+                            plan: hasOrders ? member.plan : nil)
                     }))
         } catch {
             lost(error)
@@ -269,6 +272,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         let member = members[Int(event.index)]
         member.isStanding = true
         count(event)
+        member.observe(exits, passed: event.passed)
         guard let controller = member.controller, member.isOut, report == nil else { return }
         do {
             let verdict: Verdict
@@ -310,6 +314,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             for event in client.takeEvents() where Int(event.index) < members.count {
                 let other = members[Int(event.index)]
                 count(event)
+                other.observe(exits, passed: event.passed)
                 guard other !== member, other.isOut, let controller = other.controller else { continue }
                 switch event.standing {
                 case .debug:
@@ -354,7 +359,14 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// The VMM may have changed its slots since.
     private func refreshMemory() {
         guard attachedMemory.source == .kernel, let map = GuestMemoryMap.fromKernel(guest) else { return }
+        replaceMap(map)
+    }
+
+    private func replaceMap(_ map: GuestMemoryMap) {
+        guard map.regions != attachedMemory.regions || map.source != attachedMemory.source else { return }
         attachedMemory.replace(map)
+        // Where the tracer is lost, the next question says so.
+        try? client.tell(.memory(map.regions))
     }
 
     /// The way without BPF: needs a vCPU that stands still for a moment.
@@ -375,7 +387,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         ) { hva, count in
             AttachedVCPU.word(guest.process, hva, count)
         }
-        attachedMemory.replace(map)
+        replaceMap(map)
     }
 
 }

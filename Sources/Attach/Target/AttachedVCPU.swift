@@ -15,6 +15,8 @@ final class AttachedVCPU {
     let hasRegisters: Bool
 
     var controller: (any RunController)?
+    /// The same, if it plans.
+    var planner: (any PlanningController)?
     /// It was let go under its controller, which has not been told the end yet.
     var isOut = false
     var isStanding = false
@@ -53,6 +55,27 @@ final class AttachedVCPU {
         case .debug, .handled, .interrupted: vcpu.observeExit(isCompleted: true)
         case .elsewhere, .gone, .running: vcpu.forgetExit()
         }
+    }
+
+    /// What need not be told of after it is let go again.
+    var plan: StepPlan? {
+        guard hasRegisters, let plan = planner?.plan, plan.places.count <= StepPlan.capacity else {
+            return nil
+        }
+        return plan
+    }
+
+    /// What it did unseen, before it came to what is to be seen.
+    func observe(_ log: ExitLog, passed: TracerReply.Passed) {
+        guard passed.count > 0 else { return }
+        let registers = passed.registers.withUnsafeBytes { SyncedRegisters($0) }
+        guard let registers else { return }
+        // A single step: DR6.BS.
+        let step = DebugExit(exception: 1, pc: registers.general.rip, dr6: 1 << 14, dr7: 0)
+        log.recorder(for: identity.id).passed(
+            .debug(step), count: passed.count, guest: passed.last > began ? passed.last - began : 0)
+        began = max(began, passed.last)
+        planner?.wentOn(passed.count, registers)
     }
 
     /// It came to an exit of ours.

@@ -1,3 +1,5 @@
+import Debugger
+
 /// One vCPU as the tracer knows it.
 struct TracedVCPU: Sendable, Hashable {
     var id: Int32
@@ -35,12 +37,16 @@ enum TracerRequest: Sendable, Hashable {
     case nudge
     /// Answered by `.standstills`.
     case standstills
+    /// Where the guest's memory is. Not answered.
+    case memory([MemoryRegion])
     /// Puts everything back and lets go. Answered by `.released`.
     case detach
 
     struct Go: Sendable, Hashable {
         var index: UInt16
         var mode: GoMode
+        /// Debug exits that need not be told of.
+        var plan: StepPlan?
     }
 }
 
@@ -84,6 +90,17 @@ enum TracerReply: Sendable, Hashable {
         var stood: UInt64
         /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it.
         var page: [UInt8]
+        /// Debug exits that the plan covered, since the vCPU was let go.
+        var passed = Passed()
+    }
+
+    /// What went on unseen.
+    struct Passed: Sendable, Hashable {
+        var count: UInt64 = 0
+        /// When the last of them was; monotonic nanoseconds.
+        var last: UInt64 = 0
+        /// The registers then, as ``SyncedRegisters/range`` has them; empty if there were none.
+        var registers: [UInt8] = []
     }
 }
 
@@ -109,6 +126,7 @@ extension TracerRequest {
             for order in orders {
                 writer.put(order.index)
                 writer.put(order.mode.rawValue)
+                writer.put(order.plan)
             }
             return writer.bytes
         case .callValue(let descriptor, let request, let value):
@@ -138,6 +156,17 @@ extension TracerRequest {
         case .nudge: return [8]
         case .detach: return [9]
         case .standstills: return [20]
+        case .memory(let regions):
+            var writer = WireWriter(10)
+            writer.put(UInt32(regions.count))
+            for region in regions {
+                writer.put(UInt32(truncatingIfNeeded: region.slot))
+                writer.put(region.gpa)
+                writer.put(region.size)
+                writer.put(region.hva)
+                writer.put(region.isReadOnly ? 1 as UInt8 : 0)
+            }
+            return writer.bytes
         }
     }
 
@@ -163,9 +192,15 @@ extension TracerRequest {
             var orders = [Go]()
             for _ in 0..<count {
                 guard let index = reader.take(UInt16.self),
-                    let mode = reader.take(UInt8.self).flatMap(GoMode.init)
+                    let mode = reader.take(UInt8.self).flatMap(GoMode.init),
+                    let hasPlan = reader.take(UInt8.self), hasPlan <= 1
                 else { return nil }
-                orders.append(Go(index: index, mode: mode))
+                var plan: StepPlan?
+                if hasPlan == 1 {
+                    plan = reader.plan()
+                    if plan == nil { return nil }
+                }
+                orders.append(Go(index: index, mode: mode, plan: plan))
             }
             self = .go(orders)
         case 4:
@@ -193,6 +228,19 @@ extension TracerRequest {
         case 8: self = .nudge
         case 9: self = .detach
         case 20: self = .standstills
+        case 10:
+            guard let count = reader.take(UInt32.self) else { return nil }
+            var regions = [MemoryRegion]()
+            for _ in 0..<count {
+                guard let slot = reader.take(UInt32.self), let gpa = reader.take(UInt64.self),
+                    let size = reader.take(UInt64.self), let hva = reader.take(UInt64.self),
+                    let isReadOnly = reader.take(UInt8.self), isReadOnly <= 1
+                else { return nil }
+                regions.append(
+                    MemoryRegion(
+                        slot: Int(slot), gpa: gpa, size: size, hva: hva, isReadOnly: isReadOnly == 1))
+            }
+            self = .memory(regions)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }
@@ -236,6 +284,9 @@ extension TracerReply {
             writer.put(event.standing.rawValue)
             writer.put(event.stood)
             event.page.withUnsafeBytes { writer.put($0) }
+            writer.put(event.passed.count)
+            writer.put(event.passed.last)
+            event.passed.registers.withUnsafeBytes { writer.put($0) }
             return writer.bytes
         }
     }
@@ -267,9 +318,14 @@ extension TracerReply {
         case 6:
             guard let index = reader.take(UInt16.self),
                 let standing = reader.take(UInt8.self).flatMap(Standing.init),
-                let stood = reader.take(UInt64.self), let page = reader.data()
+                let stood = reader.take(UInt64.self), let page = reader.data(),
+                let count = reader.take(UInt64.self), let last = reader.take(UInt64.self),
+                let registers = reader.data()
             else { return nil }
-            self = .event(Event(index: index, standing: standing, stood: stood, page: Array(page)))
+            self = .event(
+                Event(
+                    index: index, standing: standing, stood: stood, page: Array(page),
+                    passed: Passed(count: count, last: last, registers: Array(registers))))
         case 20:
             guard let count = reader.take(UInt64.self), let last = reader.take(UInt64.self),
                 let total = reader.take(UInt64.self)

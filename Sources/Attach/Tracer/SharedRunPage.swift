@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import KVMCore
 
 /// The `kvm_run` of another program's vCPU, shared with it and with the kernel; unmapped once.
 ///
@@ -65,6 +66,29 @@ struct SharedRunPage: ~Copyable {
     }
 
     var exitReason: UInt32 { load(Offset.exitReason) }
+
+    /// A debug exit's payload: `kvm_run.debug.arch`.
+    var debugExit: DebugExit {
+        DebugExit(
+            exception: load(Offset.payload), pc: load(Offset.payload + 8), dr6: load(Offset.payload + 16),
+            dr7: load(Offset.payload + 24))
+    }
+
+    /// The registers that KVM has left, if it was asked to.
+    var registers: SyncedRegisters? {
+        // SAFETY: the range ends within the first page of a mapping of two pages at least.
+        SyncedRegisters(UnsafeRawBufferPointer(rebasing: bytes[SyncedRegisters.range]))
+    }
+
+    /// The bytes of these registers.
+    func copyRegisters(to copy: inout [UInt8]) {
+        let range = UnsafeRawBufferPointer(rebasing: bytes[SyncedRegisters.range])
+        if copy.count == range.count {
+            copy.withUnsafeMutableBytes { $0.copyMemory(from: range) }
+        } else {
+            copy = Array(range)
+        }
+    }
 
     /// How many bytes of scratch there are.
     static let scratchSize = 2 * 4096 - Offset.scratch

@@ -163,13 +163,7 @@ extension TracedThread {
             }
         }
         var registers = hold.registers
-        if hold.isAtRun {
-            registers.rip = registers.rip &- 2
-            registers.rax = UInt64(SystemCall.ioctl)
-            registers.orig_rax = .max
-            registers.rdi = UInt64(bitPattern: Int64(vcpu.descriptor))
-            registers.rsi = UInt64(SystemCall.kvmRun)
-        }
+        if hold.isAtRun { registers = atRun(registers) }
         set(&registers)
         if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
         meter.went(at: Self.now())

@@ -169,7 +169,7 @@ extension TracedThread {
 
     /// -EINTR, as the system call returns it.
     static let interruptedResult = UInt64(bitPattern: -4)
-    private static let exitDebug: UInt32 = 4
+    static let exitDebug: UInt32 = 4
 
     private func isRun(_ descriptor: UInt64, _ request: UInt64) -> Bool {
         Int32(truncatingIfNeeded: descriptor) == vcpu.descriptor
@@ -206,6 +206,10 @@ extension TracedThread {
         }
         if registers.rax == 0, page.exitReason == Self.exitDebug, isArmed {
             handledExit = nil
+            if isCovered() {
+                issueRun(registers)
+                return nil
+            }
             return hold(registers, atRun: true, .debug)
         }
         if registers.rax == Self.interruptedResult {
@@ -233,13 +237,14 @@ extension TracedThread {
         meter.held(at: now)
         defer { if standing == .handled { handledExit = nil } }
         // What we asked for is told in the answer to that.
-        if wanted, standing == .interrupted || standing == .elsewhere { return nil }
+        if wanted, passed.count == 0, standing == .interrupted || standing == .elsewhere { return nil }
         return event(standing)
     }
 
     private func event(_ standing: TracerReply.Standing) -> TracerReply.Event {
-        TracerReply.Event(
+        defer { passed = TracerReply.Passed() }
+        return TracerReply.Event(
             index: 0, standing: standing, stood: meter.tell(),
-            page: standing == .handled ? handledExit ?? [] : [])
+            page: standing == .handled ? handledExit ?? [] : [], passed: passed)
     }
 }

@@ -1,4 +1,5 @@
 import CLinux
+import Debugger
 import Glibc
 
 /// The thread that runs one vCPU of another program, under ptrace.
@@ -65,6 +66,13 @@ final class TracedThread {
     var site: UInt64?
     /// Of all threads together.
     let meter: StandstillMeter
+    /// Debug exits that are not to be told of, and those that were not.
+    var plan: StepPlan?
+    var passed = TracerReply.Passed()
+    /// With these KVM_RUN was last issued.
+    private var runRegisters = user_regs_struct()
+    /// The guest's, to see which instruction comes next; nil where it is not known.
+    var memory: AttachedMemory?
 
     // What is changed while calls are made in the thread's name, and put back.
     var savedMask: UInt64?
@@ -169,9 +177,10 @@ final class TracedThread {
     // MARK: Going on
 
     /// Lets it go; the guest runs.
-    func resume(_ mode: GoMode) {
+    func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
         guard case .held(let hold) = state else { return }
         self.mode = mode
+        self.plan = plan
         if mode == .run { handledExit = nil }
         endCalls()
         meter.went(at: Self.now())
@@ -189,14 +198,30 @@ final class TracedThread {
 
     /// Makes KVM_RUN be issued again, as if it had never returned.
     func issueRun(_ behind: user_regs_struct) {
+        runRegisters = atRun(behind)
+        issueRunAgain()
+    }
+
+    /// The same once more: nothing but the guest has changed since.
+    func issueRunAgain() {
+        // What the page says then is of this KVM_RUN, which may end without saying anything.
+        if plan != nil { page.store(Self.exitInterrupted, at: SharedRunPage.Offset.exitReason) }
+        set(&runRegisters)
+        go(isArmed || mode == .runReportingHandled ? .run : .free)
+    }
+
+    /// KVM_EXIT_INTR, which is what KVM says where a signal ended KVM_RUN.
+    private static let exitInterrupted: UInt32 = 10
+
+    /// The registers with which KVM_RUN is about to be issued.
+    func atRun(_ behind: user_regs_struct) -> user_regs_struct {
         var registers = behind
         registers.rip = behind.rip &- 2
         registers.rax = UInt64(SystemCall.ioctl)
         registers.orig_rax = .max
         registers.rdi = UInt64(bitPattern: Int64(vcpu.descriptor))
         registers.rsi = UInt64(SystemCall.kvmRun)
-        set(&registers)
-        go(isArmed || mode == .runReportingHandled ? .run : .free)
+        return registers
     }
 
     func set(_ registers: inout user_regs_struct) {

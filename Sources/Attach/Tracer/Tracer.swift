@@ -86,7 +86,7 @@ final class Tracer {
             }
         case .go(let orders):
             for order in orders where Int(order.index) < threads.count {
-                threads[Int(order.index)].resume(order.mode)
+                threads[Int(order.index)].resume(order.mode, order.plan)
             }
         case .callValue(let descriptor, let request, let value):
             send(.called(result: callValue(descriptor, request, value), argument: [], indirect: []))
@@ -111,6 +111,11 @@ final class Tracer {
         case .standstills:
             _ = meter.tell()
             send(.standstills(count: meter.count, last: meter.last, total: meter.total))
+        case .memory(let regions):
+            guard let first = threads.first else { break }
+            let memory = AttachedMemory(
+                process: first.process, map: GuestMemoryMap(regions: regions, source: .none))
+            for thread in threads { thread.memory = memory }
         case .detach:
             let pages = UInt16(clamping: threads.count)
             let (traced, armed) = letGo()
@@ -203,13 +208,16 @@ final class Tracer {
     /// Takes in what the threads have to say. True if there was anything.
     private func collectStops() -> Bool {
         var any = false
+        let going = threads.count { if case .going = $0.state { true } else { false } }
         for (index, thread) in threads.enumerated() {
             switch thread.state {
             case .going, .held: break
             case .untraced, .gone: continue
             }
             var status: Int32 = 0
-            let result = clinux_wait(thread.thread, &status, 0)
+            let result =
+                going == 1 && thread.plan != nil
+                ? thread.stepOn(&status) : clinux_wait(thread.thread, &status, 0)
             if result == 0 { continue }
             any = true
             guard result > 0 else {

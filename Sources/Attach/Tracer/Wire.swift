@@ -1,3 +1,6 @@
+import Debugger
+import X86
+
 /// Writes a message: little-endian, nothing aligned.
 struct WireWriter {
     var bytes: [UInt8]
@@ -17,6 +20,18 @@ struct WireWriter {
     mutating func put(_ data: UnsafeRawBufferPointer) {
         put(UInt32(data.count))
         bytes += data
+    }
+}
+
+extension WireWriter {
+    mutating func put(_ plan: StepPlan?) {
+        guard let plan else { return put(0 as UInt8) }
+        put(1 as UInt8)
+        put(plan.count)
+        put(UInt16(plan.places.count))
+        for place in plan.places { put(place) }
+        for word in WireReader.words { put(plan.before[keyPath: word]) }
+        put(plan.before.rflags.rawValue)
     }
 }
 
@@ -48,6 +63,30 @@ struct WireReader {
     }
 
     mutating func text() -> String? { data().map { String(decoding: $0, as: UTF8.self) } }
+
+    static var words: [WritableKeyPath<GeneralRegisters, UInt64>] {
+        [
+            \.rax, \.rbx, \.rcx, \.rdx, \.rsi, \.rdi, \.rsp, \.rbp, \.r8, \.r9, \.r10, \.r11, \.r12, \.r13,
+            \.r14, \.r15, \.rip,
+        ]
+    }
+
+    mutating func plan() -> StepPlan? {
+        guard let count = take(UInt64.self), let places = take(UInt16.self), places <= StepPlan.capacity
+        else { return nil }
+        var plan = StepPlan(count: count, places: [], before: GeneralRegisters())
+        for _ in 0..<places {
+            guard let place = take(UInt64.self) else { return nil }
+            plan.places.append(place)
+        }
+        for word in Self.words {
+            guard let value = take(UInt64.self) else { return nil }
+            plan.before[keyPath: word] = value
+        }
+        guard let flags = take(UInt64.self) else { return nil }
+        plan.before.rflags = RFlags(rawValue: flags)
+        return plan
+    }
 
     /// Nothing is left over.
     var isAtEnd: Bool { at == bytes.endIndex }

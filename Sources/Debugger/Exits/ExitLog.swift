@@ -110,6 +110,19 @@ public final class ExitRecorder: Sendable {
         }
     }
 
+    /// So many exits like this one came and went and left nothing to keep, as steps that nobody looks at.
+    ///
+    /// - Parameter guest: nanoseconds in KVM_RUN, of all together.
+    public func passed(_ exit: VCPUExit, count: UInt64, guest: UInt64) {
+        all.wrappingAdd(count, ordering: .relaxed)
+        let packed = ExitKey.pack(exit)
+        state.withLock { state in
+            let place = Self.place(of: packed, in: &state)
+            state.counts[place].count &+= count
+            state.counts[place].guest &+= guest
+        }
+    }
+
     /// The last exit's handling is over: KVM_RUN is about to be called, or the vCPU stops for the user, whose
     /// time to think is not the exit's.
     public func handled(at time: UInt64) {

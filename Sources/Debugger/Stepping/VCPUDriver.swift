@@ -21,7 +21,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     /// The vCPU as it stood at the last stop or edit.
     var snapshot: VCPUSnapshot
     /// Instructions that the order stepped.
-    private(set) var steps = 0
+    var steps = 0
     /// The order's last step went over a HLT.
     private(set) var passedHalt = false
     /// A fault of `end`, which has no one else to tell.
@@ -239,7 +239,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         before = registers
         beforePC = pc
         isRetried = false
-        let first = prefix(special, pc)
+        let first = Self.prefix(memory, special, pc)
         opcode = OpcodeClass(
             bytes: first.bytes, count: first.count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
@@ -247,7 +247,9 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     }
 
     /// The instruction's first bytes. Without paging, and within a page, there is nothing to translate.
-    private func prefix(_ special: SpecialRegisters, _ pc: UInt64) -> (bytes: UInt64, count: Int) {
+    static func prefix(
+        _ memory: any PhysicalMemory, _ special: SpecialRegisters, _ pc: UInt64
+    ) -> (bytes: UInt64, count: Int) {
         if !special.cr0.contains(.pg), pc & 0xFFF <= 0xFF8, let word = memory.word(pc, size: 8) {
             return (word, 8)
         }
