@@ -9,11 +9,18 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     public let name: String
     /// The vCPUs that the case needs.
     public let vcpus: Int
+    /// A HLT with nothing to wake the vCPU stops the guest. Where another program is the machine, that is its
+    /// business: it may wake the guest at any time.
+    public let stopsAtHalt: Bool
     private let body: @Sendable (Fixture) throws -> Void
 
-    init(_ name: String, vcpus: Int = 1, _ body: @escaping @Sendable (Fixture) throws -> Void) {
+    init(
+        _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false,
+        _ body: @escaping @Sendable (Fixture) throws -> Void
+    ) {
         self.name = name
         self.vcpus = vcpus
+        self.stopsAtHalt = stopsAtHalt
         self.body = body
     }
 

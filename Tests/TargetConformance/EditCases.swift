@@ -70,7 +70,7 @@ extension ConformanceCase {
             try fixture.expect(.step(count: 1))
             try fixture.expect("rip", 0x7C00)
         },
-        ConformanceCase("edits a guest that runs") { fixture in
+        ConformanceCase("edits a guest that runs", stopsAtHalt: true) { fixture in
             try fixture.load(spinning)
             try fixture.debugger.startContinue()
             _ = try fixture.debugger.collectStop(timeout: .milliseconds(5))
@@ -112,7 +112,9 @@ extension ConformanceCase {
             }
             try fixture.expect(!fixture.target.isRunning, "all stand still")
         },
-        ConformanceCase("a halted vCPU stays halted while the other goes", vcpus: 2) { fixture in
+        ConformanceCase(
+            "a halted vCPU stays halted while the other goes", vcpus: 2, stopsAtHalt: true
+        ) { fixture in
             try fixture.load(counting)
             try fixture.debugger.writeMemory(.physical(0x7C20), [0xF4, 0x43, 0xEB, 0xFD])
             try fixture.place(1, at: 0x7C20)

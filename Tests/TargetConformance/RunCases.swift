@@ -89,7 +89,7 @@ extension ConformanceCase {
     ]
 
     static let halting: [ConformanceCase] = [
-        ConformanceCase("halts, and wakes when continued") { fixture in
+        ConformanceCase("halts, and wakes when continued", stopsAtHalt: true) { fixture in
             try fixture.load(halts)
             try fixture.go()
             try fixture.expect(.hlt)
@@ -100,7 +100,9 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x7C05)
             try fixture.expect("bx", 2)
         },
-        ConformanceCase("says that it stepped over a HLT, and does not report it again") { fixture in
+        ConformanceCase(
+            "says that it stepped over a HLT, and does not report it again", stopsAtHalt: true
+        ) { fixture in
             try fixture.load(halts)
             try fixture.step(2)
             try fixture.expect(.step(count: 2))

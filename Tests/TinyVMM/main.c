@@ -1,9 +1,10 @@
-// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick]`.
+// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick] [image=FILE]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
 // a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
-// them a signal now and then, whose EINTR is theirs. It runs until it is killed.
+// them a signal now and then, whose EINTR is theirs. `image` runs another guest instead: the file at 0000:7C00, in
+// real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. It runs until it is killed.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -41,6 +42,7 @@ struct vcpu_log {
     uint64_t commands;
     uint64_t last_command;
     uint64_t signals;
+    uint64_t halts;
 };
 struct slot_log {
     uint64_t gpa, size, hva, flags;
@@ -55,6 +57,7 @@ static struct log *logged;
 static int vm;
 static int run_size;
 static int with_filter;
+static int with_image;
 static __thread struct vcpu_log *mine;
 
 // Real mode, at 0x1000. ESI holds the state; each round takes a number from port 0x11, mixes 64 times, and gives
@@ -124,11 +127,11 @@ static void *run_vcpu(void *argument) {
     sregs.cs.base = sregs.cs.selector = 0;
     ioctl(vcpu, KVM_SET_SREGS, &sregs);
     uint32_t state = 12345 + (uint32_t)id, given = 1;
-    regs.rip = 0x1000;
+    regs.rip = with_image ? 0x7C00 : 0x1000;
     regs.rflags = 2;
     regs.rsi = state;
     regs.rdx = 0x11;
-    regs.rsp = 0x8000;
+    regs.rsp = with_image ? 0x7000 - id * 0x400 : 0x8000;
     ioctl(vcpu, KVM_SET_REGS, &regs);
     mine = log;
     log->thread = (uint64_t)gettid();
@@ -144,6 +147,18 @@ static void *run_vcpu(void *argument) {
         }
         if (run->exit_reason == KVM_EXIT_DEBUG) {
             log->debug++;
+            continue;
+        }
+        if (with_image && run->exit_reason == KVM_EXIT_HLT) {
+            log->halts++;
+            usleep(1000);
+            continue;
+        }
+        if (with_image && run->exit_reason == KVM_EXIT_IO) {
+            log->io++;
+            if (run->io.direction == KVM_EXIT_IO_IN) {
+                memset((char *)run + run->io.data_offset, 0xFF, (size_t)run->io.size * run->io.count);
+            }
             continue;
         }
         if (run->exit_reason != KVM_EXIT_IO) {
@@ -176,7 +191,9 @@ int main(int count, char **arguments) {
     for (int i = 3; i < count; i++) {
         if (!strcmp(arguments[i], "filter")) with_filter = 1;
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
+        if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
+    if (with_image < 0) fail("image");
     if (vcpus < 1 || vcpus > max_vcpus) return 2;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int file = open(arguments[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
@@ -195,6 +212,7 @@ int main(int count, char **arguments) {
         char *memory = mmap(NULL, plan[i].size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) fail("mmap");
         if (i == 0) memcpy(memory + 0x1000, guest, sizeof guest);
+        if (i == 0 && with_image && read(with_image, memory + 0x7C00, 0x8400) < 0) fail("image");
         if (i == 1) memcpy(memory, "read only", 9);
         logged->slot[i] = plan[i];
         logged->slot[i].hva = (uint64_t)(uintptr_t)memory;

@@ -66,8 +66,8 @@ public final class AttachedMemory: PhysicalMemory {
 
     /// Where a range is that does not cross slots.
     private func address(_ gpa: UInt64, count: Int) -> UInt64? {
-        map.withLock { map in
-            for region in map.regions where gpa >= region.gpa && gpa - region.gpa < region.size {
+        state.withLock { state in
+            for region in state.map.regions where gpa >= region.gpa && gpa - region.gpa < region.size {
                 let offset = gpa - region.gpa
                 return UInt64(count) <= region.size - offset ? region.hva &+ offset : nil
             }

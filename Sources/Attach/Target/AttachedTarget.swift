@@ -278,6 +278,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             let verdict: Verdict
             switch event.standing {
             case .debug:
+                if !event.page.isEmpty { _ = member.observe(exits, handled: event.page) }
                 guard case .debug(let debug) = member.observe(exits) else { return go([member]) }
                 verdict = try controller.decide(.debug(debug), member.vcpu)
             case .handled:
@@ -318,6 +319,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 guard other !== member, other.isOut, let controller = other.controller else { continue }
                 switch event.standing {
                 case .debug:
+                    if !event.page.isEmpty { _ = other.observe(exits, handled: event.page) }
                     if case .debug(let debug) = other.observe(exits) {
                         _ = try? controller.decide(.debug(debug), other.vcpu)
                     }

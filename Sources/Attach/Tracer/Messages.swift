@@ -88,7 +88,8 @@ enum TracerReply: Sendable, Hashable {
         var standing: Standing
         /// How long the guest stood still, if that ended since the last thing told; nanoseconds, or 0.
         var stood: UInt64
-        /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it.
+        /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it. The same of `.debug`, where
+        /// completing that exit was the end of a step; otherwise empty.
         var page: [UInt8]
         /// Debug exits that the plan covered, since the vCPU was let go.
         var passed = Passed()

@@ -14,7 +14,7 @@ extension TracedThread {
 
     /// Behind a debug exit: whether the plan has it that the guest goes on. Then it is noted.
     func isCovered() -> Bool {
-        guard plan != nil, !stopWanted, let memory,
+        guard plan != nil, !stopWanted, handledExit == nil, let memory,
             page.load(SharedRunPage.Offset.validRegisters, as: UInt64.self) & Self.needed == Self.needed,
             let registers = page.registers,
             plan?.covers(page.debugExit, registers, memory: memory) == true

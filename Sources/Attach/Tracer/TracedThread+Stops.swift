@@ -205,7 +205,7 @@ extension TracedThread {
             page.clearImmediateExit()
         }
         if registers.rax == 0, page.exitReason == Self.exitDebug, isArmed {
-            handledExit = nil
+            // An exit that the VMM has handled and that ended a step in being completed is to be told of.
             if isCovered() {
                 issueRun(registers)
                 return nil
@@ -235,7 +235,7 @@ extension TracedThread {
         let now = Self.now()
         state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: now))
         meter.held(at: now)
-        defer { if standing == .handled { handledExit = nil } }
+        defer { if standing == .handled || standing == .debug { handledExit = nil } }
         // What we asked for is told in the answer to that.
         if wanted, passed.count == 0, standing == .interrupted || standing == .elsewhere { return nil }
         return event(standing)
@@ -245,6 +245,6 @@ extension TracedThread {
         defer { passed = TracerReply.Passed() }
         return TracerReply.Event(
             index: 0, standing: standing, stood: meter.tell(),
-            page: standing == .handled ? handledExit ?? [] : [], passed: passed)
+            page: standing == .handled || standing == .debug ? handledExit ?? [] : [], passed: passed)
     }
 }

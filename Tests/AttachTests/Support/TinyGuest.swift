@@ -27,11 +27,19 @@ final class TinyGuest {
 
     struct VCPULog: Equatable {
         var thread, returns, io, interrupted, debug, other, otherReason, rounds, wrong, commands, lastCommand,
-            signals: UInt64
+            signals, halts: UInt64
     }
 
-    init(vcpus: Int = 1, _ options: String...) throws {
+    /// - Parameter image: runs these bytes at 0000:7C00 instead of the guest of its own.
+    init(vcpus: Int = 1, image: [UInt8]? = nil, _ options: String...) throws {
         log = URL(filePath: NSTemporaryDirectory()).appending(path: "tiny-\(UUID().uuidString)")
+        let file = log.appendingPathExtension("image")
+        var options = options
+        if let image {
+            try Data(image).write(to: file)
+            options.append("image=\(file.path)")
+        }
+        defer { try? FileManager.default.removeItem(at: file) }
         process.executableURL = URL(filePath: Built.tinyVMM)
         process.arguments = [log.path, "\(vcpus)"] + options
         try process.run()
@@ -42,7 +50,7 @@ final class TinyGuest {
             }
             usleep(1000)
         }
-        for index in 0..<vcpus { try waitForRounds(1, vcpu: index) }
+        for index in 0..<vcpus where image == nil { try waitForRounds(1, vcpu: index) }
     }
 
     deinit {
@@ -62,13 +70,13 @@ final class TinyGuest {
 
     func vcpu(_ index: Int = 0) throws -> VCPULog {
         let all = try words()
-        let at = 1 + 3 * 4 + index * 12
-        guard all.count >= at + 12 else { throw Failure("the log is short") }
+        let at = 1 + 3 * 4 + index * 13
+        guard all.count >= at + 13 else { throw Failure("the log is short") }
         return VCPULog(
             thread: all[at], returns: all[at + 1], io: all[at + 2], interrupted: all[at + 3],
             debug: all[at + 4],
             other: all[at + 5], otherReason: all[at + 6], rounds: all[at + 7], wrong: all[at + 8],
-            commands: all[at + 9], lastCommand: all[at + 10], signals: all[at + 11])
+            commands: all[at + 9], lastCommand: all[at + 10], signals: all[at + 11], halts: all[at + 12])
     }
 
     /// GPA, size, HVA, flags.

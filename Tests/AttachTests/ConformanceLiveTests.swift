@@ -1,0 +1,23 @@
+import Debugger
+import TargetConformance
+import Testing
+
+@testable import Attach
+
+/// The debugging cases that every kind of target passes, on a guest that another program runs.
+@Suite("The conformance cases, attached", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct ConformanceLiveTests {
+    @Test(arguments: ConformanceCase.all.filter { !$0.stopsAtHalt })
+    func passes(_ test: ConformanceCase) throws {
+        var guests: [TinyGuest] = []
+        try test.run { vcpus in
+            // jmp $
+            let guest = try TinyGuest(vcpus: vcpus, image: [0xEB, 0xFE])
+            guests.append(guest)
+            let target = try guest.attach()
+            try target.hold()
+            return target
+        }
+        for guest in guests { #expect(try guest.vcpu().debug == 0) }
+    }
+}
