@@ -35,6 +35,10 @@ int clinux_ptrace_set_registers(int thread, const struct user_regs_struct *regis
     return done(ptrace(PTRACE_SETREGS, thread, 0, registers));
 }
 
+int clinux_ptrace_event_message(int thread, unsigned long *message) {
+    return done(ptrace(PTRACE_GETEVENTMSG, thread, 0, message));
+}
+
 int clinux_ptrace_get_signal_mask(int thread, uint64_t *mask) {
     return done(ptrace(PTRACE_GETSIGMASK, thread, sizeof *mask, mask));
 }
@@ -55,6 +59,7 @@ int clinux_ptrace_syscall_info(int thread, struct clinux_syscall_info *info) {
         info->number = kernel.entry.nr;
         for (int i = 0; i < 6; i++) info->arguments[i] = kernel.entry.args[i];
     }
+    if (kernel.op == PTRACE_SYSCALL_INFO_EXIT) info->result = kernel.exit.rval;
     return 0;
 }
 

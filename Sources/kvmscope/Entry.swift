@@ -11,6 +11,7 @@ enum Entry {
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()
         case "attach": AttachCommand.main(Array(arguments.dropFirst()))
+        case "launch": LaunchCommand.main(Array(arguments.dropFirst()))
         case "list": ListCommand.main(Array(arguments.dropFirst()))
         default: Program.main()
         }

@@ -6,6 +6,16 @@ import X86
 
 @Suite("The tracer's messages")
 struct MessageTests {
+    static let machine: LaunchedMachine = {
+        var machine = LaunchedMachine(process: 70, descriptor: 9)
+        machine.made(1, 14, by: 71)
+        machine.made(0, 13, by: 70)
+        machine.vcpus[0].hasArrived = true
+        var writer = WireWriter(0)
+        for value in [3, 0x1000, 0x2000, 0x7000_0000] as [UInt64] { writer.put(value) }
+        if let region = LaunchedMachine.Region(Array(writer.bytes.dropFirst())) { machine.set(region) }
+        return machine
+    }()
     static let requests: [TracerRequest] = [
         .attach(
             process: 7, mappingSize: 12288, syncMask: 7,
@@ -17,7 +27,8 @@ struct MessageTests {
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
-        .close(descriptor: 5), .nudge, .detach, .standstills,
+        .close(descriptor: 5), .nudge, .detach, .standstills, .progress,
+        .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
         .go([
             .init(
                 index: 3, mode: .runReportingHandled,
@@ -41,6 +52,8 @@ struct MessageTests {
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere]), .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
+        .progress(.starting), .progress(.hasMachine), .progress(.bits32), .progress(.ended(status: 256)),
+        .progress(.ready(machine)),
         .standstills(count: 1 << 40, last: 2, total: 3),
         .released(threads: 4, guestDebug: 1, pages: 4, stood: 9),
         .event(.init(index: 2, standing: .handled, stood: 12345, page: [1, 2, 3, 4])),

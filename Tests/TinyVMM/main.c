@@ -1,10 +1,12 @@
-// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick] [image=FILE]`.
+// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
 // a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
 // them a signal now and then, whose EINTR is theirs. `image` runs another guest instead: the file at 0000:7C00, in
-// real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. It runs until it is killed.
+// real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. It runs until it is killed,
+// or until who started it ends, unless `stay` is given. `bits32` makes a VM as a 32-bit program would, before its
+// own.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -184,10 +186,18 @@ static void *run_vcpu(void *argument) {
     return NULL;
 }
 
+// KVM_CREATE_VM through the calls of 32-bit programs: ioctl is 54 there.
+static void create_vm_as_32_bit(void) {
+    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(54), "b"(kvm), "c"(KVM_CREATE_VM), "d"(0) : "memory");
+    if (result < 0) fail("KVM_CREATE_VM by int 0x80");
+}
+
 int main(int count, char **arguments) {
     if (count < 3) return 2;
     unsigned vcpus = (unsigned)atoi(arguments[2]);
-    int with_kick = 0;
+    int with_kick = 0, with_stay = 0;
     for (int i = 3; i < count; i++) {
         if (!strcmp(arguments[i], "filter")) with_filter = 1;
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
@@ -195,7 +205,11 @@ int main(int count, char **arguments) {
     }
     if (with_image < 0) fail("image");
     if (vcpus < 1 || vcpus > max_vcpus) return 2;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 3; i < count; i++) {
+        if (!strcmp(arguments[i], "stay")) with_stay = 1;
+        if (!strcmp(arguments[i], "bits32")) create_vm_as_32_bit();
+    }
+    if (!with_stay) prctl(PR_SET_PDEATHSIG, SIGKILL);
     int file = open(arguments[1], O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (file < 0 || ftruncate(file, sizeof *logged)) fail("log");
     logged = mmap(NULL, sizeof *logged, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);

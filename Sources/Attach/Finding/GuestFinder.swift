@@ -36,12 +36,26 @@ public struct GuestFinder: Sendable {
         return guest(files, descriptors)
     }
 
+    /// The guest of a VMM that was launched: its vCPUs are known from its calls.
+    func guest(_ machine: LaunchedMachine, tracer: Int32) -> HostGuest? {
+        let files = ProcessFiles(machine.process)
+        guard let descriptors = files.kvmDescriptors else { return nil }
+        let vcpus = machine.vcpus.map {
+            HostVCPU(id: Int($0.id), descriptor: $0.descriptor, thread: $0.thread, threadSource: .calls)
+        }
+        return guest(files, descriptors, known: vcpus, tracer: tracer)
+    }
+
+    /// - Parameters:
+    ///   - known: the vCPUs, where they need not be looked for.
+    ///   - tracer: the process that may trace the VMM: our own.
     private func guest(
-        _ files: ProcessFiles, _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)]
+        _ files: ProcessFiles, _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)],
+        known: [HostVCPU] = [], tracer: Int32 = 0
     ) -> HostGuest? {
         let vms = descriptors.filter { $0.kind == .vm }.map(\.descriptor)
-        var vcpus = [HostVCPU]()
-        for (descriptor, kind) in descriptors {
+        var vcpus = known
+        for (descriptor, kind) in descriptors where known.isEmpty {
             // A descriptor that was duplicated is the same vCPU.
             if case .vcpu(let id) = kind, !vcpus.contains(where: { $0.id == id }) {
                 vcpus.append(HostVCPU(id: id, descriptor: descriptor))
@@ -51,7 +65,7 @@ public struct GuestFinder: Sendable {
         vcpus.sort { $0.id < $1.id }
         let facts = kernel?.facts(of: files.process, vm: vms.first, vcpus: vcpus)
         for index in vcpus.indices {
-            if let thread = facts?.threads[vcpus[index].id] {
+            if known.isEmpty, let thread = facts?.threads[vcpus[index].id] {
                 vcpus[index].thread = thread
                 vcpus[index].threadSource = .kernel
             }
@@ -67,7 +81,7 @@ public struct GuestFinder: Sendable {
             process: files.process, name: vmm.guestName(arguments) ?? command, vmm: vmm,
             arguments: arguments, vmDescriptors: vms, vcpus: vcpus, ram: facts?.ram,
             uptime: Self.uptime(stat: files.text("stat"), system: ProcessFiles.bytes("/proc/uptime")))
-        guest.obstacle = obstacle(guest, files, facts)
+        guest.obstacle = obstacle(guest, files, facts, tracer: tracer)
         return guest
     }
 
@@ -85,9 +99,9 @@ public struct GuestFinder: Sendable {
     }
 
     /// What speaks against attaching, without trying.
-    private func obstacle(_ guest: HostGuest, _ files: ProcessFiles, _ facts: KernelReader.Facts?)
-        -> AttachError?
-    {
+    private func obstacle(
+        _ guest: HostGuest, _ files: ProcessFiles, _ facts: KernelReader.Facts?, tracer: Int32
+    ) -> AttachError? {
         if guest.process == getpid() {
             return AttachError(
                 .ownProcess, "process \(guest.process) is this kvmscope",
@@ -106,7 +120,7 @@ public struct GuestFinder: Sendable {
             guard let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init) else {
                 continue
             }
-            if status.tracer != 0 {
+            if status.tracer != 0, status.tracer != tracer {
                 return AttachError(
                     .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                     remedy: "end that debugger (or strace) first")

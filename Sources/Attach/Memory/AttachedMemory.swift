@@ -31,6 +31,12 @@ public final class AttachedMemory: PhysicalMemory {
         state.withLock { $0 = State(map: newer, taken: now) }
     }
 
+    /// The map was taken again, and is the same.
+    func confirm() {
+        let now = monotonicTime()
+        state.withLock { $0.taken = now }
+    }
+
     public func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
         // Mostly it is all in one slot.
         if let hva = address(gpa, count: buffer.count) {

@@ -46,6 +46,25 @@ public struct GuestMemoryMap: Sendable, Hashable {
         return GuestMemoryMap(regions: regions, source: .kernel)
     }
 
+    /// Of what the kernel says and what the VMM was seen to ask for: the latter where both agree, or where the kernel
+    /// does not say.
+    static func best(_ kernel: GuestMemoryMap?, _ machine: LaunchedMachine?) -> GuestMemoryMap? {
+        guard let machine else { return kernel }
+        let isChecked = kernel.map { $0.regions == machine.regions }
+        if isChecked == false { return kernel }
+        return GuestMemoryMap(regions: machine.regions, source: .calls(isChecked: isChecked == true))
+    }
+
+    /// Why the kernel cannot be asked.
+    static var whyNotFromKernel: ValueSource.Missing {
+        do throws(AttachError) {
+            _ = try KernelReader.shared()
+            return .init(.kernelMemory, "the VM is not found among the VMM's descriptors")
+        } catch {
+            return .init(.kernelMemory, error.description)
+        }
+    }
+
     /// Mappings that could be the guest's RAM, the largest first.
     static func candidates(_ map: AddressMap) -> [MemoryRegion] {
         map.areas.filter {

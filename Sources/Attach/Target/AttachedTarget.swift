@@ -51,8 +51,14 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     ///   - guest: as ``GuestFinder`` found it.
     ///   - tracer: the program that can be the tracer.
     /// - Throws: `AttachError` for what forbids it, with the remedy.
-    public init(_ guest: HostGuest, tracer: TracerProgram = .current) throws {
+    public convenience init(_ guest: HostGuest, tracer: TracerProgram = .current) throws {
         if let obstacle = guest.obstacle { throw obstacle }
+        try self.init(guest, try TracerClient(tracer), launched: nil)
+    }
+
+    /// - Parameter launched: what a VMM that the tracer has started, and stopped at its first KVM_RUN, was seen to ask
+    ///   for.
+    init(_ guest: HostGuest, _ client: TracerClient, launched: Launch?) throws {
         guard !guest.vcpus.isEmpty else {
             throw AttachError(.noGuest, "the guest of process \(guest.process) has no vCPU (yet)")
         }
@@ -67,8 +73,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 .notPermitted, "where the VMM has mapped its vCPUs cannot be found out",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
         }
-        let client = try TracerClient(tracer, process: guest.process)
+        client.open(guest.process)
         self.client = client
+        self.launched = launched
         let size = Int(page.size)
         let traced = guest.vcpus.compactMap { vcpu in
             vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }
@@ -80,13 +87,29 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: size,
                 xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
         }
+        let kernelMap = GuestMemoryMap.fromKernel(guest)
         attachedMemory = AttachedMemory(
             process: guest.process,
-            map: GuestMemoryMap.fromKernel(guest) ?? GuestMemoryMap(regions: [], source: .none))
+            map: GuestMemoryMap.best(kernelMap, launched?.machine) ?? .init(regions: [], source: .none))
+        if kernelMap == nil { mapMissing.append(GuestMemoryMap.whyNotFromKernel) }
         try client.tell(.memory(attachedMemory.regions))
         if attachedMemory.source == .none { try searchMemory(addresses) }
-        awaitRegisters()
+        if launched == nil {
+            awaitRegisters()
+        } else {
+            try hold()
+        }
     }
+
+    /// A VMM that was started for us.
+    struct Launch {
+        var machine: LaunchedMachine
+        /// The file that its output goes to.
+        var output: String
+    }
+    let launched: Launch?
+    /// It was let go once: what it has asked KVM for since is not known from its first calls.
+    private var hasGone = false
 
     /// A guest that exits now and then has left registers in the shared pages a moment later; then the first look
     /// at them stops nothing.
@@ -225,7 +248,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             throw AttachError(
                 .ended, "the thread of vCPU \(members[gone].identity.id) has ended: the VMM is gone")
         }
-        if case .none = attachedMemory.source {} else { refreshMemory() }
+        refreshMemory()
     }
 
     /// Lets those go on that were running before ``hold()``; events that came meanwhile are dealt with.
@@ -249,6 +272,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     private func go(_ chosen: [AttachedVCPU]) {
         guard !chosen.isEmpty else { return }
         phase = .running
+        hasGone = true
         do {
             try client.tell(
                 .go(
@@ -335,6 +359,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 try? other.controller?.end(other.vcpu)
                 other.controller = nil
             }
+            // A step on its own seldom moves memory, and has to be quick.
+            if case .step = reason, attachedMemory.age < .milliseconds(200) {} else { refreshMemory() }
             report = StopReport(vcpu: member.identity.id, reason: reason)
             client.nudge()
         } catch {
@@ -360,12 +386,19 @@ public final class AttachedTarget: Target, @unchecked Sendable {
 
     /// The VMM may have changed its slots since.
     private func refreshMemory() {
-        guard attachedMemory.source == .kernel, let map = GuestMemoryMap.fromKernel(guest) else { return }
-        replaceMap(map)
+        switch attachedMemory.source {
+        case .kernel: break
+        case .calls where hasGone: break
+        case .calls, .search, .none: return
+        }
+        if let map = GuestMemoryMap.fromKernel(guest) { replaceMap(map) }
     }
 
     private func replaceMap(_ map: GuestMemoryMap) {
-        guard map.regions != attachedMemory.regions || map.source != attachedMemory.source else { return }
+        guard map.regions != attachedMemory.regions || map.source != attachedMemory.source else {
+            attachedMemory.confirm()
+            return
+        }
         attachedMemory.replace(map)
         // Where the tracer is lost, the next question says so.
         try? client.tell(.memory(map.regions))

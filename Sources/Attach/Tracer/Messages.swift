@@ -39,6 +39,10 @@ enum TracerRequest: Sendable, Hashable {
     case standstills
     /// Where the guest's memory is. Not answered.
     case memory([MemoryRegion])
+    /// Starts a program and follows it: first of all, in place of an attached guest.
+    case launch(arguments: [String], input: String, output: String)
+    /// Where the launched program stands. Answered by `.progress`.
+    case progress
     /// Puts everything back and lets go. Answered by `.released`.
     case detach
 
@@ -61,6 +65,7 @@ enum TracerReply: Sendable, Hashable {
     case nudged
     /// How often the guest stood still, for how long the last time, and in all; nanoseconds.
     case standstills(count: UInt64, last: UInt64, total: UInt64)
+    case progress(LaunchedMachine.Progress)
     /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages; and how long
     /// the guest had stood still, if it did.
     case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, stood: UInt64)
@@ -168,6 +173,14 @@ extension TracerRequest {
                 writer.put(region.isReadOnly ? 1 as UInt8 : 0)
             }
             return writer.bytes
+        case .launch(let arguments, let input, let output):
+            var writer = WireWriter(21)
+            writer.put(whole: input)
+            writer.put(whole: output)
+            writer.put(UInt16(clamping: arguments.count))
+            for argument in arguments.prefix(Int(UInt16.max)) { writer.put(whole: argument) }
+            return writer.bytes
+        case .progress: return [22]
         }
     }
 
@@ -242,6 +255,16 @@ extension TracerRequest {
                         slot: Int(slot), gpa: gpa, size: size, hva: hva, isReadOnly: isReadOnly == 1))
             }
             self = .memory(regions)
+        case 21:
+            guard let input = reader.text(), let output = reader.text(), let count = reader.take(UInt16.self)
+            else { return nil }
+            var arguments = [String]()
+            for _ in 0..<count {
+                guard let argument = reader.text() else { return nil }
+                arguments.append(argument)
+            }
+            self = .launch(arguments: arguments, input: input, output: output)
+        case 22: self = .progress
         default: return nil
         }
         guard reader.isAtEnd else { return nil }
@@ -271,6 +294,10 @@ extension TracerReply {
             writer.put(count)
             writer.put(last)
             writer.put(total)
+            return writer.bytes
+        case .progress(let progress):
+            var writer = WireWriter(22)
+            writer.put(progress)
             return writer.bytes
         case .released(let threads, let guestDebug, let pages, let stood):
             var writer = WireWriter(21)
@@ -337,6 +364,9 @@ extension TracerReply {
                 let pages = reader.take(UInt16.self), let stood = reader.take(UInt64.self)
             else { return nil }
             self = .released(threads: threads, guestDebug: debug, pages: pages, stood: stood)
+        case 22:
+            guard let progress = reader.progress() else { return nil }
+            self = .progress(progress)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }

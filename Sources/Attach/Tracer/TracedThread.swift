@@ -147,6 +147,22 @@ final class TracedThread {
         hasFilter = status?.seccomp == 2
     }
 
+    /// Takes over a thread that is traced from its start: one that stands at the entry to KVM_RUN, which then returns
+    /// before the guest has run, or one on its way to a system call. It is to stand still.
+    func adopt(isAtRun: Bool) {
+        let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
+        hasFilter = status?.seccomp == 2
+        state = .going(.toSystemCall)
+        stopWanted = true
+        guard isAtRun else { return }
+        let isKicked: UInt8 = page.load(SharedRunPage.Offset.immediateExit)
+        if isKicked == 0 {
+            isCompleting = true
+            page.setImmediateExit()
+        }
+        go(.toSystemCall)
+    }
+
     private static func seizeError(_ errno: Int32, _ thread: Int32) -> AttachError {
         switch errno {
         case ESRCH: AttachError(.ended, "thread \(thread) of the VMM has ended")

@@ -9,6 +9,12 @@ final class Tracer {
     private let socket: Int32
     private var threads: [TracedThread] = []
     private let meter = StandstillMeter()
+    /// Of a program that was started here.
+    private var follower: LaunchFollower?
+    /// Its threads are not the tracer's own yet.
+    private var isFollowing = false
+    /// The VMM, once it is known.
+    private var process: Int32?
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
@@ -30,17 +36,36 @@ final class Tracer {
             if let request {
                 if !perform(request) { break }
             } else {
-                _ = clinux_next_signal(200_000_000)
+                // One that is followed becomes ready by time, too.
+                _ = clinux_next_signal(isFollowing ? 10_000_000 : 200_000_000)
             }
         }
-        letGo()
+        end()
+    }
+
+    /// The other end is gone: a guest that was attached to goes on, one that was launched ends with its debugger.
+    private func end() {
+        guard let follower else {
+            letGo()
+            return
+        }
+        follower.kill(process)
+        let start = TracedThread.now()
+        var status: Int32 = 0
+        // -ECHILD: all are gone.
+        while TracedThread.now() &- start < Self.limit {
+            let result = clinux_wait(-1, &status, 0)
+            if result < 0 { break }
+            if result == 0 { _ = clinux_next_signal(5_000_000) }
+        }
     }
 
     // MARK: Messages
 
     /// - Returns: whether the other end is gone, and the request, if there is one that makes sense.
     private func receive() -> (end: Bool, request: TracerRequest?) {
-        let isRunning = threads.contains { if case .going = $0.state { true } else { false } }
+        let isRunning =
+            isFollowing || threads.contains { if case .going = $0.state { true } else { false } }
         // After a stop the next order mostly follows at once; waking up from a sleep takes longer than looking again.
         for _ in 0..<(isRunning ? 1 : Self.looks) {
             let count = clinux_receive(socket, &buffer, buffer.count, 0)
@@ -108,6 +133,19 @@ final class Tracer {
                 .called(
                     result: Int32(truncatingIfNeeded: result ?? Int64(-EBUSY)), argument: [], indirect: []))
         case .nudge: send(.nudged)
+        case .launch(let arguments, let input, let output):
+            do throws(AttachError) {
+                guard follower == nil, threads.isEmpty else {
+                    throw AttachError(.tracer, "the tracer has a guest already")
+                }
+                follower = try LaunchFollower(arguments, input: input, output: output)
+                isFollowing = true
+                send(.done)
+            } catch {
+                send(.refused(error))
+            }
+        case .progress:
+            send(.progress(follower?.progress ?? .starting))
         case .standstills:
             _ = meter.tell()
             send(.standstills(count: meter.count, last: meter.last, total: meter.total))
@@ -167,7 +205,13 @@ final class Tracer {
                     pageAddress: address, meter: meter))
         }
         threads = made
+        self.process = process
         for thread in threads { thread.synchronise(syncMask) }
+        guard isFollowing, let follower else { return }
+        isFollowing = false
+        let waiting = follower.handOver(Set(vcpus.map(\.thread)))
+        for thread in threads { thread.adopt(isAtRun: waiting.contains(thread.thread)) }
+        try waitForAll()
     }
 
     /// Makes all vCPUs stand still, or none, if that fails.
@@ -207,6 +251,7 @@ final class Tracer {
 
     /// Takes in what the threads have to say. True if there was anything.
     private func collectStops() -> Bool {
+        if isFollowing { return follower?.collect() ?? false }
         var any = false
         let going = threads.count { if case .going = $0.state { true } else { false } }
         for (index, thread) in threads.enumerated() {
@@ -257,6 +302,11 @@ final class Tracer {
     /// - Returns: how many threads were traced, and how many vCPUs had guest debug on.
     @discardableResult
     private func letGo() -> (traced: UInt16, armed: UInt16) {
+        if isFollowing {
+            isFollowing = false
+            _ = follower?.handOver([])
+        }
+        follower = nil
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
         let armed = threads.count { $0.isArmed }
         for thread in threads {

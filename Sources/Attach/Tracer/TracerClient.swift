@@ -32,10 +32,10 @@ final class TracerClient: Sendable, RemoteChannel {
         var isLost = false
     }
     private let state = Mutex(State())
-    /// Of the VMM: descriptors are fetched through it.
-    private let pidfd: Int32
+    /// Of the VMM: descriptors are fetched through it. -1 until it is known.
+    private let pidfd = Atomic<Int32>(-1)
 
-    init(_ program: TracerProgram, process: Int32) throws(AttachError) {
+    init(_ program: TracerProgram) throws(AttachError) {
         var sockets: (Int32, Int32) = (-1, -1)
         // SAFETY: two adjacent Int32 are what socketpair fills.
         let paired = withUnsafeMutableBytes(of: &sockets) {
@@ -44,31 +44,35 @@ final class TracerClient: Sendable, RemoteChannel {
         guard paired >= 0 else { throw Self.error("make a socket pair", paired) }
         defer { close(sockets.1) }
         let arguments = [program.path] + program.arguments
-        let pid = Self.withCStrings(arguments) { clinux_spawn_detached(program.path, $0, sockets.1) }
+        let pid = withCStrings(arguments) { clinux_spawn_detached(program.path, $0, sockets.1) }
         guard pid >= 0 else {
             close(sockets.0)
             throw Self.error("start the tracer (\(program.path))", pid)
         }
         socket = sockets.0
         tracer = pid
-        pidfd = clinux_pidfd_open(process)
     }
+
+    /// Names the VMM, once.
+    func open(_ process: Int32) {
+        let descriptor = clinux_pidfd_open(process)
+        let before = pidfd.exchange(descriptor, ordering: .sequentiallyConsistent)
+        if before >= 0 { close(before) }
+    }
+
+    /// The tracer's process id.
+    var tracerProcess: Int32 { tracer }
 
     deinit {
         // The tracer sees this as the front end's end: it puts everything back and ends.
         close(socket)
-        if pidfd >= 0 { close(pidfd) }
+        let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
+        if descriptor >= 0 { close(descriptor) }
         _ = clinux_reap(tracer)
     }
 
     private static func error(_ act: String, _ result: Int32) -> AttachError {
         AttachError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
-    }
-
-    private static func withCStrings<R>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> R) -> R {
-        let copies = strings.map { strdup($0) }
-        defer { for copy in copies { free(copy) } }
-        return body(copies.map { $0.map { UnsafePointer($0) } } + [nil])
     }
 
     private static let lost = AttachError(
@@ -130,7 +134,8 @@ final class TracerClient: Sendable, RemoteChannel {
 
     /// A descriptor of the VMM, in this process too.
     func borrow(_ descriptor: Int32) throws(AttachError) -> Int32 {
-        let fetched = pidfd >= 0 ? clinux_pidfd_getfd(pidfd, descriptor) : pidfd
+        let process = pidfd.load(ordering: .sequentiallyConsistent)
+        let fetched = process >= 0 ? clinux_pidfd_getfd(process, descriptor) : process
         guard fetched >= 0 else {
             throw AttachError(
                 .notPermitted,
@@ -219,8 +224,9 @@ final class TracerClient: Sendable, RemoteChannel {
     }
 
     func fetch(_ descriptor: Int32) -> Int32 {
-        guard pidfd >= 0 else { return -EBADF }
-        let fetched = clinux_pidfd_getfd(pidfd, descriptor)
+        let process = pidfd.load(ordering: .sequentiallyConsistent)
+        guard process >= 0 else { return -EBADF }
+        let fetched = clinux_pidfd_getfd(process, descriptor)
         _ = result(.close(descriptor: descriptor))
         return fetched
     }

@@ -17,6 +17,9 @@ struct WireWriter {
         bytes += utf8
     }
 
+    /// Text that loses its meaning when it is cut.
+    mutating func put(whole text: String) { Array(text.utf8).withUnsafeBytes { put($0) } }
+
     mutating func put(_ data: UnsafeRawBufferPointer) {
         put(UInt32(data.count))
         bytes += data
@@ -60,6 +63,13 @@ struct WireReader {
         guard let count = take(UInt32.self), bytes.endIndex - at >= Int(count) else { return nil }
         defer { at += Int(count) }
         return bytes[at..<at + Int(count)]
+    }
+
+    /// So many bytes.
+    mutating func take(_ count: Int) -> [UInt8]? {
+        guard count >= 0, bytes.endIndex - at >= count else { return nil }
+        defer { at += count }
+        return Array(bytes[at..<at + count])
     }
 
     mutating func text() -> String? { data().map { String(decoding: $0, as: UTF8.self) } }

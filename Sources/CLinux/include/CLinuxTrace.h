@@ -9,6 +9,10 @@
 
 // Options of PTRACE_SEIZE and PTRACE_SETOPTIONS.
 static const unsigned long clinux_option_sysgood = 1;
+static const unsigned long clinux_option_fork = 2;
+static const unsigned long clinux_option_vfork = 4;
+static const unsigned long clinux_option_clone = 8;
+static const unsigned long clinux_option_exec = 16;
 static const unsigned long clinux_option_suspend_seccomp = 1UL << 21;
 
 // The ways to let a stopped thread go, by their PTRACE_ numbers.
@@ -18,6 +22,10 @@ static const int clinux_go_detach = 17;
 static const int clinux_go_syscall = 24;
 static const int clinux_go_listen = 0x4208;
 
+static const int clinux_event_fork = 1;
+static const int clinux_event_vfork = 2;
+static const int clinux_event_clone = 3;
+static const int clinux_event_exec = 4;
 static const int clinux_event_stop = 128;
 
 // PTRACE_GET_SYSCALL_INFO, the part that is asked for. `op`: 0 none, 1 entry, 2 exit, 3 seccomp.
@@ -26,6 +34,7 @@ struct clinux_syscall_info {
     uint32_t arch;
     uint64_t number;
     uint64_t arguments[6];
+    int64_t result; // of an exit; -errno where it failed
 };
 
 int clinux_ptrace_seize(int thread, unsigned long options);
@@ -35,6 +44,8 @@ int clinux_ptrace_interrupt(int thread);
 int clinux_ptrace_go(int how, int thread, int signal);
 int clinux_ptrace_get_registers(int thread, struct user_regs_struct *registers);
 int clinux_ptrace_set_registers(int thread, const struct user_regs_struct *registers);
+// Of an event of fork, vfork or clone: the new thread.
+int clinux_ptrace_event_message(int thread, unsigned long *message);
 int clinux_ptrace_get_signal_mask(int thread, uint64_t *mask);
 int clinux_ptrace_set_signal_mask(int thread, uint64_t mask);
 int clinux_ptrace_syscall_info(int thread, struct clinux_syscall_info *info);
@@ -61,6 +72,13 @@ long clinux_receive(int socket, void *bytes, size_t count, int block);
 // Starts `path` in a session of its own, with `socket` as its descriptor 3 and nothing else of ours: the pid.
 int clinux_spawn_detached(const char *path, const char *const arguments[], int socket);
 int clinux_reap(int process);
+// Starts a program that the caller traces from its first instruction on, with `options` of PTRACE_SEIZE. Its standard
+// input is read from the file `input`, its output and errors go to the end of the file `output`; it has no other
+// descriptor. `arguments` ends with NULL; the first is looked for in PATH. The pid, or -errno of what failed, exec
+// included.
+int clinux_launch(
+    const char *const arguments[], const char *input, const char *output, unsigned long options);
+int clinux_kill(int process, int signal);
 
 // Makes SIGCHLD and SIGIO wait to be taken by clinux_next_signal, and ignores those that would end the caller.
 int clinux_hold_signals(void);

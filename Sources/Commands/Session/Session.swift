@@ -97,7 +97,9 @@ public final class Session {
         let background = call.takeBackgroundMark()
         var outcome = try call.command.action(self, call)
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
-        if case .done(let result) = outcome, let now = debugger.standstills, now.count != standstills {
+        if case .done(let result) = outcome, !(result is DetachOutput), let now = debugger.standstills,
+            now.count != standstills
+        {
             outcome = .done(StoodStill(result, now.last))
         }
         if case .running(var running) = outcome, running.action != "stop" {
