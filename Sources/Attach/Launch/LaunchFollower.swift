@@ -118,7 +118,7 @@ final class LaunchFollower {
     private func take(_ thread: Int32, _ status: Int32) {
         if status & 0x7F == 0 || status & 0xFF != 0x7F {
             tracees[thread] = nil
-            if tracees.isEmpty, !isReady { progress = .ended(status: status) }
+            if tracees.isEmpty, !isReady, progress != .bits32 { progress = .ended(status: status) }
             return
         }
         if tracees[thread] == nil {
