@@ -28,6 +28,7 @@ struct MessageTests {
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
         .close(descriptor: 5), .nudge, .detach, .standstills, .progress,
+        .find(process: 7, threads: [8, 9]), .find(process: 7, threads: []),
         .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
         .go([
             .init(
@@ -52,7 +53,8 @@ struct MessageTests {
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere]), .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
-        .progress(.starting), .progress(.hasMachine), .progress(.bits32), .progress(.ended(status: 256)),
+        .found([.init(thread: 8, descriptor: 13)]), .found([]), .progress(.starting), .progress(.hasMachine),
+        .progress(.bits32), .progress(.ended(status: 256)),
         .progress(.ready(machine)),
         .standstills(count: 1 << 40, last: 2, total: 3),
         .released(threads: 4, guestDebug: 1, pages: 4, stood: 9),

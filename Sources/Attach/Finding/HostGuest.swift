@@ -14,6 +14,8 @@ public struct HostGuest: Sendable, Hashable {
     public var ram: UInt64?
     /// How long the VMM has run; nil if /proc does not say.
     public var uptime: Duration?
+    /// Threads that may run the vCPUs whose thread is not known: attaching finds out, by a look at them.
+    public var busyThreads: [Int32] = []
     /// Why it cannot be attached to; nil if nothing speaks against it.
     public var obstacle: AttachError?
 
@@ -58,6 +60,8 @@ public struct HostVCPU: Sendable, Hashable {
         case debugfs = "debugfs"
         /// The thread was seen in ioctl(KVM_RUN) on the descriptor.
         case systemCall = "/proc syscall"
+        /// The thread was stopped for a moment, in KVM_RUN on the descriptor.
+        case stopped = "a look at the stopped thread"
         /// The thread's calls were watched from its start.
         case calls = "its own calls"
         /// The thread's name (`CPU N/KVM`, `fc_vcpu N`, `vcpuN`).

@@ -67,6 +67,9 @@ struct ProcessFiles: Sendable {
 
     var threads: [Int32] { Self.numbers(in: "\(root)/task") ?? [] }
 
+    /// What its descriptors are; none where that may not be seen.
+    var descriptorLinks: [String] { (Self.numbers(in: "\(root)/fd") ?? []).compactMap { link("fd/\($0)") } }
+
     /// The KVM descriptors; nil if another user's process hides them.
     var kvmDescriptors: [(descriptor: Int32, kind: KVMDescriptor)]? {
         guard let numbers = Self.numbers(in: "\(root)/fd") else { return nil }

@@ -63,8 +63,14 @@ final class KernelReader: Sendable {
         /// SEV-ES, SEV-SNP or TDX.
         var isProtected = false
 
-        /// The writable memory of the guest, in bytes.
-        var ram: UInt64? { regions.map { $0.filter { !$0.isReadOnly }.reduce(0) { $0 &+ $1.size } } }
+        /// The writable memory of the guest, in bytes. What lies right below 4 GiB is that of devices, as a screen's:
+        /// no VMM puts RAM there.
+        var ram: UInt64? {
+            regions.map { regions in
+                regions.filter { !$0.isReadOnly && !(0xE000_0000..<0x1_0000_0000).contains($0.gpa) }
+                    .reduce(0) { $0 &+ $1.size }
+            }
+        }
     }
 
     func facts(of process: Int32, vm: Int32?, vcpus: [HostVCPU]) -> Facts? {

@@ -130,6 +130,7 @@ extension AttachedTarget: SourceProviding {
             case .systemCall: .threadSystemCall
             case .name: .threadName
             case .calls: .watchedCalls
+            case .stopped: .stoppedThread
             case nil: .none
             }
         return ValueSource(.threads, way, .read(attachedMemory.age))
@@ -147,5 +148,26 @@ extension AttachedTarget: StatisticsProviding {
             statistics = try StatisticsReaders(guest, members, client)
         }
         return try statistics?.read() ?? []
+    }
+}
+
+extension HostGuest {
+    /// With the threads that only a look at them tells.
+    func withThreads(_ client: TracerClient) throws(AttachError) -> HostGuest {
+        guard vcpus.contains(where: { $0.thread == nil }) else { return self }
+        guard case .found(let found) = try client.ask(.find(process: process, threads: busyThreads)) else {
+            throw AttachError(.tracer, "the tracer did not say which threads run the vCPUs")
+        }
+        var guest = self
+        for index in vcpus.indices where vcpus[index].thread == nil {
+            guard let match = found.first(where: { $0.descriptor == vcpus[index].descriptor }) else {
+                throw AttachError(
+                    .notRunning, "no thread of process \(process) was seen to run vCPU \(vcpus[index].id)",
+                    remedy: "try again once the guest runs, or as root, so that the kernel can be asked")
+            }
+            guest.vcpus[index].thread = match.thread
+            guest.vcpus[index].threadSource = .stopped
+        }
+        return guest
     }
 }

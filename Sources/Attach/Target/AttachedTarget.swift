@@ -58,7 +58,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
 
     /// - Parameter launched: what a VMM that the tracer has started, and stopped at its first KVM_RUN, was seen to ask
     ///   for.
-    init(_ guest: HostGuest, _ client: TracerClient, launched: Launch?) throws {
+    init(_ found: HostGuest, _ client: TracerClient, launched: Launch?) throws {
+        let guest = try found.withThreads(client)
         guard !guest.vcpus.isEmpty else {
             throw AttachError(.noGuest, "the guest of process \(guest.process) has no vCPU (yet)")
         }

@@ -39,6 +39,8 @@ enum TracerRequest: Sendable, Hashable {
     case standstills
     /// Where the guest's memory is. Not answered.
     case memory([MemoryRegion])
+    /// Which of these threads of a process run which vCPU: each is stopped for a moment. Answered by `.found`.
+    case find(process: Int32, threads: [Int32])
     /// Starts a program and follows it: first of all, in place of an attached guest.
     case launch(arguments: [String], input: String, output: String)
     /// Where the launched program stands. Answered by `.progress`.
@@ -66,6 +68,8 @@ enum TracerReply: Sendable, Hashable {
     /// How often the guest stood still, for how long the last time, and in all; nanoseconds.
     case standstills(count: UInt64, last: UInt64, total: UInt64)
     case progress(LaunchedMachine.Progress)
+    /// Threads that were in KVM_RUN, and the descriptors of their vCPUs.
+    case found([ThreadLook.Found])
     /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages; and how long
     /// the guest had stood still, if it did.
     case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, stood: UInt64)
@@ -181,6 +185,12 @@ extension TracerRequest {
             for argument in arguments.prefix(Int(UInt16.max)) { writer.put(whole: argument) }
             return writer.bytes
         case .progress: return [22]
+        case .find(let process, let threads):
+            var writer = WireWriter(23)
+            writer.put(process)
+            writer.put(UInt16(clamping: threads.count))
+            for thread in threads.prefix(Int(UInt16.max)) { writer.put(thread) }
+            return writer.bytes
         }
     }
 
@@ -265,6 +275,16 @@ extension TracerRequest {
             }
             self = .launch(arguments: arguments, input: input, output: output)
         case 22: self = .progress
+        case 23:
+            guard let process = reader.take(Int32.self), let count = reader.take(UInt16.self) else {
+                return nil
+            }
+            var threads = [Int32]()
+            for _ in 0..<count {
+                guard let thread = reader.take(Int32.self) else { return nil }
+                threads.append(thread)
+            }
+            self = .find(process: process, threads: threads)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }
@@ -294,6 +314,14 @@ extension TracerReply {
             writer.put(count)
             writer.put(last)
             writer.put(total)
+            return writer.bytes
+        case .found(let found):
+            var writer = WireWriter(23)
+            writer.put(UInt16(clamping: found.count))
+            for one in found.prefix(Int(UInt16.max)) {
+                writer.put(one.thread)
+                writer.put(one.descriptor)
+            }
             return writer.bytes
         case .progress(let progress):
             var writer = WireWriter(22)
@@ -367,6 +395,16 @@ extension TracerReply {
         case 22:
             guard let progress = reader.progress() else { return nil }
             self = .progress(progress)
+        case 23:
+            guard let count = reader.take(UInt16.self) else { return nil }
+            var found = [ThreadLook.Found]()
+            for _ in 0..<count {
+                guard let thread = reader.take(Int32.self), let descriptor = reader.take(Int32.self) else {
+                    return nil
+                }
+                found.append(.init(thread: thread, descriptor: descriptor))
+            }
+            self = .found(found)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }

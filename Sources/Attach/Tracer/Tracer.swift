@@ -133,6 +133,9 @@ final class Tracer {
                 .called(
                     result: Int32(truncatingIfNeeded: result ?? Int64(-EBUSY)), argument: [], indirect: []))
         case .nudge: send(.nudged)
+        case .find(let process, let threads):
+            // Of a process that is traced already, the threads are known.
+            send(.found(self.threads.isEmpty && follower == nil ? ThreadLook(process).look(threads) : []))
         case .launch(let arguments, let input, let output):
             do throws(AttachError) {
                 guard follower == nil, threads.isEmpty else {

@@ -37,6 +37,7 @@ public struct ValueSource: Sendable, Hashable {
         case tracedExits = "exits that are traced"
         case debugfs
         case threadSystemCall = "/proc/TID/syscall"
+        case stoppedThread = "a look at the stopped threads (ptrace)"
         case threadName = "the threads' names"
         case none = "none"
     }

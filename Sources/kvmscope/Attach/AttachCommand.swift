@@ -20,18 +20,53 @@ struct AttachCommand: ParsableCommand {
     @Argument(help: "The VMM's process id, the guest's name, or a part that only one name has.")
     var guest: String
 
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for a guest that has not run yet, in seconds.", valueName: "seconds"))
+    var wait = 5
+
     @OptionGroup var frontEnd: FrontEndOptions
+
+    func validate() throws {
+        guard (0...86400).contains(wait) else {
+            throw ValidationError("--wait is from 0 to 86400 seconds, not \(wait)")
+        }
+    }
+
+    /// The guest that is meant. One that has not run yet is waited for: only its first KVM_RUN says which thread runs it.
+    private func find(_ signals: SignalPipe) throws -> HostGuest {
+        let end = ContinuousClock.now + .seconds(wait)
+        let finder = GuestFinder()
+        var found = try finder.guests().guest(matching: guest)
+        var isTold = false
+        while found.obstacle?.code == .notRunning, ContinuousClock.now < end {
+            if !isTold {
+                isTold = true
+                let reason = found.obstacle?.message ?? ""
+                write("kvmscope: \(reason); waiting \(wait) s, Ctrl-C ends it\n", to: .standardError)
+            }
+            var ready = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
+            _ = poll(&ready, 1, 50)
+            if let signal = signals.next() { throw ExitCode(status(ofSignal: signal)) }
+            guard let again = finder.guest(process: found.process) else {
+                throw AttachError(.ended, "process \(found.process) has ended")
+            }
+            found = again
+        }
+        return found
+    }
 
     func run() throws {
         let session: Session
         let signals: SignalPipe
         do {
             signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
-            let found = try GuestFinder().guests().guest(matching: guest)
-            let debugger = try Debugger(target: try AttachedTarget(found))
+            let debugger = try Debugger(target: try AttachedTarget(try find(signals)))
             // The guest runs, and is to be seen running.
             try debugger.startContinue()
             session = Session(debugger: debugger)
+        } catch let code as ExitCode {
+            throw code
         } catch {
             write("kvmscope: \(error)\n", to: .standardError)
             throw ExitCode(2)

@@ -98,7 +98,10 @@ struct GuestTable: CommandOutput {
     }
 
     private static func size(_ bytes: UInt64) -> String {
-        bytes >= 10 << 30 ? "\(bytes >> 30)G" : bytes >= 10 << 20 ? "\(bytes >> 20)M" : "\(bytes >> 10)K"
+        // Rounded: a PC lacks some of its first MiB.
+        func rounded(_ shift: UInt64) -> UInt64 { (bytes &+ (1 << (shift - 1))) >> shift }
+        return bytes >= 10 << 30
+            ? "\(rounded(30))G" : bytes >= 10 << 20 ? "\(rounded(20))M" : "\(bytes >> 10)K"
     }
 
     private static func time(_ seconds: Double) -> String {

@@ -9,7 +9,8 @@ final class QEMU {
     private var monitor: Int32 = -1
 
     /// - Parameter monitor: whether it gets one, for comparing.
-    init(_ options: [String], monitor: Bool = true) throws {
+    /// - Parameter waits: until all vCPUs have run.
+    init(_ options: [String], monitor: Bool = true, waits: Bool = true) throws {
         guard let path = Host.qemu else { throw Failure("there is no qemu-system-x86_64") }
         let socket = NSTemporaryDirectory() + "qemu-\(UUID().uuidString.prefix(8))"
         monitorPath = monitor ? socket : nil
@@ -22,7 +23,9 @@ final class QEMU {
         try process.run()
         if monitor { try connect(socket) }
         let deadline = ContinuousClock.now + .seconds(30)
-        while GuestFinder().guest(process: pid)?.vcpus.last?.thread == nil {
+        while true {
+            let vcpu = GuestFinder().guest(process: pid)?.vcpus.last
+            if let vcpu, !waits || vcpu.thread != nil { break }
             guard process.isRunning, ContinuousClock.now < deadline else {
                 throw Failure("QEMU does not start")
             }

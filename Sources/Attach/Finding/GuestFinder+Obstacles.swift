@@ -1,0 +1,76 @@
+import Glibc
+
+extension GuestFinder {
+    /// What speaks against attaching, without trying.
+    func obstacle(
+        to guest: HostGuest, _ files: ProcessFiles, _ facts: KernelReader.Facts?, tracer: Int32
+    ) -> AttachError? {
+        if guest.process == getpid() {
+            return AttachError(
+                .ownProcess, "process \(guest.process) is this kvmscope",
+                remedy: "its own guest is debugged without attaching")
+        }
+        guard let status = files.text("status").flatMap(ProcessStatus.init) else {
+            return AttachError(.noProcess, "process \(guest.process) has ended")
+        }
+        if let error = privileges.obstacle(to: status, process: guest.process) { return error }
+        if let head = ProcessFiles.head("/proc/\(files.process)/exe", count: 5), Self.is32Bit(elf: head) {
+            return AttachError(
+                .bits32, "the VMM (process \(guest.process)) is a 32-bit program",
+                remedy: "only 64-bit VMMs can be attached to")
+        }
+        for thread in [guest.process] + guest.vcpus.compactMap(\.thread) {
+            guard let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init) else {
+                continue
+            }
+            if status.tracer != 0, status.tracer != tracer {
+                return AttachError(
+                    .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
+                    remedy: "end that debugger (or strace) first")
+            }
+            if status.seccomp == 2, !privileges.has(.systemAdministration) {
+                return AttachError(
+                    .seccomp, "the VMM filters the system calls of its thread \(thread) (seccomp)",
+                    remedy:
+                        "lifting the filter while kvmscope works needs CAP_SYS_ADMIN: run kvmscope as root")
+            }
+        }
+        if facts?.isProtected == true || Self.usesSEV(links: files.descriptorLinks) {
+            return AttachError(
+                .encrypted, "the guest of process \(guest.process) is encrypted (SEV or TDX)",
+                remedy: "its memory and registers cannot be read from the host, by design")
+        }
+        if let debugged = facts?.guestDebug.first(where: { $0.value != 0 }) {
+            return AttachError(
+                .guestDebugInUse,
+                "the VMM debugs vCPU \(debugged.key) itself (KVM_SET_GUEST_DEBUG; a gdbstub in use?)",
+                remedy: "disconnect its debugger and delete its breakpoints first")
+        }
+        guard guest.vmDescriptors.count <= 1 else {
+            return AttachError(
+                .unsupported, "process \(guest.process) runs \(guest.vmDescriptors.count) VMs",
+                remedy: "only a VMM with one VM can be attached to")
+        }
+        let lost = guest.vcpus.filter { $0.thread == nil }
+        if let first = lost.first, facts != nil || lost.count > guest.busyThreads.count {
+            guard facts == nil else {
+                return AttachError(
+                    .notRunning,
+                    "vCPU \(first.id) of process \(guest.process) has not run yet: its registers cannot be read before its first KVM_RUN",
+                    remedy:
+                        "let the guest run (`cont` in QEMU's monitor), or start the VMM with `kvmscope launch`"
+                )
+            }
+            return AttachError(
+                .notRunning, "no thread of process \(guest.process) was seen to run vCPU \(first.id)",
+                remedy: "try again once the guest runs, or as root, so that the kernel can be asked")
+        }
+        return nil
+    }
+
+    /// By the class byte of its ELF header.
+    static func is32Bit(elf head: [UInt8]) -> Bool { head.starts(with: [0x7F, 0x45, 0x4C, 0x46, 1]) }
+
+    /// A VMM whose guest is encrypted by SEV holds the device of the security processor open.
+    static func usesSEV(links: [String]) -> Bool { links.contains("/dev/sev") }
+}

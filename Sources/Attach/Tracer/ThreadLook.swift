@@ -1,0 +1,77 @@
+import CLinux
+import Glibc
+
+/// Finds out which threads are in KVM_RUN, and on which vCPU, by stopping each for a moment: what a thread is in that
+/// never leaves the processor is not to be seen otherwise, unless the kernel can be asked.
+struct ThreadLook {
+    struct Found: Sendable, Hashable {
+        var thread: Int32
+        /// The vCPU's, in the VMM.
+        var descriptor: Int32
+    }
+
+    private let process: Int32
+    /// How long a thread may take to stop, in nanoseconds.
+    private static let patience: UInt64 = 200_000_000
+    /// A thread between two calls of KVM_RUN is looked at again.
+    private static let looks = 20
+
+    init(_ process: Int32) { self.process = process }
+
+    func look(_ threads: [Int32]) -> [Found] {
+        threads.compactMap { thread in
+            for _ in 0..<Self.looks {
+                switch look(thread) {
+                case .descriptor(let descriptor): return Found(thread: thread, descriptor: descriptor)
+                case .elsewhere: usleep(200)
+                case .failed: return nil
+                }
+            }
+            return nil
+        }
+    }
+
+    private enum Sight {
+        case descriptor(Int32)
+        case elsewhere
+        case failed
+    }
+
+    /// One stop, after which the thread goes on untraced as if it had not been.
+    private func look(_ thread: Int32) -> Sight {
+        guard clinux_ptrace_seize(thread, TracedThread.options) >= 0,
+            clinux_ptrace_interrupt(thread) >= 0
+        else { return .failed }
+        let start = TracedThread.now()
+        var status: Int32 = 0
+        while true {
+            let result = clinux_wait(thread, &status, 0)
+            if result > 0 { break }
+            // One that does not stop in time stays traced until this process ends; nothing of it is changed.
+            guard result == 0, TracedThread.now() &- start < Self.patience else { return .failed }
+            _ = clinux_next_signal(1_000_000)
+        }
+        guard let stop = TracedThread.Stop(status: status), stop != .ended else { return .failed }
+        var sight = Sight.elsewhere
+        var registers = user_regs_struct()
+        if clinux_ptrace_get_registers(thread, &registers) >= 0,
+            registers.orig_rax == UInt64(SystemCall.ioctl),
+            UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun
+        {
+            sight = .descriptor(Int32(truncatingIfNeeded: registers.rdi))
+            // Interrupted by us and by no signal: the VMM is not to see it.
+            if case .event = stop, registers.rax == TracedThread.interruptedResult,
+                TracedThread.isSystemCall(process, at: registers.rip &- 2)
+            {
+                registers.rip = registers.rip &- 2
+                registers.rax = UInt64(SystemCall.ioctl)
+                registers.orig_rax = .max
+                _ = clinux_ptrace_set_registers(thread, &registers)
+            }
+        }
+        var signal: Int32 = 0
+        if case .signal(let number) = stop { signal = number }
+        _ = clinux_ptrace_go(clinux_go_detach, thread, signal)
+        return sight
+    }
+}

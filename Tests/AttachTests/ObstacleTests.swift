@@ -1,0 +1,112 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+
+@testable import Attach
+
+/// What speaks against attaching, with made-up facts about a process that is there: this one's parent.
+@Suite("Obstacles to attaching")
+struct ObstacleTests {
+    private let process = getppid()
+
+    private func obstacle(
+        _ change: (inout HostGuest, inout KernelReader.Facts) -> Void
+    ) -> AttachError? {
+        var guest = HostGuest(
+            process: process, name: "made up", vmm: .qemu, arguments: [], vmDescriptors: [9],
+            vcpus: [HostVCPU(id: 0, descriptor: 10, thread: process)])
+        var facts = KernelReader.Facts()
+        facts.threads = [0: process]
+        facts.guestDebug = [0: 0]
+        change(&guest, &facts)
+        return GuestFinder(readsKernel: false).obstacle(
+            to: guest, ProcessFiles(guest.process), facts, tracer: 0)
+    }
+
+    private func expect(
+        _ error: AttachError?, _ code: AttachError.Code, _ words: String...,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(error?.code == code, sourceLocation: sourceLocation)
+        // Every refusal says what to do.
+        #expect(error?.remedy?.isEmpty == false, sourceLocation: sourceLocation)
+        for word in words {
+            #expect(error?.description.contains(word) == true, "\(word)", sourceLocation: sourceLocation)
+        }
+    }
+
+    @Test(
+        "an encrypted guest, one debugged by its VMM, one of several VMs, one that never ran",
+        .enabled(if: getuid() == 0, "needs root"))
+    func facts() {
+        #expect(obstacle { _, _ in } == nil)
+        expect(obstacle { $1.isProtected = true }, .encrypted, "SEV or TDX", "by design")
+        expect(
+            obstacle { $1.guestDebug[0] = 0x10001 }, .guestDebugInUse, "vCPU 0", "gdbstub",
+            "delete its breakpoints")
+        expect(obstacle { guest, _ in guest.vmDescriptors = [9, 11] }, .unsupported, "2 VMs")
+        expect(
+            obstacle { guest, facts in
+                guest.vcpus[0].thread = nil
+                facts.threads = [:]
+            }, .notRunning, "has not run yet", "`cont`", "kvmscope launch")
+        let gone = obstacle { guest, _ in guest.process = 0x3FFF_FFFF }
+        #expect(gone?.code == .noProcess)
+        expect(obstacle { guest, _ in guest.process = getpid() }, .ownProcess, "without attaching")
+    }
+
+    @Test(
+        "where the kernel does not tell which thread runs a vCPU, that is said",
+        .enabled(if: getuid() == 0, "needs root"))
+    func unknownThread() {
+        let guest = HostGuest(
+            process: process, name: "made up", vmm: .qemu, arguments: [], vmDescriptors: [9],
+            vcpus: [HostVCPU(id: 3, descriptor: 10)])
+        expect(
+            GuestFinder(readsKernel: false).obstacle(to: guest, ProcessFiles(process), nil, tracer: 0),
+            .notRunning, "vCPU 3", "as root")
+    }
+
+    @Test(
+        "a 32-bit program by its ELF header",
+        arguments: [
+            ([0x7F, 0x45, 0x4C, 0x46, 1], true), ([0x7F, 0x45, 0x4C, 0x46, 2], false),
+            ([0x7F, 0x45, 0x4C, 0x46], false), ([], false), (Array("#!/bi".utf8), false),
+        ] as [([UInt8], Bool)])
+    func bits32(head: [UInt8], expected: Bool) { #expect(GuestFinder.is32Bit(elf: head) == expected) }
+
+    @Test("SEV by the device that its VMM holds open")
+    func sev() {
+        #expect(GuestFinder.usesSEV(links: ["/dev/kvm", "anon_inode:kvm-vm", "/dev/sev"]))
+        #expect(!GuestFinder.usesSEV(links: ["/dev/kvm", "/dev/sevenths"]))
+        #expect(!GuestFinder.usesSEV(links: []))
+    }
+
+    @Test(
+        "a kernel that refuses BPF programs says which capabilities are missing, or what it did not like",
+        arguments: [
+            (EPERM, "", AttachError.Code.notPermitted, "CAP_BPF"), (EACCES, "", .notPermitted, "lockdown"),
+            (EACCES, "R1 invalid mem access", .unsupported, "R1 invalid mem access"),
+            (EINVAL, "", .unsupported, "Invalid argument"),
+        ] as [(Int32, String, AttachError.Code, String)])
+    func bpf(errno: Int32, log: String, code: AttachError.Code, words: String) {
+        let error = BPFProgram.error(errno, log: log)
+        #expect(error.code == code)
+        #expect(error.description.contains(words))
+    }
+
+    @Test("the guest's RAM is neither its firmware's nor its screen's")
+    func ram() {
+        var facts = KernelReader.Facts()
+        #expect(facts.ram == nil)
+        func region(_ gpa: UInt64, _ size: UInt64, _ isReadOnly: Bool = false) -> MemoryRegion {
+            MemoryRegion(slot: 0, gpa: gpa, size: size, hva: 0, isReadOnly: isReadOnly)
+        }
+        facts.regions = [
+            region(0, 0xA_0000), region(0xC_0000, 0x2_0000, true), region(0x10_0000, 0x3F0_0000),
+            region(0xFD00_0000, 16 << 20), region(0xFFFC_0000, 0x4_0000, true), region(1 << 32, 1 << 30),
+        ]
+        #expect(facts.ram == 0xA_0000 + 0x3F0_0000 + 1 << 30)
+    }
+}

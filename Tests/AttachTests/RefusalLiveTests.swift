@@ -1,0 +1,239 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+
+@testable import Attach
+
+/// Refusals by really being what is refused.
+@Suite(
+    "Refused for real", .enabled(if: Host.runsKVM && getuid() == 0, "needs /dev/kvm and root"), .serialized)
+struct RefusalLiveTests {
+    private struct Answer {
+        var status: Int32
+        var output: String
+        var errors: String
+    }
+
+    /// kvmscope as someone with fewer rights.
+    private func kvmscope(_ arguments: [String], as rights: [String]) throws -> Answer {
+        let process = Process()
+        let (output, errors) = (Pipe(), Pipe())
+        process.executableURL = URL(filePath: "/usr/bin/setpriv")
+        process.arguments = rights + [Built.tracer.path] + arguments
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = output
+        process.standardError = errors
+        try process.run()
+        let said = output.fileHandleForReading.readDataToEndOfFile()
+        let wrong = errors.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return Answer(
+            status: process.terminationStatus, output: String(decoding: said, as: UTF8.self),
+            errors: String(decoding: wrong, as: UTF8.self))
+    }
+
+    private static let nobody = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+
+    /// Refused with all of these words, in one line, with the status of a guest that could not be had.
+    private func expectRefused(
+        _ answer: Answer, _ words: String..., sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        #expect(answer.status == 2, sourceLocation: sourceLocation)
+        #expect(answer.output == "", sourceLocation: sourceLocation)
+        for word in words {
+            #expect(
+                answer.errors.contains(word), "\(word) in \(answer.errors)", sourceLocation: sourceLocation)
+        }
+    }
+
+    @Test("another user's VMM")
+    func otherUser() throws {
+        let tiny = try TinyGuest()
+        expectRefused(
+            try kvmscope(["attach", "\(tiny.pid)", "--batch"], as: Self.nobody), "may not be looked at",
+            "as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
+        let list = try kvmscope(["list"], as: Self.nobody)
+        #expect(list.status == 0 && list.output.contains("run as root to see them"))
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("a VMM whose threads have a filter that may not be lifted")
+    func filtered() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter")
+        let rights = ["--bounding-set=-sys_admin"]
+        expectRefused(
+            try kvmscope(["attach", "\(tiny.pid)", "--batch", "-ex", "stop"], as: rights), "seccomp",
+            "CAP_SYS_ADMIN")
+        let list = try kvmscope(["list"], as: rights)
+        #expect(list.output.contains("filters the system calls"))
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("a VMM that another debugger traces")
+    func traced() throws {
+        let tiny = try TinyGuest()
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try debugger.collectStop(timeout: .seconds(10))
+        expectRefused(
+            try kvmscope(["attach", "\(tiny.pid)", "--batch"], as: []), "already traced by process",
+            "end that debugger (or strace) first")
+        try debugger.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("a process that is gone, one with no guest, an unknown name")
+    func nothing() throws {
+        expectRefused(
+            try kvmscope(["attach", "1073741823", "--batch"], as: []), "there is no process 1073741823")
+        expectRefused(
+            try kvmscope(["attach", "\(getppid())", "--batch"], as: []), "runs no KVM guest", "kvmscope list")
+        expectRefused(
+            try kvmscope(["attach", "no such guest", "--batch"], as: []), "no KVM guest is called",
+            "kvmscope list")
+    }
+
+    @Test("kvmscope itself")
+    func itself() throws {
+        let machine = try KVM.open().createVM()
+        let own = try #require(GuestFinder().guest(process: getpid()))
+        #expect(own.obstacle?.code == .ownProcess)
+        #expect(throws: AttachError.self) { try AttachedTarget(own, tracer: Built.tracer) }
+        _ = machine.descriptor
+    }
+
+    @Test("a QEMU whose gdbstub is in use", .enabled(if: Host.runsQEMU, "needs QEMU"))
+    func gdbstub() throws {
+        let path = NSTemporaryDirectory() + "gdb-\(UUID().uuidString.prefix(8))"
+        defer { unlink(path) }
+        let qemu = try QEMU(["-gdb", "unix:\(path),server=on,wait=off"])
+        #expect(try #require(GuestFinder().guest(process: qemu.pid)).obstacle == nil)
+        let debugger = try GDBClient(path)
+        // It may have told of the stop at once; what it says to the question is the same.
+        try debugger.settle()
+        // A hardware breakpoint far away, and on: KVM_SET_GUEST_DEBUG is the VMM's now.
+        #expect(try debugger.ask("Z1,fff00,1") == "OK")
+        try debugger.send("c")
+        let deadline = ContinuousClock.now + .seconds(10)
+        var obstacle: AttachError?
+        repeat {
+            usleep(10_000)
+            obstacle = GuestFinder().guest(process: qemu.pid)?.obstacle
+        } while obstacle == nil && ContinuousClock.now < deadline
+        #expect(obstacle?.code == .guestDebugInUse)
+        expectRefused(
+            try kvmscope(["attach", "\(qemu.pid)", "--batch"], as: []), "KVM_SET_GUEST_DEBUG", "gdbstub",
+            "delete its breakpoints")
+    }
+
+    @Test(
+        "a QEMU that was told to wait is waited for, and attached to when it runs",
+        .enabled(if: Host.runsQEMU, "needs QEMU"))
+    func neverRan() throws {
+        let qemu = try QEMU(["-S"], waits: false)
+        let waiting = try #require(GuestFinder().guest(process: qemu.pid))
+        #expect(waiting.obstacle?.code == .notRunning)
+        expectRefused(
+            try kvmscope(["attach", "\(qemu.pid)", "--wait", "1", "--batch"], as: []), "waiting 1 s",
+            "has not run yet", "`cont`", "kvmscope launch")
+        let front = Process()
+        let output = Pipe()
+        front.executableURL = URL(filePath: Built.tracer.path)
+        front.arguments = ["attach", "\(qemu.pid)", "--wait", "60", "--batch", "-ex", "stop", "-ex", "step"]
+        front.standardOutput = output
+        front.standardError = FileHandle.nullDevice
+        try front.run()
+        usleep(300_000)
+        #expect(front.isRunning)
+        try qemu.ask("cont")
+        let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        front.waitUntilExit()
+        #expect(front.terminationStatus == 0 && said.contains("Interrupted."), "\(said)")
+        #expect(try qemu.ask("info status").contains("running"))
+    }
+
+    @Test("without BPF the memory map is searched for, and said not to be the kernel's")
+    func withoutBPF() throws {
+        let tiny = try TinyGuest()
+        let answer = try kvmscope(
+            [
+                "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "step", "-ex", "info sources",
+                "-ex", "detach",
+            ],
+            as: ["--bounding-set=-bpf,-perfmon,-sys_admin"])
+        #expect(answer.status == 0, "\(answer.errors)")
+        #expect(answer.output.contains("the VMM's largest mapping (/proc/PID/maps)"))
+        #expect(
+            answer.output.contains(
+                "not from KVM's memory slots (BPF and BTF): the kernel refuses BPF programs"))
+        #expect(answer.output.contains("CAP_BPF and CAP_PERFMON"))
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+}
+
+/// As much of GDB's remote protocol as a breakpoint needs.
+private final class GDBClient {
+    private let socket: Int32
+
+    init(_ path: String) throws {
+        socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) {
+            $0.copyBytes(from: Array(path.utf8.prefix(100)) + [0])
+        }
+        let result = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(socket, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard result == 0 else { throw Failure("QEMU's gdbstub does not answer") }
+    }
+
+    deinit { close(socket) }
+
+    func send(_ packet: String) throws {
+        let sum = packet.utf8.reduce(UInt8(0)) { $0 &+ $1 }
+        let digits = String(sum, radix: 16)
+        let bytes = Array("$\(packet)#\(digits.count < 2 ? "0" : "")\(digits)".utf8)
+        guard write(socket, bytes, bytes.count) == bytes.count else { throw Failure("the gdbstub is gone") }
+    }
+
+    /// Asks why the guest stands still, until no answer is left over.
+    func settle() throws {
+        _ = try ask("?")
+        usleep(100_000)
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+        while poll(&ready, 1, 100) == 1, read(socket, &buffer, buffer.count) > 0 {}
+    }
+
+    /// The body of the answer.
+    func ask(_ packet: String) throws -> String {
+        try send(packet)
+        var text = [UInt8]()
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            if let start = text.firstIndex(of: UInt8(ascii: "$")),
+                let end = text[start...].firstIndex(of: UInt8(ascii: "#")), text.count >= end + 3
+            {
+                _ = write(socket, "+", 1)
+                return String(decoding: text[(start + 1)..<end], as: UTF8.self)
+            }
+            var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            guard poll(&ready, 1, 20_000) == 1 else { throw Failure("the gdbstub is silent") }
+            let count = read(socket, &buffer, buffer.count)
+            guard count > 0 else { throw Failure("the gdbstub is gone") }
+            text += buffer.prefix(count)
+        }
+    }
+}
