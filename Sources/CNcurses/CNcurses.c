@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "Guard.h"
@@ -70,6 +71,13 @@ int cncurses_open(int wants_colours)
     raw();
     noecho();
     nonl();
+    // With nonl the kernel has nothing to do to what is sent, but would still look at each byte for it.
+    struct termios modes;
+    if (tcgetattr(STDOUT_FILENO, &modes) == 0) {
+        modes.c_oflag &= ~(tcflag_t)OPOST;
+        tcsetattr(STDOUT_FILENO, TCSADRAIN, &modes);
+        def_prog_mode();
+    }
     keypad(stdscr, TRUE);
     nodelay(stdscr, TRUE);
     leaveok(stdscr, FALSE);
@@ -151,11 +159,24 @@ void cncurses_put(int row, int column, const uint32_t *scalars, int count, unsig
         attr |= A_REVERSE;
     if (attributes & CNCURSES_DIM)
         attr |= A_DIM;
-    cchar_t cells[128];
+    cchar_t cells[128], ascii;
+    // Whatever the look, ASCII differs in its character only: the rest is put together once.
+    setcchar(&ascii, L" ", attr, (short)pair, NULL);
     int used = 0, at = column;
     for (int i = 0; i < count; i++) {
         if (scalars[i] == 0)
             continue;
+        if (scalars[i] >= 0x20 && scalars[i] <= 0x7E) {
+            cells[used] = ascii;
+            cells[used].chars[0] = (wchar_t)scalars[i];
+            used++;
+            if (used == 128) {
+                mvadd_wchnstr(row, at, cells, used);
+                at = column + i + 1;
+                used = 0;
+            }
+            continue;
+        }
         wchar_t text[2] = {(wchar_t)scalars[i], 0};
         const cchar_t *line = is_unicode ? NULL : line_drawing(scalars[i]);
         if (line) {
@@ -171,7 +192,7 @@ void cncurses_put(int row, int column, const uint32_t *scalars, int count, unsig
             setcchar(&cells[used], text, attr, (short)pair, NULL);
         }
         used++;
-        if (used == 128 || i + 1 == count) {
+        if (used == 128) {
             mvadd_wchnstr(row, at, cells, used);
             at = column + i + 1;
             used = 0;

@@ -85,7 +85,13 @@ static void put_back(void)
 static void on_fatal(int signal_number)
 {
     int kept = errno;
-    put_back();
+    if (is_armed) {
+        put_back();
+        // What reports the crash (Swift's runtime) would ask on the terminal whether to look closer, and wait.
+        int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (nothing >= 0)
+            dup2(nothing, STDIN_FILENO);
+    }
     for (int i = 0; i < FATAL_COUNT; i++)
         if (fatal_signals[i] == signal_number)
             sigaction(signal_number, &earlier_fatal[i], NULL);

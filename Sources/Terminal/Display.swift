@@ -6,7 +6,8 @@ public import Interface
 /// One at a time in a process, for its main thread. However the process ends, the terminal is put back as
 /// ``init(colours:)`` found it.
 public final class Display {
-    private var shown: Screen?
+    /// The size and the cells that the terminal has now.
+    private var shown: (size: Size, cells: [Cell])?
     private var isOpen = true
 
     /// Takes the terminal: the alternate screen where it has one, raw keys, the mouse's wheel.
@@ -74,7 +75,8 @@ public final class Display {
     public func draw(_ screen: Screen) {
         let earlier = shown.flatMap { $0.size == screen.size ? $0.cells : nil }
         let hasColours = cncurses_colours() > 0
-        let cells = screen.cells
+        var cells = screen.cells
+        Difference.settleBlanks(&cells, size: screen.size)
         var scalars: [UInt32] = []
         scalars.reserveCapacity(screen.size.width)
         Difference.forEachRun(cells, earlier, size: screen.size) { y, columns, look in
@@ -86,7 +88,7 @@ public final class Display {
                 Int32(y), Int32(columns.lowerBound), scalars, Int32(scalars.count),
                 UInt32(look.attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
         }
-        shown = screen
+        shown = (screen.size, cells)
         if let cursor = screen.cursor {
             cncurses_cursor(Int32(cursor.y), Int32(cursor.x))
         } else {
@@ -98,6 +100,39 @@ public final class Display {
 
 /// What has to be sent so that a terminal that shows one screen shows another.
 enum Difference {
+    /// Longer gaps are jumped over by the terminal, which costs less than their blanks.
+    private static let longestGap = 8
+
+    /// Gives blanks the look that costs least to send: of a blank that is neither underlined nor reversed nothing
+    /// is seen, so it goes on in the look of the text before it, or, at a row's end and in long gaps, in none.
+    static func settleBlanks(_ cells: inout [Cell], size: Size) {
+        for y in 0..<size.height {
+            let row = y * size.width
+            let end = row + size.width
+            var before = Look()
+            var x = row
+            while x < end {
+                guard isInvisible(cells[x]) else {
+                    before = cells[x].look
+                    x += 1
+                    continue
+                }
+                let start = x
+                while x < end, isInvisible(cells[x]) { x += 1 }
+                let isJoined =
+                    x < end && x - start <= longestGap && before.attributes.isDisjoint(with: visible)
+                for blank in start..<x { cells[blank].look = isJoined ? before : Look() }
+            }
+        }
+    }
+
+    /// What is seen of a blank.
+    private static let visible: Look.Attributes = [.underline, .reverse]
+
+    private static func isInvisible(_ cell: Cell) -> Bool {
+        cell.scalar == 0x20 && cell.look.attributes.isDisjoint(with: visible)
+    }
+
     /// Calls `body` for each run of cells of one look in a row that begins at a changed cell. A run goes on over
     /// cells that did not change: they cost less than a second run.
     static func forEachRun(

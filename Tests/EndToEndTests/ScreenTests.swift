@@ -131,6 +131,20 @@ struct ScreenTests {
         #expect(try condition(terminal) == before)
     }
 
+    /// Swift's runtime reports a crash, and asks on a terminal whether to look closer: nobody is there to answer.
+    @Test func aCrashIsReportedWithoutAQuestion() throws {
+        let terminal = try RealTerminal(
+            columns: 100, rows: 30,
+            environment: ["SWIFT_BACKTRACE": "enable=yes,interactive=yes,timeout=1h,symbolicate=off"])
+        let before = try condition(terminal)
+        try terminal.enter(Built.kvmscope)
+        try terminal.waitFor("(kvmscope)")
+        let pid = try #require(Int32(try terminal.property("pane_pid")))
+        kill(try #require(child(of: pid)), SIGSEGV)
+        try terminal.waitFor("ready>")
+        #expect(try condition(terminal) == before)
+    }
+
     /// The shell's one child: kvmscope.
     private func child(of shell: Int32) -> Int32? {
         let children = try? String(contentsOfFile: "/proc/\(shell)/task/\(shell)/children", encoding: .utf8)

@@ -69,6 +69,35 @@ import Testing
         #expect(runs(new, nil, Size(width: 4, height: 1)) == [[0, 0, 1], [0, 1, 2], [0, 2, 4]])
     }
 
+    /// A blank's colour is not seen: it costs nothing where it is that of the text before it, or none.
+    @Test func blanksTakeTheLookThatCostsLeast() {
+        let size = Size(width: 18, height: 1)
+        let dim = Look(.dim, .dim)
+        var cells = screen(["a  b_c          d "])
+        cells[0].look = dim
+        for x in [3, 4] { cells[x].look = Look(.changed, .underline) }
+        cells[16].look = dim
+        cells[17].look = dim
+        let before = cells
+        Difference.settleBlanks(&cells, size: size)
+        #expect(cells[1...2].allSatisfy { $0.look == dim }, "a short gap goes on as it began")
+        #expect(cells[6...15].allSatisfy { $0.look == Look() }, "a long one is jumped over")
+        #expect(cells[17].look == Look(), "the end of a row is cleared")
+        for x in cells.indices where cells[x].scalar != 0x20 { #expect(cells[x] == before[x]) }
+    }
+
+    @Test func blanksThatAreSeenStay() {
+        let size = Size(width: 5, height: 1)
+        for seen: Look.Attributes in [.reverse, .underline] {
+            var cells = screen(["a   b"])
+            cells[0].look = Look(.plain, seen)
+            cells[2].look = Look(.plain, seen)
+            Difference.settleBlanks(&cells, size: size)
+            #expect(cells[1].look == Look(), "what is before is seen on a blank")
+            #expect(cells[2].look == Look(.plain, seen))
+        }
+    }
+
     @Test func aWideCharacterIsSentWhole() {
         let old = screen(["a字xb"])
         let new = screen(["a字_b"])
