@@ -24,6 +24,7 @@ extension Debugger {
         guard !isRunning else {
             throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
         }
+        returnToPresent()
         let driver = try driver(selectedVCPU)
         switch driver.snapshot.activity {
         case .dead:

@@ -13,7 +13,7 @@ public final class Debugger {
     public static let historyLimit = 50
 
     public let target: any Target
-    /// The current stop or, while the guest runs, the one before.
+    /// The current stop or, while the guest runs, the one before; an earlier one while that is revisited.
     public internal(set) var stop: Stop
     /// The id of the vCPU that commands are about. A stop that is about another one selects that.
     public internal(set) var selectedVCPU: Int
@@ -22,6 +22,12 @@ public final class Debugger {
     var drivers: [VCPUDriver]
     var table = BreakpointTable()
     var past = Deque<Stop>()
+    /// The stop where the guest stands, while ``stop`` is an earlier one.
+    var present: Stop?
+    /// What is kept beside the last stops, by their numbers.
+    var kept: [Int: Kept] = [:]
+    /// Set while what is read is kept.
+    var remembering: RememberingMemory?
     var order: Order?
     /// The orders given last.
     var orders: [RunOrder] = []
@@ -90,7 +96,10 @@ public final class Debugger {
     /// The last stops, the oldest first, the current one last.
     public var history: [Stop] { Array(past) }
     /// The stop before the current one: what change marks compare with.
-    public var previousStop: Stop? { past.count > 1 ? past[past.count - 2] : nil }
+    public var previousStop: Stop? {
+        guard isRevisiting else { return past.count > 1 ? past[past.count - 2] : nil }
+        return past.last { $0.number < stop.number }
+    }
     /// The selected vCPU at the current stop.
     public var selected: VCPUSnapshot { stop[selectedVCPU] ?? stop.vcpus[0] }
     public var isRunning: Bool { order != nil }
@@ -103,6 +112,7 @@ public final class Debugger {
 
     /// Takes vCPUs that the target has made since into the current stop.
     public func refreshVCPUs() throws(DebuggerError) {
+        returnToPresent()
         drivers = try Self.drivers(of: target, beside: drivers)
         for driver in drivers {
             driver.breakpoints = isRunning ? driver.breakpoints : table.armed

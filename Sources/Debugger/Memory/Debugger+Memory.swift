@@ -56,6 +56,7 @@ extension Debugger {
         _ address: Address, _ bytes: [UInt8], vcpu: Int? = nil
     ) throws(DebuggerError) {
         try checkTransfer(bytes.count)
+        try checkPresent("writing memory")
         let view = view(of: try known(vcpu))
         if case .physical(let gpa) = address {
             try view.write([LinearMemory.Piece(gpa: gpa, range: 0..<bytes.count)], bytes, address)
@@ -70,7 +71,7 @@ extension Debugger {
     }
 
     func view(of snapshot: VCPUSnapshot) -> LinearMemory {
-        LinearMemory(memory: target.memory, special: snapshot.special)
+        LinearMemory(memory: memoryInSight, special: snapshot.special)
     }
 
     private func checkTransfer(_ count: Int) throws(DebuggerError) {

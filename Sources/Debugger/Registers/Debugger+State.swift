@@ -14,7 +14,14 @@ extension Debugger {
     }
 
     public func debugRegisters(vcpu id: Int? = nil) throws(DebuggerError) -> DebugRegisters {
-        try call(id, "reading the debug registers") { vcpu in try vcpu.debugRegisters() }
+        let id = try driver(id ?? selectedVCPU).id
+        if isRevisiting, let registers = kept[stop.number]?.debug[id] { return registers }
+        let registers = try call(id, "reading the debug registers") { vcpu in try vcpu.debugRegisters() }
+        if let remembering {
+            kept[stop.number, default: Kept(memory: KeptMemory(regions: remembering.regions))]
+                .debug[id] = registers
+        }
+        return registers
     }
 
     public func fpu(vcpu id: Int? = nil) throws(DebuggerError) -> FPURegisters {
@@ -59,6 +66,8 @@ extension Debugger {
         _ id: Int?, _ attempt: String, _ body: @Sendable (any VCPUAccess) throws -> R
     ) throws(DebuggerError) -> R {
         let id = try driver(id ?? selectedVCPU).id
+        // What is not kept of an earlier stop is not known, and nothing of it is changed.
+        try checkPresent(attempt)
         do {
             return try target.withVCPU(id, body)
         } catch {
