@@ -93,6 +93,7 @@ let package = Package(
             tests: [conformance, "kvmscope", "TinyVMM"])
         + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system], tests: [conformance])
         + module(
-            "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], recorded: ["Recorded"])
+            "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], tests: [conformance],
+            recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", "CLinux", system])
 )

@@ -21,7 +21,7 @@ static int is_unicode;
 static int colours;
 
 // Where xterm and its like have Ctrl with an arrow, which terminfo has no standard names for.
-enum { CONTROL_UP = KEY_MAX + 1, CONTROL_DOWN, CONTROL_LEFT, CONTROL_RIGHT };
+enum { CONTROL_UP = KEY_MAX + 1, CONTROL_DOWN, CONTROL_LEFT, CONTROL_RIGHT, ALT_LEFT, ALT_RIGHT };
 
 // What xterm and its like send, wherever the terminal's description does not say otherwise: descriptions are
 // often older than the terminal (TERM=vt100), and none has Ctrl with an arrow.
@@ -32,7 +32,8 @@ static void define_keys(void)
         int code;
     } keys[] = {
         {"\033[1;5A", CONTROL_UP}, {"\033[1;5B", CONTROL_DOWN}, {"\033[1;5D", CONTROL_LEFT},
-        {"\033[1;5C", CONTROL_RIGHT}, {"\033[A", KEY_UP}, {"\033[B", KEY_DOWN}, {"\033[C", KEY_RIGHT},
+        {"\033[1;5C", CONTROL_RIGHT}, {"\033[1;3D", ALT_LEFT}, {"\033[1;3C", ALT_RIGHT},
+        {"\033[A", KEY_UP}, {"\033[B", KEY_DOWN}, {"\033[C", KEY_RIGHT},
         {"\033[D", KEY_LEFT}, {"\033OA", KEY_UP}, {"\033OB", KEY_DOWN}, {"\033OC", KEY_RIGHT},
         {"\033OD", KEY_LEFT}, {"\033[H", KEY_HOME}, {"\033[F", KEY_END}, {"\033OH", KEY_HOME},
         {"\033OF", KEY_END}, {"\033[1~", KEY_HOME}, {"\033[4~", KEY_END}, {"\033[2~", KEY_IC},
@@ -42,7 +43,8 @@ static void define_keys(void)
         {"\033[20~", KEY_F(9)}, {"\033[21~", KEY_F(10)}, {"\033[23~", KEY_F(11)}, {"\033[24~", KEY_F(12)},
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        if (key_defined(keys[i].sequence) == 0)
+        // Descriptions with names of their own for these give them codes that only they know.
+        if (keys[i].code > KEY_MAX || key_defined(keys[i].sequence) == 0)
             define_key(keys[i].sequence, keys[i].code);
 }
 
@@ -144,6 +146,7 @@ static const cchar_t *line_drawing(uint32_t scalar)
     case 0x252C: return WACS_TTEE;
     case 0x2534: return WACS_BTEE;
     case 0x253C: return WACS_PLUS;
+    case 0x2192: return WACS_RARROW;
     default: return NULL;
     }
 }
@@ -238,6 +241,8 @@ static uint32_t key_of(wint_t code)
     case CONTROL_DOWN: return CNCURSES_CONTROL_DOWN;
     case CONTROL_LEFT: return CNCURSES_CONTROL_LEFT;
     case CONTROL_RIGHT: return CNCURSES_CONTROL_RIGHT;
+    case ALT_LEFT: return CNCURSES_ALT_LEFT;
+    case ALT_RIGHT: return CNCURSES_ALT_RIGHT;
     default: return 0;
     }
 }

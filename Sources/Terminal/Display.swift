@@ -74,7 +74,10 @@ public final class Display {
     /// Shows `screen`: only the cells that differ from what is shown are sent.
     public func draw(_ screen: Screen) {
         let earlier = shown.flatMap { $0.size == screen.size ? $0.cells : nil }
-        let hasColours = cncurses_colours() > 0
+        let colours = Int(cncurses_colours())
+        let hasColours = colours > 0
+        // Where dim text has a colour of its own, the attribute would make it fainter still, and costs more to send.
+        let isDimAColour = hasColours && Palette.colour(of: .dim, colours: colours) >= 0
         var cells = screen.cells
         Difference.settleBlanks(&cells, size: screen.size)
         var scalars: [UInt32] = []
@@ -83,10 +86,12 @@ public final class Display {
             let row = y * screen.size.width
             scalars.removeAll(keepingCapacity: true)
             for x in columns { scalars.append(cells[row + x].scalar) }
+            var attributes = look.attributes
+            if isDimAColour, look.role == .dim { attributes.remove(.dim) }
             // SAFETY: the array lives through the call, which reads `count` scalars.
             unsafe cncurses_put(
                 Int32(y), Int32(columns.lowerBound), scalars, Int32(scalars.count),
-                UInt32(look.attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
+                UInt32(attributes.rawValue), hasColours ? Self.pair(look.role) : 0)
         }
         shown = (screen.size, cells)
         if let cursor = screen.cursor {

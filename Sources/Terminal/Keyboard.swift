@@ -102,6 +102,8 @@ enum Keyboard {
         case Int(CNCURSES_CONTROL_DOWN): .controlDown
         case Int(CNCURSES_CONTROL_LEFT): .controlLeft
         case Int(CNCURSES_CONTROL_RIGHT): .controlRight
+        case Int(CNCURSES_ALT_LEFT): .altLeft
+        case Int(CNCURSES_ALT_RIGHT): .altRight
         default: nil
         }
     }
@@ -126,7 +128,7 @@ enum Keyboard {
         case .enter: [13]
         case .tab: [9]
         case .escape: [27]
-        case .pageUp, .pageDown, .backTab, .controlUp, .controlDown, .function: []
+        case .pageUp, .pageDown, .backTab, .controlUp, .controlDown, .altLeft, .altRight, .function: []
         }
     }
 

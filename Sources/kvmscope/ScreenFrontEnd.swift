@@ -110,6 +110,13 @@ final class ScreenFrontEnd {
             apply(.commandLine(terminal.commandLine))
         case .interrupt: session.interrupt()
         case .resolve(let text, let purpose): resolve(text, purpose)
+        case .revisit(let number):
+            do {
+                try session.debugger.revisit(number)
+            } catch {
+                apply(.unresolved(error.description))
+            }
+            isStale = true
         case .refresh: isStale = true
         case .redraw:
             terminal.display.forget()
@@ -173,6 +180,8 @@ final class ScreenFrontEnd {
         do {
             guard let output = try session.collectStop(timeout: waiting) else { return }
             show(output)
+            // Each stop is kept as it is shown, also one that the next line of a file leaves at once.
+            _ = gatherer.gather(model.needs)
         } catch {
             show(error)
         }

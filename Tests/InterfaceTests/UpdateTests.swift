@@ -120,6 +120,39 @@ import X86
         #expect(press(&model, [.down, .down, .enter]) == [.execute("delete 1", echo: true)])
     }
 
+    /// An earlier stop: said in every title, and left with Esc; nothing of it is edited.
+    @Test func thePastIsSaidAndNotEdited() {
+        var guest = MadeUp.guest()
+        guest.latest = 15
+        guest.kept = 10...15
+        var model = model(guest)
+        let rows = (0..<50).map(model.view().text(row:))
+        #expect(rows[0].contains("PAST: stop 12 of 15"))
+        for title in ["Registers PAST", "System PAST", "Code 16-bit, PAST", "Stack PAST", "Memory PAST"] {
+            #expect(rows.contains { $0.contains(title) }, "\(title)")
+        }
+        #expect(press(&model, [.altLeft]) == [.revisit(11)])
+        #expect(press(&model, [.altRight]) == [.revisit(13)])
+        #expect(press(&model, [.escape]) == [.revisit(15)])
+        _ = press(&model, [.function(4), .function(4)])
+        #expect(press(&model, [.enter]).isEmpty)
+        #expect(model.view().text(row: 49).contains("past"))
+        #expect(press(&model, [.down, .enter, .character(" ")]).isEmpty)
+        #expect(press(&model, [.character("["), .character("]")]) == [.revisit(11), .revisit(13)])
+        #expect(press(&model, [.character("{"), .character("}")]) == [.revisit(10), .revisit(15)])
+    }
+
+    @Test func thePastEndsSomewhere() {
+        var model = model()
+        #expect(press(&model, [.altRight]).isEmpty)
+        #expect(model.view().text(row: 49).contains("where the guest stands"))
+        #expect(press(&model, [.altLeft]).isEmpty)
+        #expect(model.view().text(row: 49).contains("no stop before"))
+        var running = self.model(MadeUp.guest(running: true))
+        #expect(press(&running, [.altLeft]).isEmpty)
+        #expect(running.view().text(row: 49).contains("the guest runs"))
+    }
+
     @Test func controlC() {
         var running = model(MadeUp.guest(running: true))
         #expect(running.update(.interrupt(at: 0)) == [.interrupt])

@@ -18,7 +18,7 @@ import Testing
     }
 
     @Test func everyKeyOfTheFenceIsKnown() {
-        let codes = Int(CNCURSES_UP)...Int(CNCURSES_CONTROL_RIGHT)
+        let codes = Int(CNCURSES_UP)...Int(CNCURSES_ALT_RIGHT)
         let keys = codes.compactMap(Keyboard.key(code:))
         #expect(keys.count == codes.count)
         #expect(Set(keys).count == keys.count)

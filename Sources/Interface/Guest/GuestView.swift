@@ -11,14 +11,26 @@ public struct GuestView: Sendable {
     public var stop: Stop
     /// The stop before, for change marks.
     public var previous: Stop?
+    /// The number of the stop where the guest stands: that of ``stop``, unless an earlier one is revisited.
+    public var latest: Int
+    /// The numbers of the stops that can be revisited, the oldest first.
+    public var kept: ClosedRange<Int>
     /// Why the guest stands still, in words.
     public var reason: String
     /// The id of the selected vCPU.
     public var selected: Int
     public var vcpus: [VCPULine]
+    /// How long the guest was last kept from running for what was done to it; nil where nothing measures that.
+    public var standstill: Duration?
+    /// Age and source of the registers, of memory and of the exits, where they are not simply of this stop.
+    public var registersFrom = ""
+    public var memoryFrom = ""
+    public var exitsFrom = ""
     /// The selected vCPU's; nil where it could not be read.
     public var debug: DebugRegisters?
     public var previousDebug: DebugRegisters?
+    /// Where the selected vCPU's general registers lead, by their 64-bit names; none for what leads nowhere.
+    public var chains: [String: String]
     public var code: CodeWindow
     public var stack: [StackLine]
     public var memory: MemoryWindow
@@ -30,6 +42,9 @@ public struct GuestView: Sendable {
         self.stop = stop
         self.selected = selected
         isRunning = false
+        latest = stop.number
+        kept = stop.number...stop.number
+        chains = [:]
         reason = ""
         vcpus = []
         code = CodeWindow()
@@ -41,6 +56,8 @@ public struct GuestView: Sendable {
 
     /// The selected vCPU's state at the stop.
     public var current: VCPUSnapshot? { stop[selected] }
+    /// An earlier stop is shown.
+    public var isPast: Bool { stop.number != latest }
     /// Its state at the stop before.
     public var before: VCPUSnapshot? { previous?[selected] }
 }
@@ -61,6 +78,8 @@ public struct VCPULine: Sendable, Hashable {
     public var exits: UInt64
     /// What its thread did since the last look: guest, kernel and user mode, in percent. Nil where unknown.
     public var share: Share?
+    /// Of when the state is, where it is not of the moment.
+    public var age = ""
 
     /// Parts of a thread's time, in percent.
     public struct Share: Sendable, Hashable {
@@ -91,6 +110,14 @@ public struct VCPULine: Sendable, Hashable {
 
 /// Instructions one after another.
 public struct CodeWindow: Sendable, Hashable {
+    /// Where a direct jump goes, seen from its line.
+    public enum Jump: Sendable, Hashable {
+        /// To a line of the window, by its place.
+        case line(Int)
+        /// Out of the window.
+        case up, down
+    }
+
     public struct Line: Sendable, Hashable {
         /// Linear.
         public var address: UInt64
@@ -107,6 +134,8 @@ public struct CodeWindow: Sendable, Hashable {
         public var willBranch: Bool?
         /// What the memory operand amounts to: address and value. Empty for none.
         public var note = ""
+        /// Where a jump here goes.
+        public var jump: Jump?
         public init(address: UInt64, location: String, bytes: [UInt8], text: String) {
             self.address = address
             self.location = location
@@ -132,17 +161,19 @@ public struct StackLine: Sendable, Hashable {
     public var width: Int
     /// Nil where it could not be read.
     public var value: UInt64?
-    public var isChanged: Bool
-    /// What the value points at, if something is known of it.
+    /// The bytes that differ from the stop before: bit N for the byte at ``linear`` + N.
+    public var changed: UInt8
+    /// Where the value leads, if it leads anywhere.
     public var note: String
+    public var isChanged: Bool { changed != 0 }
     public init(
-        offset: UInt64, linear: UInt64, width: Int, value: UInt64?, isChanged: Bool = false, note: String = ""
+        offset: UInt64, linear: UInt64, width: Int, value: UInt64?, changed: UInt8 = 0, note: String = ""
     ) {
         self.offset = offset
         self.linear = linear
         self.width = width
         self.value = value
-        self.isChanged = isChanged
+        self.changed = changed
         self.note = note
     }
 }

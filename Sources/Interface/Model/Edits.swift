@@ -12,6 +12,7 @@ extension Model {
         }
         guard let field = currentField(of: pane) else { return [] }
         cursors[pane] = field.kind
+        if case .slot = field.kind {} else if refusesEdits() { return [] }
         switch field.kind {
         case .flag: return toggle(pane)
         case .slot(_, let value, let digits):
@@ -33,7 +34,7 @@ extension Model {
     mutating func toggle(_ pane: Pane) -> [Effect] {
         guard let field = currentField(of: pane) else { return [] }
         cursors[pane] = field.kind
-        guard case .flag(let name, let isSet) = field.kind else { return [] }
+        guard case .flag(let name, let isSet) = field.kind, !refusesEdits() else { return [] }
         return [.execute("set $\(name) = \(isSet ? 0 : 1)", echo: true)]
     }
 

@@ -6,7 +6,7 @@ public enum Key: Sendable, Hashable {
     /// Alt with a character.
     case alt(Unicode.Scalar)
     case up, down, left, right, home, end, pageUp, pageDown, insert, delete, backspace, enter, tab, backTab
-    case controlUp, controlDown, controlLeft, controlRight
+    case controlUp, controlDown, controlLeft, controlRight, altLeft, altRight
     case escape
     /// F1 to F12; 13 to 24 are the shifted ones.
     case function(Int)
@@ -43,6 +43,8 @@ public enum Effect: Sendable, Hashable {
     /// Stops the guest.
     case interrupt
     case resolve(String, for: Purpose)
+    /// Looks at the stop of this number.
+    case revisit(Int)
     /// The panes need data that they did not need before.
     case refresh
     case redraw

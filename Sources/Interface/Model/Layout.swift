@@ -66,7 +66,10 @@ extension Layout {
     /// Columns of a block of registers.
     static let registerColumns = 44
 
-    public init(size: Size, vcpus: Int, wishes: LayoutWishes = LayoutWishes()) {
+    /// - Parameter isLong: the registers shown are those of 64-bit code, of which there are more.
+    public init(
+        size: Size, vcpus: Int, isLong: Bool = false, wishes: LayoutWishes = LayoutWishes()
+    ) {
         self.size = size
         guard size.width >= Self.minimum.width, size.height >= Self.minimum.height else { return }
         let bottom = size.height - 2
@@ -86,16 +89,18 @@ extension Layout {
             return
         }
         place(
-            Self.columns(size: size, height: body.height, vcpus: vcpus), in: body, wishes)
+            Self.columns(size: size, height: body.height, vcpus: vcpus, isLong: isLong), in: body, wishes)
     }
 
-    private static func columns(size: Size, height: Int, vcpus: Int) -> [Column] {
+    private static func columns(size: Size, height: Int, vcpus: Int, isLong: Bool) -> [Column] {
         let peers: [Slot] = vcpus > 1 ? [Slot(panes: [.peers], natural: registerRows)] : []
         if size.width >= 165 {
+            // High enough, the registers stand one a row, each with where it leads.
+            let rows = isLong && height >= 52 ? RegisterForm.tallRows : registerRows
             let left = Column(
                 width: 58,
                 slots: [
-                    Slot(panes: [.registers], natural: registerRows),
+                    Slot(panes: [.registers], natural: rows),
                     Slot(panes: [.system], natural: systemRows), Slot(panes: [.stack]),
                 ])
             let rest = size.width - left.width - 2

@@ -1,3 +1,6 @@
+import Debugger
+import X86
+
 /// All that the screen depends on. ``update(_:)`` changes it, ``view()`` draws it; neither does anything else.
 public struct Model: Sendable {
     public var size: Size
@@ -69,7 +72,13 @@ public struct Model: Sendable {
     public init(size: Size) { self.size = size }
 
     public var layout: Layout {
-        Layout(size: size, vcpus: guest?.vcpus.count ?? 1, wishes: wishes)
+        layout(wishes)
+    }
+
+    func layout(_ wishes: LayoutWishes) -> Layout {
+        Layout(
+            size: size, vcpus: guest?.vcpus.count ?? 1, isLong: guest?.current?.mode == .long64,
+            wishes: wishes)
     }
 }
 
@@ -85,12 +94,22 @@ public struct Needs: Sendable, Hashable {
     /// At the stop of this number the lines stay where they are even if the next instruction is not among them.
     public var codePinnedAt: Int?
     public var stackSlots = 0
+    /// Those before it are scrolled past.
+    public var stackFirst = 0
     public var memory: MemoryPlace?
     public var memoryBytes = 0
     public var recentExits = 0
     /// Which console, counted from 0 and wrapping; nil for none.
     public var console: Int?
     public var debugRegisters = false
+    /// Where the selected vCPU's registers lead.
+    public var chains = false
+    /// The vCPUs whose registers are shown; nil for all.
+    public var registersOf: Set<Int>?
+    /// Those of which a line is shown.
+    public var linesOf: Set<Int> = []
+
+    public init() {}
 }
 
 extension Model {
@@ -104,7 +123,8 @@ extension Model {
             needs.codePinnedAt = codePinnedAt
         }
         if let stack = layout.frame(of: .stack) {
-            needs.stackSlots = stack.content.height + scroll[.stack, default: 0]
+            needs.stackFirst = scroll[.stack, default: 0]
+            needs.stackSlots = stack.content.height + needs.stackFirst
         }
         if let frame = layout.frame(of: .memory), let memory {
             needs.memory = memory
@@ -115,7 +135,26 @@ extension Model {
         }
         if layout.frame(of: .console) != nil { needs.console = console }
         needs.debugRegisters = layout.frame(of: .system) != nil
+        if let registers = layout.frame(of: .registers) {
+            needs.chains = RegisterForm(registers.content, isLong: guest?.current?.mode == .long64).hasChains
+        }
+        if let guest { needVCPUs(guest, layout, &needs) }
         return needs
+    }
+
+    private func needVCPUs(_ guest: GuestView, _ layout: Layout, _ needs: inout Needs) {
+        if let lines = layout.frame(of: .vcpus) {
+            needs.linesOf = Set(shownVCPUs(guest, rows: lines.content.height).map(\.id))
+        }
+        // Addresses are translated by the selected one's registers, whatever the pane.
+        let showsSelected = Pane.allCases.contains {
+            ![.vcpus, .peers, .output, .console, .exits].contains($0) && layout.frame(of: $0) != nil
+        }
+        var shown: Set<Int> = showsSelected ? [guest.selected] : []
+        if let peers = layout.frame(of: .peers) {
+            shown.formUnion(shownPeers(guest, width: peers.content.width).map(\.id))
+        }
+        needs.registersOf = shown
     }
 }
 

@@ -65,6 +65,10 @@ extension Model {
         case "n":
             search(in: pane == .console ? .console : .output)
             return []
+        case "[": return revisit(by: -1)
+        case "]": return revisit(by: 1)
+        case "{": return revisit(by: (guest?.kept.lowerBound ?? 0) - (guest?.stop.number ?? 0))
+        case "}": return revisit(by: (guest?.latest ?? 0) - (guest?.stop.number ?? 0))
         case ".":
             codeStart = nil
             codePinnedAt = nil
@@ -99,7 +103,7 @@ extension Model {
             }
         }
         // A wish that changes nothing is not kept: it would have to be taken back key by key.
-        if Layout(size: size, vcpus: guest?.vcpus.count ?? 1, wishes: changed) != before { wishes = changed }
+        if layout(changed) != before { wishes = changed }
         return [.refresh]
     }
 

@@ -161,6 +161,8 @@ extension Model {
             return []
         case .function(12):
             return guest?.isRunning == true ? [.interrupt] : []
+        case .altLeft: return revisit(by: -1)
+        case .altRight: return revisit(by: 1)
         case .control("l"):
             return [.redraw]
         case .control("z"):
@@ -169,6 +171,33 @@ extension Model {
             return nil
         }
     }
+
+    /// Goes so many stops on, or back.
+    mutating func revisit(by steps: Int) -> [Effect] {
+        guard let guest else { return [] }
+        guard !guest.isRunning else {
+            notice = "the guest runs: F12 stops it, and its last stops can be seen"
+            return []
+        }
+        let wanted = guest.stop.number + steps
+        guard guest.kept.contains(wanted) else {
+            notice =
+                steps > 0
+                ? "this is where the guest stands"
+                : guest.kept.lowerBound == 0 ? "this is the first stop" : "no stop before this one is kept"
+            return []
+        }
+        return [.revisit(wanted)]
+    }
+
+    /// Nothing of a past stop can be changed.
+    mutating func refusesEdits() -> Bool {
+        guard let guest, guest.isPast else { return false }
+        notice = "stop \(guest.stop.number) is past and stays as it was; \(backToNow) goes to the present"
+        return true
+    }
+
+    var backToNow: String { focus == nil ? "Esc" : "]" }
 
     private mutating func toggleBreakpoint() -> [Effect] {
         guard let lines = guest?.code.lines, lines.indices.contains(codeCursor) else { return [] }
@@ -197,6 +226,7 @@ extension Model {
         switch key {
         case .pageUp: return scroll(.output, by: -max(1, page(.output)))
         case .pageDown: return scroll(.output, by: max(1, page(.output)))
+        case .escape where guest?.isPast == true: return [.revisit(guest?.latest ?? 0)]
         case .escape where !commandLine.isVi: return []
         case .controlUp, .controlDown: return []
         case .backTab: return moveFocus(by: -1)

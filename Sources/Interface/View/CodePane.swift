@@ -9,13 +9,17 @@ extension Model {
         let location = isShort ? 8 : lines.map(\.location.utf8.count).max() ?? 9
         // The bytes are shown where the instruction still has room.
         let byteColumns = brush.width >= location + 64 ? 22 : brush.width >= location + 46 ? 16 : 0
+        // A narrow pane has room for the next instruction's arrow alone.
+        let arrows = JumpArrows(
+            lines, rows: brush.height, limit: brush.width >= 90 ? 4 : brush.width >= 60 ? 2 : 1)
+        let gutter = brush.width >= 60 ? 4 : 3
         for (row, line) in lines.prefix(brush.height).enumerated() {
             brush.go(0, row)
             let isBreakpoint = line.breakpoint != nil
             brush.put(
                 isBreakpoint ? (line.isBreakpointEnabled ? "B" : "b") : " ", Look(.breakpoint, .bold))
             brush.put(line.isPC ? "=>" : "  ", Look(.pc, .bold))
-            brush.put(" ")
+            brush.go(gutter + arrows.width, row)
             brush.put(isShort ? String(line.location.suffix(8)) : line.location, .address)
             brush.skip(2)
             if byteColumns > 0 {
@@ -35,6 +39,7 @@ extension Model {
                 brush.put(line.note, Look(.symbol))
             }
         }
+        arrows.draw(at: gutter, &brush)
     }
 
     private func drawBytes(_ bytes: [UInt8], columns: Int, _ brush: inout Brush) {

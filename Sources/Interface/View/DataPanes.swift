@@ -12,7 +12,12 @@ extension Model {
             brush.put("  ")
             let start = brush.x
             if let value = slot.value {
-                brush.put(hex: value, digits: slot.width * 2, slot.isChanged ? .changed : .plain)
+                for place in (0..<slot.width).reversed() {
+                    let isChanged = slot.changed & 1 << UInt8(place) != 0
+                    brush.put(
+                        hex: value >> UInt64(place * 8), digits: 2,
+                        isChanged ? Look(.changed, [.bold, .underline]) : .plain)
+                }
             } else {
                 brush.put("??", .unread)
             }
@@ -23,11 +28,12 @@ extension Model {
                 brush.put(" ")
                 for place in 0..<slot.width {
                     let byte = UInt8(truncatingIfNeeded: value >> UInt64(place * 8))
-                    brush.put(scalar: isPrintable(byte) ? UInt32(byte) : 0x2E, .dim)
+                    let isChanged = slot.changed & 1 << UInt8(place) != 0
+                    brush.put(scalar: isPrintable(byte) ? UInt32(byte) : 0x2E, isChanged ? .changed : .dim)
                 }
             }
             if !slot.note.isEmpty {
-                brush.put("  ")
+                brush.put(" ")
                 brush.put(slot.note, Look(.symbol))
             }
         }

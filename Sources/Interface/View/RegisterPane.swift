@@ -37,27 +37,61 @@ extension Model {
             brush.put("?? no vCPU \(guest.selected)", .unread)
             return
         }
-        drawRegisters(now, guest.before, isLive: !guest.isRunning, &brush, x: 0)
+        let form = RegisterForm(brush.area, isLong: now.mode == .long64)
+        guard form.isTall else {
+            drawRegisters(
+                now, guest.before, &brush, x: 0, chains: form.hasChains ? guest.chains : [:])
+            return
+        }
+        drawTall(now, guest.before, guest.chains, &brush)
+    }
+
+    /// A register of 64-bit code a row, each with where it leads.
+    private func drawTall(
+        _ now: VCPUSnapshot, _ before: VCPUSnapshot?, _ chains: [String: String], _ brush: inout Brush
+    ) {
+        var y = -scroll[.registers, default: 0]
+        for row in low + high {
+            brush.go(0, y)
+            draw(row, now, before, true, &brush)
+            drawChain(chains[row.name], end: brush.width, &brush)
+            y += 1
+        }
+        brush.go(0, y)
+        draw(Row(name: "rip", narrow: "eip", path: \.rip), now, before, true, &brush)
+        brush.go(22, y)
+        draw(Row(name: "rflags", narrow: "eflags", path: \.rflags.rawValue), now, before, false, &brush)
+        drawFlags(now, before, &brush, x: 0, y: y + 1)
+    }
+
+    private func drawChain(_ chain: String?, end: Int, _ brush: inout Brush) {
+        guard let chain, end - brush.x > 8 else { return }
+        brush.put(" ")
+        for scalar in chain.unicodeScalars {
+            guard brush.x < end - 1 else { break }
+            brush.put(scalar: scalar.value, Look(.symbol))
+        }
     }
 
     /// The other vCPUs, as many blocks of registers as there is room for.
     func drawPeers(_ guest: GuestView, _ brush: inout Brush) {
-        let others = guest.stop.vcpus.filter { $0.id != guest.selected }
-        let columns = Layout.registerColumns + 1
-        let first = others.count > 0 ? scroll[.peers, default: 0] % others.count : 0
-        for (place, other) in others.dropFirst(first).enumerated() {
-            let x = place * columns
-            guard x == 0 || x + columns <= brush.width else { break }
-            drawRegisters(
-                other, guest.previous?[other.id], isLive: !guest.isRunning, &brush, x: x, id: other.id)
+        for (place, other) in shownPeers(guest, width: brush.width).enumerated() {
+            let x = place * (Layout.registerColumns + 1)
+            drawRegisters(other, guest.previous?[other.id], &brush, x: x, id: other.id)
         }
         // These are looked at; the selected one's are edited.
         brush.fields.removeAll()
     }
 
+    func shownPeers(_ guest: GuestView, width: Int) -> ArraySlice<VCPUSnapshot> {
+        let others = guest.stop.vcpus.filter { $0.id != guest.selected }
+        let first = others.count > 0 ? scroll[.peers, default: 0] % others.count : 0
+        return others.dropFirst(first).prefix(max(1, width / (Layout.registerColumns + 1)))
+    }
+
     private func drawRegisters(
-        _ now: VCPUSnapshot, _ before: VCPUSnapshot?, isLive: Bool, _ brush: inout Brush, x: Int,
-        id: Int? = nil
+        _ now: VCPUSnapshot, _ before: VCPUSnapshot?, _ brush: inout Brush, x: Int, id: Int? = nil,
+        chains: [String: String] = [:]
     ) {
         let isLong = now.mode == .long64
         var y = 0
@@ -72,10 +106,14 @@ extension Model {
         for (row, register) in low.enumerated() {
             brush.go(x, y + row)
             draw(register, now, before, isLong, &brush)
-            brush.go(x + 22, y + row)
             if isLong {
+                brush.go(x + 22, y + row)
                 draw(high[row], now, before, true, &brush)
             } else {
+                // Chains stand between, where the pane is wide enough for them.
+                let column = chains.isEmpty ? x + 22 : max(x + 22, brush.width - 20)
+                drawChain(chains[register.name], end: column, &brush)
+                brush.go(column, y + row)
                 drawSegment(row, now, before, &brush)
             }
         }
@@ -169,4 +207,20 @@ extension Model {
 func hex(_ value: UInt64, _ digits: Int) -> String {
     let text = String(value, radix: 16)
     return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
+}
+
+/// How the general registers are laid out in a pane.
+struct RegisterForm {
+    /// One a row.
+    var isTall: Bool
+    /// With where each leads beside it.
+    var hasChains: Bool
+
+    /// Rows of the tall form in 64-bit code.
+    static let tallRows = 19
+
+    init(_ area: Rect, isLong: Bool) {
+        isTall = isLong && area.width >= 40 && area.height >= Self.tallRows
+        hasChains = isTall || !isLong && area.width >= 52
+    }
 }

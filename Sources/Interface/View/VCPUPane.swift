@@ -3,15 +3,19 @@ import X86
 extension Model {
     /// One line for each vCPU; where they do not all fit, a window around the selected one.
     func drawVCPUs(_ guest: GuestView, _ brush: inout Brush) {
-        let selected = guest.vcpus.firstIndex { $0.id == guest.selected } ?? 0
-        var first = min(scroll[.vcpus, default: 0], max(0, guest.vcpus.count - brush.height))
-        if guest.vcpus.count > brush.height, focus == .vcpus {
-            first = max(0, min(selected - brush.height / 2, guest.vcpus.count - brush.height))
-        }
-        for (row, vcpu) in guest.vcpus.dropFirst(first).prefix(brush.height).enumerated() {
+        for (row, vcpu) in shownVCPUs(guest, rows: brush.height).enumerated() {
             brush.go(0, row)
             draw(vcpu, isSelected: vcpu.id == guest.selected, &brush)
         }
+    }
+
+    func shownVCPUs(_ guest: GuestView, rows: Int) -> ArraySlice<VCPULine> {
+        let selected = guest.vcpus.firstIndex { $0.id == guest.selected } ?? 0
+        var first = min(scroll[.vcpus, default: 0], max(0, guest.vcpus.count - rows))
+        if guest.vcpus.count > rows, focus == .vcpus {
+            first = max(0, min(selected - rows / 2, guest.vcpus.count - rows))
+        }
+        return guest.vcpus.dropFirst(first).prefix(rows)
     }
 
     private func draw(_ vcpu: VCPULine, isSelected: Bool, _ brush: inout Brush) {
@@ -33,8 +37,11 @@ extension Model {
         brush.pad(to: 34)
         brush.put(vcpu.location, .address)
         brush.pad(to: max(brush.x + 1, 52))
-        let speed = "\(rate(vcpu.exitsPerSecond)) exits/s"
-        brush.put(speed)
+        if vcpu.age.isEmpty {
+            brush.put("\(rate(vcpu.exitsPerSecond)) exits/s")
+        } else {
+            brush.put(vcpu.age, .dim)
+        }
         brush.pad(to: max(brush.x + 1, 68))
         if !vcpu.lastExit.isEmpty {
             brush.put(brush.width > 110 ? "last " : "", .dim)

@@ -76,7 +76,7 @@ extension Model {
         let right = titleRight(frame.front)
         if !right.isEmpty, brush.room > right.utf8.count + 3 {
             brush.go(frame.rect.width - right.utf8.count - 3, 0)
-            brush.put(" \(right) ", .plain)
+            brush.put(" \(right) ", guest?.isPast == true ? Look(.warning, .bold) : .plain)
         }
     }
 
@@ -87,24 +87,39 @@ extension Model {
             let state = guest.isRunning ? "running" : guest.reason.isEmpty ? "stopped" : guest.reason
             return guest.name.isEmpty ? state : "\(guest.name), \(state)"
         case .registers, .system:
-            let words = [
-                guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", guest.isRunning ? "live" : "",
-            ]
-            return words.filter { !$0.isEmpty }.joined(separator: ", ")
-        case .code: return guest.code.mode
-        case .memory: return guest.memory.title
-        case .exits: return "\(count(guest.exits.total)), \(rate(guest.exits.rate))/s"
+            let from = guest.registersFrom.isEmpty && guest.isRunning ? "live" : guest.registersFrom
+            return words([guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", past(from)])
+        case .code: return words([guest.code.mode, past("")])
+        case .stack, .peers: return past("")
+        case .memory: return words([guest.memory.title, past(guest.memoryFrom)])
+        case .exits:
+            return words([
+                "\(count(guest.exits.total)), \(rate(guest.exits.rate))/s", past(guest.exitsFrom),
+            ])
         case .console, .output:
             let up = scroll[pane, default: 0]
             let name = pane == .console ? guest.console.name : ""
-            return [name, up > 0 ? "\(up) rows up" : ""].filter { !$0.isEmpty }.joined(separator: ", ")
-        case .stack, .peers: return ""
+            return words([name, up > 0 ? "\(up) rows up" : "", pane == .console ? past("") : ""])
         }
+    }
+
+    private func words(_ parts: [String]) -> String {
+        parts.filter { !$0.isEmpty }.joined(separator: ", ")
+    }
+
+    /// What a pane says of its values' age: that they are past, or else `now`.
+    private func past(_ now: String) -> String {
+        guard let guest, guest.isPast else { return now }
+        return "PAST"
     }
 
     private func titleRight(_ pane: Pane) -> String {
         guard let guest, pane == .vcpus else { return "" }
-        return "stop \(guest.stop.number)"
+        let number =
+            guest.isPast
+            ? "PAST: stop \(guest.stop.number) of \(guest.latest)" : "stop \(guest.stop.number)"
+        let stood = guest.standstill.map { "stood still \(time($0.wholeNanoseconds))" } ?? ""
+        return words([stood, number])
     }
 
     private func draw(separator: Rect, _ brush: inout Brush) {
@@ -192,6 +207,12 @@ extension Model {
             return [("0-f", "Type"), ("Left", "Back"), ("Enter", "Set"), ("Esc", "Leave")]
         }
         if question != nil { return [("Enter", "Go"), ("Esc", "Leave")] }
+        if guest?.isPast == true, focus == nil {
+            return [
+                ("Alt-Left", "Older"), ("Alt-Right", "Newer"), ("Esc", "The present"), ("F4", "Panes"),
+                ("F5", "Continue"), ("F8", "Next"), ("F9", "Step"),
+            ]
+        }
         guard let focus else {
             return [
                 ("F1", "Help"), ("F4", "Panes"), ("F5", "Continue"), ("F6", "Break"), ("F7", "Memory"),
@@ -248,5 +269,15 @@ func time(_ nanoseconds: UInt64) -> String {
     case 0..<1_000_000: tenths(Double(nanoseconds) / 1e3) + "us"
     case 0..<1_000_000_000: tenths(Double(nanoseconds) / 1e6) + "ms"
     default: tenths(Double(nanoseconds) / 1e9) + "s"
+    }
+}
+
+extension Duration {
+    /// At least 0, at most what fits.
+    var wholeNanoseconds: UInt64 {
+        let (seconds, attoseconds) = components
+        guard seconds >= 0, attoseconds >= 0 else { return 0 }
+        let (whole, isBeyond) = UInt64(seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        return isBeyond ? .max : whole &+ UInt64(attoseconds / 1_000_000_000)
     }
 }

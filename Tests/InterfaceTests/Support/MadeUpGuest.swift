@@ -64,13 +64,14 @@ enum MadeUp {
             return line
         }
         view.debug = DebugRegisters()
+        view.chains = ["rbx": "\u{2192} 7e10 \u{2192} \"some text\"", "rsp": "\u{2192} 0000"]
         view.code = code(long: long)
         for index in UInt64(0)..<40 {
             let offset = 0x7BFA + index * 2
             var slot = StackLine(offset: offset, linear: offset, width: 2, value: index * 0x41)
             if index == 3 { slot.value = nil }
-            slot.isChanged = index == 0
-            slot.note = index == 1 ? "return to 0000:7c41" : ""
+            slot.changed = index == 0 ? 1 : 0
+            slot.note = index == 1 ? "after call 0x7c41" : ""
             view.stack.append(slot)
         }
         var bytes: [UInt8?] = []
@@ -86,13 +87,13 @@ enum MadeUp {
 
     private static func code(long: Bool) -> CodeWindow {
         let lines: [(UInt64, [UInt8], String)] = [
-            (0x7C00, [0x31, 0xC0], "xor ax, ax"), (0x7C02, [0x74, 0x10], "jz 0x7c14"),
+            (0x7C00, [0x31, 0xC0], "xor ax, ax"), (0x7C02, [0x74, 0x0E], "jz 0x7c12"),
             (
                 0x7C04, [0x66, 0x67, 0x8B, 0x84, 0x8B, 0x78, 0x56, 0x34, 0x12],
                 "mov eax, [ebx+ecx*4+0x12345678]"
             ),
             (0x7C0D, [0xA1, 0x34, 0x12], "mov ax, [0x1234]"), (0x7C10, [0xE6, 0xE9], "out 0xe9, al"),
-            (0x7C12, [0xF4], "hlt"), (0x7C13, [], "unreadable"),
+            (0x7C12, [0xEB, 0xEC], "jmp 0x7c00"), (0x7C14, [], "unreadable"),
         ]
         var window = CodeWindow(mode: long ? "64-bit" : "16-bit")
         for (address, bytes, text) in lines {
@@ -104,6 +105,7 @@ enum MadeUp {
             line.willBranch = address == 0x7C02 ? true : nil
             line.breakpoint = address == 0x7C0D ? 1 : address == 0x7C12 ? 2 : nil
             line.isBreakpointEnabled = address != 0x7C12
+            line.jump = address == 0x7C02 ? .line(5) : address == 0x7C12 ? .line(0) : nil
             line.note = address == 0x7C0D ? "ds:1234 = 0xbeef" : ""
             window.lines.append(line)
         }

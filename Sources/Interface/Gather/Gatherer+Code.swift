@@ -1,0 +1,157 @@
+import Debugger
+import Disassembler
+import X86
+
+/// The code pane, and where registers lead.
+extension Gatherer {
+    func code(_ needs: Needs, _ stop: Stop) -> CodeWindow {
+        guard let vcpu = stop[debugger.selectedVCPU] else { return CodeWindow() }
+        let width = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes)
+        var window = CodeWindow(mode: "\(width)-bit")
+        let lines = codeLines(needs, vcpu)
+        let breakpoints = debugger.breakpoints
+        window.lines = lines.map { code in
+            var line = CodeWindow.Line(
+                address: code.address,
+                location: location(code, mode: vcpu.mode, width: width), bytes: code.bytes,
+                text: code.instruction == nil ? "not readable" : code.text)
+            line.isPC = code.address == vcpu.pc
+            if let breakpoint = breakpoints.first(where: { $0.linear == code.address }) {
+                line.breakpoint = breakpoint.number
+                line.isBreakpointEnabled = breakpoint.isEnabled
+            }
+            guard let instruction = code.instruction else { return line }
+            line.jump = jump(instruction, code, lines)
+            if line.isPC { describe(instruction, vcpu, &line) }
+            return line
+        }
+        return window
+    }
+
+    /// Where a direct jump goes; nil for what is none, and for a CALL, which comes back.
+    private func jump(
+        _ instruction: Instruction, _ code: CodeLine, _ lines: [CodeLine]
+    ) -> CodeWindow.Jump? {
+        guard !instruction.traits.isDisjoint(with: [.jump, .conditional, .loop]),
+            case .near(let target)? = instruction.target
+        else { return nil }
+        if let place = lines.firstIndex(where: { $0.ip == target && $0.selector == code.selector }) {
+            return .line(place)
+        }
+        return target < code.ip ? .up : .down
+    }
+
+    private func codeLines(_ needs: Needs, _ vcpu: VCPUSnapshot) -> [CodeLine] {
+        func lines(at address: UInt64, _ count: Int) -> [CodeLine] {
+            (try? debugger.disassemble(at: .linear(address), count: count)) ?? []
+        }
+        guard let start = needs.codeStart else { return lines(at: vcpu.pc, needs.codeLines) }
+        let scroll = max(-4_096, min(needs.codeScroll, 4_096))
+        if scroll > 0 {
+            let all = lines(at: start, needs.codeLines + scroll)
+            // Not beyond the last line that can be read.
+            return Array(all.dropFirst(min(scroll, max(0, all.count - 1))).prefix(needs.codeLines))
+        }
+        if scroll < 0 {
+            let before = (try? debugger.disassemble(before: .linear(start), count: -scroll)) ?? []
+            return Array((before + lines(at: start, needs.codeLines)).prefix(needs.codeLines))
+        }
+        let found = lines(at: start, needs.codeLines)
+        if needs.codePinnedAt == debugger.stop.number { return found }
+        // A line of what follows is kept in sight.
+        if found.dropLast().contains(where: { $0.address == vcpu.pc }) { return found }
+        return lines(at: vcpu.pc, needs.codeLines)
+    }
+
+    private func location(_ code: CodeLine, mode: CPUMode, width: Int) -> String {
+        if mode == .long64 { return hex(code.address, 16) }
+        return "\(hex(UInt64(code.selector), 4)):\(hex(code.ip, width == 16 ? 4 : 8))"
+    }
+
+    func location(_ vcpu: VCPUSnapshot) -> String {
+        if vcpu.mode == .long64 { return hex(vcpu.registers.rip, 16) }
+        let width = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes)
+        return "\(hex(UInt64(vcpu.special.cs.selector), 4)):\(hex(vcpu.registers.rip, width == 16 ? 4 : 8))"
+    }
+
+    /// The branch that is about to be taken or not, and where the memory operands point.
+    private func describe(_ instruction: Instruction, _ vcpu: VCPUSnapshot, _ line: inout CodeWindow.Line) {
+        let file = RegisterFile(general: vcpu.registers, special: vcpu.special)
+        if instruction.traits.contains(.conditional) || instruction.traits.contains(.loop) {
+            line.willBranch = instruction.willBranch(file)
+        }
+        let operands = (try? debugger.operands(of: instruction)) ?? []
+        line.note = operands.map { operand in
+            let kind = operand.operand
+            // A segment that adds nothing is left out, as it is in the instruction's text.
+            let base = operand.linear &- (kind.offset(in: file) ?? operand.linear)
+            let offset = base == 0 ? "" : "\(kind.segment.rawValue):"
+            let address = "[\(offset)\(hex(operand.linear &- base, 4))]"
+            guard !kind.isAddressOnly, kind.size > 0 else { return address }
+            return "\(address) = \(value(of: operand))"
+        }.joined(separator: "  ")
+    }
+
+    private func value(of operand: OperandValue) -> String {
+        let size = operand.operand.size
+        if size > 8 {
+            // A vector or a descriptor: its bytes as they stand.
+            let image = try? debugger.readMemory(.linear(operand.linear), count: min(size, 16))
+            guard let image, image.isComplete else { return "??" }
+            return image.bytes.map { hex(UInt64($0), 2) }.joined(separator: " ") + (size > 16 ? ".." : "")
+        }
+        guard let value = operand.value else { return "??" }
+        let text = hex(value, size * 2)
+        let byte = UInt8(truncatingIfNeeded: value)
+        guard size == 1, (0x20..<0x7F).contains(byte) else { return text }
+        return "\(text) '\(Unicode.Scalar(byte))'"
+    }
+
+    // MARK: Chains
+
+    /// The registers that hold addresses now and then, with the segment they are offsets of by themselves.
+    private static let pointers: [(name: GeneralRegister, segment: SegmentName)] = [
+        (.rax, .ds), (.rbx, .ds), (.rcx, .ds), (.rdx, .ds), (.rsi, .ds), (.rdi, .es), (.rbp, .ss),
+        (.rsp, .ss), (.r8, .ds), (.r9, .ds), (.r10, .ds), (.r11, .ds), (.r12, .ds), (.r13, .ds),
+        (.r14, .ds), (.r15, .ds),
+    ]
+
+    func registerChains(_ stop: Stop) -> [String: String] {
+        guard let vcpu = stop[debugger.selectedVCPU] else { return [:] }
+        var chains: [String: String] = [:]
+        let width = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes)
+        // What 16- and 32-bit code cannot name leads it nowhere; 16-bit code has addresses in five of them only.
+        for (name, segment) in Self.pointers.prefix(vcpu.mode == .long64 ? 16 : 8) {
+            if width == 16, [.rax, .rcx, .rdx].contains(name) || vcpu.registers[name] == 0 { continue }
+            let text = chainText(vcpu.registers[name], in: segment, vcpu)
+            if !text.isEmpty { chains["\(name)"] = text }
+        }
+        return chains
+    }
+
+    /// ` -> value -> value "text"`, with arrows; empty for what leads nowhere.
+    func chainText(_ value: UInt64, in segment: SegmentName, _ vcpu: VCPUSnapshot) -> String {
+        guard let chain = try? debugger.chain(from: value, in: segment), !chain.links.isEmpty else {
+            return ""
+        }
+        var text = ""
+        for (index, link) in chain.links.enumerated() {
+            let isLast = index == chain.links.count - 1
+            switch chain.end {
+            case .text(let words) where isLast:
+                text += "\u{2192} \"\(words)\""
+            case .code(let instruction) where isLast:
+                text += "\u{2192} \(instruction.text)"
+            default:
+                text += "\u{2192} \(hex(link.value, chain.width * 2)) "
+            }
+        }
+        switch chain.end {
+        case .loop: text += "\u{2192} loop"
+        case .more: text += "\u{2192} .."
+        case .value, .text, .code: break
+        }
+        while text.last == " " { text.removeLast() }
+        return text
+    }
+}
