@@ -34,57 +34,82 @@ struct QEMULiveTests {
         return fields
     }
 
-    @Test("registers and memory are what QEMU says, at its own prompt", arguments: [1, 2])
-    func same(vcpus: Int) throws {
-        let qemu = try QEMU(["-smp", "\(vcpus)"])
+    /// The forms that the comparisons are made in.
+    private static let forms = [["-smp", "1"], ["-smp", "2"], ["-smp", "2", "-sandbox", "on"]]
+
+    @Test("registers of every vCPU are what QEMU says, at its own prompt", arguments: forms)
+    func registers(form: [String]) throws {
+        let qemu = try QEMU(form)
         usleep(500_000)
         try qemu.ask("stop")
         let target = try qemu.attach()
-        let (general, special) = try target.withVCPU(0) { vcpu in
-            // What only a vCPU that stands still gives.
-            _ = try vcpu.mpState()
-            return (try vcpu.registers(), try vcpu.specialRegisters())
+        #expect(target.vcpus.count == Int(form[1]))
+        for identity in target.vcpus {
+            let (general, special, debug) = try target.withVCPU(identity.id) { vcpu in
+                // What only a vCPU that stands still gives comes first: the others are then of the moment, too.
+                let debug = try vcpu.debugRegisters()
+                return (try vcpu.registers(), try vcpu.specialRegisters(), debug)
+            }
+            try qemu.ask("cpu \(identity.id)")
+            let said = fields(try qemu.ask("info registers"))
+            func check(_ long: String, _ short: String, _ value: UInt64) {
+                let expected = said[long]?.first ?? said[short]?.first
+                #expect(expected == (said[long] == nil ? value & 0xFFFF_FFFF : value), "\(long)")
+            }
+            let pairs: [(String, String, UInt64)] = [
+                ("RAX", "EAX", general.rax), ("RBX", "EBX", general.rbx), ("RCX", "ECX", general.rcx),
+                ("RDX", "EDX", general.rdx), ("RSI", "ESI", general.rsi), ("RDI", "EDI", general.rdi),
+                ("RBP", "EBP", general.rbp), ("RSP", "ESP", general.rsp), ("RIP", "EIP", general.rip),
+                ("RFL", "EFL", general.rflags.rawValue), ("CR0", "CR0", special.cr0.rawValue),
+                ("CR2", "CR2", special.cr2), ("CR3", "CR3", special.cr3),
+                ("CR4", "CR4", special.cr4.rawValue), ("EFER", "EFER", special.efer.rawValue),
+                ("DR6", "DR6", debug.dr6), ("DR7", "DR7", debug.dr7), ("DR0", "DR0", debug.dr0),
+            ]
+            for (long, short, value) in pairs { check(long, short, value) }
+            for (name, segment) in [
+                ("CS", special.cs), ("DS", special.ds), ("ES", special.es), ("SS", special.ss),
+                ("FS", special.fs), ("GS", special.gs), ("LDT", special.ldt), ("TR", special.tr),
+            ] {
+                let values = try #require(said[name])
+                #expect(values.count >= 3)
+                #expect(
+                    Array(values.prefix(3)) == [
+                        UInt64(segment.selector), segment.base, UInt64(segment.limit),
+                    ], "\(name) of vCPU \(identity.id)")
+            }
+            #expect(said["GDT"] == [special.gdt.base, UInt64(special.gdt.limit)])
+            #expect(said["IDT"] == [special.idt.base, UInt64(special.idt.limit)])
         }
-        let said = fields(try qemu.ask("info registers"))
-        func check(_ long: String, _ short: String, _ value: UInt64) {
-            let expected = said[long]?.first ?? said[short]?.first
-            #expect(expected == (said[long] == nil ? value & 0xFFFF_FFFF : value), "\(long)")
-        }
-        check("RAX", "EAX", general.rax)
-        check("RBX", "EBX", general.rbx)
-        check("RCX", "ECX", general.rcx)
-        check("RDX", "EDX", general.rdx)
-        check("RSI", "ESI", general.rsi)
-        check("RDI", "EDI", general.rdi)
-        check("RBP", "EBP", general.rbp)
-        check("RSP", "ESP", general.rsp)
-        check("RIP", "EIP", general.rip)
-        check("RFL", "EFL", general.rflags.rawValue)
-        check("CR0", "CR0", special.cr0.rawValue)
-        check("CR3", "CR3", special.cr3)
-        check("CR4", "CR4", special.cr4.rawValue)
-        for (name, segment) in [
-            ("CS", special.cs), ("DS", special.ds), ("ES", special.es), ("SS", special.ss),
-            ("FS", special.fs),
-            ("GS", special.gs),
-        ] {
-            let values = try #require(said[name])
-            #expect(values.count >= 3)
-            #expect(
-                Array(values.prefix(3)) == [UInt64(segment.selector), segment.base, UInt64(segment.limit)],
-                "\(name)")
-        }
-        #expect(said["GDT"] == [special.gdt.base, UInt64(special.gdt.limit)])
+        try target.detach()
+        try qemu.ask("cont")
+        #expect(try qemu.ask("info status").contains("running"))
+    }
 
-        // The first page and the last of the BIOS, as QEMU saves them.
-        for gpa in [UInt64(0), 0xFFFF_F000] {
+    @Test("memory is what QEMU says, at its own prompt, and what is written is there", arguments: forms)
+    func memory(form: [String]) throws {
+        let qemu = try QEMU(form)
+        usleep(500_000)
+        try qemu.ask("stop")
+        let target = try qemu.attach()
+        // Low memory, the firmware's copy, the middle of RAM, and the last page below 4 GiB, as QEMU saves them.
+        for gpa in [UInt64(0), 0xF_0000, 0x200_0000, 0xFFFF_F000] {
             let path = NSTemporaryDirectory() + "page-\(UUID().uuidString)"
             defer { unlink(path) }
             try qemu.ask("pmemsave \(gpa) 4096 \"\(path)\"")
             var mine = [UInt8](repeating: 0, count: 4096)
             try mine.withUnsafeMutableBytes { try target.memory.read(gpa, into: $0) }
-            #expect(try [UInt8](Data(contentsOf: URL(filePath: path))) == mine)
+            #expect(try [UInt8](Data(contentsOf: URL(filePath: path))) == mine, "at \(gpa)")
         }
+        let bytes: [UInt8] = [0x11, 0x22, 0x33, 0x44]
+        try bytes.withUnsafeBytes { try target.memory.write(0x200_0000, $0) }
+        #expect(try qemu.ask("xp/1xw 0x2000000").contains("0x44332211"))
+        // The first words, as `xp` prints them: `0000000000000000: 0xf000ff53 ...`.
+        let words = try qemu.ask("xp/4xw 0").split(separator: " ").filter { $0.hasPrefix("0x") }.compactMap {
+            UInt32($0.dropFirst(2).prefix { $0.isHexDigit }, radix: 16)
+        }
+        var first = [UInt32](repeating: 0, count: 4)
+        try first.withUnsafeMutableBytes { try target.memory.read(0, into: $0) }
+        #expect(words == first)
         try target.detach()
         try qemu.ask("cont")
         #expect(try qemu.ask("info status").contains("running"))
@@ -107,10 +132,13 @@ struct QEMULiveTests {
         return result
     }
 
-    @Test("the memory map is what `info mtree -f` says of KVM")
-    func map() throws {
-        let qemu = try QEMU([])
-        usleep(500_000)
+    @Test(
+        "the memory map is what `info mtree -f` says of KVM, early and late", arguments: forms,
+        [0, 3_000_000])
+    func map(form: [String], delay: UInt32) throws {
+        let qemu = try QEMU(form)
+        // The firmware moves memory about while it starts.
+        usleep(500_000 + delay)
         try qemu.ask("stop")
         let target = try qemu.attach()
         #expect(target.attachedMemory.source == .kernel)
@@ -130,6 +158,49 @@ struct QEMULiveTests {
         }
         #expect(said.count >= 3)
         #expect(merged(target.memory.regions) == merged(said))
+    }
+
+    @Test("a spinning guest's register is set, and it behaves as it must", arguments: [forms[0], forms[2]])
+    func edit(form: [String]) throws {
+        let disk = NSTemporaryDirectory() + "disk-\(UUID().uuidString)"
+        defer { unlink(disk) }
+        // Interrupts off: the firmware's handlers put back the registers that they save.
+        // cli; xor bx, bx; again: test bx, bx; jz again; mov [0x600], bx; xor bx, bx; jmp again
+        var sector: [UInt8] = [
+            0xFA, 0x31, 0xDB, 0x85, 0xDB, 0x74, 0xFC, 0x89, 0x1E, 0x00, 0x06, 0x31, 0xDB, 0xEB, 0xF4,
+        ]
+        sector += [UInt8](repeating: 0, count: 510 - sector.count) + [0x55, 0xAA]
+        try Data(sector + [UInt8](repeating: 0, count: 1 << 20)).write(to: URL(filePath: disk))
+        let qemu = try QEMU(form + ["-drive", "file=\(disk),format=raw"], monitor: false)
+        let target = try qemu.attach()
+        let debugger = try Debugger(target: target)
+        // Stopped on its way there by nothing but the breakpoint.
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try debugger.collectStop(timeout: .seconds(10))
+        _ = try debugger.setBreakpoint(at: .linear(0x7C03))
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(120)))
+        #expect(stop.reason == .breakpoint([1]))
+        try debugger.deleteAllBreakpoints()
+        try debugger.startContinue()
+        for value in [0x1234, 0x5678] as [UInt64] {
+            try debugger.setRegister("bx", to: value, vcpu: 0)
+            let deadline = ContinuousClock.now + .seconds(20)
+            var stored: UInt16 = 0
+            while stored != UInt16(value), ContinuousClock.now < deadline {
+                usleep(1000)
+                try withUnsafeMutableBytes(of: &stored) { try target.memory.read(0x600, into: $0) }
+            }
+            #expect(stored == UInt16(value))
+        }
+        try debugger.detach()
+        #expect(qemu.process.isRunning)
+        let again = try #require(GuestFinder().guest(process: qemu.pid))
+        #expect(again.obstacle == nil)
+        for vcpu in again.vcpus {
+            #expect(try KernelReader.shared().guestDebug(of: qemu.pid, vcpu: vcpu.descriptor) == 0)
+        }
     }
 
     @Test(
