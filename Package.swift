@@ -1,13 +1,14 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let strict: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .treatAllWarnings(as: .error),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-    .enableUpcomingFeature("MemberImportVisibility"),
-]
+let strict: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .treatAllWarnings(as: .error),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+    ]
 
 let fence: [CSetting] = [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]
 
@@ -50,6 +51,8 @@ let package = Package(
         .target(name: "CNcurses", cSettings: fence, linkerSettings: [.linkedLibrary("ncursesw")]),
         .target(name: "CReadline", cSettings: fence, linkerSettings: [.linkedLibrary("readline")]),
         .target(name: "CZydis", cSettings: fence, linkerSettings: [.linkedLibrary("Zydis")]),
+        .target(
+            name: "CElf", cSettings: fence, linkerSettings: [.linkedLibrary("dw"), .linkedLibrary("elf")]),
         // The bare C loop that the bench holds everything against.
         .target(name: "CBench", cSettings: fence),
         // The example guests: assembly, assembled and embedded by the package itself.
@@ -72,6 +75,8 @@ let package = Package(
             swiftSettings: strict),
         // A VMM of the tests' own, to be attached to.
         .executableTarget(name: "TinyVMM", path: "Tests/TinyVMM", cSettings: fence),
+        // Symbols and source lines for tests to read.
+        .executableTarget(name: "SymbolFixture", path: "Tests/SymbolFixture", cSettings: fence),
         .target(
             name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
@@ -84,7 +89,8 @@ let package = Package(
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
         + module(
-            "Debugger", ["KVMCore", "X86", "Disassembler", "CLinux", deque, system], tests: [conformance])
+            "Debugger", ["KVMCore", "X86", "Disassembler", "CElf", "CLinux", deque, system],
+            tests: [conformance])
         + module(
             "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],
             tests: ["Examples", conformance])

@@ -19,6 +19,12 @@ public final class Debugger {
     public internal(set) var selectedVCPU: Int
 
     let variables = Variables()
+    /// Names for addresses, from the files that ``loadSymbols(_:_:)`` read.
+    public internal(set) var symbols = SymbolTable()
+    /// Who reads ELF files.
+    public var symbolReader = SymbolReader.inProcess
+    /// The source files that symbols speak of.
+    public let sources = SourceFiles()
     var drivers: [VCPUDriver]
     var table = BreakpointTable()
     var past = Deque<Stop>()

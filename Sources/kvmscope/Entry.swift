@@ -1,8 +1,9 @@
 import ArgumentParser
 import Attach
+import Debugger
 
 /// Where every run begins: the program itself, one of its other commands, or, when it has started itself for that,
-/// the tracer of an attached guest.
+/// the tracer of an attached guest or the reader of a file's symbols.
 @main
 enum Entry {
     static func main() {
@@ -10,6 +11,7 @@ enum Entry {
         // Before the parser, which would take the word for IMAGE.
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()
+        case SymbolReader.argument: SymbolReader.main(path: arguments.dropFirst().first ?? "")
         case "attach": AttachCommand.main(Array(arguments.dropFirst()))
         case "launch": LaunchCommand.main(Array(arguments.dropFirst()))
         case "list": ListCommand.main(Array(arguments.dropFirst()))

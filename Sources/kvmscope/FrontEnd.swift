@@ -1,4 +1,5 @@
 import Commands
+import Debugger
 import Glibc
 import SystemPackage
 import Terminal
@@ -12,6 +13,7 @@ struct FrontEnd {
     /// - Parameter unasked: what is done without a terminal and without commands.
     /// - Returns: the program's status.
     func run(unasked: (Output) -> Int32) -> Int32 {
+        session.debugger.symbolReader = .current
         let output = Output(json: options.json, color: options.color)
         let batch = BatchFrontEnd(session: session, output: output, signals: signals)
         let commands = options.startCommands(in: CommandLine.arguments.dropFirst())

@@ -5,7 +5,13 @@ extension Debugger {
     ///
     /// - Throws: with the column of what was wrong.
     public func expression(_ text: String) throws(DebuggerError) -> Expression {
-        try Expression(text, in: ExpressionScope(variables: variables))
+        let symbols = symbols
+        guard !symbols.isEmpty else { return try Expression(text, in: ExpressionScope(variables: variables)) }
+        return try Expression(
+            text,
+            in: ExpressionScope(
+                variables: variables, symbol: { symbols.address(of: $0) },
+                symbolsNear: { symbols.names(near: $0) }))
     }
 
     /// The value of an expression for one vCPU, the selected one by default. It may set registers, memory and
@@ -20,8 +26,10 @@ extension Debugger {
         try expression.evaluate(in: DebuggerContext(debugger: self, vcpu: try known(id).id))
     }
 
-    /// Evaluates an expression to an address; one that has no form of its own is linear.
+    /// Evaluates an expression to an address; one that has no form of its own is linear. `FILE:LINE` is the
+    /// lowest address of the line's code.
     public func address(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> Address {
+        if let place = try code(ofSource: text)?.first { return .linear(place.start) }
         let value = try evaluate(text, vcpu: id)
         return value.address ?? .linear(value.bits)
     }

@@ -11,11 +11,18 @@ public struct CodeLine: Sendable, Hashable {
     public var ip: UInt64
     /// Nil where the first byte cannot be read. Bytes that are no instruction give a `(bad)` one.
     public var instruction: Instruction?
+    /// The symbol that the address belongs to.
+    public var place: SymbolPlace?
+    /// The instruction's text with names for the addresses in it, where there are any.
+    public var namedText: String?
 
     public var bytes: [UInt8] { instruction?.bytes ?? [] }
-    public var text: String { instruction?.text ?? "??" }
+    public var text: String { namedText ?? instruction?.text ?? "??" }
 
-    public init(address: UInt64, selector: UInt16, ip: UInt64, instruction: Instruction?) {
+    public init(
+        address: UInt64, selector: UInt16, ip: UInt64, instruction: Instruction?, place: SymbolPlace? = nil
+    ) {
+        self.place = place
         self.address = address
         self.selector = selector
         self.ip = ip
@@ -30,10 +37,16 @@ public struct StopLine: Sendable, Hashable {
     public var physical: UInt64?
     public var mode: CPUMode
     public var code: CodeLine
-    /// A name for the place, where one is known.
+    /// A name for the place, where one is known: `puts+0x4`.
     public var symbol: String?
+    /// The source line that it comes of, where one is known.
+    public var source: SourceLine?
 
-    public init(vcpu: Int, physical: UInt64?, mode: CPUMode, code: CodeLine, symbol: String? = nil) {
+    public init(
+        vcpu: Int, physical: UInt64?, mode: CPUMode, code: CodeLine, symbol: String? = nil,
+        source: SourceLine? = nil
+    ) {
+        self.source = source
         self.vcpu = vcpu
         self.physical = physical
         self.mode = mode
@@ -89,7 +102,21 @@ extension Debugger {
             rest = rest.dropFirst(max(instruction.length, 1))
             ip = instruction.next
         }
-        return lines
+        return named(lines, snapshot, address)
+    }
+
+    /// The lines with names, where symbols are loaded. Physical addresses have none: symbols are linear.
+    private func named(
+        _ lines: [CodeLine], _ snapshot: VCPUSnapshot, _ address: Address?
+    ) -> [CodeLine] {
+        if case .physical = address { return lines }
+        guard !symbols.isEmpty else { return lines }
+        return lines.map { line in
+            var line = line
+            line.place = symbols.place(at: line.address)
+            line.namedText = line.instruction.flatMap { named($0, at: line.address, snapshot) }
+            return line
+        }
     }
 
     /// The instructions that most plausibly stand before `address`, `count` at most, the nearest last.
@@ -109,11 +136,12 @@ extension Debugger {
         }
         let first = place.ip &- UInt64(size)
         let mode = DecodeMode(snapshot.registers, snapshot.special)
-        return disassembler.decodeBackwards(image.bytes, at: first, mode, count: count).map {
+        let lines = disassembler.decodeBackwards(image.bytes, at: first, mode, count: count).map {
             CodeLine(
                 address: image.start &+ ($0.address &- first), selector: place.selector, ip: $0.address,
                 instruction: $0)
         }
+        return named(lines, snapshot, address)
     }
 
     /// Where a vCPU stands.
@@ -126,7 +154,8 @@ extension Debugger {
                 instruction: nil)
         return StopLine(
             vcpu: snapshot.id, physical: view(of: snapshot).physical(snapshot.pc), mode: snapshot.mode,
-            code: code)
+            code: code, symbol: symbols.place(at: snapshot.pc)?.description,
+            source: symbols.line(at: snapshot.pc))
     }
 
     /// The stack from its top, `count` slots of the stack's width.
