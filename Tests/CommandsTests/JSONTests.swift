@@ -8,7 +8,7 @@ import Testing
         arguments: [
             (
                 "print 1 + 1",
-                #"{"command":"print 1 + 1","ok":true,"result":{"isSigned":true,"text":"2","value":"0x2","width":64}}"#
+                #"{"command":"print 1 + 1","ok":true,"result":{"isSigned":true,"number":1,"text":"2","value":"0x2","width":64}}"#
             ),
             (
                 "x/2xh 0:7c00",

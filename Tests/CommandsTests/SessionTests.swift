@@ -60,21 +60,21 @@ import X86
         let driver = try Driver()
         #expect(try driver.text("set $rax = 0x10 + 5") == ["rax      0x0000000000000015  21"])
         #expect(try driver.text("set al = 0xff") == ["al       0xff  255"])
-        #expect(try driver.text("p/x $rax") == ["0xff"])
+        #expect(try driver.text("output/x $rax") == ["0xff"])
         #expect(try driver.text("set zf = 1") == ["zf       0x1"])
         try driver.output("set $ds = 0x40")
         #expect(try driver.text("r ds.base")[0].contains("0x0000000000000400"))
         try driver.output("sregs set ds.base = 0x12345")
         #expect(try driver.text("info registers ds.base ds").count == 2)
-        #expect(try driver.text("p/x $ds") == ["0x40"])
+        #expect(try driver.text("output/x $ds") == ["0x40"])
         #expect(try driver.text("set *(u16*)0x500 = 0xabcd") == ["Wrote 2 bytes at 0x500: cdab"])
-        #expect(try driver.text("p/x *(u16*)0x500") == ["0xabcd"])
+        #expect(try driver.text("output/x *(u16*)0x500") == ["0xabcd"])
         #expect(try driver.text("setpmem 0x600 4 (1 + 1)") == ["Wrote 4 bytes at p:0x600: 02000000"])
     }
 
     @Test(
         arguments: [
-            ("set $raxx = 5", 4, "rax"), ("set $rax = 1 +", 14, nil), ("set $rax = $foo", 11, nil),
+            ("set raxx = 5", 4, "rax"), ("set $rax = 1 +", 14, nil), ("set $rax = $foo", 11, nil),
             ("set *(u16*)0x500 = 0x10000", 19, nil), ("set *0x500 = 1", 4, nil),
             ("setpmem 0x500 3 1", 14, nil),
             ("setpmem 0x500 1", 8, nil), ("sregs set rax = 5", 10, nil), ("x/4q 0", 3, nil), ("x", 1, nil),
@@ -151,10 +151,10 @@ import X86
         let refused = try driver.failure("step")
         #expect(refused.message.contains("stands still"))
         // Registers are read, and edited, as it runs.
-        #expect(try driver.text("p/x $rip") == ["0x7c00"])
+        #expect(try driver.text("output/x $rip") == ["0x7c00"])
         try driver.output("set $rbx = 7")
         #expect(try driver.text("stop")[0].hasPrefix("Interrupted."))
-        #expect(try driver.text("p $rbx") == ["7  0x7"])
+        #expect(try driver.text("p $rbx") == ["$1 = 7  0x7"])
         #expect(try driver.text("stop") == ["The guest stands still already."])
     }
 

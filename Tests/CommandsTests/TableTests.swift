@@ -1,4 +1,5 @@
 import Debugger
+import Foundation
 import Testing
 
 @testable import Commands
@@ -75,14 +76,24 @@ import Testing
     /// Examples are what people type first: all but those that need a file or a KVM guest are done here.
     @Test(
         arguments: CommandTable.standard.commands.flatMap(\.examples).map(\.line).filter { line in
-            !["source", "writemem", "loadmem", "vcpu create"].contains { line.hasPrefix($0) }
+            !["source", "writemem", "loadmem", "vcpu create", "symbols "].contains { line.hasPrefix($0) }
         })
     func examplesWork(_ line: String) throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kvmscope-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let source = folder.appending(path: "boot.c").path
+        let exampleSymbols = folder.appending(path: "boot.map").path
+        try String(repeating: "line\n", count: 60).write(toFile: source, atomically: true, encoding: .utf8)
+        try "7c00 T main\t\(source):12\n7c80 T irq_entry\t\(source):40\n".write(
+            toFile: exampleSymbols, atomically: true, encoding: .utf8)
         let guest = FakeGuest([0x90, 0x90, 0xEB, 0xFC], vcpus: 2)
         // Some are about a guest that another program runs.
         let isForeign = CommandTable.guestCommands.contains { line.hasPrefix($0.name) }
         let driver = Driver(guest, try Debugger(target: isForeign ? ForeignGuest(guest) : guest))
-        // What the examples of `delete` delete.
+        try driver.session.debugger.loadSymbols(exampleSymbols)
+        // What the examples of `print` go on with, and of `delete` delete.
+        try driver.output("print 1")
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }
         if line == "until 0x7c20" || line == "until 0:7c20" || line.hasPrefix("b ") {
             guard case .running = try driver.session.execute(line) else {

@@ -56,7 +56,7 @@ enum BreakpointActions {
             }
             address = .linear(session.debugger.selected.pc)
         } else {
-            address = try session.address(call.rest, call)
+            address = try session.location(call.rest, call)
         }
         let breakpoint = try call.perform(at: call.rest) { () throws(DebuggerError) in
             try session.debugger.setBreakpoint(at: address, isTemporary: isTemporary)

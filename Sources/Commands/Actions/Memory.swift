@@ -24,17 +24,27 @@ extension CommandTable {
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
             action: MemoryActions.examinePhysical),
         Command(
-            "print", ["p", "output"], "EXPR", .memory, "show the value of an expression",
+            "print", ["p", "inspect"], "EXPR", .memory, "show the value of an expression",
             details: """
-                FMT is one of x, d, u, o, t, c, a. C's operators and precedence; registers and flags by name, with \
-                or without `$`; memory as `*(u32*)ADDR`, with u8 to u64 and s8 to s64.
+                FMT is one of x, d, u, o, t, c, a. C's operators, precedence and types; registers and flags by \
+                name, with or without `$`; symbols, which are addresses; memory as `*(u32*)ADDR`, `{u16}ADDR` or \
+                `b:`, `w:`, `d:`, `q:` before an address; casts to u8 to u64, s8 to s64 and C's names; SEG:OFF, \
+                `p:ADDR`, `v:ADDR`; `$n = 1` sets a variable, a register or memory. The value is kept as `$1`, `$2` \
+                and so on; `$` is the last one, `$$` the one before.
                 """,
             examples: [
                 .init("p $rax + 2 * 4", "a sum"), .init("p/t efer", "in binary"),
-                .init("p/x *(u16*)0x7dfe", "a word of memory"),
+                .init("p/x *(u16*)0x7dfe", "a word of memory"), .init("p (s8)$al", "as a signed byte"),
+                .init("p w:ss:[bp+4]", "an argument on the stack"), .init("p $ * 2", "twice the last value"),
+                .init("p/a $rip", "with its symbol"),
             ],
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
             action: MemoryActions.print),
+        Command(
+            "output", [], "EXPR", .memory, "show the value of an expression, and do not keep it",
+            details: "As `print`, without `$N =`.", completion: [.expression], format: true,
+            whileRunning: true,
+            action: MemoryActions.output),
         Command(
             "setpmem", [], "ADDR SIZE VALUE", .memory, "write 1, 2, 4 or 8 bytes of physical memory",
             details: "Expressions with spaces stand in parentheses.",
@@ -187,7 +197,19 @@ enum MemoryActions {
     }
 
     static func print(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        guard !call.rest.text.isEmpty else { throw call.usageError("`print` needs an expression") }
+        try print(session, call, isKept: true)
+    }
+
+    static func output(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try print(session, call, isKept: false)
+    }
+
+    private static func print(
+        _ session: Session, _ call: Invocation, isKept: Bool
+    ) throws(CommandError) -> Outcome {
+        guard !call.rest.text.isEmpty else {
+            throw call.usageError("`\(call.command.name)` needs an expression")
+        }
         let format = try DisplayFormat(call.format, in: call)
         guard format.count == nil, format.unit == nil, format.letter != .string,
             format.letter != .instruction
@@ -197,7 +219,14 @@ enum MemoryActions {
         let value = try call.perform { () throws(DebuggerError) in
             try session.debugger.evaluate(call.rest.text)
         }
-        return .done(PrintOutput(value, letter: format.letter))
+        // Of a plain number the name is news only where it is all of it.
+        let linear = value.address.flatMap { try? session.debugger.linear($0) } ?? value.bits
+        let place = session.debugger.symbols.place(at: linear)
+        let isNamed = format.letter == .address || (format.letter == nil && place?.offset == 0)
+        return .done(
+            PrintOutput(
+                value, letter: format.letter, number: isKept ? session.debugger.remember(value) : nil,
+                symbol: isNamed ? place?.description : nil))
     }
 
     static func setPhysical(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -35,12 +35,12 @@ extension CommandTable {
                 Works while the guest runs too. A segment register in protected mode loads its descriptor as the \
                 processor would; `sregs set` edits the hidden part alone. A part of a register leaves its other \
                 bits. With a type, memory: `set *(u16*)ADDR = EXPR`. A value that the processor would refuse \
-                changes nothing.
+                changes nothing. A name with `$` that no register has is a variable of yours.
                 """,
             examples: [
                 .init("set $rax = $rbx + 1", "a register"), .init("set zf = 1", "a flag"),
                 .init("set $ds = 0x40", "a segment and its base"), .init("set cr0.pe = 1", "a bit of CR0"),
-                .init("set *(u8*)0x7c00 = 0x90", "a byte of memory"),
+                .init("set *(u8*)0x7c00 = 0x90", "a byte of memory"), .init("set $n = 0", "a variable"),
             ],
             completion: [.register, .expression], whileRunning: true, action: RegisterActions.set),
         Command(
@@ -101,9 +101,45 @@ enum RegisterActions {
     }
 
     static func set(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        if !call.rest.text.contains("="), call.rest.text.hasSuffix("++") || call.rest.text.hasSuffix("--"),
+            let assigned = try assign(session, call, call.rest, call.rest)
+        {
+            return .done(assigned)
+        }
         let (left, right) = try assignment(call)
         if left.text.hasPrefix("*") { return try MemoryActions.assign(session, call, left, right) }
+        if RegisterName(left.text) == nil, let assigned = try assign(session, call, left, right) {
+            return .done(assigned)
+        }
         return try set(session, call, left, right, raw: false)
+    }
+
+    /// `set $n = EXPR`, `set {u8}ADDR = EXPR`, `set $n += 1`: whatever else can be set. Nil where `left` is a name
+    /// that nothing has.
+    private static func assign(
+        _ session: Session, _ call: Invocation, _ left: Argument, _ right: Argument
+    ) throws(CommandError) -> Assigned? {
+        let isName = left.text.utf8.allSatisfy {
+            $0 == 0x5F || ($0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A) || $0 < 0x3A && $0 > 0x2F
+        }
+        guard !isName else { return nil }
+        let name = String(left.text.reversed().drop { " +-*/%&|^<>".contains($0) }.reversed())
+        let isNew = !session.debugger.convenienceVariables.contains { "$" + $0.name == name }
+        // `set NAME VALUE` has no sign.
+        let isSpelled =
+            call.rest.text.contains("=") || call.rest.text.contains("++") || call.rest.text.contains("--")
+        let text = isSpelled ? call.rest.text : "\(left.text) = \(right.text)"
+        let value = try call.perform(at: isSpelled ? call.rest : left) { () throws(DebuggerError) in
+            try session.debugger.evaluate(text)
+        }
+        let near =
+            isNew && name.count > 3 && RegisterName(name) == nil
+            ? RegisterName.suggestions(for: name).first : nil
+        return Assigned(
+            name: name, value: Hex(value.cut), text: PrintOutput.text(value, nil),
+            note: near.map {
+                "It is a variable, and a new one: there is no such register; did you mean $\($0)?"
+            })
     }
 
     static func setRaw(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

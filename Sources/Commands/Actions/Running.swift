@@ -63,7 +63,7 @@ enum RunningActions {
 
     static func until(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         guard !call.rest.text.isEmpty else { throw call.usageError("`until` needs an address") }
-        let address = try session.address(call.rest, call)
+        let address = try session.location(call.rest, call)
         try call.perform(at: call.rest) { () throws(DebuggerError) in
             try session.debugger.startRun(to: address)
         }

@@ -13,6 +13,14 @@ public struct CodeOutput: CommandOutput, Hashable {
         /// The instruction that the vCPU does next.
         public var isNext: Bool
         public var hasBreakpoint: Bool
+        /// The symbol that the address belongs to: `puts+0x4`.
+        public var symbol: String?
+        /// A line begins here that is to be shown above: `puts:`.
+        fileprivate var label: String?
+
+        private enum CodingKeys: String, CodingKey {
+            case linear, cs, ip, bytes, text, isNext, hasBreakpoint, symbol
+        }
     }
 
     public var vcpu: Int
@@ -24,25 +32,29 @@ public struct CodeOutput: CommandOutput, Hashable {
     init(vcpu: Int, _ lines: [CodeLine], next: UInt64?, breakpoints: Set<UInt64>, digits: Int) {
         self.vcpu = vcpu
         self.digits = digits
+        var last: SymbolPlace?
         instructions = lines.map { line in
-            Row(
+            defer { last = line.place }
+            let isNew = line.place.map { $0.symbol != last?.symbol } ?? false
+            return Row(
                 linear: Hex(line.address), cs: Hex(line.selector), ip: Hex(line.ip),
                 bytes: Hex.bytes(line.bytes), text: line.text, isNext: line.address == next,
-                hasBreakpoint: breakpoints.contains(line.address))
+                hasBreakpoint: breakpoints.contains(line.address),
+                symbol: line.place?.description, label: isNew ? line.place.map { "\($0):" } : nil)
         }
     }
 
     public func lines(width: Int) -> [StyledLine] {
         let byteWidth = min(20, max(6, instructions.map(\.bytes.count).max() ?? 0))
-        return instructions.map { row in
+        return instructions.flatMap { row in
             var line = StyledLine()
             line.appendMark(row.hasBreakpoint)
             line.append(row.isNext ? "=> " : "   ", .pc)
             line.append(
                 Hex.digits(row.cs.value, width: 4) + ":" + Hex.digits(row.ip.value, width: digits), .address)
             line.append("  " + (row.bytes.isEmpty ? "??" : row.bytes).padded(byteWidth) + "  ", .dim)
-            line.append(row.text, row.isNext ? .pc : .mnemonic)
-            return line
+            line.append(row.text.printable, row.isNext ? .pc : .mnemonic)
+            return (row.label.map { [StyledLine($0.printable, .symbol)] } ?? []) + [line]
         }
     }
 }

@@ -104,6 +104,8 @@ public struct StringsOutput: CommandOutput, Hashable {
 
 /// `print`.
 public struct PrintOutput: CommandOutput, Hashable {
+    /// What `$N` is from now on; absent for `output`, which keeps nothing.
+    public var number: Int?
     public var value: Hex
     /// In bits: 8, 16, 32 or 64.
     public var width: Int
@@ -112,30 +114,41 @@ public struct PrintOutput: CommandOutput, Hashable {
     public var text: String
     /// The address as it was given, of an expression that is one (`SEG:OFF`, `p:…`, `v:…`).
     public var address: String?
+    /// The symbol that an address belongs to: `puts+0x4`.
+    public var symbol: String?
     private var showsHex: Bool
 
-    private enum CodingKeys: String, CodingKey { case value, width, isSigned, text, address }
+    private enum CodingKeys: String, CodingKey { case number, value, width, isSigned, text, address, symbol }
 
-    init(_ result: Value, letter: DisplayFormat.Letter?) {
-        value = Hex(result.bits)
+    init(_ result: Value, letter: DisplayFormat.Letter?, number: Int? = nil, symbol: String? = nil) {
+        self.number = number
+        self.symbol = symbol
+        value = Hex(result.cut)
         width = result.width
         isSigned = result.isSigned
-        let shown = letter ?? (result.isSigned ? .signed : .unsigned)
-        let bytes = max(1, result.width / 8)
-        text =
-            switch letter {
-            // GDB prints no zeros that nobody asked for; `x` pads them, `print` does not.
-            case .hex, .address: Hex(result.bits).description
-            case .binary: String(result.bits, radix: 2)
-            default: shown.text(result.bits, bytes: bytes)
-            }
+        text = Self.text(result, letter)
         address = result.address?.description
         showsHex = letter == nil
     }
 
+    /// A value in a format, or in decimal.
+    static func text(_ result: Value, _ letter: DisplayFormat.Letter?) -> String {
+        switch letter {
+        // GDB prints no zeros that nobody asked for; `x` pads them, `print` does not.
+        case .hex, .address: Hex(result.cut).description
+        case .binary: String(result.cut, radix: 2)
+        case nil:
+            (result.isSigned ? DisplayFormat.Letter.signed : .unsigned)
+                .text(result.bits, bytes: max(1, result.width / 8))
+        case let letter?: letter.text(result.bits, bytes: max(1, result.width / 8))
+        }
+    }
+
     public func lines(width: Int) -> [StyledLine] {
-        var line = StyledLine(text, .value)
+        var line = StyledLine(number.map { "$\($0) = " } ?? "")
+        line.append(text, .value)
         if showsHex { line.append("  \(value)", .dim) }
+        if let symbol { line.append(" <\(symbol.printable)>", .symbol) }
         if let address { line.append("  (\(address))", .address) }
         return [line]
     }

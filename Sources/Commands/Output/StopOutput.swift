@@ -27,6 +27,19 @@ public struct StopOutput: CommandOutput, Hashable {
         public var physical: Hex?
         public var instruction: String
         public var bytes: String
+        /// A name for the place: `puts+0x4`.
+        public var symbol: String?
+        /// The source line that it comes of.
+        public var source: Source?
+    }
+
+    /// A line of a source file.
+    public struct Source: Sendable, Hashable, Encodable {
+        /// As the symbols have it.
+        public var path: String
+        public var line: Int
+        /// Absent where the file was not found.
+        public var text: String?
     }
 
     public var number: Int
@@ -49,7 +62,7 @@ public struct StopOutput: CommandOutput, Hashable {
             standstillNanoseconds
     }
 
-    init(_ stop: Stop, line: StopLine?) {
+    init(_ stop: Stop, line: StopLine?, source: String? = nil) {
         number = stop.number
         vcpu = stop.vcpu
         reason = Reason(stop.reason)
@@ -57,6 +70,7 @@ public struct StopOutput: CommandOutput, Hashable {
         self.mode = mode.rawValue
         offsetDigits = mode.offsetDigits
         position = line.map(Position.init)
+        position?.source?.text = source
         steps = stop.steps
         passedHalt = stop.passedHalt
         exits = stop.exitsSince
@@ -85,7 +99,10 @@ public struct StopOutput: CommandOutput, Hashable {
         if passedHalt {
             result.append(StyledLine("The step went over a HLT: the vCPU would have slept here.", .warning))
         }
-        if let position { result.append(position.line(vcpu: vcpu, digits: offsetDigits)) }
+        if let position {
+            result.append(position.line(vcpu: vcpu, digits: offsetDigits))
+            if let source = position.source { result.append(source.styled) }
+        }
         return result
     }
 }
@@ -98,18 +115,38 @@ extension StopOutput.Position {
         physical = line.physical.map { Hex($0) }
         instruction = line.code.text
         bytes = Hex.bytes(line.code.bytes)
+        symbol = line.symbol
+        source = line.source.map { StopOutput.Source(path: $0.path, line: $0.line) }
     }
 
-    /// `(0) [0x000000007c00] 0000:7c00: cli ; fa`
+    /// `(0) [0x000000007c00] 0000:7c00 (start): cli ; fa`
     func line(vcpu: Int, digits: Int) -> StyledLine {
         var line = StyledLine("(\(vcpu)) [", .dim)
         line.append(physical.map { Hex.padded($0.value, width: 12) } ?? "not mapped", .address)
         line.append("] ", .dim)
         line.append(Hex.digits(cs.value, width: 4) + ":" + Hex.digits(ip.value, width: digits), .address)
+        if let symbol {
+            line.append(" (")
+            line.append(symbol.printable, .symbol)
+            line.append(")")
+        }
         line.append(": ")
-        line.append(instruction, .mnemonic)
+        line.append(instruction.printable, .mnemonic)
         if !bytes.isEmpty { line.append(" ; " + bytes, .dim) }
         return line
+    }
+}
+
+extension StopOutput.Source {
+    /// `boot.c:12        count += 1;`
+    var styled: StyledLine {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        var styled = StyledLine("\(name.printable):\(line)", .dim)
+        if let text {
+            let spaces = text.map { $0 == "\t" ? "    " : String($0) }.joined()
+            styled.append("  \(spaces.printable)")
+        }
+        return styled
     }
 }
 

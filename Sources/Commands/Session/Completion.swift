@@ -96,8 +96,14 @@ extension Session {
             found.candidates = RegisterName.spellings.map { .init(prefix + $0) }
         case .expression:
             found.part = lastName(of: current)
-            guard found.part.hasPrefix("$") else { break }
-            found.candidates = RegisterName.spellings.map { .init("$" + $0) }
+            guard found.part.hasPrefix("$") else {
+                found.candidates = symbols(found.part)
+                break
+            }
+            found.candidates =
+                RegisterName.spellings.map { .init("$" + $0) }
+                + debugger.convenienceVariables.map { .init("$" + $0.name, "variable") }
+        case .symbol: found.candidates = symbols(current)
         case .breakpoint:
             found.candidates = debugger.breakpoints.map { .init("\($0.number)", $0.address.description) }
         case .vcpu:
@@ -111,6 +117,14 @@ extension Session {
             found.isFile = true
         }
         return found
+    }
+
+    /// Symbols and source files. There may be many: those of a first letter are enough to choose from.
+    private func symbols(_ prefix: String) -> [Completion.Candidate] {
+        guard !prefix.isEmpty else { return [] }
+        let table = debugger.symbols
+        return table.names(startingWith: prefix, limit: 500).map { .init($0) }
+            + table.sourceNames(startingWith: prefix, limit: 100).map { .init($0 + ":", "source file") }
     }
 
     private func help(first word: String) -> String {

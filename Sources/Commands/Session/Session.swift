@@ -27,6 +27,8 @@ public final class Session {
 
     /// Where `x` and `u` go on when Enter repeats them, and the letters they keep.
     var examine = ExamineState()
+    /// The file that `list` showed last, and the line it goes on with.
+    var listing: (path: String, next: Int)?
     let threads: ThreadTimes
 
     /// The line that let the guest go last: what a stop that nobody waited for belongs to.
@@ -63,6 +65,13 @@ public final class Session {
     /// command with it.
     public func execute(_ line: String, origin: Origin = .interactive) throws(CommandError) -> Outcome {
         try execute(line, origin: origin, depth: 0)
+    }
+
+    /// The arguments of a line, which is taken apart and not done.
+    package func arguments(of line: String) throws(CommandError) -> [String] {
+        let call = try Invocation(line, table: table)
+        _ = try DisplayFormat(call.format, in: call)
+        return call.arguments.map(\.text)
     }
 
     private func execute(_ line: String, origin: Origin, depth: Int) throws(CommandError) -> Outcome {
@@ -132,7 +141,15 @@ public final class Session {
 
     /// The output of a stop, as `step` and `continue` give it.
     public func stopOutput(for stop: Stop) -> any CommandOutput {
-        StopOutput(stop, line: stopLine(stop.vcpu))
+        let line = stopLine(stop.vcpu)
+        // `list` begins where the guest stands now.
+        listing = nil
+        return StopOutput(stop, line: line, source: line?.source.flatMap(sourceText))
+    }
+
+    /// The text of a source line, where its file can be found.
+    private func sourceText(_ line: SourceLine) -> String? {
+        debugger.sources.line(line.line, of: line.path).map(String.init)
     }
 
     private func stopLine(_ vcpu: Int) -> StopLine? { try? debugger.stopLine(vcpu: vcpu) }

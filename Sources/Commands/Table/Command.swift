@@ -7,6 +7,7 @@ public struct Command: Sendable {
         case registers = "Registers"
         case memory = "Memory and expressions"
         case code = "Code and stack"
+        case symbols = "Symbols and source"
         case vcpus = "vCPUs"
         case exits = "Exits and devices"
         case other = "Other"
@@ -15,8 +16,9 @@ public struct Command: Sendable {
     /// What completes an argument.
     public enum CompletionKind: Sendable, Hashable {
         case none, register, file, breakpoint, vcpu, command
-        /// Registers as `$rax`, inside an expression.
+        /// Registers as `$rax` and symbols, inside an expression.
         case expression
+        case symbol
     }
 
     /// A line as typed and what it does.

@@ -16,7 +16,7 @@ public struct CommandTable: Sendable {
     /// The table of this program.
     public static let standard = CommandTable(
         runningCommands + breakpointCommands + registerCommands + memoryCommands + codeCommands
-            + vcpuCommands + exitCommands + guestCommands + otherCommands)
+            + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]
