@@ -1,6 +1,11 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// libFuzzer's targets are there only when they are asked for: they need flags that a package which others depend
+/// on may not have.
+let isFuzzing = Context.environment["KVMSCOPE_FUZZ"] != nil
+let fuzzed: [SwiftSetting] = isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer"])] : []
+
 let strict: [SwiftSetting] =
     [
         .swiftLanguageMode(.v6),
@@ -8,7 +13,7 @@ let strict: [SwiftSetting] =
         .enableUpcomingFeature("ExistentialAny"),
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
-    ]
+    ] + fuzzed
 
 let fence: [CSetting] = [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]
 
@@ -31,6 +36,14 @@ func module(
             exclude: recorded, swiftSettings: strict),
     ]
 }
+
+let fuzzer: [Target] =
+    isFuzzing
+    ? [
+        .executableTarget(
+            name: "kvmscope-fuzz", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Entry", cSettings: fence,
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])])
+    ] : []
 
 let package = Package(
     name: "kvmscope",
@@ -80,6 +93,10 @@ let package = Package(
         .target(
             name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
+        .target(
+            name: "FuzzTargets", dependencies: ["Commands", "Debugger", "Machine", conformance],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
+        .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
         .testTarget(
             name: "kvmscopeTests", dependencies: ["kvmscope", arguments], swiftSettings: strict),
         .testTarget(
@@ -102,4 +119,5 @@ let package = Package(
             "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], tests: [conformance],
             recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", "CLinux", system])
+        + fuzzer
 )
