@@ -107,7 +107,7 @@ let package = Package(
         + module("Disassembler", ["CZydis", "X86"])
         + module(
             "Debugger", ["KVMCore", "X86", "Disassembler", "CElf", "CLinux", deque, system],
-            tests: [conformance])
+            tests: [conformance, "kvmscope", "SymbolFixture"])
         + module(
             "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],
             tests: ["Examples", conformance])
