@@ -28,4 +28,14 @@ int clinux_thread_id(void) { return gettid(); }
 
 int clinux_cpu(void) { return sched_getcpu(); }
 
+int clinux_leave_cpu(int cpu) {
+    cpu_set_t all, others;
+    if (sched_getaffinity(0, sizeof all, &all) < 0) return -errno;
+    others = all;
+    CPU_CLR(cpu, &others);
+    if (CPU_COUNT(&others) == 0) return -ENODEV;
+    if (sched_setaffinity(0, sizeof others, &others) < 0) return -errno;
+    return result(sched_setaffinity(0, sizeof all, &all));
+}
+
 int clinux_name_thread(const char *name) { return result(prctl(PR_SET_NAME, name)); }

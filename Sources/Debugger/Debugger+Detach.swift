@@ -1,7 +1,7 @@
 /// A guest that another program runs: letting it go for good, and what watching it costs it.
 extension Debugger {
     /// The guest was let go for good; nothing can be asked of it any more.
-    public var isDetached: Bool { (target as? any Detaching)?.isDetached ?? false }
+    public var isDetached: Bool { detaching?.isDetached ?? false }
 
     /// Puts back whatever was changed in the guest and its VMM, and lets them go on without a debugger. One that
     /// runs is stopped for it.
@@ -9,7 +9,7 @@ extension Debugger {
     /// - Throws: `.refused` where the guest is our own or is detached already; `.target` where putting back failed.
     @discardableResult
     public func detach() throws(DebuggerError) -> Detachment {
-        guard let target = target as? any Detaching else {
+        guard let target = detaching else {
             throw DebuggerError(
                 .refused, "the guest is kvmscope's own and cannot go on without it",
                 remedy:

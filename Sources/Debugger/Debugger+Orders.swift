@@ -42,21 +42,43 @@ extension Debugger {
     }
 
     /// Lets go; `selected` is for the selected vCPU, the others run freely.
-    func go(_ drivers: [VCPUDriver], selected mission: Mission) throws(DebuggerError) {
+    ///
+    /// - Parameter isAwaited: the stop is collected at once, by the same caller.
+    func go(_ drivers: [VCPUDriver], selected mission: Mission, isAwaited: Bool = false) throws(DebuggerError)
+    {
         if drivers.count == 1, drivers[0].snapshot.activity == .waiting {
             throw DebuggerError(
                 .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
         for driver in drivers { driver.mission = driver.id == selectedVCPU ? mission : .run }
-        if drivers.count != 1 || orders.count != 1 || orders[0].controller !== drivers[0] {
-            // A step after a step gives the same order again.
-            orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
-        }
         let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
+        orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
+        orderedAlone = only
+        try resume(only, isAwaited: isAwaited)
+    }
+
+    /// Steps the selected vCPU. The short way, for a program steps more often than it does anything else: what another
+    /// processor has just written, and that is all of a driver, is looked at once.
+    func goStepping(count: Int, isAwaited: Bool) throws(DebuggerError) {
+        let driver = try startable()
+        guard let place = orderedAlone, drivers[place] === driver, driver.snapshot.activity != .waiting else {
+            return try go([driver], selected: .step(count: count), isAwaited: isAwaited)
+        }
+        // The same order as before.
+        driver.mission = .step(count: count)
+        try resume(place, isAwaited: isAwaited)
+    }
+
+    /// Lets go as ``orders`` say.
+    private func resume(_ only: Int?, isAwaited: Bool) throws(DebuggerError) {
         let started = monotonicTime()
         do {
-            try target.resume(orders)
+            if isAwaited, let synchronous {
+                report = try synchronous.run(orders)
+            } else {
+                try target.resume(orders)
+            }
         } catch {
             order = nil
             throw DebuggerError("letting the guest go", error)

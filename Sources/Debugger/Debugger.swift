@@ -35,8 +35,16 @@ public final class Debugger {
     /// Set while what is read is kept.
     var remembering: RememberingMemory?
     var order: Order?
+    /// The target, if it can run an order in one call.
+    let synchronous: (any SynchronousRunning)?
+    /// The target, if it can be let go for good.
+    let detaching: (any Detaching)?
+    /// The report of an order that was run so.
+    var report: StopReport?
     /// The orders given last.
     var orders: [RunOrder] = []
+    /// The only driver that ``orders`` let go, by its place; nil where they are for several.
+    var orderedAlone: Int?
     var exitsBefore: UInt64 = 0
     /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
     let meter: (any StandstillMeasuring)?
@@ -61,6 +69,8 @@ public final class Debugger {
     public init(target: any Target) throws(DebuggerError) {
         self.target = target
         meter = target as? any StandstillMeasuring
+        synchronous = target as? any SynchronousRunning
+        detaching = target as? any Detaching
         drivers = try Self.drivers(of: target, beside: [])
         guard let first = drivers.first else {
             throw DebuggerError(.noVCPU, "the guest has no vCPU", remedy: "create one first")
@@ -131,9 +141,12 @@ public final class Debugger {
 
     /// Steps the selected vCPU by `count` guest instructions, or to the first breakpoint or HLT among them.
     public func startStep(count: Int = 1) throws(DebuggerError) {
+        try startStep(count: count, isAwaited: false)
+    }
+
+    private func startStep(count: Int, isAwaited: Bool) throws(DebuggerError) {
         try checkCount(count)
-        let driver = try startable()
-        try go([driver], selected: .step(count: count))
+        try goStepping(count: count, isAwaited: isAwaited)
     }
 
     /// Steps, but runs to the instruction after a CALL, INT, REP, LOOP or HLT.
@@ -169,7 +182,7 @@ public final class Debugger {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         while let running = order {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard let report = target.waitForStop(timeout: left) else { return nil }
+            guard let report = report.take() ?? target.waitForStop(timeout: left) else { return nil }
             let steps = running.steps &+ (drivers.first { $0.id == report.vcpu }?.steps ?? 0)
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
                 // Of `next N`, one is over and the next begins where it ended.
@@ -188,7 +201,7 @@ public final class Debugger {
 
     @discardableResult
     public func step(count: Int = 1) throws(DebuggerError) -> Stop {
-        try startStep(count: count)
+        try startStep(count: count, isAwaited: true)
         return try wait()
     }
 

@@ -122,3 +122,10 @@ public protocol StatisticsProviding: Target {
     /// The VM's counters, then each vCPU's.
     func kernelStatistics() throws -> [KernelStatistics]
 }
+
+/// A target that runs an order to its end in one call, for less than ``Target/resume(_:)`` and
+/// ``Target/waitForStop(timeout:)``: nobody else waits meanwhile, so ``Target/stopDescriptor`` is not raised.
+public protocol SynchronousRunning: Target {
+    /// Lets the named vCPUs go and returns why all stand still again.
+    func run(_ orders: [RunOrder]) throws -> StopReport
+}

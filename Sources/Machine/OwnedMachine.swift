@@ -6,7 +6,7 @@ import Synchronization
 /// A guest of our own: a VM with RAM, a few devices, and a thread for each vCPU.
 ///
 /// When the machine goes, its guest is stopped, its threads end, and its descriptors are closed.
-public final class OwnedMachine: Target {
+public final class OwnedMachine: SynchronousRunning {
     public let name: String
     public let configuration: MachineConfiguration
     public let memory: any PhysicalMemory
@@ -126,19 +126,36 @@ public final class OwnedMachine: Target {
         return try reply.get()
     }
 
-    public func resume(_ orders: [RunOrder]) throws {
-        var known: [(thread: VCPUThread, controller: any RunController)] = []
+    public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
+
+    public func run(_ orders: [RunOrder]) throws -> StopReport {
+        try start(orders, isAwaited: true)
+        while true {
+            if let report = parts.coordinator.wait(until: nil) { return report }
+        }
+    }
+
+    private func start(_ orders: [RunOrder], isAwaited: Bool) throws {
+        // A step after a step: nothing to look up.
+        if orders.count == 1,
+            let isStarted = parts.coordinator.startAgain(
+                orders[0].vcpu, isAwaited: isAwaited, orders[0].controller)
+        {
+            return try check(isStarted)
+        }
+        var threads: [VCPUThread] = []
         for order in orders {
-            let thread = try thread(order.vcpu)
-            guard !known.contains(where: { $0.thread.id == order.vcpu }) else {
+            guard !threads.contains(where: { $0.id == order.vcpu }) else {
                 throw MachineError(.configuration, "vCPU \(order.vcpu) is to run twice at the same time")
             }
-            known.append((thread, order.controller))
+            threads.append(try thread(order.vcpu))
         }
-        guard !known.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
-        guard parts.coordinator.start(known) else {
-            throw MachineError(.running, "the guest runs", remedy: "stop it first")
-        }
+        guard !threads.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
+        try check(parts.coordinator.start(threads, isAwaited: isAwaited) { orders[$0].controller })
+    }
+
+    private func check(_ isStarted: Bool) throws(MachineError) {
+        guard isStarted else { throw MachineError(.running, "the guest runs", remedy: "stop it first") }
     }
 
     public func interrupt() { parts.coordinator.stopAll(.interrupted) }

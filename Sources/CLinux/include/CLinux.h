@@ -22,6 +22,8 @@ int clinux_name_thread(const char *name);
 int clinux_thread_id(void);
 
 /* The CPU that the calling thread runs on; another a moment later, perhaps. */
+/* Moves the calling thread to another CPU than `cpu`, once: what it may run on stays as it was. */
+int clinux_leave_cpu(int cpu);
 int clinux_cpu(void);
 
 /* The instruction for a loop that waits on another processor. */

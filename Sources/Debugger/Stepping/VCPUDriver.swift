@@ -14,6 +14,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     let memory: any PhysicalMemory
     let abilities: GuestDebug.Control
 
+    /// The registers of the stop at hand are in ``snapshot`` already.
+    private var isTaken = false
     /// What the next order is; set before `resume`.
     var mission = Mission.run
     var breakpoints = ArmedBreakpoints()
@@ -80,13 +82,19 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     func end(_ vcpu: any VCPUAccess) throws(KVMError) {
         do {
             let activity = try activity(vcpu)
-            snapshot.registers = try vcpu.registers()
-            snapshot.special = try vcpu.specialRegisters()
+            if !isTaken { take(try vcpu.registers(), try vcpu.specialRegisters()) }
+            isTaken = false
             snapshot.activity = activity
         } catch {
             failure = error
             throw error
         }
+    }
+
+    private func take(_ registers: GeneralRegisters, _ special: SpecialRegisters) {
+        snapshot.registers = registers
+        snapshot.special = special
+        isTaken = true
     }
 
     // MARK: edits, on the vCPU's thread
@@ -183,7 +191,10 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         if breakpoints.contains(pc) { return hit() }
         switch mission {
         case .step(let count):
-            if steps >= count { return .stop(.step(count: count)) }
+            if steps >= count {
+                take(registers, special)
+                return .stop(.step(count: count))
+            }
             // It would be asleep now: going on by itself would be a lie.
             if passedHalt {
                 isParked = !sleepsInKernel

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import KVMCore
 import SystemPackage
 
@@ -22,9 +23,17 @@ struct EventDescriptor: ~Copyable, Sendable {
         withUnsafeBytes(of: &one) { _ = try? FileDescriptor(rawValue: number).write($0) }
     }
 
+    /// Waits until it is raised, and lowers it.
     func lower() {
         var count: UInt64 = 0
-        // Not raised is EAGAIN: lowered already.
-        withUnsafeMutableBytes(of: &count) { _ = try? FileDescriptor(rawValue: number).read(into: $0) }
+        while true {
+            // Not raised is EAGAIN.
+            let result = withUnsafeMutableBytes(of: &count) {
+                try? FileDescriptor(rawValue: number).read(into: $0)
+            }
+            if result != nil { return }
+            var wish = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+            poll(&wish, 1, -1)
+        }
     }
 }

@@ -3,6 +3,9 @@ import KVMCore
 import Synchronization
 
 /// One run of a machine, from letting vCPUs go to the report that all stand still: all stop, all go.
+///
+/// A run of one vCPU that nobody asks to stop takes no lock on that vCPU's thread: a step is short, and each line of
+/// memory that both threads write costs it some percent.
 final class RunCoordinator: Sendable {
     private struct State {
         /// The vCPUs that were let go.
@@ -13,49 +16,71 @@ final class RunCoordinator: Sendable {
         var first: StopReport?
         /// The vCPU that was parked last.
         var parked: Int?
-        /// All have come back, and the report waits.
-        var report: StopReport?
-        var isRunning = false
-        /// How many threads wait in ``wait(until:)``.
-        var collectors = 0
-        var isRaised = false
     }
 
     private let state = Mutex(State())
+    /// From letting go until the report was taken.
+    private let runs = Atomic<Bool>(false)
     /// All are to stop. Read by the vCPUs' threads between two KVM_RUNs.
     private let stops = Atomic<Bool>(false)
     private let alone = Atomic<Bool>(false)
-    private let bell = Bell<Never>()
+    /// Whoever let go waits in ``wait(until:)``: the descriptor need not tell. A write is a system call.
+    private let awaited = Atomic<Bool>(false)
+    /// Carries the report when all have come back.
+    private let bell = Bell<StopReport>()
     private let event: EventDescriptor
 
     init() throws(KVMError) { event = try EventDescriptor() }
 
     var stopDescriptor: Int32 { event.number }
-    var isRunning: Bool { state.withLock { $0.isRunning } }
+    var isRunning: Bool { runs.load(ordering: .acquiring) }
     var isStopping: Bool { stops.load(ordering: .acquiring) }
 
     /// Lets the vCPUs go. False if they run already, or a report has not been collected.
-    func start(_ orders: [(thread: VCPUThread, controller: any RunController)]) -> Bool {
-        let isStarted = state.withLock { state in
-            guard !state.isRunning else { return false }
-            state.isRunning = true
-            state.first = nil
-            state.parked = nil
-            state.out = orders.map(\.thread)
-            state.remaining = orders.count
-            stops.store(false, ordering: .relaxed)
-            alone.store(orders.count == 1, ordering: .relaxed)
+    ///
+    /// - Parameter isAwaited: ``wait(until:)`` follows at once, and nobody polls the descriptor.
+    func start(
+        _ threads: [VCPUThread], isAwaited: Bool,
+        _ controller: (_ place: Int) -> any RunController
+    ) -> Bool {
+        guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+        state.withLock { state in
+            state.out = Array(threads)
+            prepare(&state, count: threads.count, isAwaited: isAwaited)
+        }
+        for (place, thread) in threads.enumerated() { thread.run(controller(place)) }
+        return true
+    }
+
+    /// Lets the vCPU of the run before go again, alone; nil if that was not this one alone.
+    func startAgain(_ vcpu: Int, isAwaited: Bool, _ controller: any RunController) -> Bool? {
+        state.withLock { state in
+            guard state.out.count == 1, state.out[0].id == vcpu else { return nil }
+            guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+            prepare(&state, count: 1, isAwaited: isAwaited)
+            state.out[0].run(controller)
             return true
         }
-        guard isStarted else { return false }
-        for order in orders { order.thread.run(order.controller) }
-        return true
+    }
+
+    private func prepare(_ state: inout State, count: Int, isAwaited: Bool) {
+        if state.first != nil { state.first = nil }
+        state.parked = nil
+        state.remaining = count
+        Self.set(stops, false)
+        Self.set(alone, count == 1)
+        Self.set(awaited, isAwaited)
+    }
+
+    /// Writes only what changes: the vCPUs' threads read these again and again.
+    private static func set(_ flag: borrowing Atomic<Bool>, _ value: Bool) {
+        if flag.load(ordering: .relaxed) != value { flag.store(value, ordering: .relaxed) }
     }
 
     /// Makes all vCPUs stop, for this reason unless there is one already.
     func stopAll(_ reason: StopReason, by vcpu: Int? = nil) {
         let others: [VCPUThread] = state.withLock { state in
-            guard state.isRunning, state.remaining > 0, state.first == nil, let one = state.out.first
+            guard isRunning, state.remaining > 0, state.first == nil, let one = state.out.first
             else { return [] }
             state.first = StopReport(vcpu: vcpu ?? one.id, reason: reason)
             stops.store(true, ordering: .sequentiallyConsistent)
@@ -72,49 +97,41 @@ final class RunCoordinator: Sendable {
     ///
     /// - Parameter reason: why, if it stopped by itself; the first of all counts.
     func isBack(_ vcpu: Int, reason: StopReason?, isParked: Bool) {
-        let isLast = state.withLock { state in
+        if let reason, isAlone, !stops.load(ordering: .sequentiallyConsistent) {
+            // Someone who asks from here on finds it done: what he notes is dropped when the next run starts.
+            return deliver(StopReport(vcpu: vcpu, reason: reason))
+        }
+        let report: StopReport? = state.withLock { state in
             state.remaining -= 1
             if isParked { state.parked = vcpu }
             if let reason, state.first == nil { state.first = StopReport(vcpu: vcpu, reason: reason) }
-            guard state.remaining == 0 else { return false }
+            guard state.remaining == 0 else { return nil }
             // Nobody said stop: all are parked.
-            state.report = state.first ?? StopReport(vcpu: state.parked ?? vcpu, reason: .hlt)
-            // Someone who waits here needs no descriptor to tell him; a write is a system call.
-            if state.collectors == 0 {
-                state.isRaised = true
-                event.raise()
-            }
-            return true
+            return state.first ?? StopReport(vcpu: state.parked ?? vcpu, reason: .hlt)
         }
-        if isLast { bell.ring() }
+        if let report { deliver(report) }
     }
 
-    /// The report of the run, or nil at `deadline`, or at once if nothing runs.
+    private func deliver(_ report: StopReport) {
+        // Asked before, because the next run may begin as soon as the report is there, if nothing is to be raised.
+        let isAwaited = awaited.load(ordering: .relaxed)
+        bell.ring(with: report)
+        // Whoever finds it raised finds the report; who takes the report waits for it to be raised, and lowers it.
+        if !isAwaited { event.raise() }
+    }
+
+    /// The report of the run, or nil at `deadline`, or at once if nothing runs. For one thread at a time.
     func wait(until deadline: UInt64?) -> StopReport? {
-        state.withLock { $0.collectors += 1 }
         while true {
             let token = bell.token
-            let isLate = deadline.map { Clock.now() >= $0 } ?? false
-            let (report, isOver) = state.withLock { state -> (StopReport?, Bool) in
-                let report = take(&state)
-                let isOver = report != nil || !state.isRunning || isLate
-                // Under the same lock: a report from here on finds nobody waiting, and raises the descriptor.
-                if isOver { state.collectors -= 1 }
-                return (report, isOver)
+            if let report = bell.takeCargo() {
+                if !awaited.load(ordering: .relaxed) { event.lower() }
+                runs.store(false, ordering: .releasing)
+                return report
             }
-            if isOver { return report }
+            if !isRunning { return nil }
+            if let deadline, Clock.now() >= deadline { return nil }
             bell.wait(since: token, until: deadline)
         }
-    }
-
-    private func take(_ state: inout State) -> StopReport? {
-        guard let report = state.report else { return nil }
-        state.report = nil
-        state.isRunning = false
-        if state.isRaised {
-            state.isRaised = false
-            event.lower()
-        }
-        return report
     }
 }

@@ -15,11 +15,9 @@ final class VCPUThread: Sendable {
     /// The kernel's number of the thread; 0 until it runs.
     private let number = Atomic<Int32>(0)
     /// Rings when there is work, and when the thread has come up; carries the order to run.
-    let bell = Bell<any RunController>()
+    let bell = Bell<any RunController>(givesWay: true)
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
-    /// An order was taken and is not over.
-    private let isOut = Atomic<Bool>(false)
     private let jobs = Mutex<[Job]>([])
     private let hasJobs = Atomic<Bool>(false)
     private let quits = Atomic<Bool>(false)
@@ -47,7 +45,7 @@ final class VCPUThread: Sendable {
             hasJobs.store(true, ordering: .sequentiallyConsistent)
         }
         // Either the thread is seen to be out, or it sees the job before it enters the guest.
-        if isOut.load(ordering: .sequentiallyConsistent) { kick() } else { bell.ring() }
+        if bell.isBusy { kick() } else { bell.ring() }
     }
 
     /// Lets the vCPU go; the run before must be over.
@@ -88,7 +86,7 @@ final class VCPUThread: Sendable {
             if let job { return .job(job) }
         }
         if let order = bell.takeCargo() {
-            isOut.store(true, ordering: .sequentiallyConsistent)
+            bell.isBusy = true
             // A job that came before this was seen did not kick.
             if hasJobs.load(ordering: .sequentiallyConsistent) {
                 attention.store(true, ordering: .sequentiallyConsistent)
@@ -110,7 +108,7 @@ final class VCPUThread: Sendable {
     }
 
     /// The run is over.
-    func isBack() { isOut.store(false, ordering: .sequentiallyConsistent) }
+    func isBack() { bell.isBusy = false }
 
     /// Takes a kick: what it was for must be looked at after this.
     func acknowledge() {
