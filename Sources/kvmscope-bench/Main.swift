@@ -1,4 +1,5 @@
 import ArgumentParser
+import Attach
 import Glibc
 
 @main
@@ -22,7 +23,7 @@ struct Bench: ParsableCommand {
         }
     }
 
-    @Option(help: "Measure only these: vcpu, debugger, command, port, view, program (repeatable).")
+    @Option(help: "Measure only these: vcpu, debugger, command, port, view, program, attach (repeatable).")
     var only: [String] = []
 
     @Option(help: .private)
@@ -53,6 +54,19 @@ struct Bench: ParsableCommand {
             ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
+            (
+                "attach",
+                {
+                    let vmm = try sibling("TinyVMM")
+                    let tracer = TracerProgram(path: program)
+                    return [
+                        try attachedStepFigure(
+                            vmm: vmm, tracer: tracer, count: min(count, 5000), rounds: rounds),
+                        try attachedStopFigure(vmm: vmm, tracer: tracer, rounds: rounds),
+                        try attachFigure(vmm: vmm, program: program, rounds: rounds),
+                    ]
+                }
+            ),
         ]
     }
 
