@@ -15,6 +15,11 @@ struct ProcessFiles: Sendable {
         }
         defer { try? file.close() }
         var bytes = [UInt8]()
+        // Files of /proc say 0; those that say how long they are may be long.
+        var status = stat()
+        if fstat(file.rawValue, &status) == 0, status.st_size > 65536 {
+            return whole(file, min(limit, Int(status.st_size)))
+        }
         while bytes.count < limit {
             let chunk = try? [UInt8](unsafeUninitializedCapacity: 65536) { buffer, count in
                 // SAFETY: the buffer has room for 65536 bytes, and read() reports how many it has filled.
@@ -25,6 +30,19 @@ struct ProcessFiles: Sendable {
             bytes += chunk
         }
         return bytes
+    }
+
+    /// A file of a known size, read in place: the kernel gives no more than a page at a time of some.
+    private static func whole(_ file: FileDescriptor, _ size: Int) -> [UInt8]? {
+        try? [UInt8](unsafeUninitializedCapacity: size) { buffer, count in
+            let raw = UnsafeMutableRawBufferPointer(buffer)
+            while count < size {
+                // SAFETY: the rest of the buffer, which has room for `size` bytes.
+                let got = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: raw[count..<size]))
+                if got == 0 { break }
+                count += got
+            }
+        }
     }
 
     /// `name` is relative to /proc/PID.

@@ -9,7 +9,7 @@ import Synchronization
 final class KernelReader: Sendable {
     private let files: BPFProgram
     private let word: BPFProgram
-    private let layout: KVMLayout
+    let layout: KVMLayout
 
     private static let single = Mutex<Result<KernelReader, AttachError>?>(nil)
 
@@ -105,7 +105,7 @@ final class KernelReader: Sendable {
     /// `struct kvm_vcpu` of a vCPU. It lives as long as its descriptor; a read after that gives something else, or
     /// nothing, and harms nobody.
     struct VCPUObject: Sendable {
-        fileprivate var address: UInt64
+        var address: UInt64
     }
 
     func object(of process: Int32, vcpu descriptor: Int32) -> VCPUObject? {
@@ -148,7 +148,7 @@ final class KernelReader: Sendable {
     }
 
     /// Eight bytes of kernel memory; nil where there is none.
-    private func read(_ address: UInt64) -> UInt64? {
+    func read(_ address: UInt64) -> UInt64? {
         var context = (address, UInt64(0), UInt64(0))
         // SAFETY: the program was loaded for a context of these three words.
         let result = withUnsafeMutableBytes(of: &context) {

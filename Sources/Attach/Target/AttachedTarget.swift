@@ -41,6 +41,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public internal(set) var isDetached = false
     /// When the vCPUs last came to stand still; monotonic nanoseconds, 0 if they never did.
     var heldSince: UInt64 = 0
+    /// Of the memory slots as they were last read; nil if that is not known.
+    private var slotsVersion: KernelReader.SlotsVersion?
     /// Why the kernel does not tell the memory map, where it does not.
     var mapMissing: [ValueSource.Missing] = []
     var statistics: StatisticsReaders?
@@ -54,6 +56,12 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public convenience init(_ guest: HostGuest, tracer: TracerProgram = .current) throws {
         if let obstacle = guest.obstacle { throw obstacle }
         try self.init(guest, try TracerClient(tracer), launched: nil)
+    }
+
+    /// The same with a tracer that is on its way already.
+    public convenience init(_ guest: HostGuest, tracer: StartedTracer) throws {
+        if let obstacle = guest.obstacle { throw obstacle }
+        try self.init(guest, tracer.client, launched: nil)
     }
 
     /// - Parameter launched: what a VMM that the tracer has started, and stopped at its first KVM_RUN, was seen to ask
@@ -133,7 +141,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
         let member = try member(id)
         switch phase {
-        case .held: return try body(member.vcpu)
+        case .held: return try body(member.held)
         case .passive, .running:
             let access = PassiveVCPU(member, self)
             defer { if access.hasStopped, phase == .held { letGoMeasured() } }
@@ -160,7 +168,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         var going: [AttachedVCPU] = []
         for (member, controller) in chosen {
             do {
-                let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.vcpu
+                let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.held
                 switch try controller.begin(access) {
                 case .resume: going.append(member)
                 case .park: finish(member, .hlt)
@@ -305,10 +313,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .debug:
                 if !event.page.isEmpty { _ = member.observe(exits, handled: event.page) }
                 guard case .debug(let debug) = member.observe(exits) else { return go([member]) }
-                verdict = try controller.decide(.debug(debug), member.vcpu)
+                verdict = try controller.decide(.debug(debug), member.held)
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
-                verdict = try controller.decide(.handled(exit), member.vcpu)
+                verdict = try controller.decide(.handled(exit), member.held)
             case .gone:
                 return lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
             case .interrupted, .elsewhere, .running:
@@ -346,18 +354,18 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 case .debug:
                     if !event.page.isEmpty { _ = other.observe(exits, handled: event.page) }
                     if case .debug(let debug) = other.observe(exits) {
-                        _ = try? controller.decide(.debug(debug), other.vcpu)
+                        _ = try? controller.decide(.debug(debug), other.held)
                     }
                 case .handled:
                     _ = try? controller.decide(
-                        .handled(other.observe(exits, handled: event.page)), other.vcpu)
+                        .handled(other.observe(exits, handled: event.page)), other.held)
                 case .interrupted, .elsewhere, .gone, .running: continue
                 }
             }
             phase = .held
             for other in members where other.isOut {
                 other.isOut = false
-                try? other.controller?.end(other.vcpu)
+                try? other.controller?.end(other.held)
                 other.controller = nil
             }
             // A step on its own seldom moves memory, and has to be quick.
@@ -391,6 +399,13 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         case .kernel: break
         case .calls where hasGone: break
         case .calls, .search, .none: return
+        }
+        if attachedMemory.source == .kernel, let kernel = try? KernelReader.shared(),
+            let vcpu = members[0].kernelVCPU()
+        {
+            let version = kernel.slotsVersion(vcpu)
+            if version != nil, version == slotsVersion { return attachedMemory.confirm() }
+            slotsVersion = version
         }
         if let map = GuestMemoryMap.fromKernel(guest) { replaceMap(map) }
     }

@@ -13,6 +13,8 @@ final class AttachedVCPU {
     /// The shared page, for a look with no stop.
     private let page: SharedRunPage
     let hasRegisters: Bool
+    /// The same while it stands still.
+    private(set) lazy var held = HeldVCPU(self)
 
     var controller: (any RunController)?
     /// The same, if it plans.
@@ -132,12 +134,22 @@ final class AttachedVCPU {
         return .nanoseconds(Int64(clamping: monotonicTime() &- shown.since))
     }
 
+    /// `struct kvm_vcpu`, where the kernel can be asked.
+    func kernelVCPU() -> KernelReader.VCPUObject? {
+        kernelObject =
+            kernelObject ?? (try? KernelReader.shared())?.object(of: process, vcpu: descriptor)
+        return kernelObject
+    }
+
+    /// What the vCPU waits for, as the kernel has it.
+    func kernelMPState() -> MPState? {
+        guard let kernel = try? KernelReader.shared(), let object = kernelVCPU() else { return nil }
+        return kernel.mpState(object).map { MPState(rawValue: $0) }
+    }
+
     /// What the vCPU waits for, with no stop; nil where that cannot be found out.
     func mpStateWithoutStop() -> MPState? {
-        if let kernel = try? KernelReader.shared() {
-            kernelObject = kernelObject ?? kernel.object(of: process, vcpu: descriptor)
-            if let kernelObject, let state = kernel.mpState(kernelObject) { return MPState(rawValue: state) }
-        }
+        if let state = kernelMPState() { return state }
         // Asleep in KVM_RUN, it waits for an interrupt or to be started; which, only KVM knows.
         guard
             let call = ProcessFiles(process).text("task/\(thread)/syscall").flatMap(ThreadSyscall.init),

@@ -17,7 +17,7 @@ final class PassiveVCPU: VCPUAccess {
         self.target = target
     }
 
-    private func stopped() throws(KVMError) -> VCPU {
+    private func stopped() throws(KVMError) -> HeldVCPU {
         if target.phase != .held {
             do throws(AttachError) {
                 try target.hold()
@@ -28,7 +28,7 @@ final class PassiveVCPU: VCPUAccess {
             }
             hasStopped = true
         }
-        return member.vcpu
+        return member.held
     }
 
     private func seen() -> (GeneralRegisters, SpecialRegisters)? {
@@ -36,7 +36,7 @@ final class PassiveVCPU: VCPUAccess {
     }
 
     /// For a whole register file to be written: one that was made from old values would set the guest back.
-    private func writable(_ isOld: Bool) throws(KVMError) -> VCPU {
+    private func writable(_ isOld: Bool) throws(KVMError) -> HeldVCPU {
         guard !isOld else {
             throw KVMError(
                 "setting registers of vCPU \(member.identity.id)", .resourceTemporarilyUnavailable,

@@ -94,6 +94,7 @@ final class TracedThread {
     }
 
     var isHeld: Bool { if case .held = state { true } else { false } }
+    var isGoing: Bool { if case .going = state { true } else { false } }
     var isGone: Bool { if case .gone = state { true } else { false } }
     var standing: TracerReply.Standing {
         switch state {

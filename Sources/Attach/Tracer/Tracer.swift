@@ -65,7 +65,7 @@ final class Tracer {
     /// - Returns: whether the other end is gone, and the request, if there is one that makes sense.
     private func receive() -> (end: Bool, request: TracerRequest?) {
         let isRunning =
-            isFollowing || threads.contains { if case .going = $0.state { true } else { false } }
+            isFollowing || threads.contains(where: \.isGoing)
         // After a stop the next order mostly follows at once; waking up from a sleep takes longer than looking again.
         for _ in 0..<(isRunning ? 1 : Self.looks) {
             let count = clinux_receive(socket, &buffer, buffer.count, 0)
@@ -234,7 +234,7 @@ final class Tracer {
 
     private func waitForAll() throws(AttachError) {
         let start = TracedThread.now()
-        while let late = threads.first(where: { !$0.isHeld && !$0.isGone }) {
+        while let late = threads.first(where: \.isGoing) {
             if collectStops() { continue }
             let elapsed = TracedThread.now() &- start
             if elapsed > Self.limit {
@@ -243,7 +243,7 @@ final class Tracer {
                     remedy: "its thread is deep in the kernel or the host is overloaded; try again")
             }
             if elapsed > Self.patience {
-                for thread in threads where !thread.isHeld && !thread.isGone && !thread.isImpatient {
+                for thread in threads where thread.isGoing && !thread.isImpatient {
                     thread.isImpatient = true
                     thread.interrupt()
                 }
@@ -256,7 +256,7 @@ final class Tracer {
     private func collectStops() -> Bool {
         if isFollowing { return follower?.collect() ?? false }
         var any = false
-        let going = threads.count { if case .going = $0.state { true } else { false } }
+        let going = threads.count(where: \.isGoing)
         for (index, thread) in threads.enumerated() {
             switch thread.state {
             case .going, .held: break
@@ -313,7 +313,7 @@ final class Tracer {
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
         let armed = threads.count { $0.isArmed }
         for thread in threads {
-            if case .going = thread.state { try? thread.requestStop() }
+            if thread.isGoing { try? thread.requestStop() }
         }
         // One that cannot be stopped keeps what it has; there is no way to change it.
         try? waitForAll()

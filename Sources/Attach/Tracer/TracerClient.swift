@@ -19,6 +19,14 @@ public struct TracerProgram: Sendable, Hashable {
     }
 }
 
+/// A tracer that was started before the guest is known, because a program's start takes longer than all the rest of
+/// attaching. It ends with its last user.
+public struct StartedTracer: Sendable {
+    let client: TracerClient
+
+    public init(_ program: TracerProgram = .current) throws { client = try TracerClient(program) }
+}
+
 /// The front end's side of the tracer.
 ///
 /// One message is answered at a time; events that come in between are kept for ``nextEvent(timeout:)``. Locked:

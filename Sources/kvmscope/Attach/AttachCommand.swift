@@ -37,7 +37,7 @@ struct AttachCommand: ParsableCommand {
     private func find(_ signals: SignalPipe) throws -> HostGuest {
         let end = ContinuousClock.now + .seconds(wait)
         let finder = GuestFinder()
-        var found = try finder.guests().guest(matching: guest)
+        var found = try finder.guest(matching: guest)
         var isTold = false
         while found.obstacle?.code == .notRunning, ContinuousClock.now < end {
             if !isTold {
@@ -61,7 +61,8 @@ struct AttachCommand: ParsableCommand {
         let signals: SignalPipe
         do {
             signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
-            let debugger = try Debugger(target: try AttachedTarget(try find(signals)))
+            let tracer = try StartedTracer()
+            let debugger = try Debugger(target: try AttachedTarget(try find(signals), tracer: tracer))
             // The guest runs, and is to be seen running.
             try debugger.startContinue()
             session = Session(debugger: debugger)

@@ -1,0 +1,16 @@
+extension KernelReader {
+    /// Which memory slots a VM has: another one after each change of them.
+    struct SlotsVersion: Sendable, Hashable {
+        /// KVM changes one of two sets and then exchanges them.
+        var set: UInt64
+        var generation: UInt64
+    }
+
+    func slotsVersion(_ vcpu: VCPUObject) -> SlotsVersion? {
+        guard let machine = read(vcpu.address &+ layout.vcpuVM),
+            let set = read(machine &+ layout.kvmSlots),
+            let generation = read(set &+ layout.slotsGeneration)
+        else { return nil }
+        return SlotsVersion(set: set, generation: generation)
+    }
+}
