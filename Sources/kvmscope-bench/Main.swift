@@ -64,6 +64,7 @@ struct Bench: ParsableCommand {
                             vmm: vmm, tracer: tracer, count: min(count, 5000), rounds: rounds),
                         try attachedStopFigure(vmm: vmm, tracer: tracer, rounds: rounds),
                         try attachFigure(vmm: vmm, program: program, rounds: rounds),
+                        try attachCommandFigure(vmm: vmm, program: program, rounds: rounds),
                     ]
                 }
             ),
