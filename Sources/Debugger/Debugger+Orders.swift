@@ -125,6 +125,7 @@ extension Debugger {
     /// Makes the new current stop.
     func finish(_ report: StopReport, _ running: Order, steps: Int) {
         var vcpus = stop.vcpus
+        takeInNewVCPUs(&vcpus)
         var reason = report.reason
         var passedHalt = false
         if let only = running.only {
@@ -149,6 +150,18 @@ extension Debugger {
         exitsBefore = exits
         if past.count == Self.historyLimit { past.removeFirst() }
         past.append(stop)
+    }
+
+    /// vCPUs that others have made since the last stop stand still with the rest.
+    private func takeInNewVCPUs(_ vcpus: inout [VCPUSnapshot]) {
+        guard let appearing, appearing.vcpuCount > drivers.count,
+            let all = try? Self.drivers(of: target, beside: drivers)
+        else { return }
+        for driver in all.dropFirst(drivers.count) {
+            driver.breakpoints = table.armed
+            vcpus.append(driver.snapshot)
+        }
+        drivers = all
     }
 
     /// What one vCPU's driver has to say at a stop.

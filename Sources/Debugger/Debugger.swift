@@ -13,6 +13,7 @@ public final class Debugger {
     public static let historyLimit = 50
 
     public let target: any Target
+    let appearing: (any VCPUAppearing)?
     /// The current stop or, while the guest runs, the one before; an earlier one while that is revisited.
     public internal(set) var stop: Stop
     /// The id of the vCPU that commands are about. A stop that is about another one selects that.
@@ -68,6 +69,7 @@ public final class Debugger {
     /// - Throws: `.target` where the vCPUs cannot be read, `.noVCPU` where there is none.
     public init(target: any Target) throws(DebuggerError) {
         self.target = target
+        appearing = target as? any VCPUAppearing
         meter = target as? any StandstillMeasuring
         synchronous = target as? any SynchronousRunning
         detaching = target as? any Detaching
@@ -84,7 +86,7 @@ public final class Debugger {
     }
 
     /// Drivers for the target's vCPUs, in its order; those of `known` are used again.
-    private static func drivers(
+    static func drivers(
         of target: any Target, beside known: [VCPUDriver]
     ) throws(DebuggerError) -> [VCPUDriver] {
         var all: [VCPUDriver] = []

@@ -35,6 +35,12 @@ public struct ConsoleOutput: Sendable, Hashable {
     }
 }
 
+/// A target whose vCPUs are made by others, at any time.
+public protocol VCPUAppearing: Target {
+    /// How many there are by now; cheap.
+    var vcpuCount: Int { get }
+}
+
 /// A target to which vCPUs can be added.
 public protocol VCPUCreating: Target {
     /// Creates a vCPU, stopped or, if the guest runs, left standing until the next ``Target/resume(_:)``.

@@ -23,6 +23,7 @@ struct MessageTests {
                 TracedVCPU(id: 0, descriptor: 13, thread: 70), TracedVCPU(id: 1, descriptor: 14, thread: 71),
             ]),
         .stop, .go([.init(index: 1, mode: .run), .init(index: 0, mode: .runReportingHandled)]),
+        .add(vcpus: [TracedVCPU(id: 7, descriptor: 20, thread: 77)]), .add(vcpus: []),
         .callValue(descriptor: 3, request: 0xAE80, value: .max),
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(

@@ -304,6 +304,78 @@ struct TinyGuestLiveTests {
         #expect(error?.code == .noGuest)
     }
 
+    @Test("one debugger at a time, also while the guest runs untraced")
+    func twoDebuggers() throws {
+        let tiny = try TinyGuest(vcpus: 1, "filter")
+        do {
+            let first = try tiny.attach()
+            let error = #expect(throws: AttachError.self) { try tiny.attach() }
+            #expect(error?.code == .traced)
+            #expect(error?.message.contains("another kvmscope") == true)
+            // The one that was refused has changed nothing.
+            _ = try first.withVCPU(0) { try $0.registers() }
+            #expect(first.standstills.count == 0)
+            try first.detach()
+        }
+        let second = try tiny.attach()
+        try second.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("a vCPU that is plugged in meanwhile is one of them from the next stop on")
+    func hotPlug() throws {
+        let tiny = try TinyGuest(vcpus: 1, "filter")
+        do {
+            let (target, debugger) = try stopped(tiny)
+            try debugger.startContinue()
+            kill(tiny.pid, SIGUSR2)
+            try tiny.waitForRounds(2, vcpu: 1)
+            debugger.interrupt()
+            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(stop.vcpus.map(\.id) == [0, 1])
+            let before = try tiny.vcpu(1)
+            usleep(5000)
+            #expect(try tiny.vcpu(1) == before)
+            try debugger.select(vcpu: 1)
+            #expect(try debugger.step(count: 300).reason == .step(count: 300))
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
+            var seen = Set<Int>()
+            for _ in 0..<50 where seen.count < 2 {
+                let stop = try debugger.continueRun()
+                #expect(stop.reason == .breakpoint([breakpoint.number]))
+                seen.insert(stop.vcpu)
+            }
+            #expect(seen == [0, 1])
+            try target.detach()
+        }
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("all vCPUs stop together")
+    func together() throws {
+        let tiny = try TinyGuest(vcpus: 4)
+        let (target, debugger) = try stopped(tiny)
+        for _ in 0..<20 {
+            // Nothing of any vCPU goes on while they stand still.
+            let before = try (0..<4).map { try tiny.vcpu($0) }
+            usleep(2000)
+            #expect(try (0..<4).map { try tiny.vcpu($0) } == before)
+            try debugger.startContinue()
+            _ = try debugger.collectStop(timeout: .milliseconds(3))
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        }
+        try target.detach()
+        for vcpu in 0..<4 {
+            try tiny.waitForRounds(1, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
     @Test("a VMM that dies under the debugger is said to have died")
     func death() throws {
         let tiny = try TinyGuest()

@@ -4,9 +4,9 @@
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
 // a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
 // them a signal now and then, whose EINTR is theirs. `image` runs another guest instead: the file at 0000:7C00, in
-// real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. It runs until it is killed,
-// or until who started it ends, unless `stay` is given. `bits32` makes a VM as a 32-bit program would, before its
-// own.
+// real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. SIGUSR2 plugs in one more
+// vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
+// 32-bit program would, before its own.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,6 +60,7 @@ static int vm;
 static int run_size;
 static int with_filter;
 static int with_image;
+static volatile sig_atomic_t more;
 static __thread struct vcpu_log *mine;
 
 // Real mode, at 0x1000. ESI holds the state; each round takes a number from port 0x11, mixes 64 times, and gives
@@ -91,7 +92,7 @@ static void fail(const char *what) {
 }
 
 static void on_signal(int number) {
-    (void)number;
+    if (number == SIGUSR2) more = 1;
     if (mine) mine->signals++;
 }
 
@@ -236,11 +237,22 @@ int main(int count, char **arguments) {
     }
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
+    // Who starts it may have blocked any.
+    sigset_t unblocked;
+    sigemptyset(&unblocked);
+    sigaddset(&unblocked, SIGUSR2);
+    sigprocmask(SIG_UNBLOCK, &unblocked, NULL);
 
     pthread_t thread[max_vcpus];
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
     for (unsigned i = 0;; i++) {
         usleep(with_kick ? 3000 : 1000000);
+        if (more && vcpus < max_vcpus) {
+            more = 0;
+            pthread_create(&thread[vcpus], NULL, run_vcpu, (void *)(uintptr_t)vcpus);
+            vcpus++;
+        }
         if (with_kick && __atomic_load_n(&logged->ready, __ATOMIC_SEQ_CST) == vcpus) {
             pthread_kill(thread[i % vcpus], SIGUSR1);
         }

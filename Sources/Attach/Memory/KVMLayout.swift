@@ -9,6 +9,8 @@ struct KVMLayout: Sendable {
     var filePrivate: Int16
 
     var kvmSlots: UInt64
+    /// The number of vCPUs: `online_vcpus`.
+    var kvmVCPUs: UInt64?
     var slotsTree: UInt64
     var slotsNodeIndex: UInt64
     var slotsGeneration: UInt64
@@ -99,6 +101,7 @@ struct KVMLayout: Sendable {
         metaSequence = sequence
         self.filePrivate = filePrivate
         self.kvmSlots = kvmSlots
+        kvmVCPUs = member(kvm, "kvm", "online_vcpus")
         slotsTree = tree
         slotsNodeIndex = nodeIndex
         slotsGeneration = generation

@@ -14,3 +14,14 @@ extension KernelReader {
         return SlotsVersion(set: set, generation: generation)
     }
 }
+
+extension KernelReader {
+    /// How many vCPUs the VM has by now; nil where this kernel keeps that elsewhere.
+    func vcpuCount(_ vcpu: VCPUObject) -> Int? {
+        guard let offset = layout.kvmVCPUs, let machine = read(vcpu.address &+ layout.vcpuVM) else {
+            return nil
+        }
+        // atomic_t: four bytes.
+        return read(machine &+ offset).map { Int(UInt32(truncatingIfNeeded: $0)) }
+    }
+}

@@ -20,7 +20,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public let debugAbilities: GuestDebug.Control
     let client: TracerClient
     public let attachedMemory: AttachedMemory
-    let members: [AttachedVCPU]
+    var members: [AttachedVCPU]
+    private let host: HostAbilities
+    private let mappingSize: Int
 
     /// What the vCPUs are doing, as far as this side has arranged.
     enum Phase {
@@ -73,6 +75,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
         self.guest = guest
         let host = HostAbilities()
+        self.host = host
         debugAbilities = host.debug
         let addresses = ProcessFiles(guest.process).text("maps").map(AddressMap.init)
         guard let first = guest.vcpus.first,
@@ -86,6 +89,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         self.client = client
         self.launched = launched
         let size = Int(page.size)
+        mappingSize = size
         let traced = guest.vcpus.compactMap { vcpu in
             vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }
         }
@@ -222,6 +226,12 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     private static let patience = Duration.milliseconds(1)
     private static let slice = Duration.milliseconds(10)
 
+    func makeMember(_ vcpu: HostVCPU, index: Int) throws -> AttachedVCPU {
+        try AttachedVCPU(
+            index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: mappingSize,
+            xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
+    }
+
     /// An interrupt that came with the last message.
     private func reportIfInterrupted() -> StopReport? {
         guard interruptIsWanted.exchange(false, ordering: .sequentiallyConsistent) else { return nil }
@@ -253,10 +263,11 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         heldSince = monotonicTime()
         phase = .held
         for (member, standing) in zip(members, standings) { member.stood(standing) }
-        if let gone = standings.firstIndex(of: .gone) {
+        if let gone = members.first(where: \.isGone), !outlives(gone) {
             throw AttachError(
-                .ended, "the thread of vCPU \(members[gone].identity.id) has ended: the VMM is gone")
+                .ended, "the thread of vCPU \(gone.identity.id) has ended: the VMM is gone")
         }
+        try takeOnNewVCPUs()
         refreshMemory()
     }
 
@@ -318,7 +329,21 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 let exit = member.observe(exits, handled: event.page)
                 verdict = try controller.decide(.handled(exit), member.held)
             case .gone:
-                return lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
+                member.isGone = true
+                guard outlives(member) else {
+                    return lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
+                }
+                member.isOut = false
+                member.controller = nil
+                if !members.contains(where: \.isOut) {
+                    finish(
+                        member,
+                        .failed(
+                            KVMError(
+                                "running vCPU \(member.identity.id)", .noSuchProcess,
+                                advice: "the VMM has ended its thread")))
+                }
+                return
             case .interrupted, .elsewhere, .running:
                 member.stood(event.standing)
                 return go([member])

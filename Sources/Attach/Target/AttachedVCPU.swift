@@ -22,6 +22,8 @@ final class AttachedVCPU {
     /// It was let go under its controller, which has not been told the end yet.
     var isOut = false
     var isStanding = false
+    /// Its thread has ended.
+    var isGone = false
     /// When it was last let go.
     var began: UInt64 = 0
     /// What the last look at the shared page showed, and since when; monotonic nanoseconds.
@@ -53,6 +55,7 @@ final class AttachedVCPU {
     /// It stands still for our sake.
     func stood(_ standing: TracerReply.Standing) {
         isStanding = standing != .running
+        if standing == .gone { isGone = true }
         switch standing {
         case .debug, .handled, .interrupted: vcpu.observeExit(isCompleted: true)
         case .elsewhere, .gone, .running: vcpu.forgetExit()

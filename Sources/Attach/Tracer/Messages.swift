@@ -37,6 +37,8 @@ enum TracerRequest: Sendable, Hashable {
     case nudge
     /// Answered by `.standstills`.
     case standstills
+    /// Takes on vCPUs that have come since `.attach`, behind those that are there.
+    case add(vcpus: [TracedVCPU])
     /// Where the guest's memory is. Not answered.
     case memory([MemoryRegion])
     /// Which of these threads of a process run which vCPU: each is stopped for a moment. Answered by `.found`.
@@ -122,12 +124,11 @@ extension TracerRequest {
             writer.put(process)
             writer.put(mappingSize)
             writer.put(syncMask)
-            writer.put(UInt16(vcpus.count))
-            for vcpu in vcpus {
-                writer.put(vcpu.id)
-                writer.put(vcpu.descriptor)
-                writer.put(vcpu.thread)
-            }
+            writer.put(vcpus)
+            return writer.bytes
+        case .add(let vcpus):
+            var writer = WireWriter(11)
+            writer.put(vcpus)
             return writer.bytes
         case .stop: return [2]
         case .go(let orders):
@@ -200,15 +201,8 @@ extension TracerRequest {
         switch kind {
         case 1:
             guard let process = reader.take(Int32.self), let size = reader.take(UInt32.self),
-                let mask = reader.take(UInt64.self), let count = reader.take(UInt16.self)
+                let mask = reader.take(UInt64.self), let vcpus = reader.vcpus()
             else { return nil }
-            var vcpus = [TracedVCPU]()
-            for _ in 0..<count {
-                guard let id = reader.take(Int32.self), let descriptor = reader.take(Int32.self),
-                    let thread = reader.take(Int32.self)
-                else { return nil }
-                vcpus.append(TracedVCPU(id: id, descriptor: descriptor, thread: thread))
-            }
             self = .attach(process: process, mappingSize: size, syncMask: mask, vcpus: vcpus)
         case 2: self = .stop
         case 3:
@@ -252,6 +246,9 @@ extension TracerRequest {
         case 8: self = .nudge
         case 9: self = .detach
         case 20: self = .standstills
+        case 11:
+            guard let vcpus = reader.vcpus() else { return nil }
+            self = .add(vcpus: vcpus)
         case 10:
             guard let count = reader.take(UInt32.self) else { return nil }
             var regions = [MemoryRegion]()

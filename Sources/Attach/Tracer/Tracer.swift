@@ -9,6 +9,11 @@ final class Tracer {
     private let socket: Int32
     private var threads: [TracedThread] = []
     private let meter = StandstillMeter()
+    private var mappingSize = 0
+    private var syncMask: UInt64 = 0
+    private var memory: AttachedMemory?
+    /// The descriptor that keeps other debuggers off this VMM.
+    private var claimed: Int32 = -1
     /// Of a program that was started here.
     private var follower: LaunchFollower?
     /// Its threads are not the tracer's own yet.
@@ -156,7 +161,20 @@ final class Tracer {
             guard let first = threads.first else { break }
             let memory = AttachedMemory(
                 process: first.process, map: GuestMemoryMap(regions: regions, source: .none))
+            self.memory = memory
             for thread in threads { thread.memory = memory }
+        case .add(let vcpus):
+            let pidfd = clinux_pidfd_open(process ?? -1)
+            defer { if pidfd >= 0 { close(pidfd) } }
+            do throws(AttachError) {
+                guard let process else {
+                    throw AttachError(.tracer, "the tracer is attached to no guest")
+                }
+                try add(vcpus, process, pidfd)
+                send(.done)
+            } catch {
+                send(.refused(error))
+            }
         case .detach:
             let pages = UInt16(clamping: threads.count)
             let (traced, armed) = letGo()
@@ -183,6 +201,20 @@ final class Tracer {
                 )
         }
         defer { close(pidfd) }
+        try claim(process)
+        self.process = process
+        self.mappingSize = mappingSize
+        self.syncMask = syncMask
+        try add(vcpus, process, pidfd)
+        guard isFollowing, let follower else { return }
+        isFollowing = false
+        let waiting = follower.handOver(Set(vcpus.map(\.thread)))
+        for thread in threads { thread.adopt(isAtRun: waiting.contains(thread.thread)) }
+        try waitForAll()
+    }
+
+    /// Takes on vCPUs, all or none, and stops nothing.
+    private func add(_ vcpus: [TracedVCPU], _ process: Int32, _ pidfd: Int32) throws(AttachError) {
         let maps = ProcessFiles(process).text("maps").map(AddressMap.init)
         var made = [TracedThread]()
         for vcpu in vcpus {
@@ -207,14 +239,28 @@ final class Tracer {
                     page: try SharedRunPage(descriptor: descriptor, size: mappingSize),
                     pageAddress: address, meter: meter))
         }
-        threads = made
-        self.process = process
-        for thread in threads { thread.synchronise(syncMask) }
-        guard isFollowing, let follower else { return }
-        isFollowing = false
-        let waiting = follower.handOver(Set(vcpus.map(\.thread)))
-        for thread in threads { thread.adopt(isAtRun: waiting.contains(thread.thread)) }
-        try waitForAll()
+        threads += made
+        for thread in made {
+            thread.memory = memory
+            thread.synchronise(syncMask)
+        }
+    }
+
+    /// One debugger at a time: a second one would take what the first has changed for the VMM's own, and put that
+    /// back.
+    private func claim(_ process: Int32) throws(AttachError) {
+        guard claimed < 0 else { return }
+        var holder: Int32 = 0
+        let result = clinux_claim("kvmscope-attached-\(process)", &holder)
+        if result == -EADDRINUSE {
+            throw AttachError(
+                .traced,
+                "another kvmscope is attached to process \(process)"
+                    + (holder > 0 ? " (its tracer is process \(holder))" : ""),
+                remedy: "`detach` or `quit` there first")
+        }
+        // Where there are no such names, nobody else has one.
+        claimed = result
     }
 
     /// Makes all vCPUs stand still, or none, if that fails.

@@ -27,6 +27,15 @@ struct WireWriter {
 }
 
 extension WireWriter {
+    mutating func put(_ vcpus: [TracedVCPU]) {
+        put(UInt16(vcpus.count))
+        for vcpu in vcpus {
+            put(vcpu.id)
+            put(vcpu.descriptor)
+            put(vcpu.thread)
+        }
+    }
+
     mutating func put(_ plan: StepPlan?) {
         guard let plan else { return put(0 as UInt8) }
         put(1 as UInt8)
@@ -79,6 +88,17 @@ struct WireReader {
             \.rax, \.rbx, \.rcx, \.rdx, \.rsi, \.rdi, \.rsp, \.rbp, \.r8, \.r9, \.r10, \.r11, \.r12, \.r13,
             \.r14, \.r15, \.rip,
         ]
+    }
+
+    mutating func vcpus() -> [TracedVCPU]? {
+        guard let count = take(UInt16.self) else { return nil }
+        var vcpus = [TracedVCPU]()
+        for _ in 0..<count {
+            guard let id = take(Int32.self), let descriptor = take(Int32.self), let thread = take(Int32.self)
+            else { return nil }
+            vcpus.append(TracedVCPU(id: id, descriptor: descriptor, thread: thread))
+        }
+        return vcpus
     }
 
     mutating func plan() -> StepPlan? {

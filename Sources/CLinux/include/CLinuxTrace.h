@@ -95,6 +95,10 @@ static inline void clinux_and_byte(volatile void *byte, uint8_t bits) {
     if (byte) __atomic_fetch_and((volatile uint8_t *)byte, bits, __ATOMIC_SEQ_CST);
 }
 
+// Takes a name that one process of the host can have at a time, until it closes the descriptor or ends: the
+// descriptor, or -errno; with -EADDRINUSE, `*holder` is the process that has it, 0 where that is not known.
+int clinux_claim(const char *name, int *holder);
+
 struct clinux_bpf_instruction {
     uint8_t code;
     uint8_t registers;  // destination in bits 0-3, source in bits 4-7
