@@ -15,8 +15,8 @@ public struct CommandTable: Sendable {
 
     /// The table of this program.
     public static let standard = CommandTable(
-        runningCommands + breakpointCommands + registerCommands + memoryCommands + codeCommands
-            + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
+        runningCommands + pastCommands + breakpointCommands + registerCommands + memoryCommands
+            + codeCommands + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]
