@@ -44,7 +44,15 @@ final class ScreenFrontEnd {
     /// - Returns: the program's status.
     func run(_ commands: [StartCommand]) -> Int32 {
         defer { terminal.close() }
-        show(session.stopOutput(for: session.debugger.stop))
+        if session.isRunning {
+            // Of another program: it was not made to stand still.
+            apply(
+                .output([
+                    OutputLine("\(session.debugger.target.name): it runs and was not stopped; F12 stops it.")
+                ]))
+        } else {
+            show(session.stopOutput(for: session.debugger.stop))
+        }
         apply(.commandLine(terminal.commandLine))
         session.enqueue(commands.map(\.commandLine), place: "command line")
         advance()
@@ -117,6 +125,8 @@ final class ScreenFrontEnd {
                 apply(.unresolved(error.description))
             }
             isStale = true
+        case .findBytes(let text, let place): apply(gatherer.find(bytes: text, after: place))
+        case .findCode(let text, let address): apply(gatherer.find(instruction: text, after: address))
         case .refresh: isStale = true
         case .redraw:
             terminal.display.forget()

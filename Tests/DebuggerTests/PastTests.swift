@@ -103,53 +103,7 @@ import X86
     }
 }
 
-@Suite struct PointerChainTests {
-    /// 32-bit flat code.
-    private func flat() throws -> Debugger {
-        let (debugger, _) = try debugger()
-        try debugger.setRegister("cr0", to: 0x11)
-        for name in ["cs", "ds", "ss"] {
-            try debugger.setRegister("\(name).db", to: 1)
-            try debugger.setRegister("\(name).base", to: 0)
-        }
-        return debugger
-    }
-
-    @Test func pointersAreFollowedToText() throws {
-        let debugger = try flat()
-        try debugger.writeMemory(.physical(0x5000), bytes([0x6000], width: 4))
-        try debugger.writeMemory(.physical(0x6000), Array("hello\0".utf8))
-        let chain = try debugger.chain(from: 0x5000)
-        #expect(chain.links.map(\.linear) == [0x5000, 0x6000])
-        #expect(chain.end == .text("hello"))
-    }
-
-    @Test func numbersLeadNowhere() throws {
-        let debugger = try flat()
-        #expect(try debugger.chain(from: 0xFFF).links.isEmpty)
-        #expect(try debugger.chain(from: 0xFFFF_FFF0).links.isEmpty, "no memory is there")
-        let chain = try debugger.chain(from: 0x5000)
-        #expect(chain.links.map(\.value) == [0])
-        #expect(chain.end == .value)
-    }
-
-    @Test func aCycleEnds() throws {
-        let debugger = try flat()
-        try debugger.writeMemory(.physical(0x5000), bytes([0x5004, 0x5000], width: 4))
-        let chain = try debugger.chain(from: 0x5000, limit: 100)
-        #expect(chain.links.map(\.linear) == [0x5000, 0x5004])
-        #expect(chain.end == .loop)
-        #expect(try debugger.chain(from: 0x5000, limit: 1).end == .more)
-    }
-
-    @Test func an16BitValueIsFollowedOnce() throws {
-        let (debugger, _) = try debugger()
-        try debugger.writeMemory(.physical(0x5000), bytes([0x6000], width: 2))
-        #expect(try debugger.chain(from: 0x5000).links.map(\.value) == [0x6000])
-        try debugger.setRegister("ds", to: 0x100)
-        #expect(try debugger.chain(from: 0x4000).links.map(\.linear) == [0x5000])
-    }
-
+@Suite struct ReturnAddressTests {
     @Test(arguments: [
         ([0xE8, 0x10, 0x00] as [UInt8], true), ([0xFF, 0xD0], true), ([0xFF, 0x57, 0x02], true),
         ([0x9A, 1, 2, 3, 4], true), ([0x89, 0xC8, 0x90], false), ([0x90, 0x90, 0xE8], false),

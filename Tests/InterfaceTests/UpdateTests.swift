@@ -153,6 +153,32 @@ import X86
         #expect(running.view().text(row: 49).contains("the guest runs"))
     }
 
+    @Test func eachPaneIsSearchedInItsWay() {
+        var model = model()
+        func search(_ pane: Pane, _ text: String) -> [Effect] {
+            while model.focus != pane { _ = press(&model, [.function(4)]) }
+            return press(&model, [.character("/")] + text.unicodeScalars.map(Key.character) + [.enter])
+        }
+        #expect(
+            search(.memory, "55 aa") == [
+                .findBytes("55 aa", after: MemoryPlace(space: .linear, offset: 0x7C00))
+            ])
+        #expect(search(.code, "int") == [.findCode("int", after: 0x7C02)])
+        #expect(press(&model, [.character("n")]) == [.findCode("int", after: 0x7C02)])
+        #expect(search(.registers, "$esi").isEmpty)
+        #expect(
+            press(&model, [.enter, .character("f"), .enter]) == [
+                .execute("set $esi = 0xf0000000", echo: true)
+            ])
+        // By value, and on to the next with it.
+        #expect(search(.registers, "0x7").isEmpty)
+        #expect(press(&model, [.character("n")]).isEmpty)
+        #expect(search(.registers, "zf").isEmpty)
+        #expect(press(&model, [.character(" ")]) == [.execute("set $zf = 0", echo: true)])
+        _ = search(.registers, "nonsense")
+        #expect(model.view().text(row: 49).contains("no register \"nonsense\""))
+    }
+
     @Test func controlC() {
         var running = model(MadeUp.guest(running: true))
         #expect(running.update(.interrupt(at: 0)) == [.interrupt])

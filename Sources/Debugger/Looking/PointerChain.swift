@@ -1,143 +1,150 @@
-public import Disassembler
-public import X86
+import Disassembler
+import X86
 
-/// Where a value leads: what it points at, what that points at, and so on, as pwndbg's telescope has it.
+/// Where a pointer leads, and where what stands there leads.
 public struct PointerChain: Sendable, Hashable {
-    /// One place on the way.
-    public struct Link: Sendable, Hashable {
-        /// Where it is.
-        public var linear: UInt64
-        /// What stands there, of the mode's width.
-        public var value: UInt64
-        public init(linear: UInt64, value: UInt64) {
-            self.linear = linear
-            self.value = value
-        }
-    }
-
-    /// What the last link's place holds.
     public enum End: Sendable, Hashable {
-        /// A value that leads nowhere.
-        case value
-        /// Text: four printable characters at least, up to the first that is none.
-        case text(String)
-        /// Code: the page is executable and not writable.
-        case code(Instruction)
-        /// A place that the chain has been at.
-        case loop
-        /// There is more, and no more was asked for.
+        /// What stands at the last address is no pointer.
+        case value(UInt64)
+        /// Text stands at the last address: four characters at least, cut at 64.
+        case string(String, isCut: Bool)
+        /// Code stands at the last address; the instruction.
+        case code(String)
+        /// The last address leads back to an earlier one.
+        case loop(to: UInt64)
+        /// The chain is longer than was asked for.
         case more
     }
 
-    /// In bytes: 2, 4 or 8.
-    public var width: Int
-    /// None where the value points at nothing.
-    public var links: [Link]
+    /// The addresses, each standing where the one before points to.
+    public var addresses: [UInt64]
     public var end: End
 
-    public init(width: Int, links: [Link] = [], end: End = .value) {
-        self.width = width
-        self.links = links
+    public init(addresses: [UInt64], end: End) {
+        self.addresses = addresses
         self.end = end
     }
 }
 
-extension Debugger {
-    /// Characters of a chain's text.
-    private static let longestText = 48
+/// A word of memory and where it leads.
+public struct TelescopeRow: Sendable, Hashable {
+    /// As it would be written to get there.
+    public var address: Address
+    public var linear: UInt64
+    /// In bytes: 2, 4 or 8.
+    public var width: Int
+    /// Nil where it cannot be read.
+    public var value: UInt64?
+    /// The registers that hold this address.
+    public var registers: [String]
+    /// Nil where the value is no pointer.
+    public var chain: PointerChain?
+}
 
-    /// Follows `value` from pointer to pointer.
+extension Debugger {
+    /// Follows a pointer as far as it leads, `depth` steps at most; nil for what points to no memory.
     ///
-    /// In 16-bit code every value is an offset of some byte, so it is followed once and no further. Elsewhere
-    /// values below 4 KiB are numbers, as in C.
-    /// - Parameters:
-    ///   - segment: whose offset the value is; its base is that of the links after it, too.
-    ///   - limit: of links.
-    public func chain(
-        from value: UInt64, in segment: SegmentName = .ds, limit: Int = 4, vcpu id: Int? = nil
-    ) throws(DebuggerError) -> PointerChain {
+    /// A number below 4096 counts as a number, and in 16-bit modes every number does: there all of them point
+    /// somewhere. In protected mode the pointer is an offset in DS.
+    public func pointerChain(
+        from pointer: UInt64, depth: Int = 5, vcpu id: Int? = nil
+    ) throws(DebuggerError) -> PointerChain? {
         let snapshot = try known(id)
-        let width = snapshot.mode.codeWidth(cs: snapshot.special.cs.attributes) / 8
-        return chain(
-            from: value, in: segment, width: width, limit: width == 2 ? min(limit, 1) : limit, snapshot)
+        return chain(pointer, depth, snapshot, view(of: snapshot))
     }
 
     private func chain(
-        from value: UInt64, in segment: SegmentName, width: Int, limit: Int, _ snapshot: VCPUSnapshot
-    ) -> PointerChain {
+        _ pointer: UInt64, _ depth: Int, _ snapshot: VCPUSnapshot, _ view: LinearMemory
+    ) -> PointerChain? {
+        let width = snapshot.mode.codeWidth / 8
+        guard width >= 4, isPointer(pointer, snapshot, view) else { return nil }
+        var chain = PointerChain(addresses: [pointer], end: .more)
+        while true {
+            let last = chain.addresses[chain.addresses.count - 1]
+            let linear = snapshot.special.linear(.ds, last, mode: snapshot.mode)
+            guard let value = view.word(linear, size: width) else {
+                // The word crosses into what is not there: its first byte is.
+                chain.end = .value(view.word(linear, size: 1) ?? 0)
+                return chain
+            }
+            guard isPointer(value, snapshot, view) else {
+                chain.end = meaning(of: linear, value, snapshot, view)
+                return chain
+            }
+            if chain.addresses.contains(value) {
+                chain.end = .loop(to: value)
+                return chain
+            }
+            guard chain.addresses.count < depth else { return chain }
+            chain.addresses.append(value)
+        }
+    }
+
+    private func isPointer(_ value: UInt64, _ snapshot: VCPUSnapshot, _ view: LinearMemory) -> Bool {
+        guard value >= 4096, snapshot.mode == .long64 || value <= 0xFFFF_FFFF else { return false }
+        let linear = snapshot.special.linear(.ds, value, mode: snapshot.mode)
+        guard let gpa = view.physical(linear) else { return false }
+        return view.memory.word(gpa, size: 1) != nil
+    }
+
+    /// What stands at an address that leads no further.
+    private func meaning(
+        of linear: UInt64, _ value: UInt64, _ snapshot: VCPUSnapshot, _ view: LinearMemory
+    ) -> PointerChain.End {
+        let image = view.read(linear, count: 65, .linear(linear))
+        let text = image.leading.prefix { (0x20..<0x7F).contains($0) || $0 == 9 || $0 == 10 || $0 == 13 }
+        let isEnded = text.endIndex < image.leading.endIndex && image.bytes[text.endIndex] == 0
+        if text.count >= 4, isEnded || text.count >= 16 {
+            return .string(String(decoding: text.prefix(64), as: UTF8.self), isCut: text.count > 64)
+        }
+        // Only where the guest keeps code and data apart can one be told from the other.
+        if let mapping = view.walk(linear).mapping, snapshot.special.cr0.contains(.pg), mapping.isExecutable,
+            !mapping.isWritable
+        {
+            let mode = DecodeMode(snapshot.registers, snapshot.special)
+            let instruction = disassembler.decode(
+                image.leading.prefix(Instruction.maximumLength), at: linear, mode)
+            if instruction.validity == .valid { return .code(instruction.text) }
+        }
+        return .value(value)
+    }
+
+    /// Words of memory from `address` on (the stack's top by default), each with where it leads.
+    public func telescope(
+        at address: Address? = nil, count: Int, vcpu id: Int? = nil
+    ) throws(DebuggerError) -> [TelescopeRow] {
+        let snapshot = try known(id)
+        let special = snapshot.special
+        let isStack = address == nil
+        let width =
+            isStack ? snapshot.mode.stackWidth(ss: special.ss.attributes) : snapshot.mode.codeWidth / 8
+        let mask: UInt64 = width == 8 ? .max : (1 << UInt64(width * 8)) - 1
+        let start = address ?? .segmented(.register(.ss), offset: snapshot.registers.rsp & mask)
+        if case .physical = start {
+            throw DebuggerError(
+                .badAddress, "\(start) is a physical address, and pointers are linear ones",
+                remedy: "give one without `p:`")
+        }
         let view = view(of: snapshot)
-        var chain = PointerChain(width: width)
-        var seen: Set<UInt64> = []
-        var pointer = value
-        while isPointer(pointer, width) {
-            let linear = snapshot.special.linear(segment, pointer, mode: snapshot.mode)
-            guard seen.insert(linear).inserted else {
-                chain.end = .loop
-                return chain
-            }
-            guard let next = view.word(linear, size: width) else { return chain }
-            guard chain.links.count < limit else {
-                chain.end = .more
-                return chain
-            }
-            chain.links.append(PointerChain.Link(linear: linear, value: next))
-            if let end = Self.end(at: linear, view, snapshot) {
-                chain.end = end
-                return chain
-            }
-            // Its one link is all that is said of a 16-bit value.
-            if width == 2 { return chain }
-            pointer = next
-        }
-        return chain
-    }
-
-    /// The CALL whose return address `value` is: the instruction that ends there, if it is one. A guess, as any on
-    /// a stack is.
-    public func call(returningTo value: UInt64, vcpu id: Int? = nil) -> Instruction? {
-        guard let snapshot = try? known(id) else { return nil }
-        let mode = DecodeMode(snapshot.registers, snapshot.special)
-        let longest = 7
-        guard value >= UInt64(longest), value >> UInt64(mode.width - 1) <= 1 else { return nil }
-        let linear = snapshot.special.linear(.cs, value &- UInt64(longest), mode: snapshot.mode)
-        let image = view(of: snapshot).read(linear, count: longest, .linear(linear))
-        guard image.isComplete else { return nil }
-        // Near ones by displacement, which nearly all are, before those through a register or memory.
-        for length in [mode.width == 16 ? 3 : 5, 2, 3, 4, 5, 6, 7] {
-            let bytes = image.bytes.suffix(length)
-            // E8, FF and 9A begin all calls, behind a prefix or two.
-            guard bytes.prefix(3).contains(where: { [0xE8, 0xFF, 0x9A].contains($0) }) else { continue }
-            let instruction = Disassembler().decode(bytes, at: value &- UInt64(length), mode)
-            if instruction.validity == .valid, instruction.length == length,
-                instruction.traits.contains(.call)
-            {
-                return instruction
-            }
-        }
-        return nil
-    }
-
-    private func isPointer(_ value: UInt64, _ width: Int) -> Bool {
-        switch width {
-        case 2: value <= 0xFFFF
-        case 4: value >= 4096 && value <= UInt64(UInt32.max)
-        default: value >= 4096
+        let registers = GeneralRegister.allCases
+        let first = try linear(start, vcpu: id)
+        return (0..<min(max(count, 0), 1 << 16)).map { index in
+            let distance = index * width
+            let linear = view.cut(first &+ UInt64(distance))
+            let value = view.word(linear, size: width)
+            let offset = offset(of: start.advanced(by: distance)) ?? linear
+            return TelescopeRow(
+                address: start.advanced(by: distance), linear: linear, width: width, value: value,
+                registers: registers.filter { snapshot.registers[$0] & mask == offset && offset != 0 }
+                    .map { "\($0)" },
+                chain: value.flatMap { chain($0, 5, snapshot, view) })
         }
     }
 
-    /// What a chain ends at, where it is no pointer: text or code.
-    private static func end(
-        at linear: UInt64, _ view: LinearMemory, _ snapshot: VCPUSnapshot
-    ) -> PointerChain.End? {
-        let bytes = view.read(linear, count: longestText, .linear(linear)).leading
-        let text = bytes.prefix { (0x20..<0x7F).contains($0) }
-        if text.count >= 4 { return .text(String(decoding: text, as: UTF8.self)) }
-        guard snapshot.special.cr0.contains(.pg), case .mapped(let mapping) = view.walk(linear).outcome,
-            mapping.isExecutable, !mapping.isWritable
-        else { return nil }
-        let base = snapshot.mode == .long64 ? 0 : snapshot.special.cs.base
-        let instruction = Disassembler().decode(
-            bytes, at: linear &- base, DecodeMode(snapshot.registers, snapshot.special))
-        return instruction.validity == .valid ? .code(instruction) : nil
+    private func offset(of address: Address) -> UInt64? {
+        switch address {
+        case .segmented(_, let offset): offset
+        case .linear(let value), .virtual(let value), .physical(let value): value
+        }
     }
 }

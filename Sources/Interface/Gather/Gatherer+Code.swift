@@ -10,12 +10,17 @@ extension Gatherer {
         var window = CodeWindow(mode: "\(width)-bit")
         let lines = codeLines(needs, vcpu)
         let breakpoints = debugger.breakpoints
+        if let source = debugger.sourceLine() {
+            let file = source.path.split(separator: "/").last.map(String.init) ?? source.path
+            window.source = "\(file):\(source.line)"
+        }
         window.lines = lines.map { code in
             var line = CodeWindow.Line(
                 address: code.address,
                 location: location(code, mode: vcpu.mode, width: width), bytes: code.bytes,
                 text: code.instruction == nil ? "not readable" : code.text)
             line.isPC = code.address == vcpu.pc
+            line.symbol = code.place?.description ?? ""
             if let breakpoint = breakpoints.first(where: { $0.linear == code.address }) {
                 line.breakpoint = breakpoint.number
                 line.isBreakpointEnabled = breakpoint.isEnabled
@@ -129,29 +134,41 @@ extension Gatherer {
         return chains
     }
 
-    /// ` -> value -> value "text"`, with arrows; empty for what leads nowhere.
+    /// Where a value leads, as `-> 5000 -> "text"` with arrows; empty for what leads nowhere.
     func chainText(_ value: UInt64, in segment: SegmentName, _ vcpu: VCPUSnapshot) -> String {
-        guard let chain = try? debugger.chain(from: value, in: segment), !chain.links.isEmpty else {
-            return ""
-        }
-        var text = ""
-        for (index, link) in chain.links.enumerated() {
-            let isLast = index == chain.links.count - 1
-            switch chain.end {
-            case .text(let words) where isLast:
-                text += "\u{2192} \"\(words)\""
-            case .code(let instruction) where isLast:
-                text += "\u{2192} \(instruction.text)"
-            default:
-                text += "\u{2192} \(hex(link.value, chain.width * 2)) "
-            }
+        let digits = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes) / 4
+        // Any 16-bit number is an offset of something: what stands there is shown, and led no further.
+        guard digits > 4 else { return target(value, in: segment) }
+        let name = symbol(at: value, in: segment, vcpu)
+        guard let chain = try? debugger.pointerChain(from: value) else { return name }
+        // The first address is the value itself.
+        var parts = chain.addresses.dropFirst().map { address in
+            let name = symbol(at: address, in: .ds, vcpu)
+            return hex(address, digits) + (name.isEmpty ? "" : " \(name)")
         }
         switch chain.end {
-        case .loop: text += "\u{2192} loop"
-        case .more: text += "\u{2192} .."
-        case .value, .text, .code: break
+        case .value(let value): parts.append(hex(value, digits))
+        case .string(let text, let isCut): parts.append("\"\(text)\"" + (isCut ? ".." : ""))
+        case .code(let text): parts.append(text)
+        case .loop: parts.append("loop")
+        case .more: parts.append("..")
         }
-        while text.last == " " { text.removeLast() }
-        return text
+        return ((name.isEmpty ? [] : [name]) + parts.map { "\u{2192} \($0)" }).joined(separator: " ")
+    }
+
+    /// `<name+4>` of an address in a segment; empty for none.
+    private func symbol(at offset: UInt64, in segment: SegmentName, _ vcpu: VCPUSnapshot) -> String {
+        guard !debugger.symbols.isEmpty else { return "" }
+        let linear = vcpu.special.linear(segment, offset, mode: vcpu.mode)
+        return debugger.symbols.place(at: linear).map { "<\($0)>" } ?? ""
+    }
+
+    /// What stands at an offset of 16-bit code: text, or a word.
+    private func target(_ offset: UInt64, in segment: SegmentName) -> String {
+        let place = Address.segmented(.register(segment), offset: offset)
+        guard offset <= 0xFFFF, let image = try? debugger.readMemory(place, count: 32) else { return "" }
+        let text = image.leading.prefix { (0x20..<0x7F).contains($0) }
+        if text.count >= 4 { return "\u{2192} \"\(String(decoding: text, as: UTF8.self))\"" }
+        return image.value(at: 0, width: 2).map { "\u{2192} \(hex($0, 4))" } ?? ""
     }
 }

@@ -29,7 +29,11 @@ extension Gatherer {
 
     /// The call that a value on the stack is the return address of, or where else it leads.
     private func note(_ value: UInt64, _ vcpu: VCPUSnapshot) -> String {
-        if let call = debugger.call(returningTo: value) { return "after \(call.text)" }
+        if let call = debugger.call(returningTo: value) {
+            let place = vcpu.special.linear(.cs, value, mode: vcpu.mode)
+            let name = debugger.symbols.place(at: place).map { "<\($0)> " } ?? ""
+            return name + "after \(call.text)"
+        }
         let chain = chainText(value, in: .ds, vcpu)
         // Any 16-bit value is an offset of something: only text is no accident.
         return vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes) > 16 || chain.contains("\"") ? chain : ""
@@ -39,12 +43,7 @@ extension Gatherer {
         var window = MemoryWindow(
             title: place.prefix + hex(place.offset, place.shownDigits), prefix: place.prefix,
             start: place.offset, digits: place.shownDigits)
-        let address: Address =
-            switch place.space {
-            case .linear: .linear(place.offset)
-            case .physical: .physical(place.offset)
-            case .segmented(let base): .linear(base &+ place.offset)
-            }
+        let address = place.address
         guard let image = try? debugger.readMemory(address, count: count) else {
             window.bytes = Array(repeating: nil, count: count)
             return window

@@ -220,8 +220,8 @@ extension ValueAge {
         return switch self {
         case .live: "live"
         case .lastExit(nil): "at last exit"
-        case .lastExit(let unchanged?): "at last exit, \(ago(unchanged))"
-        case .lastStop(let duration): "at last stop, \(ago(duration))"
+        case .lastExit(let unchanged?): "at last exit \(ago(unchanged))"
+        case .lastStop(let duration): "at last stop \(ago(duration))"
         case .read(let duration): "read \(ago(duration))"
         case .unknown: "unknown"
         }

@@ -49,9 +49,9 @@ final class ExitRates {
         return now
     }
 
-    /// Of all exits where `key` is nil, of all vCPUs where `vcpu` is.
-    func rate(of key: ExitKey?, vcpu: Int?) -> Double {
-        guard let from else { return 0 }
+    /// Of all exits where `key` is nil, of all vCPUs where `vcpu` is. Nil where too little time says nothing yet.
+    func rate(of key: ExitKey?, vcpu: Int?) -> Double? {
+        guard let from else { return nil }
         return (wasRunning ? now : end ?? now).rate(of: key, vcpu: vcpu, since: from)
     }
 }

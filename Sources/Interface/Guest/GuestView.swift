@@ -74,7 +74,8 @@ public struct VCPULine: Sendable, Hashable {
     public var location: String
     /// The name of the last exit, empty when there was none.
     public var lastExit: String
-    public var exitsPerSecond: Double
+    /// Nil where the guest has not run for long enough to say.
+    public var exitsPerSecond: Double?
     public var exits: UInt64
     /// What its thread did since the last look: guest, kernel and user mode, in percent. Nil where unknown.
     public var share: Share?
@@ -95,7 +96,7 @@ public struct VCPULine: Sendable, Hashable {
 
     public init(
         id: Int, isBoot: Bool, state: String, mode: CPUMode?, location: String, lastExit: String = "",
-        exitsPerSecond: Double = 0, exits: UInt64 = 0
+        exitsPerSecond: Double? = nil, exits: UInt64 = 0
     ) {
         self.id = id
         self.isBoot = isBoot
@@ -134,6 +135,8 @@ public struct CodeWindow: Sendable, Hashable {
         public var willBranch: Bool?
         /// What the memory operand amounts to: address and value. Empty for none.
         public var note = ""
+        /// The symbol that the address belongs to, as `puts+0x4`; empty for none.
+        public var symbol = ""
         /// Where a jump here goes.
         public var jump: Jump?
         public init(address: UInt64, location: String, bytes: [UInt8], text: String) {
@@ -146,6 +149,8 @@ public struct CodeWindow: Sendable, Hashable {
     public var lines: [Line]
     /// The mode that the code was decoded for, in words.
     public var mode: String
+    /// The source line of the next instruction, as `boot.c:12`; empty where none is known.
+    public var source = ""
     public init(lines: [Line] = [], mode: String = "") {
         self.lines = lines
         self.mode = mode
@@ -213,12 +218,12 @@ public struct ExitTable: Sendable, Hashable {
     public struct Row: Sendable, Hashable {
         public var name: String
         public var count: UInt64
-        /// A second.
-        public var rate: Double
+        /// A second; nil where the guest has not run for long enough to say.
+        public var rate: Double?
         /// Time spent on handling, in nanoseconds, all and the longest.
         public var total: UInt64
         public var maximum: UInt64
-        public init(name: String, count: UInt64, rate: Double, total: UInt64, maximum: UInt64) {
+        public init(name: String, count: UInt64, rate: Double?, total: UInt64, maximum: UInt64) {
             self.name = name
             self.count = count
             self.rate = rate
@@ -243,10 +248,10 @@ public struct ExitTable: Sendable, Hashable {
     /// The most frequent first.
     public var rows: [Row]
     public var total: UInt64
-    public var rate: Double
+    public var rate: Double?
     /// The newest first.
     public var recent: [Recent]
-    public init(rows: [Row] = [], total: UInt64 = 0, rate: Double = 0, recent: [Recent] = []) {
+    public init(rows: [Row] = [], total: UInt64 = 0, rate: Double? = nil, recent: [Recent] = []) {
         self.rows = rows
         self.total = total
         self.rate = rate

@@ -45,6 +45,10 @@ public enum Effect: Sendable, Hashable {
     case resolve(String, for: Purpose)
     /// Looks at the stop of this number.
     case revisit(Int)
+    /// Looks for bytes or text from a place on; what comes of it is ``Event/resolved(_:_:)``.
+    case findBytes(String, after: MemoryPlace)
+    /// Looks for text in the disassembly from the instruction at a linear address on.
+    case findCode(String, after: UInt64)
     /// The panes need data that they did not need before.
     case refresh
     case redraw

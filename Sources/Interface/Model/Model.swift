@@ -64,6 +64,9 @@ public struct Model: Sendable {
             switch kind {
             case .address(.memory): "memory at: "
             case .address(.code): "code at: "
+            case .search(.memory), .search(.stack): "find (text, 55 aa or 0x7c00): "
+            case .search(.code): "find an instruction: "
+            case .search(.registers), .search(.system): "find a register or a value: "
             case .search: "search: "
             }
         }

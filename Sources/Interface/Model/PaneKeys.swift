@@ -60,11 +60,10 @@ extension Model {
             question = Question(kind: .address(pane == .code ? .code : .memory))
             return []
         case "/":
-            question = Question(kind: .search(pane == .console ? .console : .output))
+            question = Question(kind: .search(Self.searchable(pane)))
             return []
         case "n":
-            search(in: pane == .console ? .console : .output)
-            return []
+            return search(in: Self.searchable(pane))
         case "[": return revisit(by: -1)
         case "]": return revisit(by: 1)
         case "{": return revisit(by: (guest?.kept.lowerBound ?? 0) - (guest?.stop.number ?? 0))

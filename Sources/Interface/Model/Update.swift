@@ -136,7 +136,7 @@ extension Model {
             show(.stack)
             return [.refresh]
         case .function(3):
-            question = Question(kind: .search(focus == .console ? .console : .output))
+            question = Question(kind: .search(Self.searchable(focus)))
             return []
         case .function(4), .control("o"):
             return moveFocus(by: 1)
@@ -270,13 +270,63 @@ extension Model {
             return asked.text.isEmpty ? [] : [.resolve(asked.text, for: purpose)]
         case .search(let pane):
             if !asked.text.isEmpty { searched = asked.text }
-            search(in: pane)
-            return []
+            return search(in: pane)
         }
     }
 
+    /// What is searched with the keys in a pane: it, where it can be, and otherwise the output.
+    static func searchable(_ pane: Pane?) -> Pane {
+        switch pane {
+        case .memory, .stack, .code, .registers, .system, .console: pane ?? .output
+        case .output, .vcpus, .exits, .peers, nil: .output
+        }
+    }
+
+    /// Goes on to the next place with what is searched for.
+    mutating func search(in pane: Pane) -> [Effect] {
+        guard let text = searched else { return [] }
+        switch pane {
+        case .memory:
+            guard let place = memory else { return [] }
+            var offset = 0
+            if case .byte(let at, _)? = cursors[.memory] { offset = at }
+            return [.findBytes(text, after: place.moved(by: offset))]
+        case .stack:
+            guard let top = guest?.stack.first else { return [] }
+            return [.findBytes(text, after: MemoryPlace(space: .linear, offset: top.linear &- 1))]
+        case .code:
+            guard let lines = guest?.code.lines, lines.indices.contains(codeCursor) else { return [] }
+            return [.findCode(text, after: lines[codeCursor].address)]
+        case .registers, .system: searchFields(text.lowercased(), in: pane)
+        case .output, .console, .vcpus, .exits, .peers: searchText(in: pane)
+        }
+        return []
+    }
+
+    /// Moves the cursor to the next register of that name, or with those digits in its value.
+    private mutating func searchFields(_ text: String, in pane: Pane) {
+        let fields = fields(of: pane)
+        let current = cursors[pane].flatMap { kind in fields.firstIndex { $0.isSame(as: kind) } } ?? -1
+        let name = text.hasPrefix("$") ? String(text.dropFirst()) : text
+        let digits = text.hasPrefix("0x") ? String(text.dropFirst(2)) : text
+        let found = (fields[(current + 1)...] + fields[..<max(0, current + 1)]).first { field in
+            switch field.kind {
+            case .register(let register, _, let value):
+                register == name || !digits.isEmpty && String(value, radix: 16).contains(digits)
+            case .flag(let flag, _): flag == name
+            case .byte, .slot: false
+            }
+        }
+        guard let found else {
+            notice = "no register \"\(text)\", and none with such a value"
+            return
+        }
+        show(pane)
+        cursors[pane] = found.kind
+    }
+
     /// Scrolls up to the next line with the text searched for.
-    mutating func search(in pane: Pane) {
+    private mutating func searchText(in pane: Pane) {
         guard let text = searched?.lowercased() else { return }
         let lines = pane == .console ? consoleLines() : output.map(\.text)
         show(pane)

@@ -7,8 +7,12 @@ extension Model {
             brush.width < 64
             && lines.allSatisfy { $0.location.utf8.count == 16 && $0.address <= UInt64(UInt32.max) }
         let location = isShort ? 8 : lines.map(\.location.utf8.count).max() ?? 9
+        // Names have a column of their own where there are any and room for it.
+        let names = lines.map(\.symbol.utf8.count).max() ?? 0
+        let nameColumns = names > 0 && brush.width >= location + 70 ? min(names + 2, 24) : 0
         // The bytes are shown where the instruction still has room.
-        let byteColumns = brush.width >= location + 64 ? 22 : brush.width >= location + 46 ? 16 : 0
+        let room = brush.width - location - nameColumns
+        let byteColumns = room >= 64 ? 22 : room >= 46 ? 16 : 0
         // A narrow pane has room for the next instruction's arrow alone.
         let arrows = JumpArrows(
             lines, rows: brush.height, limit: brush.width >= 90 ? 4 : brush.width >= 60 ? 2 : 1)
@@ -22,6 +26,11 @@ extension Model {
             brush.go(gutter + arrows.width, row)
             brush.put(isShort ? String(line.location.suffix(8)) : line.location, .address)
             brush.skip(2)
+            if nameColumns > 0 {
+                let start = brush.x
+                brush.put(String(line.symbol.prefix(nameColumns - 1)), Look(.symbol))
+                brush.go(start + nameColumns, row)
+            }
             if byteColumns > 0 {
                 drawBytes(line.bytes, columns: byteColumns, &brush)
             }

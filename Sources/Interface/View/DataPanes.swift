@@ -85,12 +85,12 @@ extension Model {
             brush.width >= 56
             ? [
                 ("Count", 7, { count($0.count) }), ("%", 13, { share($0, table) }),
-                ("Rate/s", 21, { rate($0.rate) }),
+                ("Rate/s", 21, { $0.rate.map(rate) ?? "-" }),
                 ("Avg", 29, { time($0.count == 0 ? 0 : $0.total / $0.count) }),
                 ("Max", 37, { time($0.maximum) }),
             ]
             : [
-                ("Count", 7, { count($0.count) }), ("Rate/s", 15, { rate($0.rate) }),
+                ("Count", 7, { count($0.count) }), ("Rate/s", 15, { $0.rate.map(rate) ?? "-" }),
                 ("Max", 23, { time($0.maximum) }),
             ]
         brush.put("Exit", .dim)

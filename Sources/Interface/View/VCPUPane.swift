@@ -37,10 +37,10 @@ extension Model {
         brush.pad(to: 34)
         brush.put(vcpu.location, .address)
         brush.pad(to: max(brush.x + 1, 52))
-        if vcpu.age.isEmpty {
-            brush.put("\(rate(vcpu.exitsPerSecond)) exits/s")
-        } else {
+        if !vcpu.age.isEmpty {
             brush.put(vcpu.age, .dim)
+        } else if let speed = vcpu.exitsPerSecond {
+            brush.put("\(rate(speed)) exits/s")
         }
         brush.pad(to: max(brush.x + 1, 68))
         if !vcpu.lastExit.isEmpty {

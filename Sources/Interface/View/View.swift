@@ -65,7 +65,7 @@ extension Model {
                 brush.put(isFocused ? "[" : " ", .title)
                 if pane == .vcpus { brush.put("kvmscope ", .title) }
                 brush.put(pane.title, isFocused ? Look(.title, [.bold, .reverse]) : .title)
-                let detail = titleDetail(pane)
+                let detail = fitting(titleDetail(pane), in: brush.room - 3)
                 if !detail.isEmpty { brush.put(" " + detail, .plain) }
                 brush.put(isFocused ? "]" : " ", .title)
             } else if brush.room > pane.title.utf8.count + 2 {
@@ -89,18 +89,32 @@ extension Model {
         case .registers, .system:
             let from = guest.registersFrom.isEmpty && guest.isRunning ? "live" : guest.registersFrom
             return words([guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", past(from)])
-        case .code: return words([guest.code.mode, past("")])
+        case .code:
+            let here = guest.code.lines.first(where: \.isPC)?.symbol ?? ""
+            return words([guest.code.mode, past(""), here, guest.code.source])
         case .stack, .peers: return past("")
         case .memory: return words([guest.memory.title, past(guest.memoryFrom)])
         case .exits:
             return words([
-                "\(count(guest.exits.total)), \(rate(guest.exits.rate))/s", past(guest.exitsFrom),
+                count(guest.exits.total), guest.exits.rate.map { "\(rate($0))/s" } ?? "",
+                past(guest.exitsFrom),
             ])
         case .console, .output:
             let up = scroll[pane, default: 0]
             let name = pane == .console ? guest.console.name : ""
             return words([name, up > 0 ? "\(up) rows up" : "", pane == .console ? past("") : ""])
         }
+    }
+
+    /// What is said first of a list, as far as there is room for it.
+    private func fitting(_ text: String, in room: Int) -> String {
+        var text = text[...]
+        while text.utf8.count > room {
+            // The first part is shown cut before nothing is.
+            guard let comma = text.lastIndex(of: ",") else { return String(text.prefix(max(0, room))) }
+            text = text[..<comma]
+        }
+        return String(text)
     }
 
     private func words(_ parts: [String]) -> String {

@@ -105,9 +105,11 @@ enum MadeUp {
             line.willBranch = address == 0x7C02 ? true : nil
             line.breakpoint = address == 0x7C0D ? 1 : address == 0x7C12 ? 2 : nil
             line.isBreakpointEnabled = address != 0x7C12
+            if long { line.symbol = "start+0x\(String(address - 0x7C00, radix: 16))" }
             line.jump = address == 0x7C02 ? .line(5) : address == 0x7C12 ? .line(0) : nil
             line.note = address == 0x7C0D ? "ds:1234 = 0xbeef" : ""
             window.lines.append(line)
+            if long { window.source = "boot.c:12" }
         }
         return window
     }
