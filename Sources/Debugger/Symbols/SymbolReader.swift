@@ -44,7 +44,8 @@ public struct SymbolReader: Sendable, Hashable {
         }
         if start == [0x7F, 0x45, 0x4C, 0x46] { return try read(elf: path) }
         do {
-            return try SymbolMap.read(try FileBytes.load(path, limit: Self.largestMap))
+            let bytes = try FileBytes.load(path, limit: Self.largestMap)
+            return try NASMListing.read(bytes, path: path) ?? SymbolMap.read(bytes)
         } catch let error as SymbolFileError {
             throw error
         } catch {

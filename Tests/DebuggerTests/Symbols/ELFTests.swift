@@ -102,7 +102,7 @@ import X86
 
     /// Bytes of a real object, changed at random; the same ones each time. Some of such files make elfutils crash:
     /// they are read as the program reads them.
-    @Test(arguments: 0..<8)
+    @Test(arguments: 0..<4)
     func mutations(_ seed: Int) throws {
         let original = try Fixture.bytes(Fixture.object)
         var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1
