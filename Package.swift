@@ -81,7 +81,8 @@ let package = Package(
         .executableTarget(
             name: "kvmscope-bench",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Attach", "Debugger", "Commands", "Interface", "Terminal", "CBench",
+                "KVMCore", "X86", "Machine", "Attach", "Debugger", "Commands", "Interface", "Terminal",
+                "CBench",
                 "CLinux",
                 arguments, system,
             ],

@@ -90,6 +90,16 @@ import Testing
         #expect(try driver.failure("info address strat").suggestion == "start")
     }
 
+    @Test func memoryHasNames() throws {
+        let loaded = try Loaded()
+        try loaded.driver.output("set *(u32*)0x500 = 0x7c04")
+        try loaded.driver.output("set *(u32*)0x504 = 1")
+        let words = try loaded.driver.text("x/2aw 0x500")
+        #expect(words.joined().contains("0x00007c04 <write+0x2>"))
+        #expect(try loaded.driver.json("x/2aw 0x500").contains(#""symbols":["write+0x2",null]"#))
+        #expect(try !loaded.driver.json("x/2xw 0x500").contains("symbols"))
+    }
+
     @Test func codeHasNames() throws {
         let loaded = try Loaded()
         let driver = loaded.driver

@@ -123,7 +123,7 @@ enum MemoryActions {
         session.examine.letter = letter
         if format.unit != nil { session.examine.unit = unit }
         session.examine.next = address.advanced(by: count * unit.rawValue)
-        return .done(MemoryOutput(image, unit: unit, letter: letter))
+        return .done(MemoryOutput(image, unit: unit, letter: letter, symbols: session.debugger.symbols))
     }
 
     /// A number given to a physical command is a physical address, whatever it would mean elsewhere.

@@ -7,8 +7,8 @@ extension CommandTable {
             "symbols", ["symbol-file", "add-symbol-file", "ldsym"], "[FILE [at ADDR | by OFFSET]]", .symbols,
             "load symbols and source lines, or list what is loaded",
             details: """
-                FILE is an ELF file, with DWARF or without, or a map: what `nm` prints, System.map, NASM's and GNU \
-                ld's maps, or lines of an address and a name. Any number of files; one loaded again replaces itself. \
+                FILE is an ELF file, with DWARF or without, a listing of NASM's (`nasm -l`), or a map: what `nm` \
+                prints, System.map, NASM's and GNU ld's maps, or lines of an address and a name. Any number of files; one loaded again replaces itself. \
                 Symbols lie at the addresses that the file gives unless `at` says where its lowest address is, or \
                 `by` how far it was moved. It is the linear address that counts, in real mode too: of a stage that \
                 runs at 1000:0000 and counts from 0, the symbols are `at 1000:0`. In an expression a symbol is its \

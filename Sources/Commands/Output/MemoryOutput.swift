@@ -12,15 +12,20 @@ public struct MemoryOutput: CommandOutput, Hashable {
     public var values: [Hex?]
     /// Why some of it cannot be read.
     public var unreadable: [String]
+    /// Of format `a`: the symbols that the values lie in, null for those that lie in none.
+    public var symbols: [String?]?
 
     private var start: Address
     private var letter: DisplayFormat.Letter
     /// Each byte, nil where it cannot be read.
     private var bytes: [UInt8?]
 
-    private enum CodingKeys: String, CodingKey { case address, unit, format, values, unreadable }
+    private enum CodingKeys: String, CodingKey { case address, unit, format, values, unreadable, symbols }
 
-    init(_ image: MemoryImage, unit: DisplayFormat.Unit, letter: DisplayFormat.Letter) {
+    init(
+        _ image: MemoryImage, unit: DisplayFormat.Unit, letter: DisplayFormat.Letter,
+        symbols table: SymbolTable = SymbolTable()
+    ) {
         address = image.address.description
         self.unit = unit.rawValue
         format = String(letter.rawValue)
@@ -30,6 +35,9 @@ public struct MemoryOutput: CommandOutput, Hashable {
         values = stride(from: 0, to: image.bytes.count, by: unit.rawValue).map { offset in
             image.value(at: offset, width: unit.rawValue).map { Hex($0) }
         }
+        if letter == .address, !table.isEmpty {
+            symbols = values.map { $0.flatMap { table.place(at: $0.value)?.description } }
+        }
         unreadable = image.gaps.map {
             let first = image.address.advanced(by: $0.range.lowerBound)
             return "\(first), \(counted($0.range.count, "byte")): \($0.reason)"
@@ -37,7 +45,12 @@ public struct MemoryOutput: CommandOutput, Hashable {
     }
 
     public func lines(width: Int) -> [StyledLine] {
-        let cells = values.map { $0.map { letter.text($0.value, bytes: unit) } }
+        let cells = values.enumerated().map { index, value in
+            value.map { value in
+                let name = symbols?[index].map { " <\($0.printable)>" } ?? ""
+                return letter.text(value.value, bytes: unit) + name
+            }
+        }
         let cellWidth = max(2, cells.map { $0?.count ?? 2 }.max() ?? 2)
         // Characters are shown beside bytes only: in wider units they would stand in another order.
         let hasText = unit == 1 && letter == .hex

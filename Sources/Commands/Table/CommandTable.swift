@@ -134,7 +134,9 @@ public struct CommandTable: Sendable {
 /// The candidate nearest to `text` by edit distance, if any is near enough to be a slip of the fingers.
 func nearest(to text: String, in candidates: some Sequence<String>) -> String? {
     let limit = max(1, text.count / 3)
-    let scored = candidates.map { (distance: editDistance(text, $0), name: $0) }
+    // Each letter more or less is an edit.
+    let scored = candidates.lazy.filter { abs($0.utf8.count - text.utf8.count) <= limit }
+        .map { (distance: editDistance(text, $0), name: $0) }
         .filter { $0.distance <= limit && $0.distance < max(text.count, 2) }
     return scored.min { ($0.distance, $0.name) < ($1.distance, $1.name) }?.name
 }

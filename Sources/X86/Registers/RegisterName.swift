@@ -104,7 +104,9 @@ public func nearest(to text: String, among candidates: [String], limit: Int) -> 
     // A name of that length is nobody's typo, and the distance costs its square.
     guard !text.isEmpty, text.utf8.count <= 32 else { return [] }
     let allowed = text.utf8.count < 3 ? 1 : max(2, text.utf8.count / 3)
-    let scored = candidates.enumerated().compactMap { index, candidate in
+    let scored = candidates.enumerated().compactMap { index, candidate -> (Int, Int, String)? in
+        // Each letter more or less is an edit.
+        guard abs(candidate.utf8.count - text.utf8.count) <= allowed else { return nil }
         let distance = editDistance(text, candidate)
         // Where every letter differs nothing of the name is left.
         return distance <= allowed && distance < max(text.utf8.count, candidate.utf8.count)

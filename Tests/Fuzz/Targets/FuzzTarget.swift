@@ -97,9 +97,11 @@ final class Bench {
             let expression = try debugger.expression(text)
             let value = try expression.evaluate(
                 snapshot.registers, snapshot.special, memory: debugger.target.memory)
-            // What a value is printed as can be read again.
             _ = debugger.remember(value)
-            _ = try debugger.location(text)
+            // These are read once more: as FILE:LINE, and as the value of an expression.
+            if text.utf8.contains(UInt8(ascii: ":")) || text.utf8.first == UInt8(ascii: "*") {
+                _ = try debugger.location(text)
+            }
         } catch {
             // An error stands within the text, or right behind it.
             if let column = error.column {
