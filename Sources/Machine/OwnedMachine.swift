@@ -24,6 +24,7 @@ public final class OwnedMachine: SynchronousRunning {
     let parts: MachineParts
     /// In the order of creation.
     let members = Mutex<[Member]>([])
+    let counters = KernelCounters()
     let debugConsole = ConsoleBuffer()
     let serialConsole = ConsoleBuffer()
     let serialPort: UART

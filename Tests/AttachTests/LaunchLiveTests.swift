@@ -205,6 +205,39 @@ struct LaunchLiveTests {
         #expect(try count() != one)
     }
 
+    @Test(
+        "without the kernel's word the memory map is kept by the VMM's calls, sandboxed too",
+        .enabled(if: Host.runsQEMU, "needs QEMU"))
+    func mapByCalls() throws {
+        let disk = NSTemporaryDirectory() + "disk-\(UUID().uuidString)"
+        defer { unlink(disk) }
+        var sector: [UInt8] = [0xEB, 0xFE]
+        sector += [UInt8](repeating: 0, count: 510 - sector.count) + [0x55, 0xAA]
+        try Data(sector + [UInt8](repeating: 0, count: 1 << 20)).write(to: URL(filePath: disk))
+        let launched = try Launched([
+            try #require(Host.qemu), "-accel", "kvm", "-display", "none", "-m", "64", "-smp", "2", "-sandbox",
+            "on",
+            "-nodefaults", "-vga", "std", "-drive", "file=\(disk),format=raw",
+        ])
+        let target = try launched.target(readsKernel: false)
+        let debugger = try Debugger(target: target)
+        func kernelRegions() throws -> [MemoryRegion] {
+            try #require(GuestMemoryMap.fromKernel(target.guest)).regions
+        }
+        let first = target.memory.regions
+        #expect(target.attachedMemory.source == .calls(isChecked: false))
+        #expect(try first == kernelRegions())
+        _ = try debugger.setBreakpoint(at: .linear(0x7C00))
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(120)))
+        #expect(stop.reason == .breakpoint([1]))
+        // The firmware has moved memory about: its copy in RAM, the screen.
+        #expect(target.memory.regions != first)
+        #expect(try target.memory.regions == kernelRegions())
+        try debugger.detach()
+        #expect(launched.traced().isEmpty && Launched.isAlive(launched.process))
+    }
+
     @Test("QEMU that was told to wait has a VM and does not run", .enabled(if: Host.runsQEMU, "needs QEMU"))
     func waiting() throws {
         let launched = try Launched([

@@ -28,7 +28,7 @@ struct MessageTests {
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
-        .close(descriptor: 5), .nudge, .detach, .standstills, .progress,
+        .close(descriptor: 5), .nudge, .detach, .standstills, .progress, .watchCalls,
         .find(process: 7, threads: [8, 9]), .find(process: 7, threads: []),
         .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
         .go([

@@ -45,6 +45,29 @@ struct RunLiveTests {
         #expect(try machine.withVCPU(0) { try $0.registers().rbx } == 2999)
     }
 
+    /// The kernel's own counters, also while the guest runs.
+    @Test func kernelCountersRise() throws {
+        let machine = try machine("spin")
+        func counts(_ machine: OwnedMachine) throws -> [UInt64] {
+            let blocks = try machine.kernelStatistics()
+            #expect(blocks.map(\.vcpu) == [nil, 0])
+            return try blocks.dropFirst().map { block in
+                #expect(block.name.hasPrefix("kvm-"))
+                return try #require(block.values.first { $0.name == "exits" }).values[0]
+            }
+        }
+        let before = try counts(machine)
+        try machine.go()
+        // Each look takes the vCPU out of KVM_RUN.
+        for _ in 0..<10 { _ = try machine.withVCPU(0) { try $0.registers() } }
+        let after = try counts(machine)
+        #expect(machine.isRunning)
+        #expect(after[0] >= before[0])
+        machine.interrupt()
+        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(try counts(machine)[0] > before[0])
+    }
+
     /// Edits between an IN and its completion are not undone, and the IN's value is not lost.
     @Test func editsWhileInputIsPending() throws {
         // again: in al, 0xE9; mov bl, al; inc ecx; jmp again

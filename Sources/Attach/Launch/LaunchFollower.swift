@@ -315,7 +315,7 @@ final class LaunchFollower {
         return nil
     }
 
-    private static func bytes(_ process: Int32, _ address: UInt64, _ count: Int) -> [UInt8]? {
+    static func bytes(_ process: Int32, _ address: UInt64, _ count: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: count)
         // SAFETY: the buffer is `count` bytes long.
         let got = clinux_process_read(process, address, &bytes, count)

@@ -57,17 +57,21 @@ public final class LaunchedVMM {
 
     /// The guest, standing before its first instruction.
     ///
+    /// - Parameter readsKernel: take the memory map from KVM's own structures (BPF) where this is permitted; otherwise
+    ///   from the VMM's calls alone, which then have to be watched at each exit.
     /// - Throws: `AttachError` where it is not ``Progress/ready``, or cannot be debugged.
-    public func target() throws -> AttachedTarget {
+    public func target(readsKernel: Bool = true) throws -> AttachedTarget {
         guard case .ready(let machine) = try state() else {
             throw AttachError(.launch, "`\(arguments[0])` has not run a guest yet")
         }
-        guard let guest = GuestFinder().guest(machine, tracer: client.tracerProcess) else {
+        guard let guest = GuestFinder(readsKernel: readsKernel).guest(machine, tracer: client.tracerProcess)
+        else {
             throw AttachError(.ended, "process \(machine.process) has ended")
         }
         if let obstacle = guest.obstacle { throw obstacle }
         return try AttachedTarget(
-            guest, client, launched: AttachedTarget.Launch(machine: machine, output: output))
+            guest, client,
+            launched: AttachedTarget.Launch(machine: machine, output: output, readsKernel: readsKernel))
     }
 
     private func state() throws(AttachError) -> LaunchedMachine.Progress {

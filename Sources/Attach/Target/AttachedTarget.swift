@@ -100,11 +100,14 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: size,
                 xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
         }
-        let kernelMap = GuestMemoryMap.fromKernel(guest)
+        let kernelMap = launched?.readsKernel == false ? nil : GuestMemoryMap.fromKernel(guest)
         attachedMemory = AttachedMemory(
             process: guest.process,
             map: GuestMemoryMap.best(kernelMap, launched?.machine) ?? .init(regions: [], source: .none))
-        if kernelMap == nil { mapMissing.append(GuestMemoryMap.whyNotFromKernel) }
+        if kernelMap == nil {
+            mapMissing.append(GuestMemoryMap.whyNotFromKernel)
+            if launched != nil { try client.tell(.watchCalls) }
+        }
         try client.tell(.memory(attachedMemory.regions))
         if attachedMemory.source == .none { try searchMemory(addresses) }
         if launched == nil {
@@ -119,6 +122,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         var machine: LaunchedMachine
         /// The file that its output goes to.
         var output: String
+        /// The kernel may be asked for the memory map.
+        var readsKernel: Bool
     }
     let launched: Launch?
     /// It was let go once: what it has asked KVM for since is not known from its first calls.
@@ -432,7 +437,11 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             if version != nil, version == slotsVersion { return attachedMemory.confirm() }
             slotsVersion = version
         }
-        if let map = GuestMemoryMap.fromKernel(guest) { replaceMap(map) }
+        if launched?.readsKernel != false, let map = GuestMemoryMap.fromKernel(guest) {
+            replaceMap(map)
+        } else if launched != nil, case .progress(.ready(let machine))? = try? client.ask(.progress) {
+            replaceMap(GuestMemoryMap(regions: machine.regions, source: .calls(isChecked: false)))
+        }
     }
 
     private func replaceMap(_ map: GuestMemoryMap) {

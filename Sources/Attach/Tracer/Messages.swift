@@ -45,6 +45,9 @@ enum TracerRequest: Sendable, Hashable {
     case find(process: Int32, threads: [Int32])
     /// Starts a program and follows it: first of all, in place of an attached guest.
     case launch(arguments: [String], input: String, output: String)
+    /// From now on the calls of the launched VMM's vCPU threads are watched, and `.progress` tells the memory map as
+    /// they have left it. Not answered.
+    case watchCalls
     /// Where the launched program stands. Answered by `.progress`.
     case progress
     /// Puts everything back and lets go. Answered by `.released`.
@@ -186,6 +189,7 @@ extension TracerRequest {
             for argument in arguments.prefix(Int(UInt16.max)) { writer.put(whole: argument) }
             return writer.bytes
         case .progress: return [22]
+        case .watchCalls: return [24]
         case .find(let process, let threads):
             var writer = WireWriter(23)
             writer.put(process)
@@ -272,6 +276,7 @@ extension TracerRequest {
             }
             self = .launch(arguments: arguments, input: input, output: output)
         case 22: self = .progress
+        case 24: self = .watchCalls
         case 23:
             guard let process = reader.take(Int32.self), let count = reader.take(UInt16.self) else {
                 return nil

@@ -93,6 +93,7 @@ extension TracedThread {
             return event(.gone)
         }
         if info.op == 1 {
+            calls?.entered(thread, info)
             guard info.number == UInt64(SystemCall.ioctl), isRun(info.arguments.0, info.arguments.1) else {
                 go(isWatched ? .toSystemCall : .free)
                 return nil
@@ -106,6 +107,7 @@ extension TracedThread {
             go(isWatched ? .toSystemCall : .free)
             return nil
         }
+        calls?.left(thread, info)
         guard let registers = registers() else { return event(.gone) }
         if isRunReturn(registers) { return runReturned(registers) }
         // The interrupt that ended a sleep elsewhere was spent on this stop.
@@ -157,7 +159,7 @@ extension TracedThread {
             registers.orig_rax = .max
             set(&registers)
             go(
-                isArmed || mode == .runReportingHandled ? .run : isWatched ? .toSystemCall : .free,
+                seesReturns ? .run : isWatched ? .toSystemCall : .free,
                 signal: signal)
         } else {
             go(how == .run && !isBefore ? .toSystemCall : how, signal: signal)

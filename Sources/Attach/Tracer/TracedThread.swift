@@ -64,6 +64,8 @@ final class TracedThread {
     var trapIsPending = false
     /// The address of a `syscall` instruction of the VMM.
     var site: UInt64?
+    /// Where the memory map is known from the VMM's calls alone.
+    var calls: CallWatch?
     /// Of all threads together.
     let meter: StandstillMeter
     /// Debug exits that are not to be told of, and those that were not.
@@ -211,7 +213,10 @@ final class TracedThread {
     }
 
     /// Every return from KVM_RUN has to be looked at.
-    var isWatched: Bool { isArmed || mode == .runReportingHandled || stopWanted || handledExit != nil }
+    var isWatched: Bool { seesReturns || stopWanted || handledExit != nil }
+
+    /// KVM_RUN's own return has to be looked at, whatever it is.
+    var seesReturns: Bool { isArmed || mode == .runReportingHandled || calls != nil }
 
     /// Makes KVM_RUN be issued again, as if it had never returned.
     func issueRun(_ behind: user_regs_struct) {
@@ -224,7 +229,7 @@ final class TracedThread {
         // What the page says then is of this KVM_RUN, which may end without saying anything.
         if plan != nil { page.store(Self.exitInterrupted, at: SharedRunPage.Offset.exitReason) }
         set(&runRegisters)
-        go(isArmed || mode == .runReportingHandled ? .run : .free)
+        go(seesReturns ? .run : .free)
     }
 
     /// KVM_EXIT_INTR, which is what KVM says where a signal ended KVM_RUN.

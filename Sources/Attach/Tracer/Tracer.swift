@@ -18,6 +18,7 @@ final class Tracer {
     private var follower: LaunchFollower?
     /// Its threads are not the tracer's own yet.
     private var isFollowing = false
+    private var calls: CallWatch?
     /// The VMM, once it is known.
     private var process: Int32?
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
@@ -153,7 +154,12 @@ final class Tracer {
                 send(.refused(error))
             }
         case .progress:
-            send(.progress(follower?.progress ?? .starting))
+            send(.progress(calls.map { .ready($0.machine) } ?? follower?.progress ?? .starting))
+        case .watchCalls:
+            guard case .ready(let machine)? = follower?.progress else { break }
+            let watch = CallWatch(machine)
+            calls = watch
+            for thread in threads { thread.calls = watch }
         case .standstills:
             _ = meter.tell()
             send(.standstills(count: meter.count, last: meter.last, total: meter.total))

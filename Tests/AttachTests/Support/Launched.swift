@@ -31,13 +31,13 @@ final class Launched {
     }
 
     /// Waits until its guest is about to run.
-    func target() throws -> AttachedTarget {
+    func target(readsKernel: Bool = true) throws -> AttachedTarget {
         let deadline = ContinuousClock.now + .seconds(30)
         while try vmm.progress() != .ready {
             guard ContinuousClock.now < deadline else { throw Failure("the VMM does not come to KVM_RUN") }
             usleep(5000)
         }
-        let target = try vmm.target()
+        let target = try vmm.target(readsKernel: readsKernel)
         process = target.guest.process
         return target
     }
