@@ -248,6 +248,7 @@ final class Tracer {
         threads += made
         for thread in made {
             thread.memory = memory
+            thread.calls = calls
             thread.synchronise(syncMask)
         }
     }

@@ -24,7 +24,10 @@ extension CommandTable {
         Command(
             "history", [], "[N]", .other, "list the last N commands typed, or all", whileRunning: true,
             action: OtherActions.history),
-        Command("quit", ["q", "exit"], "", .other, "end the session: the guest ends, or goes on if it was attached to", whileRunning: true) {
+        Command(
+            "quit", ["q", "exit"], "", .other,
+            "end the session: the guest ends, or goes on if it was attached to", whileRunning: true
+        ) {
             _, call throws(CommandError) in
             try call.checkCount(0)
             return .quit
