@@ -102,6 +102,11 @@ private struct Page: CustomTestStringConvertible {
                     .with(16, 0x1000 as UInt64),
                 .memoryFault(flags: 8, gpa: 0x10_0000, size: 0x1000)
             ),
+            (
+                Page(KVM_EXIT_TDX).with(0, 1 as UInt64).with(8, 0x10002 as UInt64).with(16, 0 as UInt64)
+                    .with(24, 0x8000 as UInt64).with(32, 0x2000 as UInt64),
+                .tdx(TDXCall(flags: 1, number: 0x10002, result: 0, data: [0x8000, 0x2000, 0, 0, 0]))
+            ),
         ] as [(Page, VCPUExit)])
     private func decodes(_ page: Page, _ exit: VCPUExit) {
         #expect(page.exit == exit)
@@ -115,7 +120,7 @@ private struct Page: CustomTestStringConvertible {
         #expect(xen.exit == .xen(type: 1, payload: Array(xen.payload[8..<80])))
     }
 
-    @Test(arguments: [13, 15, 22, 25, 28, 35, 38, 40, 41, 1000, .max] as [UInt32])
+    @Test(arguments: [13, 15, 22, 25, 28, 35, 38, 41, 1000, .max] as [UInt32])
     func otherReasonsKeepNumberAndPayload(_ reason: UInt32) {
         var page = Page(0).with(0, 0x0102_0304_0506_0708 as UInt64).with(248, 0xFF as UInt8)
         page.bytes.store(reason, at: 8)

@@ -37,6 +37,7 @@ extension VCPUExit {
         case .notify(let flags): "flags \(Hex(flags))"
         case .memoryFault(let flags, let gpa, let size):
             "\(Hex(gpa)) size \(Hex(size)) flags \(Hex(flags))"
+        case .tdx(let call): call.text
         case .other(let reason, let payload): "reason \(reason) payload \(Hex.bytes(payload))"
         case .hlt, .irqWindowOpen, .shutdown, .interrupted, .setTPR, .nmi, .watchdog, .dirtyRingFull,
             .apResetHold, .busLock:
@@ -54,5 +55,15 @@ extension PortIO {
             text += string.isEmpty ? " \(Hex(data.value))" : " " + Hex.bytes(string)
         }
         return text
+    }
+}
+
+extension TDXCall {
+    /// `GET_QUOTE gpa 0x1000 size 0x2000`; all words of a call that has no name here.
+    fileprivate var text: String {
+        guard let name else {
+            return "number \(Hex(number)) words " + data.map { "\(Hex($0))" }.joined(separator: " ")
+        }
+        return name + named.map { " \($0.name) \(Hex($0.value))" }.joined()
     }
 }

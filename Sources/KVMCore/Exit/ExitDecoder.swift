@@ -83,6 +83,11 @@ extension VCPUExit {
         case UInt32(KVM_EXIT_MEMORY_FAULT):
             return .memoryFault(
                 flags: page.field(payload), gpa: page.field(payload + 8), size: page.field(payload + 16))
+        case UInt32(KVM_EXIT_TDX):
+            return .tdx(
+                TDXCall(
+                    flags: page.field(payload), number: page.field(payload + 8),
+                    result: page.field(payload + 16), data: words(page, at: payload + 24, count: 5)))
         default: return raw(reason, page)
         }
     }

@@ -84,6 +84,7 @@ extension VCPUExit {
         case .xen: .xen
         case .notify: .notify
         case .memoryFault: .memoryFault
+        case .tdx: .tdx
         case .other(let reason, _): ExitReason(rawValue: reason)
         }
     }

@@ -57,6 +57,8 @@ public enum VCPUExit: Sendable, Hashable {
     case notify(flags: UInt32)
     /// KVM_EXIT_MEMORY_FAULT.
     case memoryFault(flags: UInt64, gpa: UInt64, size: UInt64)
+    /// KVM_EXIT_TDX.
+    case tdx(TDXCall)
     /// A reason newer than this list or of another architecture: its number and the 256 raw payload bytes.
     case other(reason: UInt32, payload: [UInt8])
 }
@@ -174,5 +176,45 @@ public struct MSRAccess: Sendable, Hashable {
         self.index = index
         self.data = data
         self.why = why
+    }
+}
+
+/// The payload of KVM_EXIT_TDX: a TDVMCALL that KVM leaves to user mode.
+public struct TDXCall: Sendable, Hashable {
+    public var flags: UInt64
+    /// The TDVMCALL's number.
+    public var number: UInt64
+    /// What goes back to the guest, until it is answered what the kernel put there.
+    public var result: UInt64
+    /// The five words behind the result. What they are is the number's to say: see ``named``.
+    public var data: [UInt64]
+
+    public init(flags: UInt64, number: UInt64, result: UInt64, data: [UInt64]) {
+        self.flags = flags
+        self.number = number
+        self.result = result
+        self.data = data
+    }
+
+    /// The number's name in the kernel without `TDVMCALL_`; nil for one that is newer than this list.
+    public var name: String? {
+        switch number {
+        case 0x10000: "GET_TD_VM_CALL_INFO"
+        case 0x10002: "GET_QUOTE"
+        case 0x10004: "SETUP_EVENT_NOTIFY_INTERRUPT"
+        default: nil
+        }
+    }
+
+    /// The words that the call uses, by the names of `struct kvm_run`.
+    public var named: [(name: String, value: UInt64)] {
+        let names: [String] =
+            switch number {
+            case 0x10000: ["leaf", "r11", "r12", "r13", "r14"]
+            case 0x10002: ["gpa", "size"]
+            case 0x10004: ["vector"]
+            default: []
+            }
+        return Array(zip(names, data))
     }
 }

@@ -30,16 +30,22 @@ public struct XSAVEArea: Sendable, Hashable {
 }
 
 extension VCPU {
-    /// x87 and SSE registers. Corresponds to `KVM_GET_FPU`.
+    /// x87 and SSE registers.
+    ///
+    /// Corresponds to `KVM_GET_XSAVE`, as `KVM_GET_FPU` leaves out MXCSR and gives stale bytes for what is as at
+    /// reset; to `KVM_GET_FPU` where there is no XSAVE.
     public func fpu() throws(KVMError) -> FPURegisters {
+        if let area = try? xsave(), let registers = FPURegisters(area) { return registers }
         var argument = kvm_fpu()
         try handle.call(.getFPU, &argument)
         return FPURegisters(argument)
     }
 
-    /// - Throws: EINVAL for an `st` that has not eight slots or an `xmm` that has not sixteen.
+    /// - Throws: EINVAL for an `st` that has not eight slots or an `xmm` that has not sixteen, or for reserved
+    ///   bits of MXCSR.
     ///
-    /// Corresponds to `KVM_SET_FPU`.
+    /// Corresponds to `KVM_SET_XSAVE`, as `KVM_SET_FPU` leaves out MXCSR and does not mark the state as in use, so
+    /// that the guest would not see it; to `KVM_SET_FPU` where there is no XSAVE.
     public func setFPU(_ registers: FPURegisters) throws(KVMError) {
         guard var argument = registers.encoded else {
             throw KVMError(
@@ -47,6 +53,7 @@ extension VCPU {
                 advice: "there are 8 x87 and 16 XMM registers, not \(registers.st.count) and "
                     + "\(registers.xmm.count)")
         }
+        if var area = try? xsave(), area.set(registers) { return try setXSAVE(area) }
         try handle.call(.setFPU, &argument)
     }
 
