@@ -175,6 +175,10 @@ private struct Tables {
         #expect(tables.walk(0).steps.map(\.value) == [0x2006])
         tables.entries[0x1000] = 0x2087
         #expect(tables.walk(0).outcome == .reservedBits(.map4, 0x80))
+        tables.entries[0x1000] = 0x2107
+        #expect(tables.walk(0).outcome == .unreadable(.directoryPointers, gpa: 0x2000))
+        tables.features.reservesUpperGlobal = true
+        #expect(tables.walk(0).outcome == .reservedBits(.map4, 0x100))
         tables.entries[0x1000] = 0x2007
         #expect(tables.walk(0).outcome == .unreadable(.directoryPointers, gpa: 0x2000))
         tables.features.physicalAddressBits = 40

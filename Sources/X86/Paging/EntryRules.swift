@@ -72,7 +72,7 @@ struct EntryRules {
         }
         if !usesNoExecute { mask |= Self.bits(63...63) }
         switch level {
-        case .map5, .map4: mask |= 1 << 7
+        case .map5, .map4: mask |= 1 << 7 | (features.reservesUpperGlobal ? 1 << 8 : 0)
         case .directoryPointers:
             mask |= isPage ? Self.bits(13...29) : features.hasGigabytePages ? 0 : 1 << 7
         case .directory: mask |= isPage ? Self.bits(13...20) : 0

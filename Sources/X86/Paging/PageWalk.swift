@@ -71,6 +71,8 @@ public struct PagingFeatures: Sendable, Hashable {
     public var physicalAddressBits: Int
     /// CPUID 0x80000001 EDX[26].
     public var hasGigabytePages: Bool
+    /// Bit 8 of a PML5E or PML4E must be clear: AMD's processors. Source: APM volume 2, figures 5-19 and 5-20.
+    public var reservesUpperGlobal = false
 
     /// The default takes every address bit that the architecture has for valid.
     public init(physicalAddressBits: Int = 52, hasGigabytePages: Bool = true) {
