@@ -21,6 +21,7 @@ public final class OwnedMachine: SynchronousRunning {
 
     let vm: MachineVM
     let supportedCPUID: [CPUIDEntry]
+    let supportedMSRs: [UInt32]
     let parts: MachineParts
     /// In the order of creation.
     let members = Mutex<[Member]>([])
@@ -78,6 +79,7 @@ public final class OwnedMachine: SynchronousRunning {
             ? [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints] : abilities
         self.vm = vm
         supportedCPUID = try kvm.supportedCPUID()
+        supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
         parts = MachineParts(board: board, coordinator: try RunCoordinator())
 

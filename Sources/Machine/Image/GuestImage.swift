@@ -75,7 +75,7 @@ public struct GuestImage: Sendable, Hashable {
     private static func tooLarge(_ path: String, _ size: String) -> MachineError {
         MachineError(
             .oversized, "\(path) is \(size), and a boot sector has \(sectorSize) at most",
-            remedy: "load it as a flat binary at an address instead, as 0x7c00")
+            remedy: "load it as a flat binary instead, with --flat 0x7c00")
     }
 
     /// Reads a flat binary.

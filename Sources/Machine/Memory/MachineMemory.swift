@@ -2,7 +2,7 @@ import Debugger
 import KVMCore
 
 /// The RAM of a machine.
-final class MachineMemory: PhysicalMemory {
+final class MachineMemory: LendingMemory {
     let regions: [MemoryRegion]
     /// One a region, in the same order.
     private let parts: [GuestMemory]
@@ -40,5 +40,16 @@ final class MachineMemory: PhysicalMemory {
         if bytes.isEmpty { return }
         let part = try part(gpa)
         do { try part.write(gpa, bytes) } catch { throw MemoryFault(gpa: error.gpa) }
+    }
+
+    func withBytes<R>(
+        _ gpa: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) -> R
+    ) throws(MemoryFault) -> R {
+        let part = try part(gpa)
+        do {
+            return try part.withBytes(gpa, count: count) { body(UnsafeRawBufferPointer($0)) }
+        } catch {
+            throw MemoryFault(gpa: error.gpa)
+        }
     }
 }
