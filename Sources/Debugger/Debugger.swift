@@ -1,5 +1,6 @@
 import DequeModule
 import KVMCore
+import X86
 
 /// A debugger on one guest: lets it go, stops it, and holds what is known of it at each stop.
 ///
@@ -52,6 +53,8 @@ public final class Debugger {
     var standstillsBefore: UInt64 = 0
     /// What was read of vCPUs while they ran, since they were let go.
     var live: [Int: VCPUSnapshot] = [:]
+    /// What CPUID says of paging, of the vCPUs that it was needed of.
+    var paging: [Int: PagingFeatures] = [:]
 
     /// What runs now.
     struct Order {

@@ -19,6 +19,8 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
         case noBreakpoint
         /// The target failed.
         case target
+        /// The user ended it before it was done.
+        case interrupted
     }
 
     public var code: Code

@@ -1,4 +1,5 @@
 public import KVMCore
+public import X86
 
 /// A target that shows what its guest prints.
 public protocol ConsoleProviding: Target {
@@ -135,3 +136,37 @@ public protocol SynchronousRunning: Target {
     /// Lets the named vCPUs go and returns why all stand still again.
     func run(_ orders: [RunOrder]) throws -> StopReport
 }
+
+/// A target whose interrupt controllers can be set as well.
+public protocol InterruptControllerEditing: InterruptControllerProviding {
+    func setPICState(_ chip: PIC, _ state: PICState) throws(KVMError)
+    func setIOAPICState(_ state: IOAPICState) throws(KVMError)
+    func setPITState(_ state: PITState) throws(KVMError)
+}
+
+/// A target that knows which MSRs its host's KVM saves and restores (KVM_GET_MSR_INDEX_LIST).
+public protocol MSRListing: Target {
+    var msrIndexes: [UInt32] { get }
+}
+
+/// Memory that can be looked at where it is, without a copy.
+public protocol LendingMemory: PhysicalMemory {
+    /// Lends `count` bytes from `gpa` on, which the guest may change meanwhile. The pointer must not leave `body`.
+    /// - Throws: for a range that does not lie within one region.
+    func withBytes<R>(
+        _ gpa: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) -> R
+    ) throws(MemoryFault) -> R
+}
+
+/// The calls to a vCPU for state that no step needs. `KVMCore.VCPU` has them; a vCPU made up for tests need not.
+public protocol VCPUSystemAccess: VCPUAccess {
+    func xsave() throws(KVMError) -> XSAVEArea
+    func setXSAVE(_ area: XSAVEArea) throws(KVMError)
+    func xcrs() throws(KVMError) -> [XCR]
+    func setXCRs(_ registers: [XCR]) throws(KVMError)
+    func cpuid() throws(KVMError) -> [CPUIDEntry]
+    func setCPUID(_ entries: [CPUIDEntry]) throws(KVMError)
+    func setLocalAPIC(_ state: LocalAPICState) throws(KVMError)
+}
+
+extension VCPU: VCPUSystemAccess {}

@@ -71,7 +71,8 @@ extension Debugger {
     }
 
     func view(of snapshot: VCPUSnapshot) -> LinearMemory {
-        LinearMemory(memory: memoryInSight, special: snapshot.special)
+        LinearMemory(
+            memory: memoryInSight, special: snapshot.special, features: pagingFeatures(of: snapshot))
     }
 
     private func checkTransfer(_ count: Int) throws(DebuggerError) {

@@ -5,10 +5,12 @@ import X86
 struct LinearMemory: Sendable {
     let memory: any PhysicalMemory
     let special: SpecialRegisters
+    /// What the processor has of paging; by default everything.
+    var features = PagingFeatures()
 
     /// Where a linear address is in guest-physical memory, or why it is nowhere.
     func walk(_ linear: UInt64) -> PageWalk {
-        PageWalk(linear, special) { gpa, size in memory.word(gpa, size: size) }
+        PageWalk(linear, special, features: features) { gpa, size in memory.word(gpa, size: size) }
     }
 
     /// The guest-physical address; nil where nothing is mapped. Allocates nothing without paging.

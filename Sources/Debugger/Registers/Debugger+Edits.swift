@@ -138,7 +138,7 @@ extension Debugger {
     }
 
     /// Puts an edited vCPU into what is known.
-    private func refresh(_ snapshot: VCPUSnapshot) {
+    func refresh(_ snapshot: VCPUSnapshot) {
         if isRunning {
             var snapshot = snapshot
             snapshot.activity = .running
