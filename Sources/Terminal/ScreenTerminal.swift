@@ -9,6 +9,8 @@ public final class ScreenTerminal {
     public let display: Display
     private let signals: SignalPipe
     private let editor: LineEditor
+    /// What came while something else was done, for the next ``wait(descriptor:milliseconds:)``.
+    private var waiting: [TerminalEvent] = []
 
     /// - Parameters:
     ///   - prompt: of the command line.
@@ -53,8 +55,26 @@ public final class ScreenTerminal {
             prompt: state.prompt, text: state.text, cursor: state.cursor, isVi: editor.isVi)
     }
 
+    /// Whether the user asks to end what is being done, by Ctrl-C or F12. What else came is kept for
+    /// ``wait(descriptor:milliseconds:)``. Never blocks.
+    public func takeInterrupt() -> Bool {
+        waiting += take(descriptor: -1, milliseconds: 0).filter { $0 != .timeout }
+        let before = waiting.count
+        waiting.removeAll { $0 == .interrupt || $0 == .key(.function(12)) }
+        return waiting.count < before
+            || waiting.contains { if case .terminate = $0 { true } else { false } }
+    }
+
     /// Waits for keys, signals, `descriptor` (if it is not negative) or the end of `milliseconds` (nil: for ever).
     public func wait(descriptor: Int32, milliseconds: Int?) -> [TerminalEvent] {
+        guard waiting.isEmpty else {
+            defer { waiting = [] }
+            return waiting
+        }
+        return take(descriptor: descriptor, milliseconds: milliseconds)
+    }
+
+    private func take(descriptor: Int32, milliseconds: Int?) -> [TerminalEvent] {
         var waits = [
             pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
             pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),

@@ -1,4 +1,5 @@
 import CNcurses
+import Glibc
 import SystemPackage
 
 /// Signals as bytes that a descriptor gives, so that a `poll` loop sees them in order with all else.
@@ -7,6 +8,8 @@ import SystemPackage
 /// terminal put back: a loop that hangs can still be ended. For one thread, and one at a time in the process.
 public final class SignalPipe {
     private let signals: [Int32]
+    /// Taken from the pipe and not yet asked for.
+    private var kept: [Int32] = []
     /// Polls readable while a signal waits.
     public let descriptor: Int32
 
@@ -31,8 +34,22 @@ public final class SignalPipe {
 
     /// The next signal that waits, nil when none does. Never blocks.
     public func next() -> Int32? {
+        if !kept.isEmpty { return kept.removeFirst() }
         let signal = cncurses_next_signal()
         return signal == 0 ? nil : signal
+    }
+
+    /// Whether the user asks to end what is being done: takes a SIGINT that waits. Other signals are left for
+    /// ``next()``, and those that ask the process to end count, too.
+    public func takeInterrupt(ending: [Int32]) -> Bool {
+        while true {
+            let signal = cncurses_next_signal()
+            if signal == 0 { break }
+            kept.append(signal)
+        }
+        let before = kept.count
+        kept.removeAll { $0 == SIGINT }
+        return kept.count < before || kept.contains(where: ending.contains)
     }
 
     /// Puts back the actions that the signals had before.

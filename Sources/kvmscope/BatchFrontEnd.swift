@@ -22,6 +22,8 @@ struct BatchFrontEnd {
         for command in commands {
             let end = run(command.commandLine)
             guard end == .done else { return end }
+            // Ctrl-C ended that command: nobody wants those behind it.
+            if session.wasCancelled { return .signal(SIGINT) }
         }
         return .done
     }
@@ -62,6 +64,8 @@ struct BatchFrontEnd {
         case .quit: return .quit
         case .done(let result):
             if !(result is Silence) || output.json { output.show(result, of: line) }
+            // One that ended a long command and was kept.
+            if session.wasCancelled, let signal = signals.next() { return .signal(signal) }
             return .done
         case .running(let running):
             guard !running.isBackground else {

@@ -36,6 +36,7 @@ final class ScreenFrontEnd {
             return LineCompletion(
                 start: found.start, candidates: found.candidates.map(\.text), isFile: found.isFile)
         }
+        session.cancelRequested = { [weak terminal] in terminal?.takeInterrupt() ?? false }
         terminal.showCandidates = { [weak self] candidates in self?.show(candidates: candidates) }
     }
 

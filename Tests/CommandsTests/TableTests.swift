@@ -35,7 +35,7 @@ import Testing
             ("cont", "continue"), ("b", "break"), ("d", "delete"), ("r", "info registers"),
             ("i r", "info registers"), ("inf reg", "info registers"), ("i b", "info breakpoints"),
             ("p", "print"), ("u", "disassemble"), ("disas", "disassemble"), ("dis", "disable"),
-            ("info e", "info exits"), ("exits", "info exits"), ("exits r", "exits reset"),
+            ("info ex", "info exits"), ("exits", "info exits"), ("exits r", "exits reset"),
             ("vcpu", "vcpu select"), ("vcpu l", "vcpu list"), ("cpu", "vcpu select"), ("q", "quit"),
             ("h", "help"), ("sregs", "sregs"), ("sregs set", "sregs set"), ("bpe", "enable"),
             ("info", "info"),

@@ -47,6 +47,12 @@ enum CodeActions {
         let lines = try call.perform(at: call.rest) { () throws(DebuggerError) in
             try session.debugger.disassemble(at: address, count: count)
         }
+        if let first = lines.first, first.instruction == nil {
+            let image = try call.perform(at: call.rest) { () throws(DebuggerError) in
+                try session.debugger.readMemory(.linear(first.address), count: 1)
+            }
+            try call.checkReadable(image, at: call.rest)
+        }
         if let last = lines.last {
             session.examine.nextCode = .linear(last.address &+ UInt64(max(1, last.bytes.count)))
         }
@@ -64,6 +70,9 @@ enum CodeActions {
             throw call.error("at most 65,536 words at once", at: call.rest)
         }
         let slots = try call.perform { () throws(DebuggerError) in try session.debugger.stack(count: count) }
+        if let first = slots.first, slots.allSatisfy({ $0.value == nil }) {
+            throw call.error("the stack at \(Hex(first.linear)) cannot be read")
+        }
         return .done(
             StackOutput(
                 vcpu: session.debugger.selectedVCPU, slots,

@@ -100,6 +100,12 @@ enum MemoryActions {
         let count = format.count ?? 1
         if letter == .string {
             let strings = try strings(session, call, at: address, count: count)
+            if let first = strings.first, first.isUnreadable, first.text.isEmpty {
+                let image = try call.perform(at: call.rest) { () throws(DebuggerError) in
+                    try session.debugger.readMemory(address, count: 1)
+                }
+                try call.checkReadable(image, at: call.rest)
+            }
             session.examine.letter = letter
             if let last = strings.last { session.examine.next = last.start.advanced(by: last.length) }
             return .done(
@@ -120,6 +126,7 @@ enum MemoryActions {
         let image = try call.perform(at: call.rest) { () throws(DebuggerError) in
             try session.debugger.readMemory(address, count: count * unit.rawValue)
         }
+        try call.checkReadable(image, at: call.rest)
         session.examine.letter = letter
         if format.unit != nil { session.examine.unit = unit }
         session.examine.next = address.advanced(by: count * unit.rawValue)

@@ -20,7 +20,8 @@ extension CommandTable {
             "creg", ["cregs", "info cregs"], "", .registers, "show the control registers and EFER, decoded",
             whileRunning: true, action: RegisterActions.control),
         Command(
-            "dreg", ["dregs", "info dregs"], "", .registers, "show the guest's debug registers, decoded",
+            "dreg", ["dregs", "info dregs", "info debugregs"], "", .registers,
+            "show the guest's debug registers, decoded",
             details: "These are the guest's own; breakpoints of this debugger do not show in them.",
             whileRunning: true, action: RegisterActions.debug),
         Command(
@@ -35,14 +36,18 @@ extension CommandTable {
                 Works while the guest runs too. A segment register in protected mode loads its descriptor as the \
                 processor would; `sregs set` edits the hidden part alone. A part of a register leaves its other \
                 bits. With a type, memory: `set *(u16*)ADDR = EXPR`. A value that the processor would refuse \
-                changes nothing. A name with `$` that no register has is a variable of yours.
+                changes nothing. Other state that KVM lets be set: `msr[INDEX]`, `xcr0`, `xmm0`, `ymm0`, `st0`, \
+                `mxcsr`, `pkru`, `events.FIELD`, `mp`, `lapic[OFFSET]`, `ioapic[PIN]`, `pic0.FIELD`, `pit[N].FIELD`, \
+                `gdt[N]`, `ldt[N]`, `idt[N]`, `ivt[N]`, `cpuid[LEAF].REG`. A name with `$` that no \
+                register has is a variable of yours.
                 """,
             examples: [
                 .init("set $rax = $rbx + 1", "a register"), .init("set zf = 1", "a flag"),
                 .init("set $ds = 0x40", "a segment and its base"), .init("set cr0.pe = 1", "a bit of CR0"),
                 .init("set *(u8*)0x7c00 = 0x90", "a byte of memory"), .init("set $n = 0", "a variable"),
+                .init("set msr[0xC0000080] = 0x500", "an MSR"), .init("set mp = halted", "the MP state"),
             ],
-            completion: [.register, .expression], whileRunning: true, action: RegisterActions.set),
+            completion: [.settable, .expression], whileRunning: true, action: RegisterActions.set),
         Command(
             "sregs set", ["sreg set"], "SEG.FIELD = EXPR", .registers,
             "set a hidden part of a segment register",
@@ -108,6 +113,7 @@ enum RegisterActions {
         }
         let (left, right) = try assignment(call)
         if left.text.hasPrefix("*") { return try MemoryActions.assign(session, call, left, right) }
+        if let state = StateName(left) { return try StateEdits.set(state, session, call, left, right) }
         if RegisterName(left.text) == nil, let assigned = try assign(session, call, left, right) {
             return .done(assigned)
         }

@@ -211,7 +211,7 @@ extension DR7.Condition {
 }
 
 extension PagingMode {
-    fileprivate var title: String {
+    var title: String {
         switch self {
         case .none: "off"
         case .bits32: "32-bit"

@@ -54,15 +54,18 @@ public struct StopOutput: CommandOutput, Hashable {
     public var elapsedNanoseconds: UInt64
     /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
     public var standstillNanoseconds: UInt64?
+    /// What is displayed after every stop; absent if nothing is.
+    public var displays: [DisplayRow]?
     /// How wide the instruction pointer is shown, in digits.
     private var offsetDigits: Int
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, steps, passedHalt, exits, elapsedNanoseconds,
-            standstillNanoseconds
+            standstillNanoseconds, displays
     }
 
-    init(_ stop: Stop, line: StopLine?, source: String? = nil) {
+    init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
+        self.displays = displays.isEmpty ? nil : displays
         number = stop.number
         vcpu = stop.vcpu
         reason = Reason(stop.reason)
@@ -103,6 +106,7 @@ public struct StopOutput: CommandOutput, Hashable {
             result.append(position.line(vcpu: vcpu, digits: offsetDigits))
             if let source = position.source { result.append(source.styled) }
         }
+        for display in displays ?? [] { result += display.lines(width: width) }
         return result
     }
 }

@@ -134,7 +134,7 @@ func percent(_ share: Double?) -> String {
 }
 
 extension MPState {
-    fileprivate var title: String {
+    var title: String {
         switch self {
         case .runnable: "runnable"
         case .uninitialized: "uninitialized"

@@ -94,6 +94,9 @@ extension Session {
             // Both forms are right; the user's first character chooses.
             let prefix = current.hasPrefix("$") ? "$" : ""
             found.candidates = RegisterName.spellings.map { .init(prefix + $0) }
+        case .settable:
+            let prefix = current.hasPrefix("$") ? "$" : ""
+            found.candidates = (RegisterName.spellings + StateName.spellings).map { .init(prefix + $0) }
         case .expression:
             found.part = lastName(of: current)
             guard found.part.hasPrefix("$") else {

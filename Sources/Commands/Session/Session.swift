@@ -30,6 +30,16 @@ public final class Session {
     /// The file that `list` showed last, and the line it goes on with.
     var listing: (path: String, next: Int)?
     let threads: ThreadTimes
+    /// What is shown after every stop.
+    var displays: [Display] = []
+    var nextDisplay = 1
+
+    /// Asked now and then by a command that takes long: true ends it with what it has. Set by the front end, which
+    /// knows what the user types meanwhile.
+    public var cancelRequested: () -> Bool = { false }
+    /// The command done last was ended so.
+    public private(set) var wasCancelled = false
+    private var nextLook = ContinuousClock.now
 
     /// The line that let the guest go last: what a stop that nobody waited for belongs to.
     public private(set) var runningLine = ""
@@ -103,6 +113,7 @@ public final class Session {
         currentDepth = depth
         currentOrigin = origin
         let standstills = debugger.standstills?.count
+        wasCancelled = false
         let background = call.takeBackgroundMark()
         var outcome = try call.command.action(self, call)
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
@@ -144,12 +155,25 @@ public final class Session {
         let line = stopLine(stop.vcpu)
         // `list` begins where the guest stands now.
         listing = nil
-        return StopOutput(stop, line: line, source: line?.source.flatMap(sourceText))
+        return StopOutput(stop, line: line, source: line?.source.flatMap(sourceText), displays: displayRows())
     }
 
     /// The text of a source line, where its file can be found.
     private func sourceText(_ line: SourceLine) -> String? {
         debugger.sources.line(line.line, of: line.path).map(String.init)
+    }
+
+    /// What a long command asks as often as it likes: the front end is asked fifty times a second at most.
+    func shouldStop() -> Bool {
+        if wasCancelled { return true }
+        let now = ContinuousClock.now
+        guard now >= nextLook else { return false }
+        nextLook = now + .milliseconds(20)
+        if cancelRequested() {
+            wasCancelled = true
+            cancelQueue()
+        }
+        return wasCancelled
     }
 
     private func stopLine(_ vcpu: Int) -> StopLine? { try? debugger.stopLine(vcpu: vcpu) }

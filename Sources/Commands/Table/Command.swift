@@ -8,6 +8,7 @@ public struct Command: Sendable {
         case memory = "Memory and expressions"
         case code = "Code and stack"
         case symbols = "Symbols and source"
+        case tables = "Tables and state"
         case vcpus = "vCPUs"
         case exits = "Exits and devices"
         case other = "Other"
@@ -15,7 +16,7 @@ public struct Command: Sendable {
 
     /// What completes an argument.
     public enum CompletionKind: Sendable, Hashable {
-        case none, register, file, breakpoint, vcpu, command
+        case none, register, settable, file, breakpoint, vcpu, command
         /// Registers as `$rax` and symbols, inside an expression.
         case expression
         case symbol

@@ -16,7 +16,9 @@ public struct CommandTable: Sendable {
     /// The table of this program.
     public static let standard = CommandTable(
         runningCommands + pastCommands + breakpointCommands + registerCommands + memoryCommands
-            + codeCommands + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
+            + lookingCommands
+            + displayCommands + codeCommands + pagingCommands + tableCommands + systemCommands
+            + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]

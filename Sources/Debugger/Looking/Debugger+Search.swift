@@ -39,7 +39,7 @@ extension Debugger {
         var result = SearchResult()
         let place = try extents(of: range, vcpu: id)
         let isComplete = place.forEach(
-            memoryInSight, step: Self.searchStep, shouldStop: shouldStop
+            searched, step: Self.searchStep, shouldStop: shouldStop
         ) { bytes, address in
             matcher.feed(bytes, at: address)
             result.searched &+= UInt64(bytes.count)
@@ -60,7 +60,7 @@ extension Debugger {
         let place = try extents(of: .range(address, count: count), vcpu: id)
         var next = place.start
         let isComplete = place.forEach(
-            memoryInSight, step: Self.searchStep, shouldStop: shouldStop
+            searched, step: Self.searchStep, shouldStop: shouldStop
         ) { bytes, address in
             guard address == next else { return false }
             crc.feed(bytes)
@@ -78,10 +78,13 @@ extension Debugger {
         return crc.value
     }
 
+    /// A search looks at too much to be remembered.
+    private var searched: any PhysicalMemory { isRevisiting ? memoryInSight : target.memory }
+
     private func extents(
         of range: SearchRange, vcpu id: Int?
     ) throws(DebuggerError) -> Extents {
-        let regions = memoryInSight.regions.sorted { $0.gpa < $1.gpa }
+        let regions = searched.regions.sorted { $0.gpa < $1.gpa }
         switch range {
         case .everything:
             let ram = regions.map { Extents.Piece(address: $0.gpa, gpa: $0.gpa, count: $0.size) }

@@ -168,12 +168,24 @@ final class FakeMemory: PhysicalMemory {
 
 /// The registers of one made-up vCPU, at 0000:7C00 in real mode.
 // SAFETY: the tests use it from one thread.
-final class FakeVCPU: VCPUAccess, @unchecked Sendable {
+final class FakeVCPU: VCPUSystemAccess, @unchecked Sendable {
     var general = GeneralRegisters()
     var special = SpecialRegisters()
     var debug = DebugRegisters()
     var fpuState = FPURegisters()
     var guestDebug = GuestDebug.off
+    var msrs: [UInt32: UInt64] = [0x1B: 0xFEE0_0900, 0xC000_0080: 0, 0xC000_0082: 0xFFFF_8000_0000_1000]
+    var state = MPState.runnable
+    var pending = VCPUEvents()
+    var area = XSAVEArea(bytes: [UInt8](repeating: 0, count: 4096))
+    var xcr = XCR(index: 0, value: 7)
+    var leaves = [
+        CPUIDEntry(function: 0, eax: 0xD, ebx: 0x756E_6547, ecx: 0x6C65_746E, edx: 0x4965_6E69),
+        CPUIDEntry(function: 1, eax: 0x306A9, ecx: 1 << 28, edx: 1 << 26 | 1),
+        CPUIDEntry(function: 7, index: 0, flags: 1, ebx: 1 << 7),
+        CPUIDEntry(function: 0xD, index: 2, flags: 1, eax: 256, ebx: 576),
+        CPUIDEntry(function: 0x8000_0008, eax: 0x3028),
+    ]
 
     init() {
         general.rip = 0x7C00
@@ -181,6 +193,8 @@ final class FakeVCPU: VCPUAccess, @unchecked Sendable {
         special.cs = .real(0, code: true)
         for name in [SegmentName.ds, .es, .fs, .gs, .ss] { special[name] = .real(0) }
         special.cr0 = [.et]
+        special.gdt.limit = 0x27
+        special.idt.limit = 0x3FF
     }
 
     func registers() throws(KVMError) -> GeneralRegisters { general }
@@ -191,15 +205,41 @@ final class FakeVCPU: VCPUAccess, @unchecked Sendable {
     func setDebugRegisters(_ registers: DebugRegisters) throws(KVMError) { debug = registers }
     func fpu() throws(KVMError) -> FPURegisters { fpuState }
     func setFPU(_ registers: FPURegisters) throws(KVMError) { fpuState = registers }
-    func msr(_ index: UInt32) throws(KVMError) -> UInt64 { throw KVMError("KVM_GET_MSRS", .invalidArgument) }
+    func msr(_ index: UInt32) throws(KVMError) -> UInt64 {
+        guard let value = msrs[index] else { throw KVMError("KVM_GET_MSRS", .invalidArgument) }
+        return value
+    }
     func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) {
-        throw KVMError("KVM_SET_MSRS", .invalidArgument)
+        guard msrs[index] != nil else { throw KVMError("KVM_SET_MSRS", .invalidArgument) }
+        msrs[index] = value
     }
     func localAPIC() throws(KVMError) -> LocalAPICState { throw KVMError("KVM_GET_LAPIC", .invalidArgument) }
-    func mpState() throws(KVMError) -> MPState { .runnable }
-    func setMPState(_ state: MPState) throws(KVMError) {}
-    func events() throws(KVMError) -> VCPUEvents { VCPUEvents() }
-    func setEvents(_ events: VCPUEvents) throws(KVMError) {}
+    func mpState() throws(KVMError) -> MPState { state }
+    func setMPState(_ state: MPState) throws(KVMError) { self.state = state }
+    func events() throws(KVMError) -> VCPUEvents { pending }
+    func setEvents(_ events: VCPUEvents) throws(KVMError) { pending = events }
+
+    // MARK: - What no step needs
+
+    func setLocalAPIC(_ state: LocalAPICState) throws(KVMError) {
+        throw KVMError("KVM_SET_LAPIC", .invalidArgument)
+    }
+    func xsave() throws(KVMError) -> XSAVEArea { area }
+    func setXSAVE(_ area: XSAVEArea) throws(KVMError) { self.area = area }
+    func xcrs() throws(KVMError) -> [XCR] { [xcr] }
+    func setXCRs(_ registers: [XCR]) throws(KVMError) {
+        // Bit 0 of XCR0 is always set.
+        guard let first = registers.first, first.value & 1 == 1 else {
+            throw KVMError("KVM_SET_XCRS", .invalidArgument)
+        }
+        xcr = first
+    }
+    func cpuid() throws(KVMError) -> [CPUIDEntry] { leaves }
+    func setCPUID(_ entries: [CPUIDEntry]) throws(KVMError) {
+        leaves = entries
+        // This host insists on SSE2.
+        for place in leaves.indices where leaves[place].function == 1 { leaves[place].edx |= 1 << 26 }
+    }
     func translate(_ linear: UInt64) throws(KVMError) -> Translation {
         Translation(gpa: linear, isValid: true, isWriteable: true, isUser: true)
     }
