@@ -135,3 +135,56 @@ int cbench_spawn(const char *path, char *const arguments[], int columns, int row
     }
     return child;
 }
+
+int64_t cbench_find(uint64_t address, uint64_t count, const uint8_t *needle, uint64_t length,
+                    uint64_t *nanoseconds) {
+    const uint8_t *bytes = (const uint8_t *)(uintptr_t)address;
+    uint64_t start = cbench_now();
+    const uint8_t *found = memmem(bytes, count, needle, length);
+    *nanoseconds = cbench_now() - start;
+    return found ? found - bytes : -1;
+}
+
+enum { ROOT = 0x1000, LEVELS = 4, PAGE = 4096, PRESENT = 7 };
+
+const uint8_t *cbench_tables(uint64_t *length) {
+    static uint64_t tables[LEVELS][PAGE / 8];
+    for (int level = 0; level + 1 < LEVELS; level++) tables[level][0] = (uint64_t)(ROOT + (level + 1) * PAGE) | PRESENT;
+    for (int page = 0; page < PAGE / 8; page++) tables[LEVELS - 1][page] = (uint64_t)page * PAGE | PRESENT;
+    *length = sizeof tables;
+    return (const uint8_t *)tables;
+}
+
+int cbench_open_paged(void) {
+    int number = cbench_open(CBENCH_STEP);
+    if (number < 0) return number;
+    struct machine *m = &machines[number];
+    uint64_t length;
+    const uint8_t *tables = cbench_tables(&length);
+    memcpy((uint8_t *)m->memory + ROOT, tables, length);
+
+    struct kvm_sregs sregs;
+    int status = ioctl(m->vcpu, KVM_GET_SREGS, &sregs) ? -errno : 0;
+    sregs.cr3 = ROOT;
+    sregs.cr4 = 0x20;       // PAE
+    sregs.cr0 = 0x80000011; // PG, ET, PE
+    sregs.efer = 0x500;     // LME, LMA
+    if (!status && ioctl(m->vcpu, KVM_SET_SREGS, &sregs)) status = -errno;
+    if (!status) return number;
+    cbench_close(number);
+    return status;
+}
+
+int cbench_translate(int number, uint64_t count, uint64_t *nanoseconds, uint64_t *sum) {
+    struct machine *m = &machines[number];
+    *sum = 0;
+    uint64_t start = cbench_now();
+    for (uint64_t i = 0; i < count; i++) {
+        struct kvm_translation translation = {.linear_address = i * 0x1001 & 0x1FFFFF};
+        if (ioctl(m->vcpu, KVM_TRANSLATE, &translation)) return -errno;
+        if (!translation.valid) return -EPROTO;
+        *sum += translation.physical_address;
+    }
+    *nanoseconds = cbench_now() - start;
+    return 0;
+}

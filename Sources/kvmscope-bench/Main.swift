@@ -23,7 +23,8 @@ struct Bench: ParsableCommand {
         }
     }
 
-    @Option(help: "Measure only these: vcpu, debugger, command, port, view, program, attach (repeatable).")
+    @Option(
+        help: "Measure only these: vcpu, debugger, command, find, walk, port, view, program, attach (repeatable).")
     var only: [String] = []
 
     @Option(help: .private)
@@ -50,6 +51,8 @@ struct Bench: ParsableCommand {
         return [
             ("vcpu", { [try vcpuStepFigure(count: count, rounds: rounds)] }),
             ("debugger", { [try debuggerStepFigure(count: count, rounds: rounds)] }),
+            ("find", { [try findFigure(mebibytes: 1024, rounds: min(rounds, 5))] }),
+            ("walk", { [try pageWalkFigure(count: 100_000, rounds: min(rounds, 5))] }),
             ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
             ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),

@@ -33,3 +33,16 @@ int cbench_trace_open(int process, int thread, int vcpu);
 int cbench_trace_run(uint64_t count, uint64_t *nanoseconds);
 /// Guest debug off, and lets go.
 void cbench_trace_close(void);
+
+/// memmem over `count` bytes of this process: the offset of the first match, -1 for none. `*nanoseconds` is the
+/// time it took.
+int64_t cbench_find(uint64_t address, uint64_t count, const uint8_t *needle, uint64_t length,
+                    uint64_t *nanoseconds);
+/// Page tables of IA-32e mode for guest-physical 0x1000: four levels that map 2 MiB from linear 0 on to the same
+/// addresses, in pages of 4 KiB.
+const uint8_t *cbench_tables(uint64_t *length);
+/// As cbench_open, with a vCPU that stands in IA-32e mode with these tables.
+int cbench_open_paged(void);
+/// `count` KVM_TRANSLATE calls for the addresses i * 0x1001, cut to 2 MiB; `*sum` is that of what they gave.
+/// 0 or -errno; -EPROTO if an address is not mapped.
+int cbench_translate(int number, uint64_t count, uint64_t *nanoseconds, uint64_t *sum);

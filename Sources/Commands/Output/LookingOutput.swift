@@ -1,4 +1,5 @@
 import Debugger
+import Disassembler
 
 /// `find`.
 public struct FindOutput: CommandOutput, Hashable {
