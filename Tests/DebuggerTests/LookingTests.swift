@@ -32,8 +32,11 @@ import X86
         #expect(found.end == .complete)
         #expect(found.unreadable == 0x1000)
         #expect(found.searched == 0x4000)
-        // By physical address only the one that crosses from page 5 to 6 is whole.
-        #expect(try debugger.find(text, in: .everything, limit: 10).matches == [.physical(0x5FFF)])
+        // By physical address those are whole that cross from page 5 to 6, and from 6 to 7.
+        #expect(
+            try debugger.find(text, in: .everything, limit: 10).matches == [
+                .physical(0x5FFF), .physical(0x6FFD),
+            ])
         #expect(
             try debugger.find(text, in: .range(.linear(0x40_0FFE), count: 0x2000), limit: 10).matches == [
                 .linear(0x40_1FFF)

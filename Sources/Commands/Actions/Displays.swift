@@ -25,7 +25,7 @@ extension CommandTable {
 /// A line that is shown after every stop.
 struct Display: Sendable {
     var number: Int
-    /// `x/3i $rip` or `print/x $rax`.
+    /// `x/3i $rip` or `output/x $rax`, which keeps no `$N`.
     var call: Invocation
     /// As it was given.
     var format: String
@@ -49,7 +49,7 @@ enum DisplayActions {
             || format.letter == .instruction
         let suffix = call.format.map { "/\($0.text)" } ?? ""
         let inner = try Invocation(
-            "\(isMemory ? "x" : "print")\(suffix) \(call.rest.text)", table: session.table)
+            "\(isMemory ? "x" : "output")\(suffix) \(call.rest.text)", table: session.table)
         let display = Display(
             number: session.nextDisplay, call: inner, format: suffix, expression: call.rest.text)
         let row = session.row(display)

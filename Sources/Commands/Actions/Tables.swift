@@ -55,7 +55,7 @@ enum TableActions {
                 count = last - first + 1
             }
         }
-        let view = try call.perform { () throws(DebuggerError) in
+        let view = try call.perform(at: call.rest) { () throws(DebuggerError) in
             try session.debugger.table(name, from: first, count: count)
         }
         if view.entries.isEmpty, let argument = call.arguments.first, view.unreadable == nil {
