@@ -24,7 +24,9 @@ struct Bench: ParsableCommand {
     }
 
     @Option(
-        help: "Measure only these: vcpu, debugger, command, find, walk, port, view, program, attach (repeatable).")
+        help: """
+            Measure only these: vcpu, debugger, command, find, walk, port, view, program, attach (repeatable).
+            """)
     var only: [String] = []
 
     @Option(help: .private)
