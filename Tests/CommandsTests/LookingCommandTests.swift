@@ -95,7 +95,7 @@ import X86
 
     @Test func pointersAndFrames() throws {
         let driver = try Driver()
-        #expect(try driver.text("telescope")[0] == "0000 ss:0x7c00 rsp rip  48b0 -> 0x0")
+        #expect(try driver.text("telescope")[0] == "0000 ss:0x7c00 rsp rip  48b0")
         #expect(try driver.text("deref 0x7c00 2").count == 2)
         #expect(try driver.text("bt")[0].hasPrefix("#0  0000:7c00"))
         #expect(try driver.json("where").contains(#""kind":"innermost""#))

@@ -154,30 +154,49 @@ import X86
 
     // MARK: - pointers
 
-    @Test func aTelescopeShowsWhereWordsLead() throws {
+    @Test func chainsEnd() throws {
         let debugger = try pagedGuest()
         try debugger.setRegister("cs.db", to: 1)
         try debugger.setRegister("ss.db", to: 1)
-        // A loop of two, one that points to itself, text, a number, and what is not mapped.
+        func chain(_ pointer: UInt64) throws -> PointerChain? { try debugger.pointerChain(from: pointer) }
+        // A loop of two, one that points to itself, text, a number, and what points nowhere.
         try debugger.writeMemory(
-            .linear(0x40_0000),
-            bytes([0x40_0010, 0x40_0100, 0x2A, 0x40_3000, 0x40_0000, 0x40_0014], width: 4))
-        try debugger.writeMemory(.linear(0x40_0100), Array("boot".utf8) + [0])
-        try debugger.setRegister("esp", to: 0x40_0000)
-        try debugger.setRegister("ebp", to: 0x40_0014)
-        let rows = try debugger.telescope(count: 6)
-        #expect(rows.map(\.registers) == [["rsp"], [], [], [], [], ["rbp"]])
-        #expect(rows.map(\.value) == [0x40_0010, 0x40_0100, 0x2A, 0x40_3000, 0x40_0000, 0x40_0014])
-        #expect(rows.map(\.chain?.links.count) == [2, 1, 0, 0, 2, 1])
-        #expect(rows[0].chain?.end == .loop && rows[5].chain?.end == .loop)
-        #expect(rows[1].chain?.end == .text("boot"))
+            .linear(0x40_0000), bytes([0x40_0010, 0, 0, 0, 0x40_0000, 0x40_0014], width: 4))
+        #expect(
+            try chain(0x40_0000)
+                == PointerChain(addresses: [0x40_0000, 0x40_0010], end: .loop(to: 0x40_0000)))
+        #expect(try chain(0x40_0014) == PointerChain(addresses: [0x40_0014], end: .loop(to: 0x40_0014)))
+        try debugger.writeMemory(.linear(0x40_0100), Array("boot\n".utf8) + [0])
+        #expect(try chain(0x40_0100)?.end == .string("boot\n", isCut: false))
+        try debugger.writeMemory(.linear(0x40_0200), bytes([0x2A], width: 4))
+        #expect(try chain(0x40_0200)?.end == .value(0x2A))
+        #expect(try chain(0x40_3000) == nil, "not mapped")
+        #expect(try chain(0xFFF) == nil, "a number")
         // Endless: each word points to the next one.
         try debugger.writeMemory(
             .linear(0x40_1000), bytes((1...1024).map { 0x40_1000 + $0 * 4 }, width: 4))
-        let long = try debugger.telescope(at: .linear(0x40_1000), count: 1)[0].chain
-        #expect(long?.links.count == 5 && long?.end == .more)
-        #expect(try debugger.telescope(at: .linear(0x40_2FFC), count: 2).map(\.value) == [0, nil])
+        let long = try chain(0x40_1000)
+        #expect(long?.addresses.count == 5 && long?.end == .more)
+        // The last bytes before a hole.
+        try debugger.writeMemory(.linear(0x40_2FFE), [7, 7])
+        #expect(try chain(0x40_2FFE)?.end == .value(7))
+
+        try debugger.setRegister("esp", to: 0x40_0010)
+        try debugger.setRegister("ebp", to: 0x40_0014)
+        let rows = try debugger.telescope(count: 2)
+        #expect(rows.map(\.registers) == [["rsp"], ["rbp"]])
+        #expect(rows.map(\.value) == [0x40_0000, 0x40_0014])
+        #expect(rows[1].chain?.end == .loop(to: 0x40_0014))
         #expect(debuggerError { _ = try debugger.telescope(at: .physical(0), count: 1) }?.code == .badAddress)
+    }
+
+    @Test func in16BitModesNumbersAreNumbers() throws {
+        let (debugger, _) = try debugger()
+        try debugger.writeMemory(.physical(0x6FFE), [0x00, 0x7C])
+        try debugger.setRegister("sp", to: 0x6FFE)
+        let rows = try debugger.telescope(count: 1)
+        #expect(rows.map(\.value) == [0x7C00] && rows[0].width == 2)
+        #expect(rows[0].chain == nil)
     }
 
     // MARK: - tables and events

@@ -33,8 +33,8 @@ extension CommandTable {
             "telescope", ["deref", "dereference"], "[ADDR [N]]", .code, "show words and where they lead",
             details: """
                 From the stack's top if no ADDR is given, 8 words if no N is. Pointers are followed five steps, to \
-                the value, text or code at their end. In 16-bit modes every number points somewhere: it is \
-                followed once.
+                the value, text or code at their end. In 16-bit modes every number points somewhere: none \
+                is followed.
                 """,
             examples: [.init("telescope", "the stack"), .init("deref $rsi 4", "four words")],
             completion: [.expression], whileRunning: true, action: LookingActions.telescope),

@@ -1,5 +1,4 @@
 import Debugger
-import Disassembler
 
 /// `find`.
 public struct FindOutput: CommandOutput, Hashable {
@@ -131,11 +130,11 @@ public struct TelescopeOutput: CommandOutput, Hashable {
         public var value: Hex?
         /// The registers that hold the address.
         public var registers: [String]
-        /// Where the value leads: what stands there, what stands where that points to, and so on.
+        /// Where the value leads: addresses, each standing where the one before points to.
         public var chain: [Hex]
-        /// "value", "text", "code", "loop" or "more"; absent where the value is no pointer.
+        /// "value", "string", "code", "loop" or "more"; absent where the value is no pointer.
         public var endKind: String?
-        /// The text or the instruction that stands at the chain's end.
+        /// What stands at the chain's end.
         public var end: String?
     }
 
@@ -148,23 +147,36 @@ public struct TelescopeOutput: CommandOutput, Hashable {
         self.vcpu = vcpu
         width = rows.first?.width ?? 2
         words = rows.map { row in
-            let links = row.chain?.links ?? []
-            let (kind, text) = links.isEmpty ? (nil, nil) : Self.end(row.chain?.end)
+            let (kind, text) = Self.end(row.chain)
             return Row(
                 address: row.address.description, linear: Hex(row.linear), value: row.value.map { Hex($0) },
-                registers: row.registers, chain: links.map { Hex($0.value) }, endKind: kind, end: text)
+                registers: row.registers, chain: row.chain?.addresses.map { Hex($0) } ?? [], endKind: kind,
+                end: text)
         }
     }
 
-    private static func end(_ end: PointerChain.End?) -> (String?, String?) {
-        switch end {
+    static func end(_ chain: PointerChain?) -> (String?, String?) {
+        switch chain?.end {
         case nil: (nil, nil)
-        case .value?: ("value", nil)
-        case .text(let text)?: ("text", "\"\(text.printable)\"")
-        case .code(let instruction)?: ("code", instruction.text)
-        case .loop?: ("loop", nil)
-        case .more?: ("more", nil)
+        case .value(let value)?: ("value", Hex(value).description)
+        case .string(let text, let isCut)?: ("string", "\"\(escaped(text))\"" + (isCut ? "..." : ""))
+        case .code(let text)?: ("code", text)
+        case .loop(let address)?: ("loop", Hex(address).description)
+        case .more?: ("more", "...")
         }
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.map { character in
+            switch character {
+            case "\n": "\\n"
+            case "\r": "\\r"
+            case "\t": "\\t"
+            case "\"": "\\\""
+            case "\r\n": "\\r\\n"
+            default: String(character)
+            }
+        }.joined()
     }
 
     public func lines(width terminal: Int) -> [StyledLine] {
@@ -180,17 +192,21 @@ public struct TelescopeOutput: CommandOutput, Hashable {
                 return line
             }
             line.append(Hex.digits(value.value, width: width * 2), .value)
-            // The text and the code stand in place of the last word's number.
-            for word in row.end == nil ? row.chain[...] : row.chain.dropLast() {
+            guard let end = row.end else { return line }
+            for address in row.chain.dropFirst() {
                 line.append(" -> ", .dim)
-                line.append(word.description, .address)
+                line.append(address.description, .address)
             }
-            if let end = row.end {
+            switch row.endKind {
+            case "loop":
                 line.append(" -> ", .dim)
-                line.append(end, row.endKind == "code" ? .mnemonic : .plain)
+                line.append(end, .address)
+                line.append(" (a loop)", .warning)
+            case "code":
+                line.append(" -> ", .dim)
+                line.append(end, .mnemonic)
+            default: line.append(" -> " + end, .dim)
             }
-            if row.endKind == "loop" { line.append(" (a loop)", .warning) }
-            if row.endKind == "more" { line.append(" -> ...", .dim) }
             return line
         }
     }
