@@ -23,7 +23,8 @@ struct Bench: ParsableCommand {
         }
     }
 
-    @Option(help: "Measure only these: vcpu, debugger, command, port, view, program, attach (repeatable).")
+    @Option(
+        help: "Measure only these: vcpu, debugger, command, port, break, view, program, attach (repeatable).")
     var only: [String] = []
 
     @Option(help: .private)
@@ -52,6 +53,7 @@ struct Bench: ParsableCommand {
             ("debugger", { [try debuggerStepFigure(count: count, rounds: rounds)] }),
             ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
             ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
+            ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
             (
