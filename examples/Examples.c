@@ -12,6 +12,7 @@ IMAGE(exits);
 IMAGE(smp);
 IMAGE(spin);
 IMAGE(triplefault);
+IMAGE(twostage);
 
 /* The difference of two symbols is no constant in C, so the sizes come at the first call. */
 static struct examples_guest guests[] = {
@@ -22,10 +23,13 @@ static struct examples_guest guests[] = {
     {"smp", "two vCPUs that add to one counter under a lock", examples_smp_begin, 0, 0x7C00, 2},
     {"spin", "a jump to itself, to be stopped", examples_spin_begin, 0, 0x7C00, 1},
     {"triplefault", "an exception that cannot be delivered", examples_triplefault_begin, 0, 0x7C00, 1},
+    {"twostage", "a loader that unpacks its second stage to 0xA000 and jumps there",
+     examples_twostage_begin, 0, 0x7C00, 1},
 };
 
 static const uint8_t *const ends[] = {
     examples_boot_end, examples_exits_end, examples_smp_end, examples_spin_end, examples_triplefault_end,
+    examples_twostage_end,
 };
 
 static pthread_once_t measured = PTHREAD_ONCE_INIT;

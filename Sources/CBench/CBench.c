@@ -37,9 +37,36 @@ static const uint8_t port_code[] = {
     0xF4,             // hlt
 };
 
+static const uint8_t write_code[] = {
+    0xA3, 0x00, 0x20, // mov [0x2000], ax
+    0x66, 0x49,       // dec ecx
+    0x75, 0xF9,       // jnz to the mov
+    0xF4,             // hlt
+};
+
 const uint8_t *cbench_code(enum cbench_guest guest, uint64_t *length) {
-    *length = guest == CBENCH_STEP ? sizeof step_code : sizeof port_code;
-    return guest == CBENCH_STEP ? step_code : port_code;
+    switch (guest) {
+    case CBENCH_PORT_OUT: *length = sizeof port_code; return port_code;
+    case CBENCH_WRITE: *length = sizeof write_code; return write_code;
+    default: *length = sizeof step_code; return step_code;
+    }
+}
+
+/// All of the memory in one slot, or with one read-only page.
+static int map(struct machine *m) {
+    uint64_t page = CBENCH_WRITE_PAGE, size = 4096, base = (uint64_t)(uintptr_t)m->memory;
+    struct kvm_userspace_memory_region whole[] = {{.memory_size = MEMORY, .userspace_addr = base}};
+    struct kvm_userspace_memory_region split[] = {
+        {.memory_size = page, .userspace_addr = base},
+        {.slot = 1, .flags = KVM_MEM_READONLY, .guest_phys_addr = page, .memory_size = size,
+         .userspace_addr = base + page},
+        {.slot = 2, .guest_phys_addr = page + size, .memory_size = MEMORY - page - size,
+         .userspace_addr = base + page + size},
+    };
+    struct kvm_userspace_memory_region *regions = m->guest == CBENCH_WRITE ? split : whole;
+    for (int i = 0; i < (m->guest == CBENCH_WRITE ? 3 : 1); i++)
+        if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &regions[i])) return -errno;
+    return 0;
 }
 
 uint64_t cbench_now(void) {
@@ -61,9 +88,8 @@ static int prepare(struct machine *m) {
 
     m->memory = mmap(NULL, MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (m->memory == MAP_FAILED) return -errno;
-    struct kvm_userspace_memory_region region = {
-        .memory_size = MEMORY, .userspace_addr = (uint64_t)(uintptr_t)m->memory};
-    if (ioctl(m->vm, KVM_SET_USER_MEMORY_REGION, &region)) return -errno;
+    int status = map(m);
+    if (status) return status;
     uint64_t length;
     const uint8_t *code = cbench_code(m->guest, &length);
     memcpy((uint8_t *)m->memory + ENTRY, code, length);
@@ -101,11 +127,35 @@ int cbench_open(enum cbench_guest guest) {
     return -EMFILE;
 }
 
+static int run_breaks(struct machine *m, uint64_t count) {
+    struct kvm_guest_debug at = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP,
+                                 .arch.debugreg = {[0] = CBENCH_BREAK_AT, [7] = 0x402}};
+    struct kvm_guest_debug past = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+    for (uint64_t i = 0; i < count; i++) {
+        if (ioctl(m->vcpu, KVM_SET_GUEST_DEBUG, &at)) return -errno;
+        if (ioctl(m->vcpu, KVM_RUN, 0)) return -errno;
+        if (m->run->exit_reason != KVM_EXIT_DEBUG || m->run->s.regs.regs.rip != CBENCH_BREAK_AT) return -EPROTO;
+        // The condition, which is false.
+        if (m->run->s.regs.regs.rcx == 1) return -EPROTO;
+        if (ioctl(m->vcpu, KVM_SET_GUEST_DEBUG, &past)) return -errno;
+        if (ioctl(m->vcpu, KVM_RUN, 0)) return -errno;
+        if (m->run->exit_reason != KVM_EXIT_DEBUG) return -EPROTO;
+    }
+    return 0;
+}
+
 int cbench_run(int number, uint64_t count, uint64_t *nanoseconds) {
     struct machine *m = &machines[number];
-    unsigned expected = m->guest == CBENCH_STEP ? KVM_EXIT_DEBUG : KVM_EXIT_IO;
+    unsigned expected = m->guest == CBENCH_STEP      ? KVM_EXIT_DEBUG
+                        : m->guest == CBENCH_PORT_OUT ? KVM_EXIT_IO
+                                                      : KVM_EXIT_MMIO;
     volatile uint64_t sink = 0;
     uint64_t start = cbench_now();
+    if (m->guest == CBENCH_BREAK) {
+        int status = run_breaks(m, count);
+        *nanoseconds = cbench_now() - start;
+        return status;
+    }
     for (uint64_t i = 0; i < count; i++) {
         if (ioctl(m->vcpu, KVM_RUN, 0)) return -errno;
         if (m->run->exit_reason != expected) return -EPROTO;

@@ -1,55 +1,213 @@
+import X86
+
 extension Debugger {
-    /// By number.
+    /// By number, watchpoints too.
     public var breakpoints: [Breakpoint] { table.list }
 
-    /// Sets a breakpoint, also while the guest runs. The address is made linear now, by the selected vCPU's
-    /// segments, and stays so.
+    /// One that stops before the instruction at a linear address.
+    public func breakpoint(atLinear address: UInt64) -> Breakpoint? { table.first(atLinear: address) }
+
+    public func breakpoint(_ number: Int) throws(DebuggerError) -> Breakpoint {
+        try table.entry(number).current
+    }
+
+    /// Sets a breakpoint, also while the guest runs. How it is done is chosen here, and what cannot be done fails
+    /// here.
     ///
-    /// - Throws: `.limit` where all four debug registers are in use, `.badAddress` for a physical address.
+    /// A linear breakpoint's address is found now, by the selected vCPU's segments, and stays so. Where its code
+    /// is in memory is looked up again whenever the guest stands still with other page tables.
+    ///
+    /// - Parameters:
+    ///   - kind: nil for a physical one where `address` is physical, otherwise a linear one.
+    ///   - condition: an expression; the guest stops only where it is not 0.
+    ///   - needsRegister: by a debug register or not at all.
+    /// - Throws: `.limit` where a debug register is needed and all four are in use, `.badAddress`, `.syntax`.
     @discardableResult
-    public func setBreakpoint(at address: Address, isTemporary: Bool = false) throws(DebuggerError)
-        -> Breakpoint
-    {
-        let linear = try linear(address)
-        let before = table
-        let breakpoint = try table.add(address, linear: linear, isTemporary: isTemporary)
-        try applyBreakpoints(orElse: before)
-        return breakpoint
+    public func setBreakpoint(
+        at address: Address, kind: Breakpoint.Kind? = nil, isTemporary: Bool = false,
+        condition: String? = nil, needsRegister: Bool = false
+    ) throws(DebuggerError) -> Breakpoint {
+        let expression = try condition.map { text throws(DebuggerError) in try self.condition(text) }
+        var kind = kind ?? .linear
+        if case .physical = address { kind = .physical }
+        var linear: UInt64?
+        var far: BreakpointState.FarPlace?
+        switch kind {
+        case .physical:
+            guard case .physical = address else {
+                return try setBreakpoint(
+                    at: .physical(try physical(address)), isTemporary: isTemporary, condition: condition,
+                    needsRegister: needsRegister)
+            }
+        case .virtual:
+            guard case .segmented(let segment, let offset) = address else {
+                throw DebuggerError(
+                    .badAddress, "\(address) has no segment", remedy: "give SEG:OFF, as f000:fff0")
+            }
+            switch segment {
+            case .selector(let selector): far = BreakpointState.FarPlace(selector: selector, offset: offset)
+            case .register(let name):
+                let selector = try known(nil).special[name].selector
+                far = BreakpointState.FarPlace(selector: selector, offset: offset)
+            }
+            linear = try self.linear(address)
+        case .linear, .watch: linear = try self.linear(address)
+        }
+        return try changing { () throws(DebuggerError) in
+            var entry = BreakpointTable.Entry(
+                breakpoint: Breakpoint(
+                    number: 0, kind: kind, address: address, linear: linear, isTemporary: isTemporary,
+                    condition: condition, mechanism: .stepping),
+                state: BreakpointState(number: 0, far: far, condition: expression))
+            try place(&entry, needsRegister: needsRegister)
+            let number = table.takeNumber()
+            entry.breakpoint.number = number
+            entry.state = BreakpointState(number: number, far: far, condition: expression)
+            table.append(entry)
+            return entry.current
+        }
+    }
+
+    /// Whether `text` can be a condition.
+    ///
+    /// - Throws: what is wrong with it, and where.
+    public func checkCondition(_ text: String) throws(DebuggerError) { _ = try condition(text) }
+
+    /// Reads a condition: what it names must be there, and it must not change the guest.
+    func condition(_ text: String) throws(DebuggerError) -> Expression {
+        let expression = try expression(text)
+        guard !expression.changesGuest else {
+            throw DebuggerError(
+                .refused, "a condition cannot change the guest", column: 0,
+                remedy: "compare with `==`; `commands` can change registers and memory")
+        }
+        return expression
     }
 
     public func deleteBreakpoint(_ number: Int) throws(DebuggerError) {
-        let before = table
-        try table.remove(number)
-        try applyBreakpoints(orElse: before)
+        try deleteBreakpoints([number])
+    }
+
+    /// All of them or, where one does not exist, none.
+    public func deleteBreakpoints(_ numbers: [Int]) throws(DebuggerError) {
+        for number in numbers { _ = try table.place(of: number) }
+        try changing { () throws(DebuggerError) in
+            for entry in table.remove(Set(numbers)) where entry.breakpoint.isEnabled { displace(entry) }
+        }
     }
 
     public func deleteAllBreakpoints() throws(DebuggerError) {
-        let before = table
-        table.removeAll()
-        try applyBreakpoints(orElse: before)
-    }
-
-    /// Enables or disables a breakpoint. A disabled one takes no debug register.
-    public func setBreakpoint(_ number: Int, enabled: Bool) throws(DebuggerError) {
-        let before = table
-        try table.setEnabled(number, enabled)
-        try applyBreakpoints(orElse: before)
-    }
-
-    /// Gives the table to the drivers: at once where they run, otherwise with their next order.
-    private func applyBreakpoints(orElse before: BreakpointTable) throws(DebuggerError) {
-        let armed = table.armed
-        guard isRunning else {
-            for driver in drivers { driver.breakpoints = armed }
-            return
+        try changing { () throws(DebuggerError) in
+            for entry in table.removeAll() where entry.breakpoint.isEnabled { displace(entry) }
         }
+    }
+
+    /// Enables or disables a breakpoint. A disabled one takes no debug register and leaves no patch; enabled
+    /// again it may be done another way.
+    public func setBreakpoint(_ number: Int, enabled: Bool) throws(DebuggerError) {
+        var entry = try table.entry(number)
+        guard entry.breakpoint.isEnabled != enabled else { return }
+        try changing { () throws(DebuggerError) in
+            if enabled {
+                if entry.watch != nil {
+                    try placeWatch(&entry)
+                } else {
+                    try place(&entry, needsRegister: false)
+                }
+            } else {
+                displace(entry)
+                entry.patches = []
+                entry.data = []
+            }
+            entry.breakpoint.isEnabled = enabled
+            try table.replace(number) { $0 = entry }
+        }
+    }
+
+    /// Gives a breakpoint another condition; nil for none.
+    public func setBreakpoint(_ number: Int, condition text: String?) throws(DebuggerError) {
+        let expression = try text.map { text throws(DebuggerError) in try condition(text) }
+        _ = try table.place(of: number)
+        try changing { () throws(DebuggerError) in
+            try table.replace(number) { entry in
+                entry.breakpoint.condition = text
+                entry.state = entry.state.with(expression)
+                entry.watch = entry.watch?.with(entry.state)
+            }
+        }
+    }
+
+    /// Passes over the next `count` hits.
+    public func setBreakpoint(_ number: Int, ignore count: Int) throws(DebuggerError) {
+        guard count >= 0 else {
+            throw DebuggerError(.outOfRange, "\(count) hits cannot be ignored", remedy: "give 0 or more")
+        }
+        try table.entry(number).state.setIgnore(count)
+    }
+
+    /// What the session does after a stop at a breakpoint.
+    public func setBreakpoint(_ number: Int, commands: [String]) throws(DebuggerError) {
+        try changing { () throws(DebuggerError) in
+            try table.replace(number) { $0.breakpoint.commands = commands }
+        }
+    }
+
+    // MARK: giving it to the drivers
+
+    /// Makes a change of the table while no vCPU is in the guest, and gives it to the drivers: at once where they
+    /// run, otherwise with their next order.
+    func changing<R>(_ change: () throws(DebuggerError) -> R) throws(DebuggerError) -> R {
+        // Where things are is asked of the guest as it is now.
+        returnToPresent()
+        // Nobody shares the table while it is changed, or each change would copy it.
+        armedSet = nil
+        guard isRunning else {
+            for driver in drivers { driver.armedSet = .none }
+            return try change()
+        }
+        let result = try whileHeld(change)
+        let set = table.set
+        armedSet = set
+        for watch in set.watches { watch.remember(memory) }
         do {
             for driver in drivers {
-                try target.withVCPU(driver.id) { vcpu in try driver.rearm(armed, vcpu) }
+                try target.withVCPU(driver.id) { vcpu in try driver.rearm(set, vcpu) }
             }
         } catch {
-            table = before
             throw DebuggerError("setting guest debug", error)
         }
+        return result
+    }
+
+    private func whileHeld<R>(_ body: () throws(DebuggerError) -> R) throws(DebuggerError) -> R {
+        patching.holder?.holdVCPUs(except: nil)
+        defer { patching.holder?.releaseVCPUs(except: nil) }
+        return try body()
+    }
+
+    /// Before the guest is let go.
+    func prepareBreakpoints() {
+        if let set = armedSet {
+            for watch in set.watches { watch.remember(memory) }
+            return
+        }
+        let set = table.set
+        armedSet = set
+        for driver in drivers { driver.armedSet = set }
+        for watch in set.watches { watch.remember(memory) }
+    }
+
+    /// After a stop: temporary breakpoints that were hit go, and all others are where they belong.
+    func settleBreakpoints(_ hits: [Int]) {
+        guard !table.isEmpty else { return }
+        for number in hits.sorted() {
+            stop.commands += (try? table.entry(number).breakpoint.commands) ?? []
+        }
+        let gone = hits.filter { (try? table.entry($0).breakpoint.isTemporary) ?? false }
+        if !gone.isEmpty {
+            // They exist, and nothing runs: nothing of this can fail.
+            try? deleteBreakpoints(gone)
+        }
+        replaceBreakpoints()
     }
 }

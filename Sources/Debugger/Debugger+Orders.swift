@@ -51,6 +51,7 @@ extension Debugger {
                 .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
+        prepareBreakpoints()
         for driver in drivers { driver.mission = driver.id == selectedVCPU ? mission : .run }
         let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
         orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
@@ -112,8 +113,7 @@ extension Debugger {
     }
 
     func hasFreeRegister(for linear: UInt64) -> Bool {
-        var armed = table.armed
-        return armed.insert(linear)
+        table.hasRegister(for: linear)
     }
 
     func wait() throws(DebuggerError) -> Stop {
@@ -128,12 +128,14 @@ extension Debugger {
         takeInNewVCPUs(&vcpus)
         var reason = report.reason
         var passedHalt = false
+        var hits: [Int] = []
+        var failure: DebuggerError?
         if let only = running.only {
-            take(drivers[only], report, &reason, &passedHalt)
+            take(drivers[only], report, &reason, &passedHalt, &hits, &failure)
             vcpus[only] = drivers[only].snapshot
         } else {
             for (place, driver) in drivers.enumerated() {
-                take(driver, report, &reason, &passedHalt)
+                take(driver, report, &reason, &passedHalt, &hits, &failure)
                 vcpus[place] = driver.snapshot
             }
         }
@@ -147,7 +149,9 @@ extension Debugger {
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(Int64(clamping: monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
+        stop.conditionFailure = failure
         exitsBefore = exits
+        settleBreakpoints(hits)
         if past.count == Self.historyLimit { past.removeFirst() }
         past.append(stop)
     }
@@ -155,10 +159,10 @@ extension Debugger {
     /// vCPUs that others have made since the last stop stand still with the rest.
     private func takeInNewVCPUs(_ vcpus: inout [VCPUSnapshot]) {
         guard let appearing, appearing.vcpuCount > drivers.count,
-            let all = try? Self.drivers(of: target, beside: drivers)
+            let all = try? Self.drivers(of: target, beside: drivers, patching)
         else { return }
         for driver in all.dropFirst(drivers.count) {
-            driver.breakpoints = table.armed
+            driver.armedSet = armedSet ?? .none
             vcpus.append(driver.snapshot)
         }
         drivers = all
@@ -166,17 +170,18 @@ extension Debugger {
 
     /// What one vCPU's driver has to say at a stop.
     private func take(
-        _ driver: VCPUDriver, _ report: StopReport, _ reason: inout StopReason, _ passedHalt: inout Bool
+        _ driver: VCPUDriver, _ report: StopReport, _ reason: inout StopReason, _ passedHalt: inout Bool,
+        _ expired: inout [Int], _ failure: inout DebuggerError?
     ) {
         let isReporter = driver.id == report.vcpu
-        if driver.takeHit() {
-            // Another vCPU may have come to a breakpoint at the same time: that counts too.
-            let numbers = table.numbers(at: driver.snapshot.pc)
-            table.hit(numbers)
-            if isReporter { reason = .breakpoint(numbers) }
-            let armed = table.armed
-            for driver in drivers { driver.breakpoints = armed }
+        let hits = driver.takeHits()
+        // Another vCPU may have come to a breakpoint at the same time: that counts too.
+        expired += hits.breakpoints + hits.watches.map(\.number)
+        if isReporter, !hits.watches.isEmpty, case .watchpoint = reason { reason = .watchpoint(hits.watches) }
+        if isReporter, !hits.breakpoints.isEmpty, case .breakpoint = reason {
+            reason = .breakpoint(hits.breakpoints.sorted())
         }
+        if isReporter { failure = hits.failure }
         guard isReporter else { return }
         passedHalt = driver.passedHalt
         if reason.isDeadly { driver.snapshot.activity = .dead }

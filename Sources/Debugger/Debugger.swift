@@ -29,6 +29,15 @@ public final class Debugger {
     public let sources = SourceFiles()
     var drivers: [VCPUDriver]
     var table = BreakpointTable()
+    /// Guest memory as commands see it: without the debugger's patches.
+    public let memory: any PhysicalMemory
+    let patching: Patching
+    /// The pages that are protected, and how.
+    var protections: [UInt64: PageAccess] = [:]
+    /// What the drivers have, unless it changed since.
+    var armedSet: ArmedSet?
+    /// The page tables by which breakpoints were placed last.
+    var placedBy: PlacedBy?
     var past = Deque<Stop>()
     /// The stop where the guest stands, while ``stop`` is an earlier one.
     var present: Stop?
@@ -76,7 +85,10 @@ public final class Debugger {
         meter = target as? any StandstillMeasuring
         synchronous = target as? any SynchronousRunning
         detaching = target as? any Detaching
-        drivers = try Self.drivers(of: target, beside: [])
+        let patching = Patching(target)
+        self.patching = patching
+        memory = patching.memory
+        drivers = try Self.drivers(of: target, beside: [], patching)
         guard let first = drivers.first else {
             throw DebuggerError(.noVCPU, "the guest has no vCPU", remedy: "create one first")
         }
@@ -90,7 +102,7 @@ public final class Debugger {
 
     /// Drivers for the target's vCPUs, in its order; those of `known` are used again.
     static func drivers(
-        of target: any Target, beside known: [VCPUDriver]
+        of target: any Target, beside known: [VCPUDriver], _ patching: Patching
     ) throws(DebuggerError) -> [VCPUDriver] {
         var all: [VCPUDriver] = []
         for identity in target.vcpus {
@@ -107,7 +119,9 @@ public final class Debugger {
                 throw DebuggerError("reading vCPU \(identity.id)", error)
             }
             all.append(
-                VCPUDriver(snapshot: snapshot, memory: target.memory, abilities: target.debugAbilities))
+                VCPUDriver(
+                    snapshot: snapshot, memory: patching.memory, abilities: target.debugAbilities,
+                    patching: patching))
         }
         return all
     }
@@ -134,9 +148,9 @@ public final class Debugger {
     /// Takes vCPUs that the target has made since into the current stop.
     public func refreshVCPUs() throws(DebuggerError) {
         returnToPresent()
-        drivers = try Self.drivers(of: target, beside: drivers)
+        drivers = try Self.drivers(of: target, beside: drivers, patching)
         for driver in drivers {
-            driver.breakpoints = isRunning ? driver.breakpoints : table.armed
+            driver.armedSet = armedSet ?? .none
             if stop[driver.id] == nil { stop.vcpus.append(driver.snapshot) }
         }
         replaceCurrent()

@@ -12,6 +12,7 @@ public final class OwnedMachine: SynchronousRunning {
     public let memory: any PhysicalMemory
     public let exits: ExitLog
     public let debugAbilities: GuestDebug.Control
+    public var debugTraps: DebugTraps { .ofHost }
 
     /// One vCPU and the thread that runs it.
     struct Member: Sendable {
@@ -52,7 +53,7 @@ public final class OwnedMachine: SynchronousRunning {
             try vm.vm.createPIT()
             serialLine = KernelInterruptLine(vm: vm, gsi: 4)
         }
-        let memory = try MachineMemory(layout, vm: vm.vm)
+        let memory = try MachineMemory(layout, vm: vm)
         if let image = configuration.image {
             try image.bytes.withUnsafeBytes { try memory.write(image.loadAddress, $0) }
         }
@@ -81,7 +82,7 @@ public final class OwnedMachine: SynchronousRunning {
         supportedCPUID = try kvm.supportedCPUID()
         supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
-        parts = MachineParts(board: board, coordinator: try RunCoordinator())
+        parts = MachineParts(board: board, coordinator: try RunCoordinator(), memory: memory)
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll

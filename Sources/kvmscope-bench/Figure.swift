@@ -5,6 +5,8 @@ struct Figure {
         case atLeast(Double)
         /// A cost in the figure's unit: under this.
         case under(Double)
+        /// Shown, and held to nothing.
+        case reported
     }
     var name: String
     var value: Double
@@ -17,6 +19,7 @@ struct Figure {
         switch line {
         case .atLeast(let least): value >= least
         case .under(let most): value < most
+        case .reported: true
         }
     }
 }
@@ -29,11 +32,13 @@ extension [Figure] {
                 switch figure.line {
                 case .atLeast(let least): "at least \(decimal(least))"
                 case .under(let most): "under \(decimal(most))"
+                case .reported: ""
                 }
             let parts = figure.parts.map { "\($0.name) \(decimal($0.value)) \($0.unit)" }
             return [
                 figure.name, decimal(figure.value) + (figure.unit.isEmpty ? "" : " \(figure.unit)"), line,
-                figure.isReached ? "reached" : "MISSED", parts.joined(separator: ", "),
+                line.isEmpty ? "shown" : figure.isReached ? "reached" : "MISSED",
+                parts.joined(separator: ", "),
             ]
         }
         let all = [["work", "value", "line", "", "medians"]] + rows
@@ -51,6 +56,7 @@ extension [Figure] {
                 switch figure.line {
                 case .atLeast(let least): "{\"atLeast\":\(least)}"
                 case .under(let most): "{\"under\":\(most)}"
+                case .reported: "null"
                 }
             let medians = figure.parts.map {
                 "{\"name\":\"\($0.name)\",\"unit\":\"\($0.unit)\",\"value\":\(decimal($0.value))}"

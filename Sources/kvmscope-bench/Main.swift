@@ -25,7 +25,7 @@ struct Bench: ParsableCommand {
 
     @Option(
         help: """
-            Measure only these: vcpu, debugger, command, find, walk, port, view, program, attach (repeatable).
+            Measure only these: vcpu, debugger, command, find, walk, port, break, view, program, attach (repeatable).
             """)
     var only: [String] = []
 
@@ -57,6 +57,7 @@ struct Bench: ParsableCommand {
             ("walk", { [try pageWalkFigure(count: 100_000, rounds: min(rounds, 5))] }),
             ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
             ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
+            ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
             (

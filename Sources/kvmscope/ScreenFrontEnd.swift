@@ -14,6 +14,7 @@ final class ScreenFrontEnd {
     private var model: Model
 
     private var isOver = false
+    private var isAdvancing = false
     private var status: Int32 = 0
     /// The panes' data is older than what is known.
     private var isStale = true
@@ -71,7 +72,7 @@ final class ScreenFrontEnd {
             let isRunning = session.isRunning
             for event in terminal.wait(
                 descriptor: isRunning ? session.debugger.stopDescriptor : -1,
-                milliseconds: isRunning ? untilTick() : nil)
+                milliseconds: isRunning ? untilTick() : session.hasQueuedLines ? 0 : nil)
             where !isOver { handle(event) }
         }
         return status
@@ -93,7 +94,7 @@ final class ScreenFrontEnd {
             status = kvmscope.status(ofSignal: signal)
             isOver = true
         case .ready: collect(waiting: .zero)
-        case .timeout: break
+        case .timeout: advance()
         }
         if session.isRunning, monotonicTime() >= nextTick {
             nextTick = monotonicTime() + Self.tick
@@ -162,8 +163,14 @@ final class ScreenFrontEnd {
     }
 
     /// The lines that `source` queued, up to one that lets the guest go.
+    ///
+    /// A breakpoint's commands may let the guest go for ever: keys are looked at in between.
     private func advance() {
-        while !isOver, !session.isRunning {
+        guard !isAdvancing else { return }
+        isAdvancing = true
+        defer { isAdvancing = false }
+        let end = monotonicTime() + Self.tick
+        while !isOver, !session.isRunning, monotonicTime() < end {
             gatherer.guestMayStart()
             guard let next = session.advance() else { return }
             apply(.entered(next.line))

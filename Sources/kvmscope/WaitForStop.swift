@@ -16,6 +16,12 @@ extension Session {
     func waitForStop(_ signals: SignalPipe) throws(CommandError) -> Wait {
         var interrupts = 0
         while true {
+            // First: commands that let the guest go again and again would never get here otherwise.
+            while let signal = signals.next() {
+                guard signal == SIGINT, interrupts == 0 else { return .end(signal) }
+                interrupts += 1
+                interrupt()
+            }
             if let output = try collectStop(timeout: .zero) { return .stopped(output) }
             guard isRunning else { return .stopped(Silence()) }
             var descriptors = [
@@ -24,11 +30,6 @@ extension Session {
             ]
             // A signal makes poll() return early; what it was stands in the pipe.
             _ = poll(&descriptors, nfds_t(descriptors.count), -1)
-            while let signal = signals.next() {
-                guard signal == SIGINT, interrupts == 0 else { return .end(signal) }
-                interrupts += 1
-                interrupt()
-            }
         }
     }
 }

@@ -49,8 +49,8 @@ import X86
 
     @Test func fourAreTheLimitAndItSaysSo() throws {
         let driver = try Driver()
-        for place in 0..<4 { try driver.output("b \(0x7C10 + place)") }
-        let error = try driver.failure("b 0x7c20")
+        for place in 0..<4 { try driver.output("hbreak \(0x7C10 + place)") }
+        let error = try driver.failure("hbreak 0x7c20")
         #expect(error.message.contains("4") || error.message.contains("four"))
         #expect(error.remedy != nil)
         #expect(driver.session.debugger.breakpoints.count == 4)

@@ -6,6 +6,7 @@ import Testing
 @Suite struct FakeConformanceTests {
     static let hosts: [FakeQuirks] = [
         [], [.lateHalt, .emptyREP], [.tfIsReal], [.tfIsReal, .trapAfterIO, .emptyREP],
+        [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator],
     ]
 
     @Test(arguments: ConformanceCase.all, hosts)

@@ -126,7 +126,8 @@ import X86
         let (debugger, _) = try debugger()
         #expect(debuggerError { try debugger.startStep(count: 0) }?.code == .outOfRange)
         #expect(debuggerError { try debugger.select(vcpu: 7) }?.code == .noVCPU)
-        #expect(debuggerError { try debugger.setBreakpoint(at: .physical(0)) }?.code == .badAddress)
+        #expect(
+            debuggerError { try debugger.setBreakpoint(at: .linear(0), kind: .virtual) }?.code == .badAddress)
         #expect(
             try debugger.collectStop(timeout: nil)?.number == 0, "nothing runs: the stop is the current one")
     }

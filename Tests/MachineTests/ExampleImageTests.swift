@@ -16,7 +16,7 @@ struct ExampleImageTests {
             #expect(guest.load_address == 0x7C00)
             #expect(guest.vcpus >= 1)
         }
-        #expect(names == ["boot", "exits", "smp", "spin", "triplefault"])
+        #expect(names == ["boot", "exits", "smp", "spin", "triplefault", "twostage"])
         #expect(examples_at(examples_count()) == nil)
     }
 
@@ -29,7 +29,7 @@ struct ExampleImageTests {
 
     /// Each starts with `cli; jmp 0:next`, whose address the assembler must have worked out: a relocation would have
     /// left a zero.
-    @Test(arguments: ["boot", "exits", "smp", "spin", "triplefault"])
+    @Test(arguments: ["boot", "exits", "smp", "spin", "triplefault", "twostage"])
     func addressesAreThere(name: String) throws {
         let bytes = try example(name).image.bytes
         #expect(Array(bytes.prefix(6)) == [0xFA, 0xEA, 0x06, 0x7C, 0x00, 0x00])

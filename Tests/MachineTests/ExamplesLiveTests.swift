@@ -29,6 +29,27 @@ struct ExamplesLiveTests {
         #expect(unclaimed.writes == 2)
     }
 
+    @Test func theSecondStageIsUnpackedAndRuns() throws {
+        let machine = try machine("twostage")
+        #expect(try machine.runToStop().reason == .hlt)
+        #expect(machine.text(.debug) == "stage 1\nstage 2\n")
+    }
+
+    /// With the debug registers in use, so that the breakpoint stands where the loader writes.
+    @Test func aBreakpointInTheSecondStageIsHitAfterItWasLoaded() throws {
+        let machine = try machine("twostage")
+        let debugger = try Debugger(target: machine)
+        for address: UInt64 in 0xF000...0xF002 { try debugger.setBreakpoint(at: .linear(address)) }
+        let entry = try debugger.setBreakpoint(at: .linear(0xA000))
+        let halt = try debugger.setBreakpoint(at: .linear(0xA00C))
+        #expect(entry.mechanism == .portOut || entry.mechanism == .int3)
+        #expect(try debugger.continueRun().reason == .breakpoint([entry.number]))
+        #expect(debugger.selected.pc == 0xA000)
+        #expect(try debugger.readMemory(.physical(0xA000), count: 4).bytes == [0xBE, 0x10, 0xA0, 0xAC])
+        #expect(try debugger.continueRun().reason == .breakpoint([halt.number]))
+        #expect(machine.text(.debug) == "stage 1\nstage 2\n")
+    }
+
     @Test func twoProcessorsShareMemory() throws {
         let machine = try machine("smp")
         #expect(machine.vcpus.count == 2)

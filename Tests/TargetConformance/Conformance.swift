@@ -31,7 +31,9 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
         try body(Fixture(try make(vcpus)))
     }
 
-    public static let all: [ConformanceCase] = stepping + breaking + halting + editing + running
+    public static let all: [ConformanceCase] =
+        stepping + breaking + patching + conditions + watching + halting
+        + editing + running
 }
 
 /// What was otherwise than a case expects.

@@ -5,6 +5,8 @@ import Synchronization
 public final class FakeMemory: PhysicalMemory {
     private let bytes: Mutex<[UInt8]>
     private let size: Int
+    /// Protected pages.
+    let protections = Mutex<[UInt64: PageAccess]>([:])
 
     public init(size: Int) {
         self.size = size
@@ -30,6 +32,8 @@ public final class FakeMemory: PhysicalMemory {
         let range = try check(gpa, source.count)
         bytes.withLock { $0.replaceSubrange(range, with: source) }
     }
+
+    func access(_ gpa: UInt64) -> PageAccess? { protections.withLock { $0[gpa & ~0xFFF] } }
 
     /// One byte; all ones where there is no memory.
     subscript(gpa: UInt64) -> UInt8 {

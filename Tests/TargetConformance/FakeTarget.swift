@@ -7,12 +7,18 @@ import SystemPackage
 /// A guest without KVM, for what is decided above it. It runs while its stop is waited for.
 // SAFETY: used from one thread at a time, as `Target` says; `interrupt()`, the one call that may come from
 // another, touches an atomic only.
-public final class FakeTarget: Target, @unchecked Sendable {
+public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendable {
     public let name = "fake"
     public let ram: FakeMemory
     public var memory: any PhysicalMemory { ram }
     public let exits = ExitLog()
     public let debugAbilities: GuestDebug.Control
+    public var debugTraps: DebugTraps {
+        var traps: DebugTraps = []
+        if quirks.contains(.int3Traps) { traps.insert(.int3) }
+        if quirks.contains(.dataFires) { traps.insert(.dataBreakpoints) }
+        return traps
+    }
     public private(set) var processors: [FakeVCPU] = []
     /// Bytes that the guest wrote to port 0xE9.
     public private(set) var output: [UInt8] = []
@@ -24,11 +30,16 @@ public final class FakeTarget: Target, @unchecked Sendable {
     private var orders: [RunOrder] = []
     private var hasBegun: Set<Int> = []
     private var parked: Set<Int> = []
+    /// The vCPU that goes on while the others are held.
+    private var holder: Int?
+    private var hiddenProtections: [UInt64: PageAccess]?
     private let isAskedToStop = Atomic<Bool>(false)
 
     public init(
         vcpus: Int = 1, memory size: Int = 1 << 20, quirks: FakeQuirks = [.lateHalt, .emptyREP],
-        abilities: GuestDebug.Control = [.enable, .singleStep, .hardwareBreakpoints, .blockInterrupts]
+        abilities: GuestDebug.Control = [
+            .enable, .singleStep, .hardwareBreakpoints, .softwareBreakpoints, .blockInterrupts, .injectBP,
+        ]
     ) {
         ram = FakeMemory(size: size)
         debugAbilities = abilities
@@ -80,7 +91,7 @@ public final class FakeTarget: Target, @unchecked Sendable {
     public func waitForStop(timeout: Duration?) -> StopReport? {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         while !orders.isEmpty {
-            for order in orders where !parked.contains(order.vcpu) {
+            for order in orders where !parked.contains(order.vcpu) && (holder ?? order.vcpu) == order.vcpu {
                 switch slice(order) {
                 case .resume: break
                 case .park: parked.insert(order.vcpu)
@@ -117,12 +128,21 @@ public final class FakeTarget: Target, @unchecked Sendable {
     ) throws(KVMError) -> Verdict {
         switch exit {
         case .debug(let debug): return try controller.decide(.debug(debug), vcpu)
+        case .io where try controller.claims(exit, vcpu):
+            vcpu.complete()
+            return try controller.decide(.claimed(exit), vcpu)
+        case .mmio(let access):
+            let answer = try controller.access(access, vcpu) ?? AccessAnswer(value: 0, isSeen: false)
+            if !access.isWrite { vcpu.answer(read: answer.value) }
+            let isWanted = answer.isSeen || controller.seesHandledExits
+            return isWanted ? try controller.decide(.handled(exit), vcpu) : .resume
         case .io(let io):
             if io.direction == .in {
                 vcpu.answer(input)
             } else if io.port == 0xE9 {
                 output.append(UInt8(io.data.value))
             }
+            if controller.seesHandledExits { vcpu.complete() }
             return controller.seesHandledExits ? try controller.decide(.handled(exit), vcpu) : .resume
         default: return try controller.decide(.fatal(exit), vcpu)
         }
@@ -142,5 +162,33 @@ public final class FakeTarget: Target, @unchecked Sendable {
         var byte: UInt8 = 0
         _ = try? withUnsafeMutableBytes(of: &byte) { try pipe.readEnd.read(into: $0) }
         return report
+    }
+
+    // MARK: patches and protection
+
+    var hasWeakEmulator: Bool { quirks.contains(.weakEmulator) }
+
+    public var passesPortWrites: Bool { true }
+
+    public func holdVCPUs(except vcpu: Int?) { holder = vcpu }
+
+    public func releaseVCPUs(except vcpu: Int?) { holder = nil }
+
+    public func protect(page: UInt64, _ access: PageAccess?) throws(KVMError) {
+        guard page < ram.regions[0].size else { throw KVMError("protect", .invalidArgument) }
+        ram.protections.withLock { $0[page] = access }
+    }
+
+    public func suspendProtection() throws(KVMError) {
+        hiddenProtections = ram.protections.withLock { all in
+            defer { all = [:] }
+            return all
+        }
+    }
+
+    public func resumeProtection() throws(KVMError) {
+        guard let hidden = hiddenProtections else { return }
+        ram.protections.withLock { $0 = hidden }
+        hiddenProtections = nil
     }
 }

@@ -1,3 +1,4 @@
+import Debugger
 import KVMCore
 import X86
 
@@ -32,7 +33,18 @@ extension FakeVCPU {
         case 0xB8...0xBF:
             self[opcode & 7] = word(1)
             advance(3)
+        case 0xA1:
+            let address = special.ds.base &+ word(1)
+            if memory.access(address) == PageAccess.none {
+                protectedAccess = MMIO(gpa: address, isWrite: false, data: AccessData(value: 0, count: 2))
+                return nil
+            }
+            self[0] = load(address)
+            advance(3)
         case 0xA3:
+            if quirks.contains(.weakEmulator), memory.access(special.ds.base &+ word(1)) != nil {
+                return .internalError(InternalError(suberror: 1, data: []))
+            }
             store(special.ds.base &+ word(1), self[0])
             advance(3)
         case 0x74: advance(general.rflags.contains(.zf) ? 2 &+ signed(byte(1)) : 2)
@@ -45,7 +57,8 @@ extension FakeVCPU {
         case 0xE2:
             self[1] = (self[1] &- 1) & 0xFFFF
             advance(self[1] == 0 ? 2 : 2 &+ signed(byte(1)))
-        case 0xCD: interrupt(byte(1))
+        case 0xCC: raise(vector: 3, returningTo: general.rip &+ 1)
+        case 0xCD: raise(vector: byte(1), returningTo: general.rip &+ 2)
         case 0xCF: interruptReturn()
         case 0xF3 where byte(1) == 0xA4: moveString()
         case 0xE6, 0xE4: return portAccess(opcode)
@@ -62,16 +75,17 @@ extension FakeVCPU {
         let port = UInt16(byte(1))
         let data = AccessData(value: isOut ? self[0] & 0xFF : 0, count: 1)
         advance(2)
+        if isOut { outWasDone() }
         return .io(PortIO(direction: isOut ? .out : .in, port: port, size: 1, data: data))
     }
 
     /// IN's answer.
     func answer(_ value: UInt8) { self[0] = self[0] & 0xFF00 | UInt64(value) }
 
-    private func interrupt(_ vector: UInt8) {
+    func raise(vector: UInt8, returningTo ip: UInt64) {
         push(general.rflags.rawValue)
         push(special.cs.selector.asWord)
-        push(general.rip &+ 2)
+        push(ip)
         let entry = special.idt.base &+ UInt64(vector) * 4
         general.rip = load(entry)
         special.cs = .real(UInt16(load(entry &+ 2)), code: true)
@@ -90,10 +104,11 @@ extension FakeVCPU {
 
     private func moveString() {
         while self[1] != 0 {
-            memory[special.es.base &+ self[7]] = memory[special.ds.base &+ self[6]]
+            store(special.es.base &+ self[7], UInt64(memory[special.ds.base &+ self[6]]), count: 1)
             self[6] = (self[6] &+ 1) & 0xFFFF
             self[7] = (self[7] &+ 1) & 0xFFFF
             self[1] = (self[1] &- 1) & 0xFFFF
+            if protectedAccess != nil, self[1] != 0 { return }
         }
         advance(2)
     }
@@ -134,9 +149,16 @@ extension FakeVCPU {
     private func load(_ linear: UInt64) -> UInt64 {
         UInt64(memory[linear]) | UInt64(memory[linear &+ 1]) << 8
     }
-    private func store(_ linear: UInt64, _ value: UInt64) {
-        memory[linear] = UInt8(truncatingIfNeeded: value)
-        memory[linear &+ 1] = UInt8(truncatingIfNeeded: value >> 8)
+    private func store(_ linear: UInt64, _ value: UInt64, count: Int = 2) {
+        guard memory.access(linear) == nil else {
+            protectedAccess = MMIO(
+                gpa: linear, isWrite: true, data: AccessData(value: value, count: count))
+            return
+        }
+        for i in 0..<UInt64(count) {
+            memory[linear &+ i] = UInt8(truncatingIfNeeded: value >> (i * 8))
+            didWrite(linear &+ i)
+        }
     }
     private func push(_ value: UInt64) {
         self[4] = (self[4] &- 2) & 0xFFFF

@@ -17,6 +17,14 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public static let trapAfterIO = FakeQuirks(rawValue: 1 << 3)
     /// REP under single-step stops once with nothing done.
     public static let emptyREP = FakeQuirks(rawValue: 1 << 4)
+    /// RIP stands on an OUT until the KVM_RUN after its exit, as on VMX and SVM.
+    public static let outStays = FakeQuirks(rawValue: 1 << 5)
+    /// INT3 exits where that was asked for.
+    public static let int3Traps = FakeQuirks(rawValue: 1 << 6)
+    /// Data breakpoints in the debug registers fire.
+    public static let dataFires = FakeQuirks(rawValue: 1 << 7)
+    /// `mov [addr], ax` to a page that is protected is more than the emulator can do.
+    public static let weakEmulator = FakeQuirks(rawValue: 1 << 8)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -40,6 +48,13 @@ public final class FakeVCPU: VCPUAccess {
     private var haltIsDue = false
     private var trapIsDue = false
     private var hasShownREP = false
+    /// The last access to a protected page of the instruction at hand: KVM loses those before it.
+    var protectedAccess: MMIO?
+    /// How many bytes RIP has still to move behind an OUT.
+    private var isOutDue = false
+    private var isReadDue = false
+    private var isINT3Due = false
+    private var written: [UInt64] = []
 
     init(id: Int, memory: FakeMemory, quirks: FakeQuirks) {
         self.id = id
@@ -90,7 +105,9 @@ public final class FakeVCPU: VCPUAccess {
     }
     public func setGuestDebug(_ debug: GuestDebug) throws(KVMError) {
         guestDebugCalls += 1
+        if debug.control.contains(.injectBP) { isINT3Due = true }
         guestDebug = debug
+        guestDebug.control.remove(.injectBP)
         isTrapping = debug.control.contains(.singleStep)
     }
 
@@ -99,6 +116,12 @@ public final class FakeVCPU: VCPUAccess {
     /// Runs up to `budget` instructions; nil if nothing exited.
     func run(budget: Int) -> VCPUExit? {
         for _ in 0..<budget {
+            complete()
+            if isINT3Due {
+                isINT3Due = false
+                raise(vector: 3, returningTo: general.rip &+ 1)
+                continue
+            }
             if trapIsDue {
                 trapIsDue = false
                 return trap(1 << 14)
@@ -111,8 +134,20 @@ public final class FakeVCPU: VCPUAccess {
             }
             hasShownREP = false
             let halted = haltIsDue
+            if byte(0) == 0xCC, quirks.contains(.int3Traps),
+                guestDebug.control.contains(.softwareBreakpoints)
+            {
+                return .debug(DebugExit(exception: 3, pc: pc, dr6: 0, dr7: 0))
+            }
+            written = []
             let exit = execute()
             if let exit { return finish(exit, isStep) }
+            if let access = protectedAccess {
+                protectedAccess = nil
+                isReadDue = !access.isWrite
+                return .mmio(access)
+            }
+            if let matched = matchedData() { return trap(matched | (isStep ? 1 << 14 : 0)) }
             if halted {
                 haltIsDue = false
                 return .hlt
@@ -137,6 +172,45 @@ public final class FakeVCPU: VCPUAccess {
         }
     }
 
+    /// What KVM does first at the next KVM_RUN, or without one for a KVM_RUN with `immediate_exit`.
+    func complete() {
+        guard isOutDue else { return }
+        isOutDue = false
+        general.rip = (general.rip &+ 2) & 0xFFFF
+    }
+
+    /// An OUT of two bytes was executed; RIP stands behind it.
+    func outWasDone() {
+        guard quirks.contains(.outStays) else { return }
+        general.rip = (general.rip &- 2) & 0xFFFF
+        isOutDue = true
+    }
+
+    /// The answer to a read of a protected page: mov ax, [addr] is done.
+    func answer(read value: UInt64) {
+        guard isReadDue else { return }
+        isReadDue = false
+        general.rax = general.rax & ~0xFFFF | value & 0xFFFF
+        general.rip = (general.rip &+ 3) & 0xFFFF
+    }
+
+    /// A byte was written to memory that is not protected.
+    func didWrite(_ gpa: UInt64) { written.append(gpa) }
+
+    private func matchedData() -> UInt64? {
+        guard quirks.contains(.dataFires), guestDebug.control.contains(.hardwareBreakpoints) else {
+            return nil
+        }
+        let matched = (0..<4).reduce(UInt64(0)) { bits, i in
+            let type = guestDebug.dr7 >> UInt64(16 + i * 4) & 0xF
+            guard guestDebug.dr7 >> UInt64(i * 2) & 3 != 0, type & 3 != 0 else { return bits }
+            let start = guestDebug.addresses[i]
+            let length: UInt64 = [1, 2, 8, 4][Int(type >> 2)]
+            return written.contains { $0 >= start && $0 - start < length } ? bits | 1 << UInt64(i) : bits
+        }
+        return matched == 0 ? nil : matched
+    }
+
     var pc: UInt64 { special.cs.base &+ general.rip }
 
     private func trap(_ dr6: UInt64) -> VCPUExit {
@@ -147,7 +221,8 @@ public final class FakeVCPU: VCPUAccess {
     private func matchedBreakpoints() -> UInt64? {
         guard guestDebug.control.contains(.hardwareBreakpoints) else { return nil }
         let matched = (0..<4).reduce(UInt64(0)) { bits, i in
-            guestDebug.dr7 >> UInt64(i * 2) & 3 != 0 && guestDebug.addresses[i] == pc
+            guestDebug.dr7 >> UInt64(i * 2) & 3 != 0 && guestDebug.dr7 >> UInt64(16 + i * 4) & 3 == 0
+                && guestDebug.addresses[i] == pc
                 ? bits | 1 << UInt64(i) : bits
         }
         return matched == 0 ? nil : matched

@@ -34,20 +34,6 @@ extension ConformanceCase {
             try fixture.expect(.step(count: 1))
             try fixture.expect("rip", 0x7C03)
         },
-        ConformanceCase("refuses a fifth address, and says so when it is set") { fixture in
-            try fixture.load(counting)
-            for address: UInt64 in [0x7C03, 0x7C04, 0x8000, 0x8001] {
-                try fixture.debugger.setBreakpoint(at: .linear(address))
-            }
-            try fixture.debugger.setBreakpoint(at: .linear(0x7C03))
-            try fixture.expectError(.limit) { try fixture.debugger.setBreakpoint(at: .linear(0x9000)) }
-            try fixture.expect(fixture.debugger.breakpoints.count == 5, "five numbers, four addresses")
-            try fixture.debugger.setBreakpoint(4, enabled: false)
-            let sixth = try fixture.debugger.setBreakpoint(at: .linear(0x9000), isTemporary: true)
-            try fixture.expect(sixth.number == 6, "numbers are not used again")
-            try fixture.go()
-            try fixture.expect(.breakpoint([1, 5]))
-        },
         ConformanceCase("deletes a temporary breakpoint when it is hit") { fixture in
             try fixture.load(counting)
             let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C04), isTemporary: true)

@@ -7,13 +7,21 @@ enum cbench_guest {
     CBENCH_STEP = 0,
     /// OUT DX, AL, an exit each, ECX times; then HLT.
     CBENCH_PORT_OUT = 1,
+    /// The loop of CBENCH_STEP, to a debug register at its second instruction and past it, again and again.
+    CBENCH_BREAK = 2,
+    /// MOV to a read-only page, an exit each, ECX times; then HLT.
+    CBENCH_WRITE = 3,
 };
+
+/// Where the guest CBENCH_BREAK has its breakpoint, and the page that CBENCH_WRITE writes to.
+enum { CBENCH_BREAK_AT = 0x7C04, CBENCH_WRITE_PAGE = 0x2000 };
 
 /// Makes a VM with one vCPU in real mode, its registers synchronised with every exit. A descriptor-like
 /// number of 0 or more, or -errno.
 int cbench_open(enum cbench_guest guest);
 /// Runs `count` exits: KVM_RUN, and RIP and the CS base read from kvm_run. 0 or -errno; -EPROTO if an exit
-/// is not the one expected. `*nanoseconds` is the time it took.
+/// is not the one expected. Of CBENCH_BREAK, `count` times: guest debug set, KVM_RUN to the breakpoint, the registers
+/// looked at, guest debug set, KVM_RUN past it. `*nanoseconds` is the time it took.
 int cbench_run(int number, uint64_t count, uint64_t *nanoseconds);
 void cbench_close(int number);
 /// The guest's code, loaded at and entered at 0x7C00, so that others can run the same.

@@ -3,24 +3,70 @@ import Debugger
 extension CommandTable {
     static let breakpointCommands: [Command] = [
         Command(
-            "break", ["b", "hbreak"], "[ADDR]", .breakpoints, "stop before the instruction at an address",
+            "break", ["b"], "[ADDR] [if EXPR]", .breakpoints, "stop before the instruction at an address",
             details: """
-                Without an address: at the next instruction. Breakpoints use the processor's debug registers, so \
-                guest memory shows no patch, and a loader that overwrites the code does not remove them; there are \
-                four.
+                Without an address: at the next instruction. `p:ADDR` is a physical address. Any number can be set; how \
+                each is done is chosen when it is set, and shown: a debug register first, which changes nothing and \
+                needs no code to be there; then a patch in the code, which no command shows and which is put \
+                back when the guest overwrites it (the guest itself can read it); then single steps, which are \
+                slow. With `if` the guest stops only where the expression is not 0.
                 """,
             examples: [
                 .init("b 0x7c00", "at a linear address"), .init("b 07c0:0010", "at a real-mode address"),
-                .init("b $rip + 5", "at an expression"),
+                .init("b $rip + 5 if $cx == 0", "at an expression, on a condition"),
             ],
             completion: [.expression], whileRunning: true, action: BreakpointActions.set),
         Command(
-            "tbreak", ["tb", "thbreak"], "[ADDR]", .breakpoints, "stop at an address once",
+            "tbreak", ["tb"], "[ADDR] [if EXPR]", .breakpoints, "stop at an address once",
             details: "As `break`, but the breakpoint is gone after its first hit.",
             completion: [.expression], whileRunning: true, action: BreakpointActions.setTemporary),
         Command(
-            "info breakpoints", ["blist"], "", .breakpoints, "list the breakpoints",
-            details: "Number, state, address as it was given, linear address, how it is done, and hits.",
+            "hbreak", ["hb"], "[ADDR] [if EXPR]", .breakpoints, "stop at an address by a debug register",
+            details: """
+                As `break`, but by a debug register or not at all: the guest cannot see it. There are four. Breakpoints \
+                that `break` has put into registers make room where they can be patches.
+                """,
+            completion: [.expression], whileRunning: true, action: BreakpointActions.setHardware),
+        Command(
+            "thbreak", [], "[ADDR] [if EXPR]", .breakpoints, "stop at an address once, by a debug register",
+            completion: [.expression], whileRunning: true, action: BreakpointActions.setTemporaryHardware),
+        Command(
+            "lb", ["lbreak"], "ADDR [if EXPR]", .breakpoints, "stop at a linear address",
+            details: "As `break`; Bochs' name.",
+            completion: [.expression], whileRunning: true, action: BreakpointActions.setLinear),
+        Command(
+            "pb", ["pbreak"], "ADDR [if EXPR]", .breakpoints, "stop at a physical address",
+            details: "Whatever linear address leads there. ADDR is physical with or without `p:`.",
+            examples: [.init("pb 0x100000", "where a kernel is loaded, before and after paging is on")],
+            completion: [.expression], whileRunning: true, action: BreakpointActions.setPhysical),
+        Command(
+            "vb", ["vbreak"], "SEG:OFF [if EXPR]", .breakpoints, "stop where CS and IP are these",
+            details: "Not at the same linear address by way of another segment, as `break SEG:OFF` does.",
+            examples: [.init("vb f000:fff0", "the reset vector")],
+            completion: [.expression], whileRunning: true, action: BreakpointActions.setVirtual),
+        Command(
+            "watch", [], "[w|r|rw] ADDR [LEN] [if EXPR]", .breakpoints, "stop behind an access to memory",
+            details: """
+                LEN bytes, 1 without. Writes (w, the default) are seen by debug registers where the host's fire, otherwise \
+                by the page's protection, which sees reads, too, and each access with its exact bytes. On the page of \
+                a stack neither works: there every instruction is stepped and what it changed is compared, which is \
+                slow. Reads cannot be watched on pages with running code, a stack or the processor's tables.
+                """,
+            examples: [
+                .init("watch 0x7dfe 2", "writes to two bytes"), .init("watch rw es:di 16", "reads, too"),
+                .init("watch w 0x500 4 if $al == 7", "on a condition"),
+            ],
+            completion: [.none, .expression], whileRunning: true, action: WatchActions.set),
+        Command(
+            "unwatch", [], "[N...]", .breakpoints, "delete watchpoints by number, or all",
+            completion: [.breakpoint], whileRunning: true, action: WatchActions.delete),
+        Command(
+            "info breakpoints", ["blist", "info watchpoints"], "", .breakpoints,
+            "list the breakpoints and watchpoints",
+            details: """
+                Number, state, address as it was given, linear address, how it is done, and hits; below, its condition, how \
+                many hits more are ignored, and its commands.
+                """,
             whileRunning: true, action: BreakpointActions.list),
         Command(
             "delete", ["d", "del", "delete breakpoints"], "[N...]", .breakpoints,
@@ -32,36 +78,108 @@ extension CommandTable {
             completion: [.breakpoint], whileRunning: true, action: BreakpointActions.enable),
         Command(
             "disable", ["bpd", "dis"], "[N...]", .breakpoints, "disable breakpoints by number, or all",
-            details: "A disabled breakpoint keeps its number and hits, and gives up its debug register.",
+            details: """
+                A disabled breakpoint keeps its number and hits, and gives up its debug register or its patch.
+                """,
             completion: [.breakpoint], whileRunning: true, action: BreakpointActions.disable),
+        Command(
+            "condition", ["cond"], "N [EXPR]", .breakpoints, "give a breakpoint a condition, or take it off",
+            examples: [
+                .init("condition 1 $cx == 0 && *(u8*)0x500 > 3", "only then"), .init("condition 1", "always"),
+            ],
+            completion: [.breakpoint, .expression], whileRunning: true, action: BreakpointActions.condition),
+        Command(
+            "ignore", [], "N COUNT", .breakpoints, "pass over the next COUNT hits of a breakpoint",
+            examples: [.init("ignore 1 99", "stop at the hundredth")],
+            completion: [.breakpoint, .expression], whileRunning: true, action: BreakpointActions.ignore),
+        Command(
+            "commands", [], "[N] [LINE; LINE...]", .breakpoints,
+            "do commands after each stop at a breakpoint",
+            details: """
+                Without N: the breakpoint set last. Without lines here, those that follow are taken up to `end`. None \
+                at all takes them off. `silent` as the first keeps the stop itself quiet; a `continue` as the last \
+                makes a trace.
+                """,
+            examples: [
+                .init("commands 1 regs; x/4i; continue", "on one line"),
+                .init("commands 1", "the lines that follow, up to `end`"),
+                .init("commands 1 end", "none any more"),
+            ],
+            completion: [.breakpoint, .command], whileRunning: true, action: BreakpointActions.commands),
     ]
 }
 
 enum BreakpointActions {
     static func set(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        try set(session, call, isTemporary: false)
+        try make(session, call)
     }
 
     static func setTemporary(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        try set(session, call, isTemporary: true)
+        try make(session, call, isTemporary: true)
     }
 
-    private static func set(
-        _ session: Session, _ call: Invocation, isTemporary: Bool
+    static func setHardware(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try make(session, call, needsRegister: true)
+    }
+
+    static func setTemporaryHardware(
+        _ session: Session, _ call: Invocation
     ) throws(CommandError) -> Outcome {
-        let address: Address
-        if call.rest.text.isEmpty {
+        try make(session, call, isTemporary: true, needsRegister: true)
+    }
+
+    static func setLinear(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try make(session, call, kind: .linear)
+    }
+
+    static func setPhysical(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try make(session, call, kind: .physical)
+    }
+
+    static func setVirtual(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try make(session, call, kind: .virtual)
+    }
+
+    private static func make(
+        _ session: Session, _ call: Invocation, kind: Breakpoint.Kind? = nil, isTemporary: Bool = false,
+        needsRegister: Bool = false
+    ) throws(CommandError) -> Outcome {
+        let (place, condition) = call.condition(in: call.rest)
+        var address: Address
+        if place.text.isEmpty {
+            guard kind == nil else { throw call.usageError("`\(call.command.name)` needs an address") }
             guard !session.isRunning else {
                 throw call.usageError("a running guest has no next instruction: give an address")
             }
             address = .linear(session.debugger.selected.pc)
         } else {
-            address = try session.location(call.rest, call)
+            address = try session.location(place, call)
         }
-        let breakpoint = try call.perform(at: call.rest) { () throws(DebuggerError) in
-            try session.debugger.setBreakpoint(at: address, isTemporary: isTemporary)
+        if kind == .physical {
+            switch address {
+            case .linear(let value): address = .physical(value)
+            case .physical: break
+            case .virtual, .segmented:
+                throw call.error("a physical address is needed: a number, or `p:ADDR`", at: place)
+            }
+        }
+        try check(condition, session, call)
+        let breakpoint = try call.perform(at: place) { () throws(DebuggerError) in
+            try session.debugger.setBreakpoint(
+                at: address, kind: kind, isTemporary: isTemporary, condition: condition?.text,
+                needsRegister: needsRegister)
         }
         return .done(BreakpointSet(breakpoint: BreakpointRow(breakpoint)))
+    }
+
+    /// A condition's errors, with a caret in it.
+    static func check(
+        _ condition: Argument?, _ session: Session, _ call: Invocation
+    ) throws(CommandError) {
+        guard let condition else { return }
+        try call.perform(at: condition) { () throws(DebuggerError) in
+            try session.debugger.checkCondition(condition.text)
+        }
     }
 
     static func list(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
@@ -75,10 +193,8 @@ enum BreakpointActions {
             try call.perform { () throws(DebuggerError) in try session.debugger.deleteAllBreakpoints() }
             return .done(Message("Deleted \(counted(numbers.count, "breakpoint"))."))
         }
-        for (number, argument) in numbers {
-            try call.perform(at: argument) { () throws(DebuggerError) in
-                try session.debugger.deleteBreakpoint(number)
-            }
+        try call.perform { () throws(DebuggerError) in
+            try session.debugger.deleteBreakpoints(numbers.map(\.number))
         }
         return .done(Message("Deleted \(counted(numbers.count, "breakpoint"))."))
     }
@@ -104,23 +220,135 @@ enum BreakpointActions {
         return .done(Message("\(verb) \(counted(numbers.count, "breakpoint"))."))
     }
 
+    static func condition(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let (number, argument, rest) = try numberAndRest(session, call)
+        guard !rest.text.isEmpty else {
+            try call.perform(at: argument) { () throws(DebuggerError) in
+                try session.debugger.setBreakpoint(number, condition: nil)
+            }
+            return .done(Message("Breakpoint \(number) stops the guest always."))
+        }
+        try call.perform(at: rest) { () throws(DebuggerError) in
+            try session.debugger.setBreakpoint(number, condition: rest.text)
+        }
+        return .done(Message("Breakpoint \(number) stops the guest only if \(rest.text.printable)."))
+    }
+
+    static func ignore(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let (number, _, rest) = try numberAndRest(session, call)
+        guard !rest.text.isEmpty else { throw call.usageError("`ignore` needs a count") }
+        let count = try session.number(rest, call)
+        guard let hits = Int(exactly: count) else {
+            throw call.error("that many hits never come", at: rest)
+        }
+        try call.perform(at: rest) { () throws(DebuggerError) in
+            try session.debugger.setBreakpoint(number, ignore: hits)
+        }
+        return .done(Message("Breakpoint \(number) passes over the next \(counted(hits, "hit"))."))
+    }
+
+    static func commands(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        guard let last = session.debugger.breakpoints.last?.number else {
+            throw call.error("there is no breakpoint", remedy: "set one first")
+        }
+        var number = last
+        var rest = call.rest
+        if let first = call.arguments.first, first.text.allSatisfy(\.isNumber) {
+            (number, _, rest) = try numberAndRest(session, call)
+        }
+        guard !rest.text.isEmpty else {
+            session.collectCommands(for: number)
+            return .done(
+                Message("Commands for breakpoint \(number): one a line, `end` after the last."))
+        }
+        var lines = rest.text.split(separator: ";").map { line in
+            String(line.drop(while: \.isWhitespace))
+        }.filter { !$0.isEmpty }
+        if lines.last == "end" { lines.removeLast() }
+        return .done(try setCommands(lines, of: number, session, call))
+    }
+
+    static func setCommands(
+        _ lines: [String], of number: Int, _ session: Session, _ call: Invocation
+    ) throws(CommandError) -> Message {
+        try call.perform { () throws(DebuggerError) in
+            try session.debugger.setBreakpoint(number, commands: lines)
+        }
+        return .commands(lines.count, of: number)
+    }
+
+    /// A breakpoint's number, and what stands behind it.
+    private static func numberAndRest(
+        _ session: Session, _ call: Invocation
+    ) throws(CommandError) -> (Int, Argument, Argument) {
+        guard let first = call.arguments.first else {
+            throw call.usageError("`\(call.command.name)` needs the number of a breakpoint")
+        }
+        let number = try number(first, session, call)
+        var rest = call.rest
+        let behind = first.column - rest.column + first.text.count
+        rest.text = String(rest.text.dropFirst(behind))
+        rest.column += behind
+        while rest.text.first?.isWhitespace == true {
+            rest.text.removeFirst()
+            rest.column += 1
+        }
+        return (number, first, rest)
+    }
+
+    private static func number(
+        _ argument: Argument, _ session: Session, _ call: Invocation
+    ) throws(CommandError) -> Int {
+        if let number = Int(argument.text), (try? session.debugger.breakpoint(number)) != nil {
+            return number
+        }
+        let known = session.debugger.breakpoints.map(\.number)
+        var list = known.prefix(20).map(String.init).joined(separator: ", ")
+        if known.count > 20 { list += " and \(known.count - 20) more" }
+        throw call.error(
+            "there is no breakpoint `\(argument.text.printable)`", at: argument,
+            remedy: known.isEmpty ? "none is set" : "breakpoints: " + list)
+    }
+
     /// The breakpoints that the arguments name, each once, or all. All are checked before anything is done.
-    private static func numbers(
+    static func numbers(
         _ session: Session, _ call: Invocation
     ) throws(CommandError) -> [(number: Int, argument: Argument)] {
-        let known = session.debugger.breakpoints.map(\.number)
         let arguments = call.arguments
-        guard !arguments.isEmpty else { return known.map { ($0, call.rest) } }
+        guard !arguments.isEmpty else { return session.debugger.breakpoints.map { ($0.number, call.rest) } }
         var result: [(number: Int, argument: Argument)] = []
+        var seen: Set<Int> = []
         for argument in arguments {
-            guard let number = Int(argument.text), known.contains(number) else {
-                throw call.error(
-                    "there is no breakpoint `\(argument.text)`", at: argument,
-                    remedy: known.isEmpty
-                        ? "none is set" : "breakpoints: " + known.map(String.init).joined(separator: ", "))
-            }
-            if !result.contains(where: { $0.number == number }) { result.append((number, argument)) }
+            let number = try number(argument, session, call)
+            if seen.insert(number).inserted { result.append((number, argument)) }
         }
         return result
+    }
+}
+
+extension Message {
+    /// What `commands` says when it is done.
+    static func commands(_ count: Int, of number: Int) -> Message {
+        Message(
+            count == 0
+                ? "Breakpoint \(number) has no commands."
+                : "Breakpoint \(number) has \(counted(count, "command")).")
+    }
+}
+
+extension Invocation {
+    /// What stands before and behind the word `if`.
+    func condition(in argument: Argument) -> (place: Argument, condition: Argument?) {
+        let words = split(argument)
+        guard let word = words.first(where: { $0.text == "if" }) else { return (argument, nil) }
+        let offset = word.column - argument.column
+        var place = Argument(text: String(argument.text.prefix(offset)), column: argument.column)
+        while place.text.last?.isWhitespace == true { place.text.removeLast() }
+        var condition = Argument(text: String(argument.text.dropFirst(offset + 2)), column: word.column + 2)
+        while condition.text.first?.isWhitespace == true {
+            condition.text.removeFirst()
+            condition.column += 1
+        }
+        return (place, condition)
     }
 }

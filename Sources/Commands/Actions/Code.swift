@@ -57,7 +57,9 @@ enum CodeActions {
             session.examine.nextCode = .linear(last.address &+ UInt64(max(1, last.bytes.count)))
         }
         let next = session.isRunning ? nil : session.debugger.selected.pc
-        let breakpoints = session.debugger.breakpoints.filter(\.isEnabled).map(\.linear)
+        let breakpoints = lines.map(\.address).filter {
+            session.debugger.breakpoint(atLinear: $0)?.isEnabled ?? false
+        }
         return .done(
             CodeOutput(
                 vcpu: session.debugger.selectedVCPU, lines, next: next, breakpoints: Set(breakpoints),

@@ -1,25 +1,83 @@
 import Debugger
 
-/// One breakpoint as `info breakpoints` shows it.
+/// One breakpoint or watchpoint as `info breakpoints` shows it.
 public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var number: Int
+    /// "linear", "physical", "virtual" or "watch".
+    public var kind: String
     public var isEnabled: Bool
     public var isTemporary: Bool
     /// As it was given.
     public var address: String
-    public var linear: Hex
-    /// How it is done: "debug register".
+    /// Absent for a physical one.
+    public var linear: Hex?
+    /// A watchpoint's bytes.
+    public var length: Int?
+    /// A watchpoint's accesses: "w", "r" or "rw".
+    public var access: String?
+    /// How it is done: "debug register", "int3", "port-out patch", "page protection" or "stepping".
     public var mechanism: String
+    /// What the mechanism costs or does not hide.
+    public var note: String?
+    public var condition: String?
+    public var ignore: Int
+    public var commands: [String]
     public var hits: Int
 
     init(_ breakpoint: Breakpoint) {
         number = breakpoint.number
+        kind = breakpoint.kind.rawValue
         isEnabled = breakpoint.isEnabled
         isTemporary = breakpoint.isTemporary
         address = breakpoint.address.description
-        linear = Hex(breakpoint.linear)
+        linear = breakpoint.linear.map { Hex($0) }
+        length = breakpoint.access == nil ? nil : breakpoint.length
+        access = breakpoint.access?.rawValue
         mechanism = breakpoint.mechanism.name
+        note = Self.note(breakpoint)
+        condition = breakpoint.condition
+        ignore = breakpoint.ignore
+        commands = breakpoint.commands
         hits = breakpoint.hits
+    }
+
+    private static func note(_ breakpoint: Breakpoint) -> String? {
+        switch breakpoint.mechanism {
+        case .debugRegister, .pageProtection: nil
+        case .stepping: "every instruction is stepped: slow"
+        case .int3, .portOut:
+            breakpoint.isUnprotected
+                ? "the guest can read the patch; if it overwrites it, that is seen at the next stop"
+                : "the guest can read the patch"
+        }
+    }
+
+    private var place: String {
+        guard let length, length != 1 else { return address }
+        return "\(address) +\(length)"
+    }
+
+    fileprivate var type: String {
+        let kept = isTemporary ? "once" : "keep"
+        if let access { return "watch \(access)" }
+        return kind == "linear" ? kept : "\(kept) \(kind)"
+    }
+
+    fileprivate func add(to table: inout TextTable) {
+        table.add([
+            .init(String(number)), .init(type), .init(isEnabled ? "y" : "n"), .init(place, .address),
+            .init(linear.map { Hex.padded($0.value, width: 8) } ?? "", .address), .init(mechanism, .dim),
+            .init(grouped(hits)),
+        ])
+    }
+
+    /// What stands below the row.
+    fileprivate var details: [StyledLine] {
+        var lines: [StyledLine] = []
+        if let condition { lines.append(StyledLine("        only if \(condition.printable)")) }
+        if ignore > 0 { lines.append(StyledLine("        passes over the next \(counted(ignore, "hit"))")) }
+        if let note { lines.append(StyledLine("        \(note)", .dim)) }
+        return lines + commands.map { StyledLine("        \($0.printable)") }
     }
 }
 
@@ -31,32 +89,32 @@ public struct BreakpointList: CommandOutput, Hashable {
         guard !breakpoints.isEmpty else { return [StyledLine("No breakpoints.")] }
         var table = TextTable(
             ["Num", "Type", "Enb", "Address", "Linear", "By", "Hits"], rightAligned: [0, 6])
-        for row in breakpoints {
-            table.add([
-                .init(String(row.number)), .init(row.isTemporary ? "once" : "keep"),
-                .init(row.isEnabled ? "y" : "n"), .init(row.address, .address),
-                .init(Hex.padded(row.linear.value, width: 8), .address), .init(row.mechanism, .dim),
-                .init(grouped(row.hits)),
-            ])
-        }
-        return table.lines
+        for row in breakpoints { row.add(to: &table) }
+        let rows = table.lines
+        guard rows.count == breakpoints.count + 1 else { return rows }
+        return [rows[0]] + zip(rows.dropFirst(), breakpoints).flatMap { [$0] + $1.details }
     }
 }
 
-/// `break` and `tbreak`.
+/// `break` and its like, and `watch`.
 public struct BreakpointSet: CommandOutput, Hashable {
     public var breakpoint: BreakpointRow
 
     public func lines(width: Int) -> [StyledLine] {
-        var line = StyledLine(breakpoint.isTemporary ? "Temporary breakpoint " : "Breakpoint ")
+        let kind = breakpoint.access == nil ? "breakpoint" : "watchpoint"
+        var line = StyledLine(
+            breakpoint.isTemporary
+                ? "Temporary \(kind) " : kind == "breakpoint" ? "Breakpoint " : "Watchpoint ")
         line.append("\(breakpoint.number) at ")
         line.append(breakpoint.address, .address)
-        let linear = breakpoint.linear.description
-        if linear != breakpoint.address {
+        if let linear = breakpoint.linear?.description, linear != breakpoint.address {
             line.append(", linear ")
             line.append(linear, .address)
         }
+        if let length = breakpoint.length { line.append(", \(counted(length, "byte"))") }
+        if let condition = breakpoint.condition { line.append(" if \(condition.printable)") }
         line.append(" (\(breakpoint.mechanism))", .dim)
-        return [line]
+        guard breakpoint.mechanism == "stepping", let note = breakpoint.note else { return [line] }
+        return [line, StyledLine("  \(note).", .warning)]
     }
 }

@@ -12,6 +12,8 @@ public struct StopOutput: CommandOutput, Hashable {
         public var text: String
         /// The breakpoints hit.
         public var breakpoints: [Int]?
+        /// The accesses that watchpoints caught.
+        public var accesses: [WatchRow]?
         /// KVM_EXIT_INTERNAL_ERROR's suberror.
         public var suberror: UInt32?
         /// Its words, or the hardware's reason for a failed entry.
@@ -49,6 +51,8 @@ public struct StopOutput: CommandOutput, Hashable {
     /// Absent if the vCPU is gone.
     public var position: Position?
     public var steps: Int
+    /// Why the condition of a breakpoint that stopped the guest could not be evaluated.
+    public var conditionError: String?
     public var passedHalt: Bool
     public var exits: UInt64
     public var elapsedNanoseconds: UInt64
@@ -58,10 +62,12 @@ public struct StopOutput: CommandOutput, Hashable {
     public var displays: [DisplayRow]?
     /// How wide the instruction pointer is shown, in digits.
     private var offsetDigits: Int
+    /// Nothing is shown, because a breakpoint's commands begin with `silent`.
+    var isSilent = false
 
     private enum CodingKeys: String, CodingKey {
-        case number, vcpu, reason, mode, position, steps, passedHalt, exits, elapsedNanoseconds,
-            standstillNanoseconds, displays
+        case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, exits,
+            elapsedNanoseconds, standstillNanoseconds, displays
     }
 
     init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
@@ -75,6 +81,7 @@ public struct StopOutput: CommandOutput, Hashable {
         position = line.map(Position.init)
         position?.source?.text = source
         steps = stop.steps
+        conditionError = stop.conditionFailure.map { "\($0)" }
         passedHalt = stop.passedHalt
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
@@ -82,6 +89,7 @@ public struct StopOutput: CommandOutput, Hashable {
     }
 
     public func lines(width: Int) -> [StyledLine] {
+        guard !isSilent else { return [] }
         var result: [StyledLine] = []
         // One plain step says no more than where it went: the line below is the news.
         let isPlainStep = reason.kind == "step" && steps <= 1
@@ -98,6 +106,9 @@ public struct StopOutput: CommandOutput, Hashable {
             }
             if !facts.isEmpty { head.append("  (" + facts.joined(separator: ", ") + ")", .dim) }
             result.append(head)
+        }
+        if let conditionError {
+            result.append(StyledLine("The condition could not be evaluated: \(conditionError).", .warning))
         }
         if passedHalt {
             result.append(StyledLine("The step went over a HLT: the vCPU would have slept here.", .warning))
@@ -168,6 +179,10 @@ extension StopOutput.Reason {
                 text: numbers.isEmpty
                     ? "Reached the address." : "Breakpoint\(numbers.count == 1 ? "" : "s") \(list).",
                 breakpoints: numbers)
+        case .watchpoint(let hits):
+            self.init(
+                kind: "watchpoint", text: hits.map(WatchRow.text).joined(separator: " "),
+                breakpoints: Array(Set(hits.map(\.number))).sorted(), accesses: hits.map(WatchRow.init))
         case .interrupted:
             self.init(kind: "interrupted", text: "Interrupted.")
         case .hlt:

@@ -46,7 +46,11 @@ public final class Session {
     /// That line ended in `&`.
     private var isBackground = false
 
+    /// The breakpoint whose commands are being given, and those given so far.
+    private var collecting: (number: Int, lines: [String])?
+
     private var lastRepeatable: String?
+    /// The next line is the last: a long file is then not moved for each of its lines.
     private var queue: [QueuedLine] = []
     private var currentDepth = 0
     private var currentOrigin = Origin.script
@@ -85,6 +89,7 @@ public final class Session {
     }
 
     private func execute(_ line: String, origin: Origin, depth: Int) throws(CommandError) -> Outcome {
+        if collecting != nil { return try collect(line) }
         let isBlank = line.allSatisfy(\.isWhitespace)
         var text = line
         var isRepeat = false
@@ -144,7 +149,14 @@ public final class Session {
         guard isRunning else { return nil }
         do {
             guard let stop = try debugger.collectStop(timeout: timeout) else { return nil }
-            return stopOutput(for: stop)
+            guard !stop.commands.isEmpty else { return stopOutput(for: stop) }
+            var lines = stop.commands
+            let isSilent = lines.first == "silent"
+            if isSilent { lines.removeFirst() }
+            enqueue(lines, place: "commands")
+            var output = StopOutput(stop, line: stopLine(stop.vcpu))
+            output.isSilent = isSilent
+            return output
         } catch {
             throw CommandError(error)
         }
@@ -218,8 +230,7 @@ public final class Session {
     /// Does the next line that `source` queued; nil when there is none, or while the guest runs and the line that
     /// let it go did not end in `&`. A failure forgets the lines behind it.
     public func advance() -> Executed? {
-        guard !isRunning || isBackground, !queue.isEmpty else { return nil }
-        let next = queue.removeFirst()
+        guard !isRunning || isBackground, let next = queue.popLast() else { return nil }
         do {
             return Executed(
                 line: next.text,
@@ -234,7 +245,33 @@ public final class Session {
 
     /// Puts lines in front of those that wait, as `source` does with a file's.
     public func enqueue(_ lines: [String], place: String) {
-        queue.insert(contentsOf: lines.map { QueuedLine(text: $0, place: place, depth: 0) }, at: 0)
+        queue += lines.reversed().map { QueuedLine(text: $0, place: place, depth: 0) }
+    }
+
+    /// Lines wait to be done.
+    public var hasQueuedLines: Bool { !queue.isEmpty }
+    /// The lines typed now belong to a breakpoint, up to `end`.
+    public var isCollectingCommands: Bool { collecting != nil }
+
+    /// `commands`: the lines that follow are a breakpoint's.
+    func collectCommands(for number: Int) { collecting = (number, []) }
+
+    private func collect(_ line: String) throws(CommandError) -> Outcome {
+        guard let (number, lines) = collecting else { return .done(Silence()) }
+        var text = line[...]
+        while text.first?.isWhitespace == true { text.removeFirst() }
+        while text.last?.isWhitespace == true { text.removeLast() }
+        guard text == "end" else {
+            if !text.isEmpty { collecting = (number, lines + [String(text)]) }
+            return .done(Silence())
+        }
+        collecting = nil
+        do {
+            try debugger.setBreakpoint(number, commands: lines)
+        } catch {
+            throw CommandError(error)
+        }
+        return .done(Message.commands(lines.count, of: number))
     }
 
     /// Forgets what `source` queued.
@@ -254,7 +291,7 @@ public final class Session {
             found.append(
                 QueuedLine(text: String(line), place: "\(file):\(index + 1)", depth: currentDepth + 1))
         }
-        queue.insert(contentsOf: found, at: 0)
+        queue += found.reversed()
         return found.count
     }
 }

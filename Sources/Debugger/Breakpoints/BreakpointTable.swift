@@ -1,135 +1,189 @@
-/// A place where the guest stops.
-public struct Breakpoint: Sendable, Hashable {
-    /// How a breakpoint makes the guest stop.
-    public enum Mechanism: String, Sendable, Hashable {
-        /// DR0-DR3 by KVM_SET_GUEST_DEBUG, on every vCPU. Memory is not changed, so a loader cannot overwrite
-        /// it, and it works before the code is there. While one is armed KVM keeps the guest's own debug
-        /// registers apart: the guest reads and writes them, but they do not fire.
-        case debugRegister
+/// The breakpoints and watchpoints by number, and what of them the drivers compare with.
+struct BreakpointTable: Sendable {
+    /// One of them with what is behind it.
+    struct Entry: Sendable {
+        var breakpoint: Breakpoint
+        var state: BreakpointState
+        /// Where its patches stand.
+        var patches: [UInt64] = []
+        var watch: WatchState?
+        /// Linear addresses, lengths and kinds of the debug registers that a watchpoint takes.
+        var data: [DataRegister] = []
 
-        public var name: String {
-            switch self {
-            case .debugRegister: "debug register"
-            }
+        /// As it is at the moment.
+        var current: Breakpoint {
+            var breakpoint = breakpoint
+            breakpoint.hits = state.hits
+            breakpoint.ignore = state.ignore
+            return breakpoint
         }
     }
 
-    public var number: Int
-    /// As the user gave it.
-    public var address: Address
-    /// The linear address that it stands for, found when it was set.
-    public var linear: UInt64
-    public var isEnabled: Bool
-    /// Deleted when it is hit.
-    public var isTemporary: Bool
-    /// How often it stopped the guest.
-    public var hits: Int
-    public var mechanism: Mechanism
-
-    public init(
-        number: Int, address: Address, linear: UInt64, isEnabled: Bool = true, isTemporary: Bool = false,
-        hits: Int = 0, mechanism: Mechanism = .debugRegister
-    ) {
-        self.number = number
-        self.address = address
-        self.linear = linear
-        self.isEnabled = isEnabled
-        self.isTemporary = isTemporary
-        self.hits = hits
-        self.mechanism = mechanism
+    struct DataRegister: Sendable, Hashable {
+        var linear: UInt64
+        var length: Int
+        var writesOnly: Bool
     }
-}
 
-/// The breakpoints by number, and what of them goes into the debug registers.
-struct BreakpointTable: Sendable {
-    private(set) var list: [Breakpoint] = []
+    private(set) var entries: [Entry] = []
     private var lastNumber = 0
+    /// The enabled ones by what they compare.
+    private var linear: [UInt64: [BreakpointState]] = [:]
+    private var physical: [UInt64: [BreakpointState]] = [:]
+    /// Addresses in the execution registers, and how many breakpoints share each.
+    private var registers: [UInt64: Int] = [:]
+    private var watches: [WatchState] = []
+    private var dataRegisters: [DataRegister] = []
+    private var steppingCount = 0
+    private var patchCount = 0
 
-    /// - Throws: `.limit` if a fifth address would be armed.
-    mutating func add(_ address: Address, linear: UInt64, isTemporary: Bool) throws(DebuggerError)
-        -> Breakpoint
-    {
-        try checkRoom(for: linear)
+    /// As they are now, by number.
+    var list: [Breakpoint] { entries.map(\.current) }
+    var isEmpty: Bool { entries.isEmpty }
+    var hasWatches: Bool { !watches.isEmpty }
+
+    mutating func takeNumber() -> Int {
         lastNumber += 1
-        let breakpoint = Breakpoint(
-            number: lastNumber, address: address, linear: linear, isTemporary: isTemporary)
-        list.append(breakpoint)
-        return breakpoint
+        return lastNumber
     }
 
-    mutating func remove(_ number: Int) throws(DebuggerError) {
-        list.remove(at: try place(of: number))
+    /// - Precondition: the entry's number is the last that was taken.
+    mutating func append(_ entry: Entry) {
+        entries.append(entry)
+        if entry.breakpoint.isEnabled { activate(entry) }
     }
 
-    mutating func removeAll() { list = [] }
+    func place(of number: Int) throws(DebuggerError) -> Int {
+        var low = 0
+        var high = entries.count
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].breakpoint.number < number { low = middle + 1 } else { high = middle }
+        }
+        if low < entries.count, entries[low].breakpoint.number == number { return low }
+        var remedy = "none is set"
+        if !entries.isEmpty {
+            remedy =
+                "there are " + entries.prefix(20).map { "\($0.breakpoint.number)" }.joined(separator: ", ")
+            if entries.count > 20 { remedy += " and \(entries.count - 20) more" }
+        }
+        throw DebuggerError(.noBreakpoint, "there is no breakpoint \(number)", remedy: remedy)
+    }
 
-    mutating func setEnabled(_ number: Int, _ enabled: Bool) throws(DebuggerError) {
+    func entry(_ number: Int) throws(DebuggerError) -> Entry { entries[try place(of: number)] }
+
+    /// Takes out those of these numbers, and gives them back.
+    mutating func remove(_ numbers: Set<Int>) -> [Entry] {
+        let removed = entries.filter { numbers.contains($0.breakpoint.number) }
+        for entry in removed where entry.breakpoint.isEnabled { deactivate(entry) }
+        entries.removeAll { numbers.contains($0.breakpoint.number) }
+        return removed
+    }
+
+    mutating func removeAll() -> [Entry] {
+        let all = entries
+        let last = lastNumber
+        self = BreakpointTable()
+        lastNumber = last
+        return all
+    }
+
+    /// Changes one of them.
+    mutating func replace(_ number: Int, _ change: (inout Entry) -> Void) throws(DebuggerError) {
         let place = try place(of: number)
-        if enabled, !list[place].isEnabled { try checkRoom(for: list[place].linear) }
-        list[place].isEnabled = enabled
+        if entries[place].breakpoint.isEnabled { deactivate(entries[place]) }
+        change(&entries[place])
+        if entries[place].breakpoint.isEnabled { activate(entries[place]) }
     }
 
-    /// Counts a hit of each, and deletes those that are temporary.
-    mutating func hit(_ numbers: [Int]) {
-        for place in list.indices where numbers.contains(list[place].number) { list[place].hits += 1 }
-        list.removeAll { $0.isTemporary && numbers.contains($0.number) }
+    // MARK: what is armed
+
+    private mutating func activate(_ entry: Entry) {
+        let breakpoint = entry.breakpoint
+        if let watch = entry.watch {
+            watches.append(watch)
+            dataRegisters += entry.data
+        } else if let address = breakpoint.linear {
+            linear[address, default: []].append(entry.state)
+        } else if case .physical(let gpa) = breakpoint.address {
+            physical[gpa, default: []].append(entry.state)
+        }
+        switch breakpoint.mechanism {
+        case .debugRegister:
+            if entry.watch == nil, let place = registerAddress(breakpoint) {
+                registers[place, default: 0] += 1
+            }
+        case .stepping: steppingCount += 1
+        case .int3, .portOut: patchCount += 1
+        case .pageProtection: break
+        }
     }
 
-    /// What the debug registers hold. Breakpoints at one address share a register.
+    private mutating func deactivate(_ entry: Entry) {
+        let breakpoint = entry.breakpoint
+        if entry.watch != nil {
+            watches.removeAll { $0.counter.number == breakpoint.number }
+            for register in entry.data {
+                if let place = dataRegisters.firstIndex(of: register) { dataRegisters.remove(at: place) }
+            }
+        } else if let address = breakpoint.linear {
+            Self.drop(breakpoint.number, at: address, &linear)
+        } else if case .physical(let gpa) = breakpoint.address {
+            Self.drop(breakpoint.number, at: gpa, &physical)
+        }
+        switch breakpoint.mechanism {
+        case .debugRegister:
+            if entry.watch == nil, let place = registerAddress(breakpoint), let count = registers[place] {
+                registers[place] = count > 1 ? count - 1 : nil
+            }
+        case .stepping: steppingCount -= 1
+        case .int3, .portOut: patchCount -= 1
+        case .pageProtection: break
+        }
+    }
+
+    private static func drop(_ number: Int, at address: UInt64, _ places: inout [UInt64: [BreakpointState]]) {
+        places[address]?.removeAll { $0.number == number }
+        if places[address]?.isEmpty == true { places[address] = nil }
+    }
+
+    /// The linear address that a debug register compares. Without paging a physical address is one.
+    private func registerAddress(_ breakpoint: Breakpoint) -> UInt64? {
+        if let linear = breakpoint.linear { return linear }
+        if case .physical(let gpa) = breakpoint.address { return gpa }
+        return nil
+    }
+
+    /// The registers in use.
+    var registersInUse: Int { registers.count + dataRegisters.count }
+
+    /// Whether an execution breakpoint at `linear` finds a register, with `reserve` of them left.
+    func hasRegister(for linear: UInt64, reserve: Int = 0) -> Bool {
+        registers[linear] != nil || registersInUse + reserve < ArmedBreakpoints.capacity
+    }
+
+    /// What the debug registers hold. Data breakpoints come first, in the watchpoints' order.
     var armed: ArmedBreakpoints {
         var armed = ArmedBreakpoints()
-        for breakpoint in list where breakpoint.isEnabled { armed.insert(breakpoint.linear) }
+        for register in dataRegisters {
+            _ = armed.insert(
+                data: register.linear, length: register.length, writesOnly: register.writesOnly)
+        }
+        for address in registers.keys.sorted() { armed.insert(address) }
         return armed
     }
 
-    /// The enabled breakpoints at a linear address.
-    func numbers(at linear: UInt64) -> [Int] {
-        list.filter { $0.isEnabled && $0.linear == linear }.map(\.number)
+    /// What the drivers get.
+    var set: ArmedSet {
+        ArmedSet(
+            registers: armed, linear: linear, physical: physical, needsStepping: steppingCount > 0,
+            hasPatches: patchCount > 0, watches: watches)
     }
 
-    private func place(of number: Int) throws(DebuggerError) -> Int {
-        if let place = list.firstIndex(where: { $0.number == number }) { return place }
-        throw DebuggerError(
-            .noBreakpoint, "there is no breakpoint \(number)",
-            remedy: list.isEmpty
-                ? "none is set" : "there are " + list.map { "\($0.number)" }.joined(separator: ", "))
-    }
-
-    private func checkRoom(for linear: UInt64) throws(DebuggerError) {
-        let armed = armed
-        guard !armed.contains(linear), armed.count == ArmedBreakpoints.capacity else { return }
-        let used = list.filter(\.isEnabled).map { "\($0.number) at \($0.address)" }.joined(separator: ", ")
-        throw DebuggerError(
-            .limit, "all four debug registers are in use by breakpoints \(used)",
-            remedy: "delete or disable one of them first")
-    }
-}
-
-/// Up to four linear addresses, without an allocation: they are compared after every step.
-struct ArmedBreakpoints: Sendable, Hashable {
-    static let capacity = 4
-    private(set) var addresses = SIMD4<UInt64>.zero
-    private(set) var count = 0
-
-    /// False if there is no room.
-    @discardableResult
-    mutating func insert(_ linear: UInt64) -> Bool {
-        if contains(linear) { return true }
-        guard count < Self.capacity else { return false }
-        addresses[count] = linear
-        count += 1
-        return true
-    }
-
-    func contains(_ linear: UInt64) -> Bool {
-        for i in 0..<count where addresses[i] == linear { return true }
-        return false
-    }
-
-    /// DR7 with a global execution breakpoint for each address but `excluded`. Source: SDM volume 3B, 17.2.4.
-    func dr7(except excluded: UInt64?) -> UInt64 {
-        var dr7: UInt64 = 0x400
-        for i in 0..<count where addresses[i] != excluded { dr7 |= 2 << UInt64(i * 2) }
-        return dr7
+    /// The breakpoints at a linear address, disabled ones too.
+    func first(atLinear address: UInt64) -> Breakpoint? {
+        if let state = linear[address]?.first, let entry = try? entry(state.number) { return entry.current }
+        guard entries.count < 1000 else { return nil }
+        return entries.first { $0.watch == nil && $0.breakpoint.linear == address }?.current
     }
 }

@@ -47,7 +47,7 @@ extension Debugger {
     /// no more than `body` while the guest runs or an earlier stop is looked at.
     public func keeping<R>(_ body: () throws -> R) rethrows -> R {
         guard !isRunning, !isRevisiting, remembering == nil else { return try body() }
-        let memory = RememberingMemory(target.memory)
+        let memory = RememberingMemory(self.memory)
         remembering = memory
         defer {
             remembering = nil
@@ -86,7 +86,7 @@ extension Debugger {
     /// What ``view(of:)`` reads: the present's memory, or what is kept of the stop that is looked at.
     var memoryInSight: any PhysicalMemory {
         if isRevisiting { return kept[stop.number]?.memory ?? KeptMemory(regions: target.memory.regions) }
-        return remembering ?? target.memory
+        return remembering ?? memory
     }
 
     /// - Throws: `.refused` where an earlier stop is looked at.

@@ -15,7 +15,7 @@ extension Debugger {
         _ name: String, to value: UInt64, raw: Bool = false, vcpu id: Int? = nil
     ) throws(DebuggerError) {
         let register = try Self.register(named: name)
-        let memory = target.memory
+        let memory = memory
         try edit(id, "setting \(register)") { file throws(DebuggerError) in
             try Self.set(register, to: value, raw: raw, &file, memory)
         }

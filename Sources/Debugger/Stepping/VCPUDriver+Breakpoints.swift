@@ -1,45 +1,192 @@
 import KVMCore
+import Synchronization
 import X86
 
 /// What a vCPU's driver does about breakpoints: arms them, and decides at them.
 extension VCPUDriver {
     /// The breakpoints changed while it runs.
-    func rearm(_ breakpoints: ArmedBreakpoints, _ vcpu: any VCPUAccess) throws(KVMError) {
-        self.breakpoints = breakpoints
+    func rearm(_ set: ArmedSet, _ vcpu: any VCPUAccess) throws(KVMError) {
+        try endStep(vcpu)
+        armedSet = set
         try arm(vcpu)
+        if isStepping { try beginStep(vcpu) }
     }
 
-    /// A debug register matched while it ran freely.
+    /// A breakpoint is here, whether it would stop the guest or not.
+    func isBreakpoint(_ pc: UInt64, _ special: SpecialRegisters) -> Bool {
+        if armedSet.linear[pc] != nil { return true }
+        guard !armedSet.physical.isEmpty, let gpa = physical(pc, special) else { return false }
+        return armedSet.physical[gpa] != nil
+    }
+
+    /// The instruction here is stepped over, not run.
+    func mustStep(_ pc: UInt64, _ special: SpecialRegisters) -> Bool {
+        stepsAlways || armedSet.needsStepping || destination?.linear == pc || isBreakpoint(pc, special)
+    }
+
+    /// The verdict of the breakpoints here; nil where none stops the guest: there is none, its condition is
+    /// false, or it is ignored.
+    func hit(
+        _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
+    ) -> Verdict? {
+        let set = armedSet
+        var states = set.linear[pc]
+        if !set.physical.isEmpty, let gpa = physical(pc, special), let more = set.physical[gpa] {
+            states = (states ?? []) + more
+        }
+        guard let states else { return nil }
+        for state in states {
+            if let far = state.far, far.selector != special.cs.selector || far.offset != registers.rip {
+                continue
+            }
+            guard isTrue(state.condition, registers, special, vcpu), state.count() else { continue }
+            hitNumbers.append(state.number)
+        }
+        return hitNumbers.isEmpty ? nil : .stop(.breakpoint([]))
+    }
+
+    /// A condition that cannot be evaluated stops the guest, and says why.
+    func isTrue(
+        _ condition: Expression?, _ registers: GeneralRegisters, _ special: SpecialRegisters,
+        _ vcpu: any VCPUAccess
+    ) -> Bool {
+        guard let condition else { return true }
+        do {
+            let debug = condition.needsDebugRegisters ? try? vcpu.debugRegisters() : nil
+            return !(try condition.evaluate(registers, special, debug: debug, memory: memory).isZero)
+        } catch {
+            conditionFailure = error
+            return true
+        }
+    }
+
+    /// A debug register matched, or a patch was executed, while it ran freely.
     func decide(
         atBreakpoint registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
     ) throws(KVMError) -> Verdict {
         let pc = VCPUSnapshot.pc(registers, special)
-        if breakpoints.contains(pc) { return hit() }
+        if let verdict = hit(pc, registers, special, vcpu) { return verdict }
         if let destination, hasArrived(destination, pc, registers, special) {
             return .stop(destination.reason)
         }
-        // A deeper call of the same code, or a breakpoint that was deleted meanwhile: past it by one step.
+        // A deeper call of the same code, a breakpoint that does not stop the guest or was deleted meanwhile: past
+        // it by one step.
         prepare(registers, special, pc: pc)
         isStepping = true
         try arm(vcpu)
         return .resume
     }
 
-    func hit() -> Verdict {
-        isAtHit = true
-        return .stop(.breakpoint([]))
+    /// What it came to since this was last asked.
+    func takeHits() -> (breakpoints: [Int], watches: [WatchHit], failure: DebuggerError?) {
+        defer {
+            hitNumbers.removeAll()
+            watchHits.removeAll()
+            conditionFailure = nil
+        }
+        return (hitNumbers, watchHits, conditionFailure)
     }
 
-    /// Whether it came to a breakpoint since this was last asked.
-    func takeHit() -> Bool {
-        defer { isAtHit = false }
-        return isAtHit
+    // MARK: patches
+
+    /// Whether an OUT is one of the debugger's patches.
+    func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool {
+        guard !patching.table.isEmpty.load(ordering: .acquiring), case .io(let io) = exit,
+            io.direction == .out, io.size == 1, io.count == 1
+        else { return false }
+        let special = try vcpu.specialRegisters()
+        let pc = VCPUSnapshot.pc(try vcpu.registers(), special)
+        // RIP stands behind the OUT already, or still on it: hosts differ.
+        for place in [pc &- 2, pc] {
+            if let gpa = physical(place, special), patching.table.isPatch(outAt: gpa, port: io.port) {
+                return true
+            }
+        }
+        return false
     }
+
+    /// A patch's OUT was completed: the guest goes back to where it began.
+    func decide(claimed vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        var registers = try vcpu.registers()
+        let special = try vcpu.specialRegisters()
+        if let gpa = physical(VCPUSnapshot.pc(registers, special) &- 2, special),
+            patching.table.covers(gpa)
+        {
+            registers.rip = (registers.rip &- 2) & ipMask(special)
+            try vcpu.setRegisters(registers)
+            armed = nil
+        }
+        return try decide(atBreakpoint: registers, special, vcpu)
+    }
+
+    /// KVM_EXIT_DEBUG for INT3: a patch, or the guest's own.
+    func decide(int3 vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = try vcpu.registers()
+        let special = try vcpu.specialRegisters()
+        if let gpa = physical(VCPUSnapshot.pc(registers, special), special), patching.table.covers(gpa) {
+            return try decide(atBreakpoint: registers, special, vcpu)
+        }
+        var wanted = armed ?? .off
+        wanted.control.formUnion([.enable, .injectBP])
+        armed = nil
+        try vcpu.setGuestDebug(wanted)
+        return .resume
+    }
+
+    /// Which bits of RIP count.
+    private func ipMask(_ special: SpecialRegisters) -> UInt64 {
+        if special.efer.contains(.lma), special.cs.attributes.isLong { return .max }
+        return special.cs.attributes.isBig ? 0xFFFF_FFFF : 0xFFFF
+    }
+
+    func physical(_ linear: UInt64, _ special: SpecialRegisters) -> UInt64? {
+        let view = LinearMemory(memory: memory, special: special)
+        return view.physical(view.cut(linear))
+    }
+
+    // MARK: one step
+
+    /// Before the step of the instruction at ``beforePC``: the guest's own bytes are put back where patches stand in
+    /// it, and no other vCPU runs until ``endStep(_:)``.
+    func beginStep(_ vcpu: any VCPUAccess) throws(KVMError) {
+        if isOpenWanted { return try openProtection() }
+        guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
+        let special = try vcpu.specialRegisters()
+        let view = LinearMemory(memory: memory, special: special)
+        guard let first = view.physical(beforePC),
+            patching.table.hasPatches(page: first & ~0xFFF)
+                || beforePC & 0xFFF > 0xFF1
+        else { return }
+        var ranges = [first..<first + min(15, 4096 - (first & 0xFFF))]
+        if ranges[0].count < 15, let second = view.physical(view.cut(beforePC &+ UInt64(ranges[0].count))) {
+            ranges.append(second..<second + UInt64(15 - ranges[0].count))
+        }
+        guard ranges.contains(where: { $0.contains(where: patching.table.covers) }) else { return }
+        hold()
+        for range in ranges { _ = patching.table.lift(range) }
+    }
+
+    /// After it, however it ended.
+    func endStep(_ vcpu: any VCPUAccess) throws(KVMError) {
+        guard isHolding else { return }
+        patching.table.restore()
+        if isOpen { try closeProtection() }
+        isHolding = false
+        patching.holder?.releaseVCPUs(except: id)
+    }
+
+    func hold() {
+        guard !isHolding else { return }
+        patching.holder?.holdVCPUs(except: id)
+        isHolding = true
+    }
+
+    // MARK: guest debug
 
     /// Makes guest debug what the moment needs, if it is not so already.
     func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
         var wanted = GuestDebug.off
-        var places = breakpoints
+        var places = armedSet.registers
         if let destination, !destination.bySteps { places.insert(destination.linear) }
         if isStepping {
             wanted.control = [.enable, .singleStep]
@@ -50,6 +197,9 @@ extension VCPUDriver {
             wanted.control.formUnion([.enable, .hardwareBreakpoints])
             wanted.addresses = places.addresses
             wanted.dr7 = places.dr7(except: isStepping ? beforePC : nil)
+        }
+        if armedSet.hasPatches, patching.table.kind == .int3 {
+            wanted.control.formUnion([.enable, .softwareBreakpoints])
         }
         guard armed != wanted else { return }
         armed = nil

@@ -5,11 +5,14 @@ extension VCPUDriver: PlanningController {
     /// Many steps that nobody looks at, from an instruction that needs no care.
     var plan: StepPlan? {
         guard case .step(let count) = mission, isStepping, !isRetried, opcode == .ordinary, armed != nil,
-            !breakpoints.contains(beforePC), count - steps > 1
+            armedSet.linear[beforePC] == nil, count - steps > 1,
+            // Whoever makes the steps compares a few addresses and nothing else.
+            armedSet.linear.count <= ArmedBreakpoints.capacity, armedSet.physical.isEmpty,
+            armedSet.watches.isEmpty, !armedSet.hasPatches
         else { return nil }
         return StepPlan(
             count: UInt64(count - steps - 1),
-            places: (0..<breakpoints.count).map { breakpoints.addresses[$0] },
+            places: Array(armedSet.linear.keys),
             before: before)
     }
 

@@ -18,7 +18,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     private var isTaken = false
     /// What the next order is; set before `resume`.
     var mission = Mission.run
-    var breakpoints = ArmedBreakpoints()
+    var armedSet = ArmedSet.none
+    let patching: Patching
 
     /// The vCPU as it stood at the last stop or edit.
     var snapshot: VCPUSnapshot
@@ -43,9 +44,20 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     var beforePC: UInt64 = 0
     var opcode = OpcodeClass.ordinary
     var isRetried = false
-    var isAtHit = false
+    /// Breakpoints and watched accesses that this run came to, and a condition that could not be evaluated.
+    var hitNumbers: [Int] = []
+    var watchHits: [WatchHit] = []
+    var conditionFailure: DebuggerError?
+    /// The other vCPUs are held for a step of this one.
+    var isHolding = false
+    /// The next step is to be made with all pages open; they are.
+    var isOpenWanted = false
+    var isOpen = false
 
-    init(snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control) {
+    init(
+        snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control, patching: Patching
+    ) {
+        self.patching = patching
         self.id = snapshot.id
         self.snapshot = snapshot
         self.memory = memory
@@ -65,22 +77,37 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         isParked = false
         prepare(snapshot.registers, snapshot.special, pc: snapshot.pc)
         beganAtHalt = opcode == .halt
-        isStepping = stepsAlways || breakpoints.contains(beforePC) || destination?.linear == beforePC
+        isStepping = mustStep(beforePC, snapshot.special)
         try arm(vcpu)
+        if isStepping { try beginStep(vcpu) }
         return .resume
     }
 
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        try endStep(vcpu)
+        if case .debug(let debug) = event, debug.matched & armedSet.registers.dataMask != 0 {
+            noteDataBreakpoints(debug.matched)
+        }
+        var verdict = try verdict(event, vcpu)
+        if let watched = try watched(vcpu) { verdict = watched }
+        if case .resume = verdict, isStepping { try beginStep(vcpu) }
+        return verdict
+    }
+
+    private func verdict(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         switch event {
-        case .debug(let debug): try decide(debug, vcpu)
-        case .handled(let exit): isStepping ? try decide(handled: exit, vcpu) : .resume
-        case .fatal(.hlt): try decideHalt(vcpu)
-        case .fatal(let exit): .stop(StopReason(fatal: exit))
+        case .debug(let debug) where debug.exception == 3: return try decide(int3: vcpu)
+        case .debug(let debug): return try decide(debug, vcpu)
+        case .claimed: return try decide(claimed: vcpu)
+        case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
+        case .fatal(.hlt): return try decideHalt(vcpu)
+        case .fatal(let exit): return try retryOpen(exit, vcpu) ?? .stop(StopReason(fatal: exit))
         }
     }
 
     func end(_ vcpu: any VCPUAccess) throws(KVMError) {
         do {
+            try endStep(vcpu)
             let activity = try activity(vcpu)
             if !isTaken { take(try vcpu.registers(), try vcpu.specialRegisters()) }
             isTaken = false
@@ -109,8 +136,10 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         snapshot.special = special
         if snapshot.activity == .halted || snapshot.activity == .dead { snapshot.activity = .stopped }
         guard running else { return }
+        try endStep(vcpu)
         prepare(registers, special, pc: snapshot.pc)
         try arm(vcpu)
+        if isStepping { try beginStep(vcpu) }
     }
 
     // MARK: decisions
@@ -188,7 +217,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         case .ordinary, .halt: break
         }
 
-        if breakpoints.contains(pc) { return hit() }
+        compareWatches()
+        if let verdict = hit(pc, registers, special, vcpu) { return verdict }
         switch mission {
         case .step(let count):
             if steps >= count {
@@ -207,7 +237,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             if passedHalt, !sleepsInKernel { return halted() }
         }
         prepare(registers, special, pc: pc)
-        isStepping = stepsAlways || destination?.linear == pc
+        isStepping = mustStep(pc, special)
         beganAtHalt = opcode == .halt
         try arm(vcpu)
         return .resume

@@ -14,12 +14,19 @@ public struct RunOrder: Sendable {
 /// million steps cost no hand-over between threads.
 public protocol RunController: AnyObject, Sendable {
     /// Whether ``RunEvent/handled(_:)`` is wanted. Without it a write is not completed by a KVM_RUN of its own,
-    /// which a guest that runs freely would pay for at each exit. Read once, after ``begin(_:)``.
+    /// which a guest that runs freely would pay for at each exit. Read at each exit.
     var seesHandledExits: Bool { get }
     /// Before the first KVM_RUN: arms guest debug.
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
+    /// Asked of each KVM_EXIT_IO before anyone handles it: whether it is the controller's own, made by a patch in
+    /// the code. Registers are not final. Such an exit is dropped and completed, and ``RunEvent/claimed(_:)`` says
+    /// so. Only of a target that is ``CodePatching``.
+    func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool
+    /// Does an access of the guest to a page that ``MemoryProtecting`` protects. Registers are not final. Nil: the
+    /// target is to do it.
+    func access(_ access: MMIO, _ vcpu: any VCPUAccess) throws(KVMError) -> AccessAnswer?
     /// After the vCPU's last KVM_RUN, whatever the reason, and before the report is delivered: the place to read
     /// the final registers. Called once for each ``begin(_:)``. What was armed may stay armed for the next run.
     func end(_ vcpu: any VCPUAccess) throws(KVMError)
@@ -28,6 +35,23 @@ public protocol RunController: AnyObject, Sendable {
 extension RunController {
     /// What stepping needs.
     public var seesHandledExits: Bool { true }
+
+    public func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool { false }
+
+    public func access(_ access: MMIO, _ vcpu: any VCPUAccess) throws(KVMError) -> AccessAnswer? { nil }
+}
+
+/// What became of an access to a protected page.
+public struct AccessAnswer: Sendable, Hashable {
+    /// What a read gives.
+    public var value: UInt64
+    /// The controller wants ``RunEvent/handled(_:)`` once the instruction is done, whatever
+    /// ``RunController/seesHandledExits`` says.
+    public var isSeen: Bool
+    public init(value: UInt64, isSeen: Bool) {
+        self.value = value
+        self.isSeen = isSeen
+    }
 }
 
 /// What happened in one return from KVM_RUN, after the target handled its own part.
@@ -37,6 +61,8 @@ public enum RunEvent: Sendable {
     /// An exit that the target has handled and completed (I/O, MMIO, MSR): registers are final. While
     /// stepping, such an exit is where the instruction ended unless RIP stands where it stood.
     case handled(VCPUExit)
+    /// An exit that ``RunController/claims(_:_:)`` was true of, completed: RIP stands behind the OUT.
+    case claimed(VCPUExit)
     /// An exit that the guest cannot go on from by itself: HLT with no irqchip, shutdown, internal error,
     /// failed entry, an unknown reason.
     case fatal(VCPUExit)
@@ -71,6 +97,8 @@ public enum StopReason: Sendable, Hashable {
     case step(count: Int)
     /// The numbers of the breakpoints hit.
     case breakpoint([Int])
+    /// Accesses to watched memory, done.
+    case watchpoint([WatchHit])
     /// The user asked (`stop`, Ctrl-C, F12).
     case interrupted
     /// HLT with nothing that could wake the vCPU.

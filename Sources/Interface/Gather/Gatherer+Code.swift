@@ -9,7 +9,6 @@ extension Gatherer {
         let width = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes)
         var window = CodeWindow(mode: "\(width)-bit")
         let lines = codeLines(needs, vcpu)
-        let breakpoints = debugger.breakpoints
         if let source = debugger.sourceLine() {
             let file = source.path.split(separator: "/").last.map(String.init) ?? source.path
             window.source = "\(file):\(source.line)"
@@ -21,7 +20,7 @@ extension Gatherer {
                 text: code.instruction == nil ? "not readable" : code.text)
             line.isPC = code.address == vcpu.pc
             line.symbol = code.place?.description ?? ""
-            if let breakpoint = breakpoints.first(where: { $0.linear == code.address }) {
+            if let breakpoint = debugger.breakpoint(atLinear: code.address) {
                 line.breakpoint = breakpoint.number
                 line.isBreakpointEnabled = breakpoint.isEnabled
             }

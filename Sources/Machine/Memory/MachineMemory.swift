@@ -1,20 +1,22 @@
 import Debugger
 import KVMCore
+import Synchronization
 
 /// The RAM of a machine.
 final class MachineMemory: LendingMemory {
     let regions: [MemoryRegion]
     /// One a region, in the same order.
     private let parts: [GuestMemory]
+    private let vm: MachineVM
+    private let slots: Mutex<MemorySlots>
 
     /// Takes host memory as the guest touches it, and registers all with `vm`.
-    init(_ layout: RAMLayout, vm: borrowing VirtualMachine) throws(KVMError) {
+    init(_ layout: RAMLayout, vm: MachineVM) throws(KVMError) {
         var regions = [MemoryRegion]()
         var parts = [GuestMemory]()
         for (slot, range) in layout.ranges.enumerated() {
             let size = range.upperBound - range.lowerBound
             let part = try GuestMemory(gpa: range.lowerBound, size: size)
-            try vm.setMemoryRegion(slot: UInt32(slot), gpa: range.lowerBound, memory: part)
             parts.append(part)
             regions.append(
                 MemoryRegion(
@@ -23,6 +25,24 @@ final class MachineMemory: LendingMemory {
         }
         self.regions = regions
         self.parts = parts
+        self.vm = vm
+        slots = Mutex(try MemorySlots(parts, vm: vm.vm))
+    }
+
+    // MARK: protection; all vCPUs stand still or are held
+
+    func isRAM(_ gpa: UInt64) -> Bool { parts.contains { $0.range.contains(gpa) } }
+
+    func protect(page: UInt64, _ access: PageAccess?) throws(KVMError) {
+        try slots.withLock { slots throws(KVMError) in try slots.protect(page: page, access, vm.vm) }
+    }
+
+    func suspendProtection() throws(KVMError) {
+        try slots.withLock { slots throws(KVMError) in try slots.suspend(vm.vm) }
+    }
+
+    func resumeProtection() throws(KVMError) {
+        try slots.withLock { slots throws(KVMError) in try slots.resume(vm.vm) }
     }
 
     private func part(_ gpa: UInt64) throws(MemoryFault) -> GuestMemory {
@@ -51,5 +71,20 @@ final class MachineMemory: LendingMemory {
         } catch {
             throw MemoryFault(gpa: error.gpa)
         }
+    }
+
+    /// Does what the guest would have done itself. What a read gets; all ones where the access leaves the RAM.
+    func perform(_ access: MMIO) -> UInt64 {
+        var value = access.isWrite ? access.data.value.littleEndian : .max
+        withUnsafeMutableBytes(of: &value) { bytes in
+            // SAFETY: an access has 8 bytes at most, and the part is used within this closure only.
+            let part = UnsafeMutableRawBufferPointer(rebasing: bytes.prefix(access.data.count))
+            if access.isWrite {
+                try? write(access.gpa, UnsafeRawBufferPointer(part))
+            } else {
+                try? read(access.gpa, into: part)
+            }
+        }
+        return UInt64(littleEndian: value)
     }
 }

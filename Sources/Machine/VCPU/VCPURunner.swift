@@ -8,9 +8,12 @@ import X86
 final class MachineParts: Sendable {
     let board: Board
     let coordinator: RunCoordinator
+    let memory: MachineMemory
+    let gate = HoldGate()
     let powerOff = Mutex<PowerOff?>(nil)
 
-    init(board: Board, coordinator: RunCoordinator) {
+    init(board: Board, coordinator: RunCoordinator, memory: MachineMemory) {
+        self.memory = memory
         self.board = board
         self.coordinator = coordinator
     }
@@ -30,6 +33,8 @@ struct VCPURunner {
     /// An exit was recorded, and its handling is not over.
     private var isHandling = false
     private var powerOff: PowerOff?
+    /// The controller wants to hear of an access to a protected page.
+    private var isSeen = false
 
     /// How a run of this vCPU ended.
     private enum Departure {
@@ -62,6 +67,7 @@ struct VCPURunner {
 
     private mutating func run(_ controller: any RunController) {
         var departure: Departure
+        parts.gate.enter(vcpu.id)
         do {
             departure = try loop(controller)
         } catch {
@@ -80,6 +86,7 @@ struct VCPURunner {
         } catch {
             if case .stopped = departure {} else { departure = .stopped(.failed(error)) }
         }
+        parts.gate.leave(vcpu.id)
         thread.isBack()
         switch departure {
         case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
@@ -104,12 +111,11 @@ struct VCPURunner {
             guard try hasEntry() else { return .parked }
             waitsForEntry = false
         }
-        let seesHandled = controller.seesHandledExits
         var isKicked = false
         while true {
             if isKicked || thread.attention.load(ordering: .sequentiallyConsistent) {
                 isKicked = false
-                if let end = try attend(controller, seesHandled) { return end }
+                if let end = try attend(controller) { return end }
             }
             let start = Clock.now()
             if isHandling {
@@ -132,7 +138,7 @@ struct VCPURunner {
             }
             recorder.entered(exit, start: start, end: end)
             isHandling = true
-            if let end = departure(try dispatch(exit, controller, seesHandled)) { return end }
+            if let end = departure(try dispatch(exit, controller)) { return end }
         }
     }
 
@@ -143,26 +149,38 @@ struct VCPURunner {
     }
 
     /// Does what the vCPU was kicked for.
-    private mutating func attend(_ controller: any RunController, _ seesHandled: Bool) throws(KVMError)
+    private mutating func attend(_ controller: any RunController) throws(KVMError)
         -> Departure?
     {
         thread.acknowledge()
-        let further = try settle()
+        let further = try settle(controller)
         for job in thread.takeJobs() { job.perform(vcpu) }
-        if let further, let end = departure(try dispatch(further, controller, seesHandled)) { return end }
+        if let further, let end = departure(try dispatch(further, controller)) { return end }
         if let powerOff { return .stopped(reason(powerOff)) }
-        return parts.coordinator.isStopping ? .asked : nil
+        if isSeen {
+            isSeen = false
+            if let end = departure(try controller.decide(.handled(.interrupted), vcpu)) { return end }
+        }
+        if parts.coordinator.isStopping { return .asked }
+        parts.gate.pass(vcpu.id)
+        return nil
     }
 
     /// Does the machine's part of an exit, then asks the controller.
-    private mutating func dispatch(_ exit: VCPUExit, _ controller: any RunController, _ seesHandled: Bool)
+    private mutating func dispatch(_ exit: VCPUExit, _ controller: any RunController)
         throws(KVMError) -> Verdict
     {
         if case .debug(let debug) = exit { return try controller.decide(.debug(debug), vcpu) }
-        guard try handle(exit) else { return try controller.decide(.fatal(exit), vcpu) }
+        if case .io = exit, try controller.claims(exit, vcpu) {
+            // A breakpoint: no device gets it.
+            _ = try settle(controller)
+            return try controller.decide(.claimed(exit), vcpu)
+        }
+        guard try handle(exit, controller) else { return try controller.decide(.fatal(exit), vcpu) }
         // Running freely, the next KVM_RUN completes it.
-        guard seesHandled || powerOff != nil else { return .resume }
-        let further = try settle()
+        guard isSeen || powerOff != nil || controller.seesHandledExits else { return .resume }
+        let further = try settle(controller)
+        isSeen = false
         if let powerOff { return .stop(reason(powerOff)) }
         switch further {
         case nil:
@@ -178,7 +196,11 @@ struct VCPURunner {
     }
 
     /// The machine's part of an exit. False if nothing here can go on from it.
-    private mutating func handle(_ exit: VCPUExit) throws(KVMError) -> Bool {
+    private mutating func handle(_ exit: VCPUExit, _ controller: any RunController) throws(KVMError) -> Bool {
+        if case .mmio(let access) = exit, parts.memory.isRAM(access.gpa) {
+            try answer(access, controller)
+            return true
+        }
         switch parts.board.handle(exit) {
         case .done: break
         case .answer(let value):
@@ -195,11 +217,23 @@ struct VCPURunner {
         return true
     }
 
+    /// An access to RAM that left the guest, because the page is protected.
+    private mutating func answer(_ access: MMIO, _ controller: any RunController) throws(KVMError) {
+        var value: UInt64 = 0
+        if let answer = try controller.access(access, vcpu) {
+            value = answer.value
+            isSeen = isSeen || answer.isSeen
+        } else {
+            value = parts.memory.perform(access)
+        }
+        if !access.isWrite { try vcpu.answer(mmio: value) }
+    }
+
     /// Completes pending I/O, so that registers are final and edits are not undone; a REP goes on to its end.
     ///
     /// - Returns: what the completion led to beyond I/O: the trap of a single step, or an exit that nothing here
     ///   can go on from.
-    private mutating func settle() throws(KVMError) -> VCPUExit? {
+    private mutating func settle(_ controller: any RunController) throws(KVMError) -> VCPUExit? {
         while vcpu.isIOPending {
             let start = Clock.now()
             if isHandling { recorder.handled(at: start) }
@@ -209,7 +243,7 @@ struct VCPURunner {
             recorder.entered(exit, start: start, end: Clock.now())
             isHandling = true
             if case .debug = exit { return exit }
-            guard try handle(exit) else { return exit }
+            guard try handle(exit, controller) else { return exit }
         }
         return nil
     }

@@ -1,0 +1,79 @@
+import KVMCore
+import Synchronization
+import X86
+
+/// What drivers need of one breakpoint: fixed but for its counters, and used by all vCPUs' threads.
+final class BreakpointState: Sendable {
+    let number: Int
+    /// A virtual breakpoint's: CS and IP must be these.
+    let far: FarPlace?
+    let condition: Expression?
+    private let hitCount: Atomic<Int>
+    private let ignoreCount: Atomic<Int>
+
+    struct FarPlace: Sendable, Hashable {
+        var selector: UInt16
+        var offset: UInt64
+    }
+
+    init(number: Int, far: FarPlace?, condition: Expression?, hits: Int = 0, ignore: Int = 0) {
+        self.number = number
+        self.far = far
+        self.condition = condition
+        hitCount = Atomic(hits)
+        ignoreCount = Atomic(ignore)
+    }
+
+    /// The same with another condition.
+    func with(_ condition: Expression?) -> BreakpointState {
+        BreakpointState(number: number, far: far, condition: condition, hits: hits, ignore: ignore)
+    }
+
+    var hits: Int { hitCount.load(ordering: .relaxed) }
+    /// How many hits more are passed over.
+    var ignore: Int { ignoreCount.load(ordering: .relaxed) }
+    func setIgnore(_ count: Int) { ignoreCount.store(count, ordering: .relaxed) }
+
+    /// A hit, its condition true. Whether it stops the guest.
+    func count() -> Bool {
+        hitCount.wrappingAdd(1, ordering: .relaxed)
+        var left = ignoreCount.load(ordering: .relaxed)
+        while left > 0 {
+            let (done, now) = ignoreCount.compareExchange(
+                expected: left, desired: left - 1, ordering: .relaxed)
+            if done { return false }
+            left = now
+        }
+        return true
+    }
+
+    /// Takes back a hit that was counted and stopped nothing, because another vCPU's stop came first.
+    func uncount() { hitCount.wrappingSubtract(1, ordering: .relaxed) }
+}
+
+/// The enabled breakpoints and watchpoints as the drivers have them. Made new when they change, and never changed.
+final class ArmedSet: Sendable {
+    let registers: ArmedBreakpoints
+    let linear: [UInt64: [BreakpointState]]
+    let physical: [UInt64: [BreakpointState]]
+    /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
+    let needsStepping: Bool
+    let hasPatches: Bool
+    let watches: [WatchState]
+
+    static let none = ArmedSet(
+        registers: ArmedBreakpoints(), linear: [:], physical: [:], needsStepping: false, hasPatches: false,
+        watches: [])
+
+    init(
+        registers: ArmedBreakpoints, linear: [UInt64: [BreakpointState]],
+        physical: [UInt64: [BreakpointState]], needsStepping: Bool, hasPatches: Bool, watches: [WatchState]
+    ) {
+        self.registers = registers
+        self.linear = linear
+        self.physical = physical
+        self.needsStepping = needsStepping
+        self.hasPatches = hasPatches
+        self.watches = watches
+    }
+}

@@ -1,0 +1,121 @@
+/// A place where the guest stops: before an instruction, or behind one that touches memory that is watched.
+public struct Breakpoint: Sendable, Hashable {
+    /// What is compared with what.
+    public enum Kind: String, Sendable, Hashable {
+        /// The linear address of the instruction, whatever page it leads to.
+        case linear
+        /// The physical address of the instruction, whatever linear address leads to it.
+        case physical
+        /// CS's selector and IP.
+        case virtual
+        /// Not an instruction but memory that it reads or writes.
+        case watch
+    }
+
+    /// How a breakpoint makes the guest stop.
+    public enum Mechanism: String, Sendable, Hashable, CaseIterable {
+        /// DR0-DR3 by KVM_SET_GUEST_DEBUG, on every vCPU. Memory is not changed, so a loader cannot overwrite
+        /// it, and it works before the code is there. While one is armed KVM keeps the guest's own debug
+        /// registers apart: the guest reads and writes them, but they do not fire.
+        case debugRegister
+        /// INT3 in the code, where the host traps it.
+        case int3
+        /// OUT to a private port in the code, which leaves the guest on every host.
+        case portOut
+        /// The page's memslot is read-only or missing, so that accesses leave the guest.
+        case pageProtection
+        /// Every instruction is stepped: slow, and works everywhere.
+        case stepping
+
+        public var name: String {
+            switch self {
+            case .debugRegister: "debug register"
+            case .int3: "int3"
+            case .portOut: "port-out patch"
+            case .pageProtection: "page protection"
+            case .stepping: "stepping"
+            }
+        }
+
+        /// Code in guest memory is changed, which the guest's own reads see.
+        public var isPatch: Bool { self == .int3 || self == .portOut }
+    }
+
+    /// Which accesses a watchpoint stops at.
+    public enum Access: String, Sendable, Hashable, CaseIterable {
+        case write = "w"
+        case read = "r"
+        case both = "rw"
+
+        public func includes(write: Bool) -> Bool { self == .both || (self == .write) == write }
+    }
+
+    public var number: Int
+    public var kind: Kind
+    /// As the user gave it.
+    public var address: Address
+    /// The linear address that it stands for, found when it was set; nil for a physical one.
+    public var linear: UInt64?
+    /// A watchpoint's bytes; 1 for others.
+    public var length: Int
+    /// A watchpoint's accesses; nil for others.
+    public var access: Access?
+    public var isEnabled: Bool
+    /// Deleted when it is hit.
+    public var isTemporary: Bool
+    /// It stops the guest only where this is true; as it was written.
+    public var condition: String?
+    /// How many hits more are passed over.
+    public var ignore: Int
+    /// Lines that the session does after a stop here.
+    public var commands: [String]
+    /// How often it was come to with its condition true.
+    public var hits: Int
+    public var mechanism: Mechanism
+    /// A patch on a page that is not protected: a guest that overwrites it is noticed at the next stop only.
+    public var isUnprotected: Bool
+
+    public init(
+        number: Int, kind: Kind, address: Address, linear: UInt64?, length: Int = 1, access: Access? = nil,
+        isTemporary: Bool = false, condition: String? = nil, mechanism: Mechanism
+    ) {
+        self.number = number
+        self.kind = kind
+        self.address = address
+        self.linear = linear
+        self.length = length
+        self.access = access
+        isEnabled = true
+        self.isTemporary = isTemporary
+        self.condition = condition
+        ignore = 0
+        commands = []
+        hits = 0
+        self.mechanism = mechanism
+        isUnprotected = false
+    }
+}
+
+/// An access to watched memory that stopped the guest.
+public struct WatchHit: Sendable, Hashable {
+    /// The watchpoint's number.
+    public var number: Int
+    public var isWrite: Bool
+    /// The first byte that was touched, in the form in which the watchpoint was given.
+    public var address: Address
+    /// How many bytes, 8 at most.
+    public var length: Int
+    /// Before the access, little-endian; nil where that is not known.
+    public var old: UInt64?
+    /// After it; a read's value.
+    public var new: UInt64
+
+    public init(number: Int, isWrite: Bool, address: Address, length: Int, old: UInt64?, new: UInt64) {
+        self.number = number
+        self.isWrite = isWrite
+        self.address = address
+        self.length = length
+        self.old = old
+        self.new = new
+    }
+}

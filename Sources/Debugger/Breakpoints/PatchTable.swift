@@ -1,0 +1,272 @@
+import Synchronization
+
+/// The patches that stand in guest memory, by physical page, with the bytes that they hide: the one place where
+/// that is known. Used by the debugger's thread and by those of the vCPUs.
+///
+/// All patches of a table are of one kind, and none crosses a page.
+final class PatchTable: Sendable {
+    /// What a patch is.
+    enum Kind: Sendable, Hashable {
+        /// INT3, which exits as KVM_EXIT_DEBUG.
+        case int3
+        /// OUT imm8, AL to a private port. The port's number is the opcode of OUT imm8 itself: a branch into the
+        /// patch's second byte executes an OUT, too, and is noticed.
+        case portOut
+
+        var byte: UInt8 { self == .int3 ? 0xCC : 0xE6 }
+        var length: Int { self == .int3 ? 1 : 2 }
+    }
+
+    static let pageSize: UInt64 = 4096
+
+    private struct Page {
+        /// How many breakpoints want a patch, by its offset.
+        var starts: [UInt16: Int] = [:]
+        /// What patched bytes hide.
+        var hidden: [UInt16: UInt8] = [:]
+    }
+
+    private struct State {
+        var pages: [UInt64: Page] = [:]
+        /// Bytes that stand open for one step of one vCPU.
+        var lifted: [UInt64] = []
+    }
+
+    let kind: Kind
+    private let base: any PhysicalMemory
+    private let state = Mutex(State())
+    /// There is no patch: nothing else has to be asked.
+    let isEmpty = Atomic<Bool>(true)
+
+    init(kind: Kind, base: any PhysicalMemory) {
+        self.kind = kind
+        self.base = base
+    }
+
+    private static func split(_ gpa: UInt64) -> (page: UInt64, offset: UInt16) {
+        (gpa & ~(pageSize - 1), UInt16(gpa & (pageSize - 1)))
+    }
+
+    // MARK: planting
+
+    /// Whether a patch at `gpa` lies in one page.
+    func fits(at gpa: UInt64) -> Bool { Int(gpa % Self.pageSize) + kind.length <= Int(Self.pageSize) }
+
+    /// Puts a patch at `gpa`, or counts one more that wants it. False where no memory is.
+    func insert(_ gpa: UInt64) -> Bool {
+        state.withLock { state in
+            let (number, offset) = Self.split(gpa)
+            var page = state.pages[number] ?? Page()
+            if let count = page.starts[offset] {
+                page.starts[offset] = count + 1
+                state.pages[number] = page
+                return true
+            }
+            for i in 0..<UInt16(kind.length) where page.hidden[offset + i] == nil {
+                guard let byte = base.word(gpa + UInt64(i), size: 1) else { return false }
+                page.hidden[offset + i] = UInt8(truncatingIfNeeded: byte)
+            }
+            for i in 0..<UInt64(kind.length) { put(kind.byte, at: gpa + i) }
+            page.starts[offset] = 1
+            state.pages[number] = page
+            isEmpty.store(false, ordering: .releasing)
+            return true
+        }
+    }
+
+    /// Takes away what ``insert(_:)`` put.
+    func remove(_ gpa: UInt64) {
+        state.withLock { state in
+            let (number, offset) = Self.split(gpa)
+            guard var page = state.pages[number], let count = page.starts[offset] else { return }
+            page.starts[offset] = count > 1 ? count - 1 : nil
+            if count == 1 {
+                for i in 0..<UInt16(kind.length) where !isCovered(page, offset + i) {
+                    if let byte = page.hidden.removeValue(forKey: offset + i) {
+                        put(byte, at: number + UInt64(offset + i))
+                    }
+                }
+            }
+            state.pages[number] = page.starts.isEmpty ? nil : page
+            isEmpty.store(state.pages.isEmpty, ordering: .releasing)
+        }
+    }
+
+    private func isCovered(_ page: Page, _ offset: UInt16) -> Bool {
+        (0..<UInt16(kind.length)).contains { $0 <= offset && page.starts[offset - $0] != nil }
+    }
+
+    private func put(_ byte: UInt8, at gpa: UInt64) {
+        // A page that had memory when the patch was planted has lost it: then nothing is there to be wrong.
+        withUnsafeBytes(of: byte) { try? base.write(gpa, $0) }
+    }
+
+    // MARK: asking
+
+    /// A patch begins here.
+    func contains(_ gpa: UInt64) -> Bool {
+        guard !isEmpty.load(ordering: .acquiring) else { return false }
+        let (page, offset) = Self.split(gpa)
+        return state.withLock { $0.pages[page]?.starts[offset] != nil }
+    }
+
+    /// This byte is a patch's.
+    func covers(_ gpa: UInt64) -> Bool {
+        guard !isEmpty.load(ordering: .acquiring) else { return false }
+        let (page, offset) = Self.split(gpa)
+        return state.withLock { $0.pages[page]?.hidden[offset] != nil }
+    }
+
+    /// The page has a patch.
+    func hasPatches(page: UInt64) -> Bool { state.withLock { $0.pages[page] != nil } }
+
+    var pages: [UInt64] { state.withLock { Array($0.pages.keys) } }
+
+    /// Whether an OUT to `port` that stands at `gpa` is a patch, or was made of a patch's last byte.
+    func isPatch(outAt gpa: UInt64, port: UInt16) -> Bool {
+        guard kind == .portOut, covers(gpa), let next = base.word(gpa + 1, size: 1) else { return false }
+        return UInt16(next) == port
+    }
+
+    // MARK: one step
+
+    /// Puts the guest's own bytes back where patches stand in `range`, which lies in one page, until
+    /// ``restore()``. False if there is none.
+    func lift(_ range: Range<UInt64>) -> Bool {
+        guard !isEmpty.load(ordering: .acquiring) else { return false }
+        return state.withLock { state in
+            let (number, _) = Self.split(range.lowerBound)
+            guard let page = state.pages[number] else { return false }
+            let before = state.lifted.count
+            for gpa in range where gpa < number + Self.pageSize {
+                guard let byte = page.hidden[UInt16(gpa - number)] else { continue }
+                put(byte, at: gpa)
+                state.lifted.append(gpa)
+            }
+            return state.lifted.count > before
+        }
+    }
+
+    /// As ``lift(_:)``, all of them.
+    func liftAll() {
+        state.withLock { state in
+            for (number, page) in state.pages {
+                for (offset, byte) in page.hidden where !state.lifted.contains(number + UInt64(offset)) {
+                    put(byte, at: number + UInt64(offset))
+                    state.lifted.append(number + UInt64(offset))
+                }
+            }
+        }
+    }
+
+    /// Patches again what ``lift(_:)`` opened; what the guest wrote there meanwhile is what is hidden now.
+    func restore() {
+        state.withLock { state in
+            for gpa in state.lifted {
+                let (number, offset) = Self.split(gpa)
+                // Removed while it was lifted.
+                guard state.pages[number]?.hidden[offset] != nil else { continue }
+                take(gpa, number, offset, &state)
+            }
+            state.lifted.removeAll(keepingCapacity: true)
+        }
+    }
+
+    /// Looks whether the guest overwrote patches in pages that nothing protects, and patches again.
+    func check(pages: some Sequence<UInt64>) {
+        state.withLock { state in
+            for number in pages {
+                guard let page = state.pages[number] else { continue }
+                for offset in page.hidden.keys {
+                    let gpa = number + UInt64(offset)
+                    guard base.word(gpa, size: 1) != UInt64(kind.byte) else { continue }
+                    take(gpa, number, offset, &state)
+                }
+            }
+        }
+    }
+
+    private func take(_ gpa: UInt64, _ number: UInt64, _ offset: UInt16, _ state: inout State) {
+        guard let byte = base.word(gpa, size: 1) else { return }
+        state.pages[number]?.hidden[offset] = UInt8(truncatingIfNeeded: byte)
+        put(kind.byte, at: gpa)
+    }
+
+    // MARK: memory as it is without patches
+
+    /// Puts what patches hide into bytes that were read from `gpa` on.
+    func reveal(_ gpa: UInt64, _ buffer: UnsafeMutableRawBufferPointer) {
+        state.withLock { state in
+            forEachPatched(gpa, buffer.count, state) { index, byte in buffer[index] = byte }
+        }
+    }
+
+    /// Writes beneath the patches.
+    func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        try state.withLock { state throws(MemoryFault) in
+            var patched: [Int] = []
+            forEachPatched(gpa, bytes.count, state) { index, _ in
+                if state.lifted.isEmpty || !state.lifted.contains(gpa &+ UInt64(index)) {
+                    patched.append(index)
+                }
+            }
+            guard !patched.isEmpty else { return try base.write(gpa, bytes) }
+            var copy = Array(bytes)
+            for index in patched { copy[index] = kind.byte }
+            var fault: MemoryFault?
+            copy.withUnsafeBytes { buffer in
+                do throws(MemoryFault) { try base.write(gpa, buffer) } catch { fault = error }
+            }
+            if let fault { throw fault }
+            for index in patched {
+                let (number, offset) = Self.split(gpa &+ UInt64(index))
+                state.pages[number]?.hidden[offset] = bytes[index]
+            }
+        }
+    }
+
+    private func forEachPatched(
+        _ gpa: UInt64, _ count: Int, _ state: borrowing State, _ body: (_ index: Int, _ hidden: UInt8) -> Void
+    ) {
+        var done = 0
+        while done < count {
+            let (number, offset) = Self.split(gpa &+ UInt64(done))
+            let size = min(count - done, Int(Self.pageSize) - Int(offset))
+            if let page = state.pages[number] {
+                if size < page.hidden.count {
+                    for i in 0..<size {
+                        if let byte = page.hidden[offset + UInt16(i)] { body(done + i, byte) }
+                    }
+                } else {
+                    for (place, byte) in page.hidden where place >= offset && Int(place - offset) < size {
+                        body(done + Int(place - offset), byte)
+                    }
+                }
+            }
+            done += size
+        }
+    }
+}
+
+/// Guest memory without the debugger's patches: reads give what patches hide, writes go beneath them.
+final class PatchedMemory: PhysicalMemory {
+    private let base: any PhysicalMemory
+    private let patches: PatchTable
+
+    init(_ base: any PhysicalMemory, _ patches: PatchTable) {
+        self.base = base
+        self.patches = patches
+    }
+
+    var regions: [MemoryRegion] { base.regions }
+
+    func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        try base.read(gpa, into: buffer)
+        if !patches.isEmpty.load(ordering: .acquiring) { patches.reveal(gpa, buffer) }
+    }
+
+    func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        if patches.isEmpty.load(ordering: .acquiring) { return try base.write(gpa, bytes) }
+        try patches.write(gpa, bytes)
+    }
+}

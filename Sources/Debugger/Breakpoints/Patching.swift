@@ -1,0 +1,40 @@
+import KVMCore
+import Synchronization
+import X86
+
+/// What breakpoints in memory need of a target, and the table of them: one for the whole session, used by the
+/// debugger's thread and those of the vCPUs.
+final class Patching: Sendable {
+    let table: PatchTable
+    /// Guest memory without the patches.
+    let memory: any PhysicalMemory
+    /// Nil where no patch can be planted.
+    let holder: (any VCPUHolding)?
+    let protector: (any MemoryProtecting)?
+    let canPatch: Bool
+    /// Some page is protected.
+    let hasProtection = Atomic<Bool>(false)
+
+    init(_ target: any Target) {
+        let trapsINT3 =
+            target.debugTraps.contains(.int3) && target.debugAbilities.contains(.softwareBreakpoints)
+        table = PatchTable(kind: trapsINT3 ? .int3 : .portOut, base: target.memory)
+        memory = PatchedMemory(target.memory, table)
+        holder = target as? any VCPUHolding
+        protector = target as? any MemoryProtecting
+        canPatch = (target as? any CodePatching).map { trapsINT3 || $0.passesPortWrites } ?? false
+    }
+
+    var mechanism: Breakpoint.Mechanism { table.kind == .int3 ? .int3 : .portOut }
+}
+
+/// The page tables that a vCPU uses.
+struct PlacedBy: Sendable, Hashable {
+    var cr3: UInt64
+    var isPaging: Bool
+
+    init(_ snapshot: VCPUSnapshot) {
+        cr3 = snapshot.special.cr3
+        isPaging = snapshot.special.cr0.contains(.pg)
+    }
+}

@@ -1,0 +1,168 @@
+import Debugger
+import KVMCore
+import SystemPackage
+
+/// How the RAM of a machine is cut into memslots: one a range, and where pages are protected, more.
+struct MemorySlots {
+    /// Pages in a row that are protected alike.
+    private struct Segment {
+        var range: Range<UInt64>
+        var access: PageAccess?
+        /// Nil where no slot is, which is how reads are seen.
+        var slot: UInt32?
+        /// The RAM that it is of.
+        var memory: Int
+    }
+
+    static let pageSize: UInt64 = 4096
+
+    private let memories: [GuestMemory]
+    /// In order of address, without gaps inside one memory.
+    private var segments: [Segment] = []
+    private var free: [UInt32] = []
+    private var next: UInt32
+    private let limit: UInt32
+    /// All pages are open for a moment.
+    private var isSuspended = false
+
+    /// Registers all of it, open.
+    init(_ memories: [GuestMemory], vm: borrowing VirtualMachine) throws(KVMError) {
+        self.memories = memories
+        limit = UInt32(clamping: max(Int(vm.check(.nrMemslots)), memories.count))
+        next = 0
+        for (index, memory) in memories.enumerated() {
+            var segment = Segment(range: memory.range, access: nil, slot: nil, memory: index)
+            try create(&segment, vm)
+            segments.append(segment)
+        }
+    }
+
+    /// Protects a page, or gives it back. As it was before where that fails.
+    mutating func protect(page: UInt64, _ access: PageAccess?, _ vm: borrowing VirtualMachine)
+        throws(KVMError)
+    {
+        guard let place = place(of: page) else {
+            throw KVMError(
+                "protect the page at \(hex(page))", .invalidArgument, advice: "no RAM is there")
+        }
+        let whole = segments[place]
+        guard whole.access != access else { return }
+        var first = place
+        var last = place
+        var parts: [Segment] = []
+        func add(_ range: Range<UInt64>, _ access: PageAccess?) {
+            guard !range.isEmpty else { return }
+            if let before = parts.last, before.access == access {
+                parts[parts.count - 1].range = before.range.lowerBound..<range.upperBound
+            } else {
+                parts.append(Segment(range: range, access: access, slot: nil, memory: whole.memory))
+            }
+        }
+        let start = page & ~(Self.pageSize - 1)
+        let end = start + Self.pageSize
+        if start == whole.range.lowerBound, place > 0, isNeighbour(place - 1, whole, access) {
+            first = place - 1
+            add(segments[first].range, access)
+        }
+        add(whole.range.lowerBound..<start, whole.access)
+        add(start..<end, access)
+        add(end..<whole.range.upperBound, whole.access)
+        if end == whole.range.upperBound, place + 1 < segments.count, isNeighbour(place + 1, whole, access) {
+            last = place + 1
+            add(segments[last].range, access)
+        }
+        try replace(first...last, by: parts, vm)
+    }
+
+    private func isNeighbour(_ place: Int, _ segment: Segment, _ access: PageAccess?) -> Bool {
+        segments[place].memory == segment.memory && segments[place].access == access
+    }
+
+    private mutating func replace(
+        _ places: ClosedRange<Int>, by parts: [Segment], _ vm: borrowing VirtualMachine
+    ) throws(KVMError) {
+        var old = Array(segments[places])
+        var new = parts
+        do throws(KVMError) {
+            for index in old.indices { try remove(&old[index], vm) }
+            for index in new.indices { try create(&new[index], vm) }
+        } catch {
+            // What there was fitted, and fits again.
+            for index in new.indices { try? remove(&new[index], vm) }
+            for index in old.indices where old[index].slot == nil { try? create(&old[index], vm) }
+            segments.replaceSubrange(places, with: old)
+            throw error
+        }
+        segments.replaceSubrange(places, with: new)
+    }
+
+    /// One slot for each memory, whatever is protected.
+    mutating func suspend(_ vm: borrowing VirtualMachine) throws(KVMError) {
+        guard !isSuspended else { return }
+        isSuspended = true
+        for index in segments.indices {
+            var segment = segments[index]
+            try remove(&segment, vm)
+            segments[index] = segment
+        }
+        for (index, memory) in memories.enumerated() {
+            try vm.setMemoryRegion(slot: UInt32(index), gpa: memory.gpa, memory: memory)
+        }
+    }
+
+    mutating func resume(_ vm: borrowing VirtualMachine) throws(KVMError) {
+        guard isSuspended else { return }
+        for index in memories.indices { try vm.removeMemoryRegion(slot: UInt32(index)) }
+        for index in segments.indices {
+            var segment = segments[index]
+            try create(&segment, vm)
+            segments[index] = segment
+        }
+        isSuspended = false
+    }
+
+    private func place(of page: UInt64) -> Int? {
+        var low = 0
+        var high = segments.count
+        while low < high {
+            let middle = (low + high) / 2
+            if segments[middle].range.upperBound <= page { low = middle + 1 } else { high = middle }
+        }
+        return low < segments.count && segments[low].range.contains(page) ? low : nil
+    }
+
+    private mutating func create(_ segment: inout Segment, _ vm: borrowing VirtualMachine) throws(KVMError) {
+        guard segment.access != PageAccess.none else { return }
+        let slot: UInt32
+        if let known = free.popLast() {
+            slot = known
+        } else {
+            guard next < limit else {
+                throw KVMError(
+                    "KVM_SET_USER_MEMORY_REGION", .noSpace,
+                    advice: "all \(limit) memory slots of this KVM are in use")
+            }
+            slot = next
+            next += 1
+        }
+        let memory = memories[segment.memory]
+        do {
+            try vm.setMemoryRegion(
+                slot: slot, gpa: segment.range.lowerBound, memory: memory,
+                offset: segment.range.lowerBound - memory.gpa,
+                size: segment.range.upperBound - segment.range.lowerBound,
+                flags: segment.access == .readOnly ? .readOnly : [])
+        } catch {
+            free.append(slot)
+            throw error
+        }
+        segment.slot = slot
+    }
+
+    private mutating func remove(_ segment: inout Segment, _ vm: borrowing VirtualMachine) throws(KVMError) {
+        guard let slot = segment.slot else { return }
+        try vm.removeMemoryRegion(slot: slot)
+        segment.slot = nil
+        free.append(slot)
+    }
+}

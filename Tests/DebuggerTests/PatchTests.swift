@@ -1,0 +1,102 @@
+import KVMCore
+import TargetConformance
+import Testing
+import X86
+
+@testable import Debugger
+
+/// The table of patches, and memory without them.
+@Suite struct PatchTests {
+    private let ram = FakeMemory(size: 0x4000)
+
+    private func raw(_ gpa: UInt64, _ count: Int) throws -> [UInt8] { try read(ram, gpa, count) }
+
+    private func read(_ memory: any PhysicalMemory, _ gpa: UInt64, _ count: Int) throws -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        try bytes.withUnsafeMutableBytes { try memory.read(gpa, into: $0) }
+        return bytes
+    }
+
+    private func fill() throws {
+        try (0..<0x40).map { UInt8($0) }.withUnsafeBytes { try ram.write(0x1000, $0) }
+    }
+
+    @Test func neighboursShareBytes() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        let memory = PatchedMemory(ram, table)
+        for gpa: UInt64 in [0x1002, 0x1003, 0x1003, 0x1005] { #expect(table.insert(gpa)) }
+        #expect(try raw(0x1000, 8) == [0, 1, 0xE6, 0xE6, 0xE6, 0xE6, 0xE6, 7])
+        #expect(try read(memory, 0x1000, 8) == [0, 1, 2, 3, 4, 5, 6, 7])
+        #expect(try read(memory, 0x1004, 1) == [4])
+        #expect(table.contains(0x1003) && !table.contains(0x1004) && table.covers(0x1004))
+        table.remove(0x1003)
+        #expect(table.contains(0x1003), "two wanted it")
+        table.remove(0x1003)
+        #expect(try raw(0x1000, 8) == [0, 1, 0xE6, 0xE6, 4, 0xE6, 0xE6, 7])
+        table.remove(0x1002)
+        table.remove(0x1005)
+        #expect(try raw(0x1000, 8) == [0, 1, 2, 3, 4, 5, 6, 7])
+        #expect(table.pages.isEmpty)
+    }
+
+    @Test func writesGoBeneath() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        let memory = PatchedMemory(ram, table)
+        #expect(table.insert(0x1002))
+        try [UInt8](repeating: 0xAA, count: 4).withUnsafeBytes { try memory.write(0x1001, $0) }
+        #expect(try raw(0x1000, 6) == [0, 0xAA, 0xE6, 0xE6, 0xAA, 5])
+        #expect(try read(memory, 0x1000, 6) == [0, 0xAA, 0xAA, 0xAA, 0xAA, 5])
+        table.remove(0x1002)
+        #expect(try raw(0x1000, 6) == [0, 0xAA, 0xAA, 0xAA, 0xAA, 5])
+    }
+
+    @Test func aStepTakesWhatItWroteInto() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        let memory = PatchedMemory(ram, table)
+        #expect(table.insert(0x1002) && table.insert(0x1008))
+        #expect(!table.lift(0x1010..<0x101F))
+        #expect(table.lift(0x1000..<0x1008))
+        #expect(try raw(0x1000, 10) == [0, 1, 2, 3, 4, 5, 6, 7, 0xE6, 0xE6])
+        // The instruction writes over itself.
+        try [UInt8(0x77)].withUnsafeBytes { try ram.write(0x1003, $0) }
+        table.restore()
+        #expect(try raw(0x1000, 5) == [0, 1, 0xE6, 0xE6, 4])
+        #expect(try read(memory, 0x1000, 5) == [0, 1, 2, 0x77, 4])
+    }
+
+    @Test func whatTheGuestWroteOverIsPatchedAgain() throws {
+        try fill()
+        let table = PatchTable(kind: .int3, base: ram)
+        let memory = PatchedMemory(ram, table)
+        #expect(table.insert(0x1002) && table.insert(0x1004))
+        try [UInt8](repeating: 0x90, count: 4).withUnsafeBytes { try ram.write(0x1001, $0) }
+        table.check(pages: [0x1000])
+        #expect(try raw(0x1001, 4) == [0x90, 0xCC, 0x90, 0xCC])
+        #expect(try read(memory, 0x1001, 4) == [0x90, 0x90, 0x90, 0x90])
+    }
+
+    @Test func patchesStayInTheirPage() throws {
+        let out = PatchTable(kind: .portOut, base: ram)
+        #expect(!out.fits(at: 0x1FFF) && out.fits(at: 0x1FFE))
+        #expect(PatchTable(kind: .int3, base: ram).fits(at: 0x1FFF))
+        #expect(!out.insert(0x4000), "no memory is there")
+        #expect(out.pages.isEmpty)
+    }
+
+    @Test func debugRegistersHoldCodeAndData() {
+        var armed = ArmedBreakpoints()
+        let four = armed.insert(data: 0x2000, length: 4, writesOnly: true)
+        let eight = armed.insert(data: 0x2008, length: 8, writesOnly: false)
+        let code = [0x7C00, 0x2000, 0x9000].map { armed.insert($0) }
+        #expect(four == 0 && eight == 1)
+        #expect(code == [true, true, false])
+        #expect(armed.dataMask == 0b0011)
+        #expect(armed.contains(0x2000) && !armed.contains(0x2008))
+        // LEN and R/W: 1101 for four bytes written, 1011 for eight accessed; code is 0000.
+        #expect(armed.dr7(except: nil) == 0x400 | 0xAA | 0xBD << 16)
+        #expect(armed.dr7(except: 0x7C00) == 0x400 | 0x8A | 0xBD << 16)
+    }
+}

@@ -1,0 +1,306 @@
+import Debugger
+import X86
+
+extension Fixture {
+    /// A place outside of the page where a boot sector's stack is.
+    static let code: UInt64 = 0x9000
+
+    /// Takes the debug registers that breakpoints get before patches.
+    func useUpRegisters() throws {
+        for address: UInt64 in 0xF000...0xF002 { try debugger.setBreakpoint(at: .linear(address)) }
+    }
+
+    /// A breakpoint that is no debug register's.
+    @discardableResult
+    func patch(_ address: UInt64, condition: String? = nil, line: Int = #line) throws -> Breakpoint {
+        let breakpoint = try debugger.setBreakpoint(at: .linear(address), condition: condition)
+        try expect(breakpoint.mechanism != .debugRegister, "it is a \(breakpoint.mechanism)", line: line)
+        return breakpoint
+    }
+
+    var canPatch: Bool { target is any CodePatching }
+
+    func bytes(_ address: UInt64, _ count: Int) throws -> [UInt8] {
+        try debugger.readMemory(.physical(address), count: count).bytes
+    }
+}
+
+extension ConformanceCase {
+    static let patching: [ConformanceCase] = [
+        ConformanceCase("breaks at a hundred places, and memory shows none of them") { fixture in
+            // A hundred of inc bx (1 byte), mov al, n (2), mov cx, n (3), in turns; then hlt.
+            var code: [UInt8] = [0x90]
+            var places: [UInt64] = []
+            for number in 0..<100 {
+                places.append(Fixture.code + UInt64(code.count))
+                switch number % 3 {
+                case 0: code.append(0x43)
+                case 1: code += [0xB0, UInt8(number)]
+                default: code += [0xB9, UInt8(number), 0]
+                }
+            }
+            code.append(0xF4)
+            try fixture.load(code, at: Fixture.code)
+            let numbers = try places.map { try fixture.debugger.setBreakpoint(at: .linear($0)).number }
+            try fixture.expect(try fixture.bytes(Fixture.code, code.count) == code, "the patches show")
+            try fixture.expect(
+                try fixture.debugger.readMemory(.linear(Fixture.code + 1), count: 90).bytes
+                    == Array(code[1..<91]), "the patches show in a part")
+            for (place, number) in zip(places, numbers) {
+                try fixture.go()
+                try fixture.expect(.breakpoint([number]))
+                try fixture.expect("rip", place)
+            }
+            try fixture.go()
+            try fixture.expect(.hlt)
+            try fixture.expect("bx", 34)
+            try fixture.expect("cx", 98)
+            try fixture.expect(fixture.debugger.breakpoints.allSatisfy { $0.hits == 1 }, "each was hit once")
+            try fixture.expect(try fixture.bytes(Fixture.code, code.count) == code, "memory is as it was")
+            try fixture.debugger.deleteAllBreakpoints()
+            var raw = [UInt8](repeating: 0, count: code.count)
+            try raw.withUnsafeMutableBytes { try fixture.target.memory.read(Fixture.code, into: $0) }
+            try fixture.expect(raw == code, "the patches are gone")
+        },
+        ConformanceCase("steps through breakpoints as if there were none") { fixture in
+            // 9000 inc ax; 9001 inc bx; 9002 mov cl, 5; 9004 jmp 9000
+            try fixture.load([0x40, 0x43, 0xB1, 5, 0xEB, 0xFA], at: Fixture.code)
+            try fixture.useUpRegisters()
+            for address: UInt64 in [0x9000, 0x9001, 0x9002, 0x9004] {
+                try fixture.debugger.setBreakpoint(at: .linear(address))
+            }
+            for round: UInt64 in 1...3 {
+                for ip: UInt64 in [0x9001, 0x9002, 0x9004, 0x9000] {
+                    try fixture.step()
+                    try fixture.expect("rip", ip)
+                }
+                try fixture.expect("ax", round)
+                try fixture.expect("cl", 5)
+            }
+        },
+        ConformanceCase("survives a branch into the middle of a patch") { fixture in
+            // 9000 inc ax; 9001 inc bx; 9002 dec ax; 9003 jz 9008; 9005 inc ax; 9006 jmp 9001;
+            // 9008 hlt. With a patch at 9000 the branch lands on its second byte.
+            try fixture.load(
+                [0x40, 0x43, 0x48, 0x74, 0x03, 0x40, 0xEB, 0xF9, 0xF4], at: Fixture.code)
+            try fixture.useUpRegisters()
+            try fixture.debugger.setRegister("ax", to: 2)
+            try fixture.debugger.setBreakpoint(at: .linear(0x9000))
+            try fixture.debugger.startContinue()
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(30))
+            fixture.debugger.interrupt()
+            try fixture.collect()
+            // ax goes 3, 2, 3, 2 ...: never to zero, and never past the loop.
+            try fixture.expect(.interrupted)
+            let ip = try fixture.register("rip")
+            try fixture.expect((0x9001...0x9006).contains(ip), "it is at \(ip)")
+            try fixture.expect(try fixture.register("bx") > 1, "it goes round")
+            try fixture.debugger.setRegister("rip", to: 0x9005)
+            try fixture.debugger.setRegister("ax", to: 0)
+            try fixture.go()
+            try fixture.expect(.hlt)
+        },
+        ConformanceCase("writes of the debugger go beneath a patch") { fixture in
+            try fixture.load([0x90, 0x90, 0x90, 0xF4], at: Fixture.code)
+            try fixture.useUpRegisters()
+            let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x9001))
+            try fixture.debugger.writeMemory(.linear(0x9000), [0x40, 0x43, 0x42, 0xF4])
+            try fixture.expect(
+                try fixture.bytes(0x9000, 4) == [0x40, 0x43, 0x42, 0xF4], "they are read back")
+            try fixture.go()
+            try fixture.expect(.breakpoint([breakpoint.number]))
+            try fixture.go()
+            try fixture.expect(.hlt)
+            try fixture.expect("bx", 1)
+            try fixture.expect("dx", 1)
+        },
+        ConformanceCase("breaks in code that is loaded after the breakpoint was set") { fixture in
+            // 9000 mov si, 9100; mov di, a000; mov cx, 4; rep movsb; jmp a000
+            try fixture.load(
+                [
+                    0xBE, 0x00, 0x91, 0xBF, 0x00, 0xA0, 0xB9, 4, 0, 0xF3, 0xA4, 0xE8, 0xF2, 0x0F,
+                ], at: Fixture.code)
+            // 9100: inc ax; inc bx; inc dx; hlt
+            try fixture.debugger.writeMemory(.physical(0x9100), [0x40, 0x43, 0x42, 0xF4])
+            try fixture.useUpRegisters()
+            let first = try fixture.debugger.setBreakpoint(at: .linear(0xA000))
+            let second = try fixture.debugger.setBreakpoint(at: .linear(0xA002))
+            try fixture.go()
+            try fixture.expect(.breakpoint([first.number]))
+            try fixture.expect("rip", 0xA000)
+            try fixture.expect(try fixture.bytes(0xA000, 4) == [0x40, 0x43, 0x42, 0xF4], "it was loaded")
+            try fixture.go()
+            try fixture.expect(.breakpoint([second.number]))
+            try fixture.go()
+            try fixture.expect(.hlt)
+            try fixture.expect("ax", 1)
+            try fixture.expect("bx", 1)
+            try fixture.expect("dx", 1)
+        },
+        ConformanceCase("breaks at physical and at virtual places") { fixture in
+            try fixture.load([0x40, 0x43, 0x42, 0xEB, 0xFB], at: Fixture.code)
+            let physical = try fixture.debugger.setBreakpoint(at: .physical(0x9001))
+            try fixture.expect(physical.kind == .physical && physical.linear == nil, "it is physical")
+            let far = try fixture.debugger.setBreakpoint(
+                at: .segmented(.selector(0), offset: 0x9002), kind: .virtual)
+            // The same place under another name: it is never come to.
+            try fixture.debugger.setBreakpoint(
+                at: .segmented(.selector(0x900), offset: 0x0002), kind: .virtual)
+            for number in [physical.number, far.number, physical.number] {
+                try fixture.go()
+                try fixture.expect(.breakpoint([number]))
+            }
+            try fixture.expectError(.badAddress) {
+                try fixture.debugger.setBreakpoint(at: .linear(0x9000), kind: .virtual)
+            }
+        },
+        ConformanceCase("refuses a fifth debug register, and says so when it is set") { fixture in
+            try fixture.load(counting)
+            for address: UInt64 in [0x7C03, 0x7C04, 0x8000, 0x8001] {
+                try fixture.debugger.setBreakpoint(at: .linear(address), needsRegister: true)
+            }
+            try fixture.debugger.setBreakpoint(at: .linear(0x7C03), needsRegister: true)
+            if fixture.canPatch {
+                // One that can be a patch makes room, and still stops the guest.
+                let fifth = try fixture.debugger.setBreakpoint(at: .linear(0x8005), needsRegister: true)
+                try fixture.expect(fifth.mechanism == .debugRegister, "it got a register")
+            } else {
+                try fixture.expectError(.limit) {
+                    try fixture.debugger.setBreakpoint(at: .linear(0x9000), needsRegister: true)
+                }
+            }
+            try fixture.go()
+            try fixture.expect(.breakpoint([1, 5]))
+            try fixture.go()
+            try fixture.expect(.breakpoint([2]))
+        },
+        ConformanceCase("disabled breakpoints do not stop, enabled ones do again") { fixture in
+            try fixture.load(counting)
+            try fixture.useUpRegisters()
+            let one = try fixture.debugger.setBreakpoint(at: .linear(0x7C03))
+            let other = try fixture.debugger.setBreakpoint(at: .linear(0x7C05))
+            try fixture.debugger.setBreakpoint(one.number, enabled: false)
+            for _ in 0..<3 {
+                try fixture.go()
+                try fixture.expect(.breakpoint([other.number]))
+            }
+            try fixture.debugger.setBreakpoint(one.number, enabled: true)
+            try fixture.go()
+            try fixture.expect(.breakpoint([one.number]))
+        },
+        ConformanceCase("no vCPU runs through a breakpoint while another steps past it", vcpus: 2) {
+            fixture in
+            // 9000 inc bx; 9001 dec cx; 9002 jnz 9000; 9004 hlt
+            try fixture.load([0x43, 0x49, 0x75, 0xFC, 0xF4], at: Fixture.code)
+            try fixture.useUpRegisters()
+            let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x9000))
+            try fixture.debugger.setBreakpoint(breakpoint.number, ignore: 1_000_000)
+            for vcpu in 0...1 { try fixture.debugger.setRegister("rcx", to: 200, vcpu: vcpu) }
+            try fixture.go()
+            try fixture.expect(.hlt)
+            for vcpu in 0...1 { try fixture.expect("bx", 200, vcpu: vcpu) }
+            // The first is stepped over by each, for they begin there.
+            let hits = try fixture.debugger.breakpoint(breakpoint.number).hits
+            try fixture.expect(hits == 398, "\(hits) of 398 were seen")
+        },
+        ConformanceCase("patches a guest that runs, and takes the patches back") { fixture in
+            // 9000 inc ax; 9001 inc bx; 9002 jmp 9000
+            try fixture.load([0x40, 0x43, 0xEB, 0xFC], at: Fixture.code)
+            try fixture.useUpRegisters()
+            for _ in 0..<5 {
+                try fixture.debugger.startContinue()
+                _ = try fixture.debugger.collectStop(timeout: .milliseconds(2))
+                let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x9001), isTemporary: true)
+                try fixture.collect()
+                try fixture.expect(.breakpoint([breakpoint.number]))
+                try fixture.expect("rip", 0x9001)
+                try fixture.expect(fixture.debugger.breakpoints.count == 3, "it is gone")
+            }
+            try fixture.debugger.startContinue()
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(2))
+            let never = try fixture.debugger.setBreakpoint(at: .linear(0x9001), condition: "$cx == 7")
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(5))
+            try fixture.debugger.deleteBreakpoint(never.number)
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(5))
+            fixture.debugger.interrupt()
+            try fixture.collect()
+            try fixture.expect(.interrupted)
+            try fixture.expect((0x9000...0x9002).contains(try fixture.register("rip")), "it is in its loop")
+        },
+    ]
+
+    static let conditions: [ConformanceCase] = [
+        ConformanceCase("a false condition does not stop, a true one does") { fixture in
+            try fixture.load(counting)
+            try fixture.useUpRegisters()
+            let breakpoint = try fixture.debugger.setBreakpoint(
+                at: .linear(0x7C04), condition: "$ax == 50 && *(u8*)0x7c03 == 0x40")
+            try fixture.go()
+            try fixture.expect(.breakpoint([breakpoint.number]))
+            try fixture.expect("ax", 50)
+            try fixture.expect("bx", 49)
+            try fixture.debugger.setBreakpoint(breakpoint.number, condition: "$bx == 60")
+            try fixture.go()
+            try fixture.expect("bx", 60)
+            try fixture.expect(
+                try fixture.debugger.breakpoint(breakpoint.number).hits == 2, "true ones are counted")
+            try fixture.debugger.setBreakpoint(breakpoint.number, condition: nil)
+            try fixture.go()
+            try fixture.expect("bx", 61)
+        },
+        ConformanceCase("a condition on a debug register's breakpoint") { fixture in
+            try fixture.load(counting)
+            try fixture.debugger.setBreakpoint(
+                at: .linear(0x7C03), condition: "$bx == 20", needsRegister: true)
+            try fixture.debugger.setBreakpoint(
+                at: .linear(0x7C04), condition: "$bx == 30", needsRegister: true)
+            try fixture.go()
+            try fixture.expect(.breakpoint([1]))
+            try fixture.expect("bx", 20)
+            try fixture.go()
+            try fixture.expect(.breakpoint([2]))
+            try fixture.expect("bx", 30)
+        },
+        ConformanceCase("a condition among port I/O") { fixture in
+            // 7C00 out e9, al; 7C02 in al, e9; 7C04 inc bx; 7C05 jmp 7C00
+            try fixture.load([0xE6, 0xE9, 0xE4, 0xE9, 0x43, 0xEB, 0xF9])
+            for address: UInt64 in [0x7C00, 0x7C02, 0x7C04, 0x7C05] {
+                try fixture.debugger.setBreakpoint(at: .linear(address), condition: "$bx == 9")
+            }
+            for (number, ip) in [(4, 0x7C05), (1, 0x7C00), (2, 0x7C02), (3, 0x7C04)] {
+                try fixture.go()
+                try fixture.expect(.breakpoint([number]))
+                try fixture.expect("rip", UInt64(ip))
+                try fixture.expect("bx", 9)
+            }
+        },
+        ConformanceCase("ignores so many hits") { fixture in
+            try fixture.load(counting)
+            let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C04))
+            try fixture.debugger.setBreakpoint(breakpoint.number, ignore: 9)
+            try fixture.go()
+            try fixture.expect("ax", 10)
+            let after = try fixture.debugger.breakpoint(breakpoint.number)
+            try fixture.expect(after.hits == 10 && after.ignore == 0, "all ten are counted")
+            try fixture.go()
+            try fixture.expect("ax", 11)
+        },
+        ConformanceCase("a condition that cannot be evaluated stops, and says why") { fixture in
+            try fixture.load(counting)
+            try fixture.debugger.setBreakpoint(at: .linear(0x7C04), condition: "1 / ($ax - 3)")
+            // 1/-2 and 1/-1: only the second is not 0.
+            try fixture.go()
+            try fixture.expect("ax", 2)
+            try fixture.go()
+            try fixture.expect("ax", 3)
+            try fixture.expect(fixture.debugger.stop.conditionFailure?.code == .outOfRange, "it says why")
+            try fixture.expectError(.syntax) {
+                try fixture.debugger.setBreakpoint(at: .linear(0x7C04), condition: "1 +")
+            }
+            try fixture.expectError(.refused) {
+                try fixture.debugger.setBreakpoint(at: .linear(0x7C04), condition: "$ax = 3")
+            }
+            try fixture.expect(fixture.debugger.breakpoints.count == 1, "nothing was set")
+        },
+    ]
+}
