@@ -16,7 +16,7 @@ import Testing
             ),
             (
                 "break 0x7c04",
-                #"{"command":"break 0x7c04","ok":true,"result":{"breakpoint":{"address":"0x7c04","hits":0,"isEnabled":true,"isTemporary":false,"linear":"0x7c04","mechanism":"debug register","number":1}}}"#
+                #"{"command":"break 0x7c04","ok":true,"result":{"breakpoint":{"address":"0x7c04","commands":[],"hits":0,"ignore":0,"isEnabled":true,"isTemporary":false,"kind":"linear","linear":"0x7c04","mechanism":"debug register","number":1}}}"#
             ),
             (
                 "set $rax = 1",

@@ -73,10 +73,13 @@ import Testing
         #expect(nearest(to: String(repeating: "a", count: 100_000), in: table.firstWords) == nil)
     }
 
-    /// Examples are what people type first: all but those that need a file or a KVM guest are done here.
+    /// Examples are what people type first: all but those that need a file, a KVM guest or its memory slots are done
+    /// here.
     @Test(
         arguments: CommandTable.standard.commands.flatMap(\.examples).map(\.line).filter { line in
-            !["source", "writemem", "loadmem", "vcpu create", "symbols "].contains { line.hasPrefix($0) }
+            !["source", "writemem", "loadmem", "vcpu create", "symbols ", "watch rw"].contains {
+                line.hasPrefix($0)
+            }
         })
     func examplesWork(_ line: String) throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "kvmscope-\(UUID().uuidString)")

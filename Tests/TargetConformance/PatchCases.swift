@@ -78,7 +78,7 @@ extension ConformanceCase {
                 try fixture.expect("cl", 5)
             }
         },
-        ConformanceCase("survives a branch into the middle of a patch") { fixture in
+        ConformanceCase("survives a branch into the middle of a patch", stopsAtHalt: true) { fixture in
             // 9000 inc ax; 9001 inc bx; 9002 dec ax; 9003 jz 9008; 9005 inc ax; 9006 jmp 9001;
             // 9008 hlt. With a patch at 9000 the branch lands on its second byte.
             try fixture.load(
@@ -100,7 +100,7 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.hlt)
         },
-        ConformanceCase("writes of the debugger go beneath a patch") { fixture in
+        ConformanceCase("writes of the debugger go beneath a patch", stopsAtHalt: true) { fixture in
             try fixture.load([0x90, 0x90, 0x90, 0xF4], at: Fixture.code)
             try fixture.useUpRegisters()
             let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x9001))
@@ -188,8 +188,9 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.breakpoint([one.number]))
         },
-        ConformanceCase("no vCPU runs through a breakpoint while another steps past it", vcpus: 2) {
-            fixture in
+        ConformanceCase(
+            "no vCPU runs through a breakpoint while another steps past it", vcpus: 2, stopsAtHalt: true
+        ) { fixture in
             // 9000 inc bx; 9001 dec cx; 9002 jnz 9000; 9004 hlt
             try fixture.load([0x43, 0x49, 0x75, 0xFC, 0xF4], at: Fixture.code)
             try fixture.useUpRegisters()

@@ -112,6 +112,7 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(watch.number, 0xB000, 2, 40, 41)
             try fixture.debugger.deleteBreakpoint(watch.number)
+            try fixture.debugger.setBreakpoint(stop.number, condition: "$ax == 60")
             try fixture.go()
             try fixture.expect(.breakpoint([stop.number]))
         },
@@ -134,7 +135,9 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.hlt)
         },
-        ConformanceCase("watches a stack by stepping, where its page cannot be protected") { fixture in
+        ConformanceCase(
+            "watches a stack by stepping, where its page cannot be protected", stopsAtHalt: true
+        ) { fixture in
             // 9000 mov ax, 1234; push ax; push ax; pop bx; int 20h; hlt
             try fixture.load([0xB8, 0x34, 0x12, 0x50, 0x50, 0x5B, 0xCD, 0x20, 0xF4], at: Fixture.code)
             try fixture.interruptHandler()

@@ -53,7 +53,7 @@ extension CommandTable {
                 slow. Reads cannot be watched on pages with running code, a stack or the processor's tables.
                 """,
             examples: [
-                .init("watch 0x7dfe 2", "writes to two bytes"), .init("watch rw es:di 16", "reads, too"),
+                .init("watch 0x7dfe 2", "writes to two bytes"), .init("watch rw 0x9000 16", "reads, too"),
                 .init("watch w 0x500 4 if $al == 7", "on a condition"),
             ],
             completion: [.none, .expression], whileRunning: true, action: WatchActions.set),

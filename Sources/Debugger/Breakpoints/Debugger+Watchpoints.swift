@@ -77,6 +77,13 @@ extension Debugger {
             }
             return
         }
+        guard access == .write || patching.protector != nil else {
+            throw DebuggerError(
+                .refused,
+                "reads of \(breakpoint.address) cannot be watched: this host's debug registers do not see them, and the "
+                    + "pages of this guest are not ours to protect",
+                remedy: "watch writes: `watch w`")
+        }
         guard access == .write else {
             throw DebuggerError(
                 .refused,

@@ -1,3 +1,4 @@
+import Synchronization
 import X86
 
 /// Where a search looks.
@@ -79,7 +80,11 @@ extension Debugger {
     }
 
     /// A search looks at too much to be remembered.
-    private var searched: any PhysicalMemory { isRevisiting ? memoryInSight : target.memory }
+    private var searched: any PhysicalMemory {
+        if isRevisiting { return memoryInSight }
+        // Lent memory would show the patches of breakpoints.
+        return patching.table.isEmpty.load(ordering: .acquiring) ? target.memory : memory
+    }
 
     private func extents(
         of range: SearchRange, vcpu id: Int?
