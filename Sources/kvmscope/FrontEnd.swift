@@ -10,6 +10,16 @@ struct FrontEnd {
     let session: Session
     let signals: SignalPipe
 
+    /// For a guest that another program runs: its registers are printed where nothing is asked for.
+    ///
+    /// - Returns: the program's status.
+    func runShowingRegisters() -> Int32 {
+        run { output in
+            let batch = BatchFrontEnd(session: session, output: output, signals: signals)
+            return BatchFrontEnd.status(batch.run([.line("info vcpus"), .line("info registers")]))
+        }
+    }
+
     /// - Parameter unasked: what is done without a terminal and without commands.
     /// - Returns: the program's status.
     func run(unasked: (Output) -> Int32) -> Int32 {

@@ -66,11 +66,7 @@ struct LaunchCommand: ParsableCommand {
             write("kvmscope: \(error)\n", to: .standardError)
             throw ExitCode(2)
         }
-        let front = FrontEnd(options: frontEnd, session: session, signals: signals)
-        let status = front.run { output in
-            let batch = BatchFrontEnd(session: session, output: output, signals: signals)
-            return BatchFrontEnd.status(batch.run([.line("info vcpus"), .line("info registers")]))
-        }
+        let status = FrontEnd(options: frontEnd, session: session, signals: signals).runShowingRegisters()
         guard status == 0 else { throw ExitCode(status) }
     }
 
