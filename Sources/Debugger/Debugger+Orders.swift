@@ -53,6 +53,7 @@ extension Debugger {
         }
         prepareBreakpoints()
         for driver in drivers { driver.mission = driver.id == selectedVCPU ? mission : .run }
+        orderedStep = nil
         let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
         orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
         orderedAlone = only
@@ -60,14 +61,18 @@ extension Debugger {
     }
 
     /// Steps the selected vCPU. The short way, for a program steps more often than it does anything else: what another
-    /// processor has just written, and that is all of a driver, is looked at once.
+    /// processor has just written, and that is all of a driver, is not looked at.
     func goStepping(count: Int, isAwaited: Bool) throws(DebuggerError) {
-        let driver = try startable()
-        guard let place = orderedAlone, drivers[place] === driver, driver.snapshot.activity != .waiting else {
-            return try go([driver], selected: .step(count: count), isAwaited: isAwaited)
+        guard orderedStep == count, let place = orderedAlone, armedSet != nil, !isRunning, !isRevisiting,
+            meter == nil, stop.vcpus[place].id == selectedVCPU, stop.vcpus[place].activity == .stopped
+        else {
+            let driver = try startable()
+            try go([driver], selected: .step(count: count), isAwaited: isAwaited)
+            orderedStep = count
+            return
         }
         // The same order as before.
-        driver.mission = .step(count: count)
+        if table.hasWatches { prepareBreakpoints() }
         try resume(place, isAwaited: isAwaited)
     }
 
@@ -76,7 +81,7 @@ extension Debugger {
         let started = monotonicTime()
         do {
             if isAwaited, let synchronous {
-                report = try synchronous.run(orders)
+                report = try synchronous.run(orders) { makeRoom() }
             } else {
                 try target.resume(orders)
             }
@@ -86,6 +91,14 @@ extension Debugger {
         }
         order = Order(started: started, only: only)
         if !live.isEmpty { live = [:] }
+    }
+
+    /// While the guest runs: room for the stop that is to come.
+    private func makeRoom() {
+        if past.count == Self.historyLimit { past.removeFirst() }
+        coming = stop.vcpus
+        // A copy of its own, which only this makes it.
+        coming.withUnsafeMutableBufferPointer { _ in }
     }
 
     func startOneNext() throws(DebuggerError) {
@@ -124,22 +137,24 @@ extension Debugger {
 
     /// Makes the new current stop.
     func finish(_ report: StopReport, _ running: Order, steps: Int) {
-        var vcpus = stop.vcpus
+        var vcpus: [VCPUSnapshot] = []
+        swap(&vcpus, &coming)
+        if vcpus.isEmpty { vcpus = stop.vcpus }
         takeInNewVCPUs(&vcpus)
         var reason = report.reason
         var passedHalt = false
         var hits: [Int] = []
         var failure: DebuggerError?
         if let only = running.only {
-            take(drivers[only], report, &reason, &passedHalt, &hits, &failure)
+            take(drivers[only], true, &reason, &passedHalt, &hits, &failure)
             vcpus[only] = drivers[only].snapshot
         } else {
             for (place, driver) in drivers.enumerated() {
-                take(driver, report, &reason, &passedHalt, &hits, &failure)
+                take(driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &hits, &failure)
                 vcpus[place] = driver.snapshot
             }
         }
-        let exits = target.exits.total
+        let exits = report.exits.map { exitsBefore &+ $0 } ?? target.exits.total
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
@@ -170,18 +185,21 @@ extension Debugger {
 
     /// What one vCPU's driver has to say at a stop.
     private func take(
-        _ driver: VCPUDriver, _ report: StopReport, _ reason: inout StopReason, _ passedHalt: inout Bool,
+        _ driver: VCPUDriver, _ isReporter: Bool, _ reason: inout StopReason, _ passedHalt: inout Bool,
         _ expired: inout [Int], _ failure: inout DebuggerError?
     ) {
-        let isReporter = driver.id == report.vcpu
-        let hits = driver.takeHits()
-        // Another vCPU may have come to a breakpoint at the same time: that counts too.
-        expired += hits.breakpoints + hits.watches.map(\.number)
-        if isReporter, !hits.watches.isEmpty, case .watchpoint = reason { reason = .watchpoint(hits.watches) }
-        if isReporter, !hits.breakpoints.isEmpty, case .breakpoint = reason {
-            reason = .breakpoint(hits.breakpoints.sorted())
+        if driver.hasHits {
+            let hits = driver.takeHits()
+            // Another vCPU may have come to a breakpoint at the same time: that counts too.
+            expired += hits.breakpoints + hits.watches.map(\.number)
+            if isReporter, !hits.watches.isEmpty, case .watchpoint = reason {
+                reason = .watchpoint(hits.watches)
+            }
+            if isReporter, !hits.breakpoints.isEmpty, case .breakpoint = reason {
+                reason = .breakpoint(hits.breakpoints.sorted())
+            }
+            if isReporter { failure = hits.failure }
         }
-        if isReporter { failure = hits.failure }
         guard isReporter else { return }
         passedHalt = driver.passedHalt
         if reason.isDeadly { driver.snapshot.activity = .dead }

@@ -56,6 +56,10 @@ public final class Debugger {
     var orders: [RunOrder] = []
     /// The only driver that ``orders`` let go, by its place; nil where they are for several.
     var orderedAlone: Int?
+    /// What that driver has for its mission: so many steps; nil where it has another.
+    var orderedStep: Int?
+    /// The vCPUs of the stop that is to come, as they were: made while the guest runs.
+    var coming: [VCPUSnapshot] = []
     var exitsBefore: UInt64 = 0
     /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
     let meter: (any StandstillMeasuring)?
@@ -63,7 +67,7 @@ public final class Debugger {
     /// What was read of vCPUs while they ran, since they were let go.
     var live: [Int: VCPUSnapshot] = [:]
     /// What CPUID says of paging, of the vCPUs that it was needed of.
-    var paging: [Int: PagingFeatures] = [:]
+    var paging: [(vcpu: Int, features: PagingFeatures)] = []
 
     /// What runs now.
     struct Order {
@@ -202,7 +206,8 @@ public final class Debugger {
         while let running = order {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
             guard let report = report.take() ?? target.waitForStop(timeout: left) else { return nil }
-            let steps = running.steps &+ (drivers.first { $0.id == report.vcpu }?.steps ?? 0)
+            let place = running.only ?? stop.place(of: report.vcpu)
+            let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
                 // Of `next N`, one is over and the next begins where it ended.
                 try startOneNext()

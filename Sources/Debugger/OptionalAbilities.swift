@@ -134,7 +134,9 @@ public protocol StatisticsProviding: Target {
 /// ``Target/waitForStop(timeout:)``: nobody else waits meanwhile, so ``Target/stopDescriptor`` is not raised.
 public protocol SynchronousRunning: Target {
     /// Lets the named vCPUs go and returns why all stand still again.
-    func run(_ orders: [RunOrder]) throws -> StopReport
+    ///
+    /// - Parameter meanwhile: called once they are on their way, for what the caller need not do afterwards.
+    func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport
 }
 
 /// A target whose interrupt controllers can be set as well.

@@ -132,8 +132,9 @@ public final class OwnedMachine: SynchronousRunning {
 
     public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
 
-    public func run(_ orders: [RunOrder]) throws -> StopReport {
+    public func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport {
         try start(orders, isAwaited: true)
+        meanwhile()
         while true {
             if let report = parts.coordinator.wait(until: nil) { return report }
         }
@@ -143,7 +144,7 @@ public final class OwnedMachine: SynchronousRunning {
         // A step after a step: nothing to look up.
         if orders.count == 1,
             let isStarted = parts.coordinator.startAgain(
-                orders[0].vcpu, isAwaited: isAwaited, orders[0].controller)
+                orders[0].vcpu, isAwaited: isAwaited, ObjectIdentifier(orders[0].controller))
         {
             return try check(isStarted)
         }

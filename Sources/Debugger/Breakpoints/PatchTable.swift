@@ -265,6 +265,10 @@ final class PatchedMemory: PhysicalMemory {
         if !patches.isEmpty.load(ordering: .acquiring) { patches.reveal(gpa, buffer) }
     }
 
+    func word(_ gpa: UInt64, size: Int) -> UInt64? {
+        patches.isEmpty.load(ordering: .acquiring) ? base.word(gpa, size: size) : readWord(gpa, size: size)
+    }
+
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
         if patches.isEmpty.load(ordering: .acquiring) { return try base.write(gpa, bytes) }
         try patches.write(gpa, bytes)

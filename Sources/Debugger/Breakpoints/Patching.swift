@@ -8,9 +8,13 @@ final class Patching: Sendable {
     let table: PatchTable
     /// Guest memory without the patches.
     let memory: any PhysicalMemory
-    /// Nil where no patch can be planted.
-    let holder: (any VCPUHolding)?
-    let protector: (any MemoryProtecting)?
+    private let base: any PhysicalMemory
+    /// ``memory``, for a look at it now: as long as there is no patch nothing has to be asked.
+    var inSight: any PhysicalMemory { table.isEmpty.load(ordering: .acquiring) ? base : memory }
+    /// The target, which lives as long as its debugger does and holds on to the drivers, which hold this. Nil where no
+    /// patch can be planted.
+    weak let holder: (any VCPUHolding)?
+    weak let protector: (any MemoryProtecting)?
     let canPatch: Bool
     /// Some page is protected.
     let hasProtection = Atomic<Bool>(false)
@@ -19,7 +23,8 @@ final class Patching: Sendable {
         let trapsINT3 =
             target.debugTraps.contains(.int3) && target.debugAbilities.contains(.softwareBreakpoints)
         table = PatchTable(kind: trapsINT3 ? .int3 : .portOut, base: target.memory)
-        memory = PatchedMemory(target.memory, table)
+        base = target.memory
+        memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding
         protector = target as? any MemoryProtecting
         canPatch = (target as? any CodePatching).map { trapsINT3 || $0.passesPortWrites } ?? false

@@ -77,7 +77,7 @@ public final class ExitRecorder: Sendable {
     }
 
     /// Exits since the recorder was made; ``reset()`` does not touch it.
-    var total: UInt64 { all.load(ordering: .relaxed) }
+    public var total: UInt64 { all.load(ordering: .relaxed) }
 
     /// KVM_RUN came back.
     ///

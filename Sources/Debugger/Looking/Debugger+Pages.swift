@@ -43,10 +43,14 @@ extension Debugger {
 
     /// What CPUID says of paging: asked for once, when paging is met and the vCPU stands still.
     func pagingFeatures(of snapshot: VCPUSnapshot) -> PagingFeatures {
-        guard snapshot.special.cr0.contains(.pg) else { return PagingFeatures() }
-        if let known = paging[snapshot.id] { return known }
-        guard !isRunning, let table = try? cpuid(vcpu: snapshot.id) else { return PagingFeatures() }
-        paging[snapshot.id] = table.pagingFeatures
+        pagingFeatures(vcpu: snapshot.id, isPaging: snapshot.special.cr0.contains(.pg))
+    }
+
+    func pagingFeatures(vcpu id: Int, isPaging: Bool) -> PagingFeatures {
+        guard isPaging else { return PagingFeatures() }
+        for known in paging where known.vcpu == id { return known.features }
+        guard !isRunning, let table = try? cpuid(vcpu: id) else { return PagingFeatures() }
+        paging.append((id, table.pagingFeatures))
         return table.pagingFeatures
     }
 

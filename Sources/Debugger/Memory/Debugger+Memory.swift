@@ -31,7 +31,8 @@ extension Debugger {
 
     /// The page walk of an address, each level with its entry.
     public func walk(_ address: Address, vcpu: Int? = nil) throws(DebuggerError) -> PageWalk {
-        view(of: try known(vcpu)).walk(try linear(address, vcpu: vcpu))
+        let view = try view(vcpu)
+        return view.walk(try view.linear(address, try known(vcpu).registers))
     }
 
     /// Reads memory. What cannot be read is a gap of the image, not an error.
@@ -71,8 +72,20 @@ extension Debugger {
     }
 
     func view(of snapshot: VCPUSnapshot) -> LinearMemory {
+        view(snapshot.id, snapshot.special)
+    }
+
+    /// As ``known(_:)`` has the vCPU, of which no more is copied than is needed: a walk is short.
+    private func view(_ id: Int?) throws(DebuggerError) -> LinearMemory {
+        let id = id ?? selectedVCPU
+        guard !isRunning, let place = stop.place(of: id) else { return view(of: try known(id)) }
+        return view(id, stop.vcpus[place].special)
+    }
+
+    private func view(_ id: Int, _ special: SpecialRegisters) -> LinearMemory {
         LinearMemory(
-            memory: memoryInSight, special: snapshot.special, features: pagingFeatures(of: snapshot))
+            memory: memoryInSight, special: special,
+            features: pagingFeatures(vcpu: id, isPaging: special.cr0.contains(.pg)))
     }
 
     private func checkTransfer(_ count: Int) throws(DebuggerError) {

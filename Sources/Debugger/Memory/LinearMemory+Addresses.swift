@@ -2,7 +2,11 @@ import X86
 
 extension LinearMemory {
     /// The linear address that `address` stands for; see ``Debugger/linear(_:vcpu:)``.
-    func linear(_ address: Address, _ registers: GeneralRegisters) throws(DebuggerError) -> UInt64 {
+    ///
+    /// - Parameter registers: looked at only where a segment is given.
+    func linear(
+        _ address: Address, _ registers: @autoclosure () throws(DebuggerError) -> GeneralRegisters
+    ) throws(DebuggerError) -> UInt64 {
         switch address {
         case .linear(let value), .virtual(let value): return cut(value)
         case .physical:
@@ -10,8 +14,9 @@ extension LinearMemory {
                 .badAddress, "\(address) is a physical address, and a linear one is needed here",
                 remedy: "many linear addresses may lead there: give one without `p:`")
         case .segmented(.register(let name), let offset):
-            return special.linear(name, offset, mode: CPUMode(registers, special))
+            return special.linear(name, offset, mode: CPUMode(try registers(), special))
         case .segmented(.selector(let selector), let offset):
+            let registers = try registers()
             let mode = CPUMode(registers, special)
             if let name = holder(of: selector) { return special.linear(name, offset, mode: mode) }
             switch mode {

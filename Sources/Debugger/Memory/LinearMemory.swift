@@ -44,8 +44,10 @@ struct LinearMemory: Sendable {
 }
 
 extension PhysicalMemory {
-    /// The little-endian value of `size` bytes, eight at most; nil where any of them is not backed.
-    func word(_ gpa: UInt64, size: Int) -> UInt64? {
+    public func word(_ gpa: UInt64, size: Int) -> UInt64? { readWord(gpa, size: size) }
+
+    /// ``word(_:size:)`` by ``read(_:into:)``.
+    public func readWord(_ gpa: UInt64, size: Int) -> UInt64? {
         var word: UInt64 = 0
         let isRead = withUnsafeMutableBytes(of: &word) { buffer in
             // SAFETY: the prefix is of the word's own eight bytes and is used within this closure only.

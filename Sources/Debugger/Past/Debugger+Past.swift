@@ -86,7 +86,7 @@ extension Debugger {
     /// What ``view(of:)`` reads: the present's memory, or what is kept of the stop that is looked at.
     var memoryInSight: any PhysicalMemory {
         if isRevisiting { return kept[stop.number]?.memory ?? KeptMemory(regions: target.memory.regions) }
-        return remembering ?? memory
+        return remembering ?? patching.inSight
     }
 
     /// - Throws: `.refused` where an earlier stop is looked at.

@@ -54,12 +54,10 @@ extension Debugger {
     /// What is known without stopping anything: the current stop or, while the guest runs, the last
     /// ``liveSnapshot(vcpu:)``.
     func known(_ id: Int?) throws(DebuggerError) -> VCPUSnapshot {
-        let id = try driver(id ?? selectedVCPU).id
+        let id = id ?? selectedVCPU
         if isRunning, let seen = live[id] { return seen }
-        guard let snapshot = stop[id] else {
-            throw DebuggerError(.noVCPU, "there is no vCPU \(id) in this stop")
-        }
-        return snapshot
+        if let snapshot = stop[id] { return snapshot }
+        throw DebuggerError(.noVCPU, "there is no vCPU \(try driver(id).id) in this stop")
     }
 
     func call<R: Sendable>(

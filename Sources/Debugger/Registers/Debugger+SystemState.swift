@@ -46,7 +46,7 @@ extension Debugger {
                 "setting CPUID leaf \(hex(function)): KVM took it and kept eax \(hex(kept[place].eax)) "
                     + "ebx \(hex(kept[place].ebx)) ecx \(hex(kept[place].ecx)) edx \(hex(kept[place].edx))")
         }
-        paging = [:]
+        paging = []
     }
 
     /// The MSRs that the vCPU has: those that have a name and those that the host's KVM lists.

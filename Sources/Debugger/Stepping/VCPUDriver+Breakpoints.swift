@@ -77,6 +77,9 @@ extension VCPUDriver {
         return .resume
     }
 
+    /// It came to something since ``takeHits()`` was last asked. Reads alone, because the other thread writes there.
+    var hasHits: Bool { !hitNumbers.isEmpty || !watchHits.isEmpty || conditionFailure != nil }
+
     /// What it came to since this was last asked.
     func takeHits() -> (breakpoints: [Int], watches: [WatchHit], failure: DebuggerError?) {
         defer {

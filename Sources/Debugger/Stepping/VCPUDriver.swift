@@ -21,6 +21,13 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     var armedSet = ArmedSet.none
     let patching: Patching
 
+    // What the debugger's thread asks for after a run stands together: each line of memory that it looks at has to
+    // come from the other processor, and go back when it is written there.
+
+    /// Breakpoints and watched accesses that this run came to, and a condition that could not be evaluated.
+    var hitNumbers: [Int] = []
+    var watchHits: [WatchHit] = []
+    var conditionFailure: DebuggerError?
     /// The vCPU as it stood at the last stop or edit.
     var snapshot: VCPUSnapshot
     /// Instructions that the order stepped.
@@ -44,10 +51,6 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     var beforePC: UInt64 = 0
     var opcode = OpcodeClass.ordinary
     var isRetried = false
-    /// Breakpoints and watched accesses that this run came to, and a condition that could not be evaluated.
-    var hitNumbers: [Int] = []
-    var watchHits: [WatchHit] = []
-    var conditionFailure: DebuggerError?
     /// The other vCPUs are held for a step of this one.
     var isHolding = false
     /// The next step is to be made with all pages open; they are.

@@ -83,9 +83,12 @@ public struct StopReport: Sendable {
     /// The vCPU that stopped first and made the others stop.
     public var vcpu: Int
     public var reason: StopReason
-    public init(vcpu: Int, reason: StopReason) {
+    /// How many exits the run took, where the target knows without counting: otherwise ``Target/exits`` is asked.
+    public var exits: UInt64?
+    public init(vcpu: Int, reason: StopReason, exits: UInt64? = nil) {
         self.vcpu = vcpu
         self.reason = reason
+        self.exits = exits
     }
 }
 

@@ -45,7 +45,16 @@ public struct Stop: Sendable {
     }
 
     /// The state of the vCPU `id`, if it is in this stop.
-    public subscript(id: Int) -> VCPUSnapshot? { vcpus.first { $0.id == id } }
+    public subscript(id: Int) -> VCPUSnapshot? {
+        place(of: id).map { vcpus[$0] }
+    }
+
+    /// Where in ``vcpus`` it is.
+    func place(of id: Int) -> Int? {
+        // A closure would be given a copy of each.
+        for index in vcpus.indices where vcpus[index].id == id { return index }
+        return nil
+    }
 }
 
 /// One vCPU at one stop.

@@ -19,7 +19,7 @@ struct Bell<Cargo: Sendable>: ~Copyable, @unchecked Sendable {
     private static var movePause: UInt64 { 20_000_000 }
 
     /// Written by who rings, but for `sleepers`.
-    private struct Block: ~Copyable {
+    fileprivate struct Block: ~Copyable {
         /// How often it rang. First, because the kernel takes its address from the block's.
         let word = Atomic<UInt32>(0)
         let sleepers = Atomic<Int32>(0)
@@ -90,31 +90,44 @@ struct Bell<Cargo: Sendable>: ~Copyable, @unchecked Sendable {
         nonmutating set { notes.pointee.lastMove.store(newValue, ordering: .relaxed) }
     }
 
-    /// Wakes all who wait. What they look for must have been written before.
-    borrowing func ring() {
-        let cpu = clinux_cpu()
-        // SAFETY: as in `token`.
-        if block.pointee.ringer.load(ordering: .relaxed) != cpu {
-            // SAFETY: as in `token`.
-            block.pointee.ringer.store(cpu, ordering: .relaxed)
-        }
-        // SAFETY: as in `token`.
-        block.pointee.word.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        // SAFETY: as in `token`.
-        if block.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-            _ = clinux_futex_wake(block)
-        }
-    }
+    /// Rings; see ``Ringer``.
+    borrowing func ring() { ringer.ring() }
 
-    /// Rings, and hands something over. One thread at a time loads, and only when the cargo before was taken.
-    borrowing func ring(with cargo: Cargo) {
-        // SAFETY: the cargo before was taken, and nobody reads this one until `loads` says that it is there.
-        block.pointee.cargo = cargo
-        // SAFETY: as in `token`. One thread at a time loads.
-        let loads = block.pointee.loads.load(ordering: .relaxed)
-        // SAFETY: as in `token`.
-        block.pointee.loads.store(loads &+ 1, ordering: .releasing)
-        ring()
+    /// Rings, and hands something over; see ``Ringer``.
+    borrowing func ring(with cargo: Cargo) { ringer.ring(with: cargo) }
+
+    var ringer: Ringer { Ringer(block: block) }
+
+    /// Who rings. To be used only as long as the bell is there.
+    struct Ringer: @unchecked Sendable {
+        fileprivate let block: UnsafeMutablePointer<Block>
+
+        /// Wakes all who wait. What they look for must have been written before.
+        func ring() {
+            let cpu = clinux_cpu()
+            // SAFETY: initialised in the bell's init, and alive with the bell.
+            if block.pointee.ringer.load(ordering: .relaxed) != cpu {
+                // SAFETY: as above.
+                block.pointee.ringer.store(cpu, ordering: .relaxed)
+            }
+            // SAFETY: as above.
+            block.pointee.word.wrappingAdd(1, ordering: .sequentiallyConsistent)
+            // SAFETY: as above.
+            if block.pointee.sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+                _ = clinux_futex_wake(block)
+            }
+        }
+
+        /// Rings, and hands something over. One thread at a time loads, and only when the cargo before was taken.
+        func ring(with cargo: Cargo) {
+            // SAFETY: the cargo before was taken, and nobody reads this one until `loads` says that it is there.
+            block.pointee.cargo = cargo
+            // SAFETY: as in `ring`. One thread at a time loads.
+            let loads = block.pointee.loads.load(ordering: .relaxed)
+            // SAFETY: as in `ring`.
+            block.pointee.loads.store(loads &+ 1, ordering: .releasing)
+            ring()
+        }
     }
 
     /// What was handed over, once. For one thread at a time: the one that waits. The bell holds it until the next.

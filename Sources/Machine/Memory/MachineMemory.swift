@@ -7,6 +7,7 @@ final class MachineMemory: LendingMemory {
     let regions: [MemoryRegion]
     /// One a region, in the same order.
     private let parts: [GuestMemory]
+    private let lowest: GuestMemory
     private let vm: MachineVM
     private let slots: Mutex<MemorySlots>
 
@@ -25,6 +26,7 @@ final class MachineMemory: LendingMemory {
         }
         self.regions = regions
         self.parts = parts
+        lowest = parts[0]
         self.vm = vm
         slots = Mutex(try MemorySlots(parts, vm: vm.vm))
     }
@@ -54,6 +56,12 @@ final class MachineMemory: LendingMemory {
         if buffer.isEmpty { return }
         let part = try part(gpa)
         do { try part.read(gpa, into: buffer) } catch { throw MemoryFault(gpa: error.gpa) }
+    }
+
+    func word(_ gpa: UInt64, size: Int) -> UInt64? {
+        // What is read most is in the first of them.
+        size == 8 && lowest.range.contains(gpa)
+            ? try? lowest.load(gpa, as: UInt64.self) : readWord(gpa, size: size)
     }
 
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {

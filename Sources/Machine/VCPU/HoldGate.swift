@@ -1,16 +1,27 @@
+import KVMCore
 import Synchronization
 
 /// Lets one vCPU, or the debugger, have the machine for itself for a moment: all others are out of the guest, and
 /// stay out until it is done.
 ///
 /// A vCPU's thread is *in* while it may be in KVM_RUN or on its way there. It leaves when it comes back for good,
-/// when it is held, and while it waits to hold the others itself.
+/// when it is held, and while it waits to hold the others itself. Where nobody holds, entering and leaving write one
+/// word that no other thread reads.
 final class HoldGate: Sendable {
+    /// A vCPU's way in and out.
+    final class Pass: Sendable {
+        let vcpu: Int
+        fileprivate let isInside = Atomic<Bool>(false)
+
+        fileprivate init(vcpu: Int) { self.vcpu = vcpu }
+
+        fileprivate func set(_ inside: Bool) { isInside.store(inside, ordering: .sequentiallyConsistent) }
+    }
+
     private struct State {
         /// Who holds: a vCPU's id, or `debugger`.
         var holder: Int?
-        /// The vCPUs that are in.
-        var inside: Set<Int> = []
+        var passes: [Pass] = []
     }
 
     /// Not a vCPU's id.
@@ -18,49 +29,76 @@ final class HoldGate: Sendable {
 
     private let state = Mutex(State())
     private let bell = Bell<Never>()
-    /// Someone holds: the only thing that is asked where nobody does.
+    /// Someone holds. Written before the passes are looked at, and read after one's own was written, so that one of
+    /// two threads sees the other.
     private let isHeld = Atomic<Bool>(false)
 
+    /// The pass of a vCPU; made at the first call.
+    func pass(for vcpu: Int) -> Pass {
+        state.withLock { state in
+            if let known = state.passes.first(where: { $0.vcpu == vcpu }) { return known }
+            let made = Pass(vcpu: vcpu)
+            state.passes.append(made)
+            return made
+        }
+    }
+
     /// A vCPU is about to run; waits while someone else holds.
-    func enter(_ vcpu: Int) {
+    func enter(_ pass: Pass) {
+        pass.set(true)
+        guard isHeld.load(ordering: .sequentiallyConsistent) else { return }
+        if mayStay(pass) { return }
+        leave(pass)
         waitUntil { state in
-            guard state.holder == nil || state.holder == vcpu else { return false }
-            state.inside.insert(vcpu)
+            guard state.holder == nil || state.holder == pass.vcpu else { return false }
+            pass.set(true)
             return true
         }
     }
 
     /// It runs no more.
-    func leave(_ vcpu: Int) {
-        let isAwaited = state.withLock { state in
-            state.inside.remove(vcpu)
-            return state.holder != nil
-        }
-        if isAwaited { bell.ring() }
+    func leave(_ pass: Pass) {
+        pass.set(false)
+        if isHeld.load(ordering: .sequentiallyConsistent) { bell.ring() }
     }
 
     /// Between two KVM_RUNs, after a kick: stands still while someone else holds.
-    func pass(_ vcpu: Int) {
-        guard isHeld.load(ordering: .sequentiallyConsistent) else { return }
-        guard state.withLock({ $0.holder != nil && $0.holder != vcpu }) else { return }
-        leave(vcpu)
-        enter(vcpu)
+    func check(_ pass: Pass) {
+        guard isHeld.load(ordering: .sequentiallyConsistent), !mayStay(pass) else { return }
+        leave(pass)
+        enter(pass)
+    }
+
+    private func mayStay(_ pass: Pass) -> Bool {
+        state.withLock { $0.holder == nil || $0.holder == pass.vcpu }
     }
 
     /// Makes all others stand still; `kick` gets those that have to come out, and may be called several times.
     func hold(_ holder: Int, kick: (Set<Int>) -> Void) {
-        let wasInside = state.withLock { $0.inside.remove(holder) != nil }
-        if wasInside { bell.ring() }
+        let own = holder == Self.debugger ? nil : pass(for: holder)
+        let wasInside = own?.isInside.load(ordering: .sequentiallyConsistent) ?? false
+        if let own, wasInside {
+            own.set(false)
+            bell.ring()
+        }
         waitUntil { state in
             guard state.holder == nil else { return false }
             state.holder = holder
             isHeld.store(true, ordering: .sequentiallyConsistent)
             return true
         }
-        let others = state.withLock { $0.inside }
+        let others = inside()
         if !others.isEmpty { kick(others) }
-        waitUntil { $0.inside.isEmpty }
-        if wasInside { state.withLock { _ = $0.inside.insert(holder) } }
+        waitUntil { state in
+            !state.passes.contains { $0.isInside.load(ordering: .sequentiallyConsistent) }
+        }
+        if let own, wasInside { own.set(true) }
+    }
+
+    private func inside() -> Set<Int> {
+        state.withLock { state in
+            Set(state.passes.filter { $0.isInside.load(ordering: .sequentiallyConsistent) }.map(\.vcpu))
+        }
     }
 
     /// Lets them go on.

@@ -12,10 +12,20 @@ final class RunCoordinator: Sendable {
         var out: [VCPUThread] = []
         /// How many of them have not come back.
         var remaining = 0
+        /// Of a run of one vCPU.
+        var alone: Alone?
         /// Why all are to stop, once that is so.
         var first: StopReport?
         /// The vCPU that was parked last.
         var parked: Int?
+    }
+
+    private struct Alone {
+        var vcpu: Int
+        /// Who decides. That vCPU's thread keeps it alive.
+        var controller: ObjectIdentifier
+        /// The thread's bell, which `out` keeps alive.
+        var ringer: Bell<(any RunController)?>.Ringer
     }
 
     private let state = Mutex(State())
@@ -46,19 +56,29 @@ final class RunCoordinator: Sendable {
         guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         state.withLock { state in
             state.out = Array(threads)
+            state.alone = nil
+            if threads.count == 1 {
+                state.alone = Alone(
+                    vcpu: threads[0].id, controller: ObjectIdentifier(controller(0)),
+                    ringer: threads[0].bell.ringer)
+            }
             prepare(&state, count: threads.count, isAwaited: isAwaited)
         }
         for (place, thread) in threads.enumerated() { thread.run(controller(place)) }
         return true
     }
 
-    /// Lets the vCPU of the run before go again, alone; nil if that was not this one alone.
-    func startAgain(_ vcpu: Int, isAwaited: Bool, _ controller: any RunController) -> Bool? {
+    /// Lets the vCPU of the run before go again, alone, and under the same controller; nil if that run was another.
+    func startAgain(_ vcpu: Int, isAwaited: Bool, _ controller: ObjectIdentifier) -> Bool? {
         state.withLock { state in
-            guard state.out.count == 1, state.out[0].id == vcpu else { return nil }
+            guard let alone = state.alone, alone.vcpu == vcpu, alone.controller == controller else {
+                return nil
+            }
             guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
             prepare(&state, count: 1, isAwaited: isAwaited)
-            state.out[0].run(controller)
+            // No word of the controller, and none of the thread: what counts the references to an object is a line of
+            // memory that would go from one processor to the other and back.
+            alone.ringer.ring(with: nil)
             return true
         }
     }
@@ -93,14 +113,21 @@ final class RunCoordinator: Sendable {
     /// Whether no other vCPU was let go with this one. For a vCPU that is out.
     var isAlone: Bool { alone.load(ordering: .acquiring) }
 
+    /// The only vCPU that was let go has come back and stopped by itself.
+    ///
+    /// - Parameter exits: how many it took.
+    func isBackAlone(_ vcpu: Int, reason: StopReason, exits: UInt64) {
+        guard !stops.load(ordering: .sequentiallyConsistent) else {
+            return isBack(vcpu, reason: reason, isParked: false)
+        }
+        // Someone who asks from here on finds it done: what he notes is dropped when the next run starts.
+        deliver(StopReport(vcpu: vcpu, reason: reason, exits: exits))
+    }
+
     /// A vCPU has come back: it stands still. The last one makes the report.
     ///
     /// - Parameter reason: why, if it stopped by itself; the first of all counts.
     func isBack(_ vcpu: Int, reason: StopReason?, isParked: Bool) {
-        if let reason, isAlone, !stops.load(ordering: .sequentiallyConsistent) {
-            // Someone who asks from here on finds it done: what he notes is dropped when the next run starts.
-            return deliver(StopReport(vcpu: vcpu, reason: reason))
-        }
         let report: StopReport? = state.withLock { state in
             state.remaining -= 1
             if isParked { state.parked = vcpu }

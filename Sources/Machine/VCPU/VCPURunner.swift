@@ -27,6 +27,7 @@ struct VCPURunner {
     private let thread: VCPUThread
     private let parts: MachineParts
     private let recorder: ExitRecorder
+    private let pass: HoldGate.Pass
     /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
     /// registers say otherwise.
     private var waitsForEntry: Bool
@@ -49,16 +50,21 @@ struct VCPURunner {
         self.thread = thread
         self.parts = parts
         self.recorder = recorder
+        pass = parts.gate.pass(for: vcpu.id)
         self.waitsForEntry = waitsForEntry
     }
 
     /// Until the thread is to end.
     mutating func serve() {
+        // Of the run at hand, or of the one before. A field would be counted as referred to anew at each run.
+        var controller: (any RunController)?
         while true {
             let token = thread.bell.token
             switch thread.take() {
             case .job(let job): job.perform(vcpu)
-            case .run(let controller): run(controller)
+            case .run(let next):
+                if let next { controller = next }
+                if let controller { run(controller) }
             case .quit: return
             case nil: thread.bell.wait(since: token)
             }
@@ -67,7 +73,8 @@ struct VCPURunner {
 
     private mutating func run(_ controller: any RunController) {
         var departure: Departure
-        parts.gate.enter(vcpu.id)
+        let exitsBefore = recorder.total
+        parts.gate.enter(pass)
         do {
             departure = try loop(controller)
         } catch {
@@ -86,13 +93,17 @@ struct VCPURunner {
         } catch {
             if case .stopped = departure {} else { departure = .stopped(.failed(error)) }
         }
-        parts.gate.leave(vcpu.id)
+        parts.gate.leave(pass)
         thread.isBack()
         switch departure {
         case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
         case .asked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
         case .stopped(let reason):
-            if !parts.coordinator.isAlone { parts.coordinator.stopAll(reason, by: vcpu.id) }
+            guard !parts.coordinator.isAlone else {
+                let exits = recorder.total &- exitsBefore
+                return parts.coordinator.isBackAlone(vcpu.id, reason: reason, exits: exits)
+            }
+            parts.coordinator.stopAll(reason, by: vcpu.id)
             parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
         }
     }
@@ -162,7 +173,7 @@ struct VCPURunner {
             if let end = departure(try controller.decide(.handled(.interrupted), vcpu)) { return end }
         }
         if parts.coordinator.isStopping { return .asked }
-        parts.gate.pass(vcpu.id)
+        parts.gate.check(pass)
         return nil
     }
 

@@ -14,8 +14,9 @@ final class VCPUThread: Sendable {
     private let handle = Mutex<pthread_t?>(nil)
     /// The kernel's number of the thread; 0 until it runs.
     private let number = Atomic<Int32>(0)
-    /// Rings when there is work, and when the thread has come up; carries the order to run.
-    let bell = Bell<any RunController>(givesWay: true)
+    /// Rings when there is work, and when the thread has come up; carries who decides in the run to make, nil for who
+    /// did in the run before.
+    let bell = Bell<(any RunController)?>(givesWay: true)
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
     private let jobs = Mutex<[Job]>([])
@@ -25,7 +26,8 @@ final class VCPUThread: Sendable {
     /// Work to do, as the thread takes it.
     enum Work {
         case job(Job)
-        case run(any RunController)
+        /// Under this controller, or under the one before.
+        case run((any RunController)?)
         case quit
     }
 

@@ -34,12 +34,18 @@ public enum PagingMode: String, Sendable, Hashable, CaseIterable {
     public var levels: [PageTableLevel] {
         switch self {
         case .none: []
-        case .bits32: [.directory, .table]
-        case .pae: [.directoryPointers, .directory, .table]
-        case .level4: [.map4, .directoryPointers, .directory, .table]
-        case .level5: [.map5, .map4, .directoryPointers, .directory, .table]
+        case .bits32: Self.twoLevels
+        case .pae: Self.threeLevels
+        case .level4: Self.fourLevels
+        case .level5: Self.fiveLevels
         }
     }
+
+    // Made once, because every walk asks.
+    private static let twoLevels: [PageTableLevel] = [.directory, .table]
+    private static let threeLevels: [PageTableLevel] = [.directoryPointers] + twoLevels
+    private static let fourLevels: [PageTableLevel] = [.map4] + threeLevels
+    private static let fiveLevels: [PageTableLevel] = [.map5] + fourLevels
 
     /// Bytes of an entry.
     public var entrySize: Int { self == .bits32 ? 4 : 8 }
@@ -167,7 +173,9 @@ public struct PageWalk: Sendable, Hashable {
 
         let rules = EntryRules(mode: mode, special: special, features: features)
         var table = rules.root(cr3: special.cr3)
-        for level in mode.levels {
+        let levels = mode.levels
+        steps.reserveCapacity(levels.count)
+        for level in levels {
             let index = self.linear >> level.indexShift(mode) & rules.indexMask(level)
             let address = table &+ index &* UInt64(mode.entrySize)
             guard let raw = read(address, mode.entrySize) else {
