@@ -78,15 +78,24 @@ extension Debugger {
 
     /// Lets go as ``orders`` say.
     private func resume(_ only: Int?, isAwaited: Bool) throws(DebuggerError) {
-        let started = monotonicTime()
+        var started: UInt64 = 0
         do {
             if isAwaited, let synchronous {
-                report = try synchronous.run(orders) { makeRoom() }
+                report = try synchronous.run(orders) {
+                    started = monotonicTime()
+                    makeRoom()
+                }
+                if let only { self.drivers[only].prefetch() }
             } else {
+                started = monotonicTime()
                 try target.resume(orders)
             }
         } catch {
             order = nil
+            if !coming.isEmpty {
+                coming = []
+                past.removeLast()
+            }
             throw DebuggerError("letting the guest go", error)
         }
         order = Order(started: started, only: only)
@@ -95,7 +104,7 @@ extension Debugger {
 
     /// While the guest runs: room for the stop that is to come.
     private func makeRoom() {
-        if past.count == Self.historyLimit { past.removeFirst() }
+        endCurrent()
         coming = stop.vcpus
         // A copy of its own, which only this makes it.
         coming.withUnsafeMutableBufferPointer { _ in }
@@ -130,16 +139,18 @@ extension Debugger {
     }
 
     func wait() throws(DebuggerError) -> Stop {
-        while true {
-            if let stop = try collectStop(timeout: nil) { return stop }
-        }
+        while !(try collect(timeout: nil)) {}
+        return stop
     }
 
     /// Makes the new current stop.
     func finish(_ report: StopReport, _ running: Order, steps: Int) {
         var vcpus: [VCPUSnapshot] = []
         swap(&vcpus, &coming)
-        if vcpus.isEmpty { vcpus = stop.vcpus }
+        if vcpus.isEmpty {
+            endCurrent()
+            vcpus = stop.vcpus
+        }
         takeInNewVCPUs(&vcpus)
         var reason = report.reason
         var passedHalt = false
@@ -154,7 +165,7 @@ extension Debugger {
                 vcpus[place] = driver.snapshot
             }
         }
-        let exits = report.exits.map { exitsBefore &+ $0 } ?? target.exits.total
+        let exits = report.measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
@@ -162,13 +173,12 @@ extension Debugger {
         stop = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
-            elapsed: .nanoseconds(Int64(clamping: monotonicTime() &- running.started)),
+            elapsed: .nanoseconds(
+                Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
         stop.conditionFailure = failure
         exitsBefore = exits
         settleBreakpoints(hits)
-        if past.count == Self.historyLimit { past.removeFirst() }
-        past.append(stop)
     }
 
     /// vCPUs that others have made since the last stop stand still with the rest.
@@ -204,11 +214,6 @@ extension Debugger {
         passedHalt = driver.passedHalt
         if reason.isDeadly { driver.snapshot.activity = .dead }
         if let failure = driver.failure { reason = .failed(failure) }
-    }
-
-    /// The current stop was changed in place.
-    func replaceCurrent() {
-        if !past.isEmpty { past[past.count - 1] = stop }
     }
 }
 

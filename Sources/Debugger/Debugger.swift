@@ -38,6 +38,7 @@ public final class Debugger {
     var armedSet: ArmedSet?
     /// The page tables by which breakpoints were placed last.
     var placedBy: PlacedBy?
+    /// The stops before the current one.
     var past = Deque<Stop>()
     /// The stop where the guest stands, while ``stop`` is an earlier one.
     var present: Stop?
@@ -101,7 +102,6 @@ public final class Debugger {
             number: 0, vcpu: first.id, reason: .created, vcpus: drivers.map(\.snapshot), exitsSince: 0,
             elapsed: .zero)
         exitsBefore = target.exits.total
-        past.append(stop)
     }
 
     /// Drivers for the target's vCPUs, in its order; those of `known` are used again.
@@ -133,11 +133,10 @@ public final class Debugger {
     // MARK: what is known
 
     /// The last stops, the oldest first, the current one last.
-    public var history: [Stop] { Array(past) }
+    public var history: [Stop] { Array(past) + [latestStop] }
     /// The stop before the current one: what change marks compare with.
     public var previousStop: Stop? {
-        guard isRevisiting else { return past.count > 1 ? past[past.count - 2] : nil }
-        return past.last { $0.number < stop.number }
+        isRevisiting ? past.last { $0.number < stop.number } : past.last
     }
     /// The selected vCPU at the current stop.
     public var selected: VCPUSnapshot { stop[selectedVCPU] ?? stop.vcpus[0] }
@@ -157,7 +156,6 @@ public final class Debugger {
             driver.armedSet = armedSet ?? .none
             if stop[driver.id] == nil { stop.vcpus.append(driver.snapshot) }
         }
-        replaceCurrent()
     }
 
     // MARK: orders
@@ -202,10 +200,15 @@ public final class Debugger {
     /// The stop, once all vCPUs stand still; nil after `timeout` (nil: none). At once the current stop where
     /// nothing runs.
     public func collectStop(timeout: Duration?) throws(DebuggerError) -> Stop? {
+        try collect(timeout: timeout) ? stop : nil
+    }
+
+    /// Whether ``stop`` is the one to collect.
+    func collect(timeout: Duration?) throws(DebuggerError) -> Bool {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         while let running = order {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard let report = report.take() ?? target.waitForStop(timeout: left) else { return nil }
+            guard let report = report.take() ?? target.waitForStop(timeout: left) else { return false }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
@@ -220,7 +223,7 @@ public final class Debugger {
             order = nil
             finish(report, running, steps: steps)
         }
-        return stop
+        return true
     }
 
     @discardableResult

@@ -26,5 +26,16 @@ int clinux_thread_id(void);
 int clinux_leave_cpu(int cpu);
 int clinux_cpu(void);
 
+/* Asks for the lines of memory that `size` bytes from `start` on lie in, to be written soon: they come while the
+   thread does something else. Changes nothing. */
+static inline void clinux_prefetch_for_write(const void *start, long size) {
+    for (long i = 0; i < size; i += 64) __builtin_prefetch((const char *)start + i, 1, 3);
+}
+
+/* As clinux_prefetch_for_write, to be read. */
+static inline void clinux_prefetch(const void *start, long size) {
+    for (long i = 0; i < size; i += 64) __builtin_prefetch((const char *)start + i, 0, 3);
+}
+
 /* The instruction for a loop that waits on another processor. */
 static inline void clinux_pause(void) { __builtin_ia32_pause(); }

@@ -65,10 +65,7 @@ extension Debugger {
             let linear = try linear(address, vcpu: vcpu)
             try view.write(try view.pieces(linear, count: bytes.count, address), bytes, address)
         }
-        if !isRunning {
-            stop.edits += 1
-            replaceCurrent()
-        }
+        if !isRunning { stop.edits += 1 }
     }
 
     func view(of snapshot: VCPUSnapshot) -> LinearMemory {

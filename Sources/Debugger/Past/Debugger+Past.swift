@@ -24,13 +24,13 @@ extension Debugger {
                 .running, "the guest runs, and only one that stands still has a past",
                 remedy: "stop it first")
         }
-        guard let found = past.last(where: { $0.number == number }) else {
-            let range = past.first.map { "\($0.number) to \(latestStop.number)" } ?? "none"
-            throw DebuggerError(
-                .outOfRange, "stop \(number) is not kept", remedy: "those kept are \(range)")
-        }
         let latest = latestStop
-        guard found.number != latest.number else { return returnToPresent() }
+        guard number != latest.number else { return returnToPresent() }
+        guard let found = past.last(where: { $0.number == number }) else {
+            throw DebuggerError(
+                .outOfRange, "stop \(number) is not kept",
+                remedy: "those kept are \(firstStop) to \(latest.number)")
+        }
         present = latest
         stop = found
         if stop[selectedVCPU] == nil { selectedVCPU = stop.vcpu }
@@ -41,6 +41,15 @@ extension Debugger {
         guard let latest = present else { return }
         stop = latest
         present = nil
+    }
+
+    /// The number of the first stop that is kept.
+    private var firstStop: Int { past.first?.number ?? latestStop.number }
+
+    /// Another stop is to follow this one.
+    func endCurrent() {
+        if past.count + 1 == Self.historyLimit { past.removeFirst() }
+        past.append(stop)
     }
 
     /// Runs `body`, and keeps what it reads of memory and of the debug registers as part of the current stop. Does
@@ -61,9 +70,7 @@ extension Debugger {
         let before = kept[number - 1]?.memory
         kept[number, default: Kept(memory: KeptMemory(regions: memory.regions))].memory
             .take(memory.pages, since: before)
-        if kept.count > Self.historyLimit, let first = past.first?.number {
-            kept = kept.filter { $0.key >= first }
-        }
+        if kept.count > Self.historyLimit { kept = kept.filter { $0.key >= firstStop } }
     }
 
     /// Memory as it was at the stop that change marks compare with: while the guest runs the last one, otherwise

@@ -147,7 +147,6 @@ extension Debugger {
         }
         if let place = stop.vcpus.firstIndex(where: { $0.id == snapshot.id }) { stop.vcpus[place] = snapshot }
         stop.edits += 1
-        replaceCurrent()
     }
 }
 

@@ -1,3 +1,4 @@
+import CLinux
 import KVMCore
 import X86
 
@@ -83,7 +84,14 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         isStepping = mustStep(beforePC, snapshot.special)
         try arm(vcpu)
         if isStepping { try beginStep(vcpu) }
+        // The other processor has read it, and the step ends in writing it: it comes back while the guest runs.
+        withUnsafeBytes(of: &snapshot) { clinux_prefetch_for_write($0.baseAddress, $0.count) }
         return .resume
+    }
+
+    /// The debugger's thread is about to look at what the run left: it comes from the other processor meanwhile.
+    func prefetch() {
+        withUnsafeBytes(of: &snapshot) { clinux_prefetch($0.baseAddress, $0.count) }
     }
 
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {

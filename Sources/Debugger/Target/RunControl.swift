@@ -83,12 +83,24 @@ public struct StopReport: Sendable {
     /// The vCPU that stopped first and made the others stop.
     public var vcpu: Int
     public var reason: StopReason
-    /// How many exits the run took, where the target knows without counting: otherwise ``Target/exits`` is asked.
-    public var exits: UInt64?
-    public init(vcpu: Int, reason: StopReason, exits: UInt64? = nil) {
+    /// What the run came to, of a run of one vCPU whose thread counted anyway; otherwise ``Target/exits`` and the clock
+    /// are asked.
+    public var measured: Measured?
+
+    public struct Measured: Sendable {
+        public var exits: UInt64
+        /// From the first KVM_RUN to the report, in nanoseconds.
+        public var time: UInt64
+        public init(exits: UInt64, time: UInt64) {
+            self.exits = exits
+            self.time = time
+        }
+    }
+
+    public init(vcpu: Int, reason: StopReason, measured: Measured? = nil) {
         self.vcpu = vcpu
         self.reason = reason
-        self.exits = exits
+        self.measured = measured
     }
 }
 

@@ -20,8 +20,8 @@ public struct CreationCost: Sendable, Hashable {
 /// an ``ImmediateExit`` may be used from others. Its descriptor and its mapping keep the VM alive, with its
 /// memory, also when the ``VirtualMachine`` is gone.
 ///
-/// Registers come with the exit: where KVM_CAP_SYNC_REGS is there, ``registers()``, ``specialRegisters()`` and
-/// ``events()`` after a run make no system call. While I/O is pending (``isIOPending``) they are not final.
+/// Registers come with the exit: where KVM_CAP_SYNC_REGS is there, ``registers()`` and ``specialRegisters()`` after a
+/// run make no system call. While I/O is pending (``isIOPending``) they are not final.
 public final class VCPU {
     let handle: Handle
     let page: RunPage
@@ -65,7 +65,8 @@ public final class VCPU {
         self.xsaveSize = xsaveSize
         creationCost = cost
         mayHaveLocalAPIC = state.contents.withLock { $0.mayHaveLocalAPIC }
-        synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters | Self.syncEvents)
+        // Events are asked for seldom, and KVM takes as long for them at each exit as for the general registers.
+        synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters)
         page.bytes.setField(RunLayout.validRegisters, synced)
     }
 

@@ -115,13 +115,13 @@ final class RunCoordinator: Sendable {
 
     /// The only vCPU that was let go has come back and stopped by itself.
     ///
-    /// - Parameter exits: how many it took.
-    func isBackAlone(_ vcpu: Int, reason: StopReason, exits: UInt64) {
+    /// - Parameter measured: of its run.
+    func isBackAlone(_ vcpu: Int, reason: StopReason, _ measured: StopReport.Measured) {
         guard !stops.load(ordering: .sequentiallyConsistent) else {
             return isBack(vcpu, reason: reason, isParked: false)
         }
         // Someone who asks from here on finds it done: what he notes is dropped when the next run starts.
-        deliver(StopReport(vcpu: vcpu, reason: reason, exits: exits))
+        deliver(StopReport(vcpu: vcpu, reason: reason, measured: measured))
     }
 
     /// A vCPU has come back: it stands still. The last one makes the report.

@@ -34,6 +34,8 @@ struct VCPURunner {
     /// An exit was recorded, and its handling is not over.
     private var isHandling = false
     private var powerOff: PowerOff?
+    /// When the run at hand began; 0 before its first KVM_RUN.
+    private var begun: UInt64 = 0
     /// The controller wants to hear of an access to a protected page.
     private var isSeen = false
 
@@ -74,14 +76,16 @@ struct VCPURunner {
     private mutating func run(_ controller: any RunController) {
         var departure: Departure
         let exitsBefore = recorder.total
+        begun = 0
         parts.gate.enter(pass)
         do {
             departure = try loop(controller)
         } catch {
             departure = .stopped(.failed(error))
         }
+        let over = Clock.now()
         if isHandling {
-            recorder.handled(at: Clock.now())
+            recorder.handled(at: over)
             isHandling = false
         }
         // The others are kicked before the controller reads registers: it all goes on at the same time.
@@ -100,8 +104,9 @@ struct VCPURunner {
         case .asked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
         case .stopped(let reason):
             guard !parts.coordinator.isAlone else {
-                let exits = recorder.total &- exitsBefore
-                return parts.coordinator.isBackAlone(vcpu.id, reason: reason, exits: exits)
+                let measured = StopReport.Measured(
+                    exits: recorder.total &- exitsBefore, time: begun == 0 ? 0 : over &- begun)
+                return parts.coordinator.isBackAlone(vcpu.id, reason: reason, measured)
             }
             parts.coordinator.stopAll(reason, by: vcpu.id)
             parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
@@ -129,6 +134,7 @@ struct VCPURunner {
                 if let end = try attend(controller) { return end }
             }
             let start = Clock.now()
+            if begun == 0 { begun = start }
             if isHandling {
                 recorder.handled(at: start)
                 isHandling = false
