@@ -107,6 +107,10 @@ private struct Page: CustomTestStringConvertible {
                     .with(24, 0x8000 as UInt64).with(32, 0x2000 as UInt64),
                 .tdx(TDXCall(flags: 1, number: 0x10002, result: 0, data: [0x8000, 0x2000, 0, 0, 0]))
             ),
+            (
+                Page(KVM_EXIT_SNP_REQ_CERTS).with(0, 0x9000 as UInt64).with(8, 4 as UInt64),
+                .snpCertificates(gpa: 0x9000, pages: 4)
+            ),
         ] as [(Page, VCPUExit)])
     private func decodes(_ page: Page, _ exit: VCPUExit) {
         #expect(page.exit == exit)
@@ -260,6 +264,7 @@ extension VCPUExit {
             (9, "FAIL_ENTRY"),
             (10, "INTR"), (17, "INTERNAL_ERROR"), (24, "SYSTEM_EVENT"), (26, "IOAPIC_EOI"), (29, "X86_RDMSR"),
             (30, "X86_WRMSR"), (33, "X86_BUS_LOCK"), (37, "NOTIFY"), (39, "MEMORY_FAULT"), (40, "TDX"),
+            (43, "SNP_REQ_CERTS"),
         ] as [(UInt32, String)])
     func names(_ number: UInt32, _ name: String) {
         #expect(ExitReason(rawValue: number).name == name)

@@ -38,6 +38,7 @@ extension VCPUExit {
         case .memoryFault(let flags, let gpa, let size):
             "\(Hex(gpa)) size \(Hex(size)) flags \(Hex(flags))"
         case .tdx(let call): call.text
+        case .snpCertificates(let gpa, let pages): "\(counted(pages, "page")) at \(Hex(gpa))"
         case .other(let reason, let payload): "reason \(reason) payload \(Hex.bytes(payload))"
         case .hlt, .irqWindowOpen, .shutdown, .interrupted, .setTPR, .nmi, .watchdog, .dirtyRingFull,
             .apResetHold, .busLock:

@@ -59,6 +59,8 @@ public enum VCPUExit: Sendable, Hashable {
     case memoryFault(flags: UInt64, gpa: UInt64, size: UInt64)
     /// KVM_EXIT_TDX.
     case tdx(TDXCall)
+    /// KVM_EXIT_SNP_REQ_CERTS: a guest under SEV-SNP asks for certificates, in so many pages from `gpa` on.
+    case snpCertificates(gpa: UInt64, pages: UInt64)
     /// A reason newer than this list or of another architecture: its number and the 256 raw payload bytes.
     case other(reason: UInt32, payload: [UInt8])
 }
