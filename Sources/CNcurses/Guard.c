@@ -16,8 +16,13 @@
 
 static const int fatal_signals[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGSEGV, SIGFPE, SIGSYS};
 enum { FATAL_COUNT = sizeof fatal_signals / sizeof fatal_signals[0] };
+// What else ends a process that has made no other arrangement.
+static const int ending_signals[] = {SIGUSR1, SIGUSR2,   SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF,
+                                     SIGXCPU, SIGXFSZ, SIGIO,   SIGPWR,  SIGSTKFLT};
+enum { ENDING_COUNT = sizeof ending_signals / sizeof ending_signals[0] };
 
 static struct sigaction earlier_fatal[FATAL_COUNT];
+static int is_ending_ours[ENDING_COUNT];
 static volatile sig_atomic_t is_armed;
 static struct termios found_modes;
 static char reset_bytes[512];
@@ -82,7 +87,15 @@ static void put_back(void)
     show_kept_error();
 }
 
-static void on_fatal(int signal_number)
+// The signal ends the process as soon as the handler that calls this returns: it is blocked until then.
+static void end_by(int signal_number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigaction(signal_number, &action, NULL);
+    raise(signal_number);
+}
+
+static void on_fatal(int signal_number, siginfo_t *information, void *context)
 {
     int kept = errno;
     if (is_armed) {
@@ -92,12 +105,49 @@ static void on_fatal(int signal_number)
         if (nothing >= 0)
             dup2(nothing, STDIN_FILENO);
     }
+    struct sigaction earlier = {.sa_handler = SIG_DFL};
     for (int i = 0; i < FATAL_COUNT; i++)
         if (fatal_signals[i] == signal_number)
-            sigaction(signal_number, &earlier_fatal[i], NULL);
+            earlier = earlier_fatal[i];
+    // The runtime's handler reports and returns, and counts on the fault to come again. One that another process
+    // sent, or abort() raised, does not.
+    if (earlier.sa_flags & SA_SIGINFO)
+        earlier.sa_sigaction(signal_number, information, context);
+    else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN)
+        earlier.sa_handler(signal_number);
     errno = kept;
-    // Blocked until this handler returns; then the earlier action has it.
-    raise(signal_number);
+    end_by(signal_number);
+}
+
+static void on_ending(int signal_number)
+{
+    put_back();
+    end_by(signal_number);
+}
+
+// Only where the signal would end the process: whoever has other plans for it keeps them.
+static void watch_endings(void)
+{
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_ending;
+    action.sa_flags = SA_ONSTACK;
+    sigfillset(&action.sa_mask);
+    for (int i = 0; i < ENDING_COUNT; i++) {
+        struct sigaction earlier;
+        is_ending_ours[i] = sigaction(ending_signals[i], NULL, &earlier) == 0
+            && !(earlier.sa_flags & SA_SIGINFO) && earlier.sa_handler == SIG_DFL;
+        if (is_ending_ours[i])
+            sigaction(ending_signals[i], &action, NULL);
+    }
+}
+
+static void unwatch_endings(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int i = 0; i < ENDING_COUNT; i++)
+        if (is_ending_ours[i])
+            sigaction(ending_signals[i], &action, NULL);
 }
 
 static void take_error(void)
@@ -140,11 +190,12 @@ int cncurses_guard_arm(void)
     sigaltstack(&stack, NULL);
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_fatal;
-    action.sa_flags = SA_ONSTACK;
+    action.sa_sigaction = on_fatal;
+    action.sa_flags = SA_ONSTACK | SA_SIGINFO;
     sigfillset(&action.sa_mask);
     for (int i = 0; i < FATAL_COUNT; i++)
         sigaction(fatal_signals[i], &action, &earlier_fatal[i]);
+    watch_endings();
     take_error();
     is_armed = 1;
     return 0;
@@ -157,6 +208,7 @@ void cncurses_guard_disarm(void)
     is_armed = 0;
     for (int i = 0; i < FATAL_COUNT; i++)
         sigaction(fatal_signals[i], &earlier_fatal[i], NULL);
+    unwatch_endings();
     tcsetattr(STDOUT_FILENO, TCSANOW, &found_modes);
     show_kept_error();
 }

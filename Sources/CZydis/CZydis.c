@@ -47,8 +47,15 @@ int czydis_format(ZydisFormatterStyle style, const ZydisDecodedInstruction *inst
         if (ZYAN_FAILED(ZydisFormatterSetProperty(&formatter, properties[i].property, properties[i].value)))
             return -EINVAL;
     }
+    // 16-bit addresses have no scale, and "[bx+si*1]" is not how anybody writes them.
+    ZydisDecodedOperand written[ZYDIS_MAX_OPERAND_COUNT];
+    for (size_t i = 0; i < instruction->operand_count_visible; i++) {
+        written[i] = operands[i];
+        if (instruction->address_width == 16 && written[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            written[i].mem.scale = 0;
+    }
     ZyanStatus status =
-        ZydisFormatterFormatInstruction(&formatter, instruction, operands, instruction->operand_count_visible,
+        ZydisFormatterFormatInstruction(&formatter, instruction, written, instruction->operand_count_visible,
                                         text, length, address, ZYAN_NULL);
     return ZYAN_SUCCESS(status) ? 0 : -EINVAL;
 }

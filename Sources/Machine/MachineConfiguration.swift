@@ -47,17 +47,8 @@ public struct MachineConfiguration: Sendable, Hashable {
         }
         guard let image else { return layout }
         let size = UInt64(image.bytes.count)
-        guard let range = layout.ranges.first(where: { $0.contains(image.loadAddress) }) else {
-            throw MachineError(
-                .oversized, "\(image.name) is to be loaded at \(hex(image.loadAddress)), where no RAM is",
-                remedy: "there are \(ramSize) bytes of RAM; give more with -m, or a lower address")
-        }
-        guard size <= range.upperBound - image.loadAddress else {
-            throw MachineError(
-                .oversized,
-                "\(image.name) has \(size) bytes, and from \(hex(image.loadAddress)) on there are "
-                    + "\(range.upperBound - image.loadAddress) bytes of RAM",
-                remedy: "give more memory with -m")
+        guard size <= (try layout.room(for: image.name, at: image.loadAddress)) else {
+            throw layout.oversized(image.name, size, at: image.loadAddress)
         }
         return layout
     }

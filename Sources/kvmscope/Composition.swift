@@ -42,7 +42,7 @@ extension Options {
             configuration.name = image
             if let flat {
                 configuration.image = try GuestImage.flat(
-                    path: image, at: flat.value, entry: entry?.value, limit: memory.value)
+                    path: image, at: flat.value, entry: entry?.value, ramSize: memory.value)
             } else {
                 configuration.image = try GuestImage.bootSector(path: image)
             }

@@ -97,6 +97,21 @@ import X86
         #expect(driver.session.debugger.stop.vcpus == before)
     }
 
+    /// A number is refused as it was meant, and a command without arguments says so.
+    @Test(
+        arguments: [
+            ("step -1", "a count is from 1 to 2,147,483,647, not -1"), ("cpu -2", "there is no vCPU -2"),
+            ("continue 5", "`continue` takes no argument"),
+            ("cpu 0 1", "`vcpu select` takes one argument at most"),
+            (
+                "setpmem 0xfffffff0 1 2",
+                "writing a byte at p:0xfffffff0: no memory at guest-physical 0xfffffff0"
+            ),
+        ])
+    func errorsSayWhatWasWrong(_ line: String, _ message: String) throws {
+        #expect(try Driver().failure(line).message == message)
+    }
+
     @Test func memoryIsShownAndItsHolesAreSaid() throws {
         let driver = try Driver()
         #expect(try driver.text("x/6xb 0:7c00") == ["0000:7c00: 0xb0 0x48 0xe6 0xe9 0x90 0xf4  .H...."])

@@ -35,6 +35,26 @@ import Testing
         #expect(log.total == 6)
     }
 
+    /// Steps are counted, not kept; what the last exit was is known all the same.
+    @Test func knowsTheLastExit() {
+        let log = ExitLog()
+        #expect(log.last(vcpu: 0) == nil)
+        let recorder = log.recorder(for: 0)
+        #expect(log.last(vcpu: 0) == nil)
+        recorder.entered(out(0xE9), start: 0, end: 1)
+        #expect(log.last(vcpu: 0) == .io(port: 0xE9, direction: .out))
+        let step = DebugExit(exception: 1, pc: 0x7C00, dr6: 1 << 14, dr7: 0)
+        recorder.entered(.debug(step), start: 2, end: 3)
+        #expect(log.last(vcpu: 0) == .reason(.debug))
+        #expect(log.recent().count == 1)
+        recorder.entered(out(0xE9), start: 4, end: 5)
+        recorder.passed(.debug(step), count: 10, guest: 10)
+        #expect(log.last(vcpu: 0) == .reason(.debug))
+        #expect(log.last(vcpu: 1) == nil)
+        log.reset()
+        #expect(log.last(vcpu: 0) == nil)
+    }
+
     /// A user who thinks is not a slow handler.
     @Test func timeBehindTheHandOverIsNotCounted() {
         let log = ExitLog()

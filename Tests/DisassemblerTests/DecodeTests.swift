@@ -43,6 +43,8 @@ struct Sample: Sendable, CustomTestStringConvertible {
             traits: [.writesDebug, .privileged]),
         Sample(hex: "678b00", address: 0, mode: .real16, text: "mov ax, [eax]"),
         Sample(hex: "668b07", address: 0, mode: .real16, text: "mov eax, [bx]"),
+        Sample(hex: "8b5002", address: 0, mode: .real16, text: "mov dx, [bx+si+0x2]"),
+        Sample(hex: "678b1408", address: 0, mode: .real16, text: "mov dx, [eax+ecx*1]"),
         Sample(hex: "f3a5", address: 0, mode: .real16, text: "rep movsw", traits: [.string, .rep]),
         Sample(hex: "f366a5", address: 0, mode: .real16, text: "rep movsd", traits: [.string, .rep]),
         Sample(hex: "f3a5", address: 0, mode: .protected32, text: "rep movsd", traits: [.string, .rep]),

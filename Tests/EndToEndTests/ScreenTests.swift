@@ -121,42 +121,60 @@ struct ScreenTests {
     }
 
     /// Whatever ends it, the terminal is as it was found.
-    @Test(arguments: ["C-d", "C-c C-c", "TERM", "HUP", "ILL"])
+    @Test(
+        arguments: [
+            "C-d", "C-c C-c", "TERM", "HUP", "QUIT", "ILL", "ABRT", "USR1", "USR2", "PIPE", "ALRM", "XCPU",
+            "IO",
+        ])
     func terminalIsPutBack(_ end: String) throws {
         let terminal = try RealTerminal(
             columns: 100, rows: 30, environment: ["SWIFT_BACKTRACE": "enable=no"])
         let before = try condition(terminal)
         try terminal.enter(Built.kvmscope)
         try terminal.waitFor("(kvmscope)")
+        let program = try program(in: terminal)
         if end.hasPrefix("C-") {
             try terminal.press(
                 contentsOf: end.split(separator: " ").map(String.init))
         } else {
-            let pid = try #require(Int32(try terminal.property("pane_pid")))
-            kill(
-                try #require(child(of: pid)), ["TERM": SIGTERM, "HUP": SIGHUP, "ILL": SIGILL][end] ?? SIGTERM)
+            let signals = [
+                "TERM": SIGTERM, "HUP": SIGHUP, "QUIT": SIGQUIT, "ILL": SIGILL, "ABRT": SIGABRT,
+                "USR1": SIGUSR1,
+                "USR2": SIGUSR2, "PIPE": SIGPIPE, "ALRM": SIGALRM, "XCPU": SIGXCPU, "IO": SIGIO,
+            ]
+            kill(program, try #require(signals[end]))
         }
-        try terminal.waitFor("ready>")
+        try waitForTheEnd(of: program, in: terminal)
         #expect(try condition(terminal) == before)
     }
 
     /// Swift's runtime reports a crash, and asks on a terminal whether to look closer: nobody is there to answer.
-    @Test func aCrashIsReportedWithoutAQuestion() throws {
+    /// The runtime counts on the fault to come again, and one that was sent does not: it ends the program all the same.
+    @Test(arguments: [SIGSEGV, SIGILL, SIGABRT])
+    func aCrashIsReportedWithoutAQuestion(_ signal: Int32) throws {
         let terminal = try RealTerminal(
             columns: 100, rows: 30,
             environment: ["SWIFT_BACKTRACE": "enable=yes,interactive=yes,timeout=1h,symbolicate=off"])
         let before = try condition(terminal)
         try terminal.enter(Built.kvmscope)
         try terminal.waitFor("(kvmscope)")
-        let pid = try #require(Int32(try terminal.property("pane_pid")))
-        kill(try #require(child(of: pid)), SIGSEGV)
-        try terminal.waitFor("ready>")
+        let program = try program(in: terminal)
+        kill(program, signal)
+        try waitForTheEnd(of: program, in: terminal)
+        #expect(try terminal.screen().contains("Program crashed"))
         #expect(try condition(terminal) == before)
     }
 
     /// The shell's one child: kvmscope.
-    private func child(of shell: Int32) -> Int32? {
-        let children = try? String(contentsOfFile: "/proc/\(shell)/task/\(shell)/children", encoding: .utf8)
-        return children?.split(separator: " ").first.flatMap { Int32($0) }
+    private func program(in terminal: RealTerminal) throws -> Int32 {
+        let shell = try terminal.property("pane_pid")
+        let children = try String(contentsOfFile: "/proc/\(shell)/task/\(shell)/children", encoding: .utf8)
+        return try #require(children.split(separator: " ").first.flatMap { Int32($0) })
+    }
+
+    /// The prompt alone does not tell: it stood above the program's name all the time.
+    private func waitForTheEnd(of program: Int32, in terminal: RealTerminal) throws {
+        try terminal.wait("the end of kvmscope") { _ in kill(program, 0) < 0 }
+        try terminal.waitFor("ready>")
     }
 }

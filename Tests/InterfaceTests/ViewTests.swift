@@ -36,6 +36,13 @@ import X86
         #expect(model.view().text(row: 1).contains("running"))
     }
 
+    /// A list that does not fit says so.
+    @Test func moreVCPUsThanRowsAreSaid() {
+        let size = Size(width: 80, height: 24)
+        #expect(MadeUp.model(size, MadeUp.guest(vcpus: 20)).view().text(row: 0).contains("of 20 shown"))
+        #expect(!MadeUp.model(size, MadeUp.guest(vcpus: 1)).view().text(row: 0).contains("shown"))
+    }
+
     /// Whatever the size, a screen has its cells, and nothing traps.
     @Test(
         arguments: [1, 2, 9, 10, 11, 17, 24, 33, 60, 200], [1, 20, 39, 40, 41, 79, 80, 118, 165, 200, 400])

@@ -107,6 +107,10 @@ private struct Page: CustomTestStringConvertible {
                     .with(24, 0x8000 as UInt64).with(32, 0x2000 as UInt64),
                 .tdx(TDXCall(flags: 1, number: 0x10002, result: 0, data: [0x8000, 0x2000, 0, 0, 0]))
             ),
+            (
+                Page(KVM_EXIT_SNP_REQ_CERTS).with(0, 0x9000 as UInt64).with(8, 4 as UInt64),
+                .snpCertificates(gpa: 0x9000, pages: 4)
+            ),
         ] as [(Page, VCPUExit)])
     private func decodes(_ page: Page, _ exit: VCPUExit) {
         #expect(page.exit == exit)
@@ -118,6 +122,45 @@ private struct Page: CustomTestStringConvertible {
         #expect(hyperV.exit == .hyperV(type: 2, payload: Array(hyperV.payload[8..<56])))
         let xen = Page(KVM_EXIT_XEN).with(0, 1 as UInt32).with(16, 0x3344 as UInt64)
         #expect(xen.exit == .xen(type: 1, payload: Array(xen.payload[8..<80])))
+    }
+
+    @Test(
+        arguments: [
+            (
+                Page(KVM_EXIT_HYPERV).with(0, 1 as UInt32).with(8, 0x4000_0080 as UInt32).with(
+                    16, 3 as UInt64
+                )
+                .with(24, 0x5000 as UInt64).with(32, 0x6000 as UInt64),
+                "SYNIC", "msr=40000080 control=3 evt_page=5000 msg_page=6000"
+            ),
+            (
+                Page(KVM_EXIT_HYPERV).with(0, 2 as UInt32).with(8, 0x5C as UInt64).with(24, 7 as UInt64)
+                    .with(32, 9 as UInt64),
+                "HCALL", "input=5c result=0 params[0]=7 params[1]=9"
+            ),
+            (
+                Page(KVM_EXIT_HYPERV).with(0, 3 as UInt32).with(8, 0x4000_00F1 as UInt32).with(
+                    48, 0x7000 as UInt64),
+                "SYNDBG", "msr=400000f1 control=0 status=0 send_page=0 recv_page=0 pending_page=7000"
+            ),
+            (
+                Page(KVM_EXIT_XEN).with(0, 1 as UInt32).with(8, 1 as UInt32).with(12, 3 as UInt32)
+                    .with(16, 0x11 as UInt64).with(72, 0x22 as UInt64),
+                "HCALL",
+                "longmode=1 cpl=3 input=11 result=0 params[0]=0 params[1]=0 params[2]=0 params[3]=0 params[4]=0 "
+                    + "params[5]=22"
+            ),
+        ] as [(Page, String, String)])
+    private func hypervisorsPayloadsHaveNames(_ page: Page, _ name: String, _ fields: String) throws {
+        let known = try #require(page.exit.hypervisor)
+        #expect(known.name == name)
+        #expect(
+            known.fields.map { "\($0.name)=\(String($0.value, radix: 16))" }.joined(separator: " ") == fields)
+    }
+
+    @Test func aNewHypervisorsPayloadStaysRaw() {
+        #expect(Page(KVM_EXIT_HYPERV).with(0, 9 as UInt32).exit.hypervisor == nil)
+        #expect(VCPUExit.hlt.hypervisor == nil)
     }
 
     @Test(arguments: [13, 15, 22, 25, 28, 35, 38, 41, 1000, .max] as [UInt32])
@@ -260,6 +303,7 @@ extension VCPUExit {
             (9, "FAIL_ENTRY"),
             (10, "INTR"), (17, "INTERNAL_ERROR"), (24, "SYSTEM_EVENT"), (26, "IOAPIC_EOI"), (29, "X86_RDMSR"),
             (30, "X86_WRMSR"), (33, "X86_BUS_LOCK"), (37, "NOTIFY"), (39, "MEMORY_FAULT"), (40, "TDX"),
+            (43, "SNP_REQ_CERTS"),
         ] as [(UInt32, String)])
     func names(_ number: UInt32, _ name: String) {
         #expect(ExitReason(rawValue: number).name == name)

@@ -59,9 +59,11 @@ struct ImageTests {
         let folder = try Folder()
         let empty = try folder.file("a", [])
         #expect(throws: MachineError.self) { try GuestImage.bootSector(path: empty) }
-        func code(_ path: String, limit: UInt64 = 1 << 20) -> MachineError.Code? {
+        func code(_ path: String, at address: UInt64 = 0x1000, ramSize: UInt64 = 1 << 20) -> MachineError
+            .Code?
+        {
             do {
-                _ = try GuestImage.flat(path: path, at: 0x1000, limit: limit)
+                _ = try GuestImage.flat(path: path, at: address, ramSize: ramSize)
                 return nil
             } catch { return error.code }
         }
@@ -74,14 +76,42 @@ struct ImageTests {
         #expect(code("/dev/null") == .empty)
         let two = try folder.file("b", [1, 2])
         #expect(code(two) == nil)
-        #expect(code(two, limit: 1) == .oversized)
+        #expect(code(two, at: 0x1FFF, ramSize: 0x2000) == .oversized)
+        #expect(code(two, at: 0x2000, ramSize: 0x2000) == .oversized)
+    }
+
+    /// A file that cannot fit costs nothing, however large it is, and the remedy is one that helps.
+    @Test func fileTooLarge() throws {
+        let folder = try Folder()
+        let path = try folder.file("a", [1])
+        try #require(truncate(path, 1 << 42) == 0)
+        func description(at address: UInt64, ramSize: UInt64) -> String? {
+            #expect(throws: MachineError.self) {
+                try GuestImage.flat(path: path, at: address, ramSize: ramSize)
+            }?.description
+        }
+        #expect(
+            description(at: 0x1000, ramSize: 64 << 20)
+                == "\(path) has 4398046511104 bytes, and from 0x1000 on there are 67104768 bytes of RAM; "
+                + "give more memory with -m")
+        #expect(
+            description(at: 0x1000, ramSize: 4 << 30)
+                == "\(path) has 4398046511104 bytes, and from 0x1000 on there are 3221221376 bytes of RAM; "
+                + "RAM ends at 0xc0000000, where devices begin; give a lower address")
+        #expect(
+            description(at: 0xC000_0000, ramSize: 4 << 30)?.hasSuffix(
+                "0xc0000000 to 0xffffffff belongs to devices; give another address") == true)
+        let endless = #expect(throws: MachineError.self) { try GuestImage.bootSector(path: "/dev/zero") }
+        #expect(
+            endless?.description
+                == "/dev/zero is more than 512 bytes, and a boot sector has 512 at most; give a file")
     }
 
     @Test func pipeIsRefusedAtOnce() throws {
         let folder = try Folder()
         try #require(mkfifo(folder.path + "/a", 0o600) == 0)
         let error = #expect(throws: MachineError.self) {
-            try GuestImage.flat(path: folder.path + "/a", at: 0, limit: 10)
+            try GuestImage.flat(path: folder.path + "/a", at: 0, ramSize: 4096)
         }
         #expect(error?.code == .unreadable)
     }
@@ -90,7 +120,9 @@ struct ImageTests {
     func forbiddenFile() throws {
         let folder = try Folder()
         let path = try folder.file("a", [1], permissions: [])
-        let error = #expect(throws: MachineError.self) { try GuestImage.flat(path: path, at: 0, limit: 10) }
+        let error = #expect(throws: MachineError.self) {
+            try GuestImage.flat(path: path, at: 0, ramSize: 4096)
+        }
         #expect(error?.description.contains("permission") == true)
     }
 

@@ -86,7 +86,7 @@ import X86
         #expect(throws: UnknownRegister(name: typo)) { try RegisterName(parsing: typo) }
     }
 
-    @Test(arguments: ["", "zzzzzzzzzz", String(repeating: "a", count: 100_000)])
+    @Test(arguments: ["", "foo", "zzzzzzzzzz", String(repeating: "a", count: 100_000)])
     func suggestsNothingFarAway(text: String) { #expect(RegisterName.suggestions(for: text).isEmpty) }
 
     @Test func errorsSayWhatAndWhatToDo() throws {

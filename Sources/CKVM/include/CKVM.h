@@ -17,6 +17,9 @@
 #ifndef KVM_EXIT_TDX
 #define KVM_EXIT_TDX 40
 #endif
+#ifndef KVM_EXIT_SNP_REQ_CERTS
+#define KVM_EXIT_SNP_REQ_CERTS 43
+#endif
 
 // Request numbers, by the name of the call.
 #define CKVM_REQUEST(lower, upper) static const unsigned long ckvm_##lower = upper

@@ -8,7 +8,8 @@ extension CommandTable {
             details: """
                 I/O is counted by port and direction, MMIO by page, MSRs by index. `Rate/s` is per second that the \
                 vCPUs ran; `Time` is what handling the exits took, the time that a stopped guest waits for you not \
-                counted. Without N, the last ones are not listed.
+                counted. Without N, the last ones are not listed; 1,000 of each vCPU are kept, single steps not among \
+                them.
                 """,
             examples: [.init("info exits", "the counts"), .init("info exits 20", "and the last twenty")],
             whileRunning: true, action: ExitActions.info),

@@ -46,7 +46,9 @@ enum VCPUActions {
         if let first = arguments.first, first.text != "at" {
             let value = try session.number(first, call)
             guard let number = Int(exactly: value), number <= Int(Int32.max) else {
-                throw call.error("\(value) cannot be the id of a vCPU", at: first)
+                throw call.error(
+                    "\(session.signed(value)) cannot be the id of a vCPU", at: first,
+                    remedy: "ids count from 0")
             }
             id = number
             arguments = arguments.dropFirst()

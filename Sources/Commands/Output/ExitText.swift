@@ -31,13 +31,18 @@ extension VCPUExit {
             "type \(type)" + data.map { " \(Hex($0))" }.joined()
         case .ioapicEOI(let vector): "vector \(Hex(vector))"
         case .hyperV(let type, let payload), .xen(let type, let payload):
-            "type \(type) payload \(Hex.bytes(payload))"
+            if let known = hypervisor {
+                known.name + known.fields.map { " \($0.name) \(Hex($0.value))" }.joined()
+            } else {
+                "type \(type) payload \(Hex.bytes(payload))"
+            }
         case .readMSR(let access): "\(Hex(access.index))"
         case .writeMSR(let access): "\(Hex(access.index)) value \(Hex(access.data))"
         case .notify(let flags): "flags \(Hex(flags))"
         case .memoryFault(let flags, let gpa, let size):
             "\(Hex(gpa)) size \(Hex(size)) flags \(Hex(flags))"
         case .tdx(let call): call.text
+        case .snpCertificates(let gpa, let pages): "\(counted(pages, "page")) at \(Hex(gpa))"
         case .other(let reason, let payload): "reason \(reason) payload \(Hex.bytes(payload))"
         case .hlt, .irqWindowOpen, .shutdown, .interrupted, .setTPR, .nmi, .watchdog, .dirtyRingFull,
             .apResetHold, .busLock:

@@ -46,8 +46,9 @@ struct Invocation: Sendable {
     func checkCount(_ count: Int) throws(CommandError) {
         let all = arguments
         guard all.count > count else { return }
-        let wanted = count == 0 ? "no argument" : count == 1 ? "one argument" : "\(count) arguments"
-        throw usageError("`\(command.name)` takes \(wanted) at most", at: all[count])
+        let wanted =
+            count == 0 ? "no argument" : count == 1 ? "one argument at most" : "\(count) arguments at most"
+        throw usageError("`\(command.name)` takes \(wanted)", at: all[count])
     }
 }
 

@@ -7,10 +7,13 @@ extension Session {
         let value = try number(call.rest, call)
         guard value > 0, value <= UInt64(Int32.max) else {
             throw call.error(
-                "a count is from 1 to \(grouped(Int32.max)), not \(value)", at: call.rest)
+                "a count is from 1 to \(grouped(Int32.max)), not \(signed(value))", at: call.rest)
         }
         return Int(value)
     }
+
+    /// A number that was refused, for the error: below 0 it is shown as it was meant.
+    func signed(_ value: UInt64) -> String { String(Int64(bitPattern: value)) }
 
     /// The value of an expression.
     func number(_ argument: Argument, _ call: Invocation) throws(CommandError) -> UInt64 {
@@ -30,7 +33,7 @@ extension Session {
         let value = try number(argument, call)
         guard let id = Int(exactly: value), ids.contains(id) else {
             throw call.error(
-                "there is no vCPU \(value)", at: argument,
+                "there is no vCPU \(signed(value))", at: argument,
                 remedy: "vCPUs: " + ids.map(String.init).joined(separator: ", "))
         }
         return id

@@ -42,6 +42,12 @@ public final class ExitLog: Sendable {
             records.sorted { ($0.end, $0.vcpu, $0.number) < ($1.end, $1.vcpu, $1.number) }.suffix(limit))
     }
 
+    /// What a vCPU's last exit was, whether it was kept or not; nil where there is none since the start or the
+    /// last ``reset()``.
+    public func last(vcpu: Int) -> ExitKey? {
+        recorders.withLock { list in list.first { $0.vcpu == vcpu } }?.last
+    }
+
     /// Forgets counts, times and records.
     public func reset() {
         for recorder in recorders.withLock({ $0 }) { recorder.reset() }
@@ -165,6 +171,10 @@ public final class ExitRecorder: Sendable {
         let (keys, counts) = state.withLock { ($0.keys, $0.counts) }
         return ExitStatistics.PerVCPU(
             vcpu: vcpu, rows: zip(keys, counts).map { ExitStatistics.Row(key: $0, count: $1) })
+    }
+
+    var last: ExitKey? {
+        state.withLock { $0.keys.indices.contains($0.lastIndex) ? $0.keys[$0.lastIndex] : nil }
     }
 
     func recent(limit: Int) -> [ExitRecord] {

@@ -83,7 +83,8 @@ extension LinearMemory {
         for piece in pieces {
             if let fault = copy(&old, piece.range, piece.gpa) {
                 throw DebuggerError(
-                    .unreadable, "writing \(bytes.count) bytes at \(address): \(fault)",
+                    .unreadable,
+                    "writing \(bytes.count == 1 ? "a byte" : "\(bytes.count) bytes") at \(address): \(fault)",
                     remedy: "nothing was written")
             }
         }
@@ -91,7 +92,8 @@ extension LinearMemory {
             guard let fault = store(bytes, piece) else { continue }
             for piece in pieces[..<done] { _ = store(old, piece) }
             throw DebuggerError(
-                .unreadable, "writing \(bytes.count) bytes at \(address): \(fault)",
+                .unreadable,
+                "writing \(bytes.count == 1 ? "a byte" : "\(bytes.count) bytes") at \(address): \(fault)",
                 remedy: "nothing was changed")
         }
     }

@@ -148,8 +148,7 @@ public final class Gatherer {
             guard let statistics else { return line }
             line.exits = statistics.vcpu(identity.id)?.total.count ?? 0
             line.exitsPerSecond = exits.rate(of: nil, vcpu: identity.id)
-            line.lastExit =
-                debugger.target.exits.recent(vcpu: identity.id, limit: 1).last.map { $0.key.name } ?? ""
+            line.lastExit = debugger.target.exits.last(vcpu: identity.id)?.name ?? ""
             line.share = threads.share(of: identity)
             return line
         }

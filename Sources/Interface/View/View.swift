@@ -133,7 +133,10 @@ extension Model {
             guest.isPast
             ? "PAST: stop \(guest.stop.number) of \(guest.latest)" : "stop \(guest.stop.number)"
         let stood = guest.standstill.map { "stood still \(time($0.wholeNanoseconds))" } ?? ""
-        return words([stood, number])
+        // Where they do not all fit, that there are more is said.
+        let rows = layout.frame(of: .vcpus)?.content.height ?? 0
+        let some = guest.vcpus.count > rows ? "\(rows) of \(guest.vcpus.count) shown" : ""
+        return words([some, stood, number])
     }
 
     private func draw(separator: Rect, _ brush: inout Brush) {

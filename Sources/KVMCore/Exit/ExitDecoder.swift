@@ -88,6 +88,8 @@ extension VCPUExit {
                 TDXCall(
                     flags: page.field(payload), number: page.field(payload + 8),
                     result: page.field(payload + 16), data: words(page, at: payload + 24, count: 5)))
+        case UInt32(KVM_EXIT_SNP_REQ_CERTS):
+            return .snpCertificates(gpa: page.field(payload), pages: page.field(payload + 8))
         default: return raw(reason, page)
         }
     }

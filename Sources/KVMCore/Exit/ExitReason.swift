@@ -33,6 +33,7 @@ public struct ExitReason: RawRepresentable, Sendable, Hashable, CustomStringConv
     public static let notify = ExitReason(rawValue: 37)
     public static let memoryFault = ExitReason(rawValue: 39)
     public static let tdx = ExitReason(rawValue: 40)
+    public static let snpCertificates = ExitReason(rawValue: 43)
 
     /// The kernel's name without `KVM_EXIT_`, as "IO" or "HLT", of any architecture; nil for a number newer
     /// than this list.
@@ -49,7 +50,7 @@ public struct ExitReason: RawRepresentable, Sendable, Hashable, CustomStringConv
         "INTERNAL_ERROR", "OSI", "PAPR_HCALL", "S390_UCONTROL", "WATCHDOG", "S390_TSCH", "EPR",
         "SYSTEM_EVENT", "S390_STSI", "IOAPIC_EOI", "HYPERV", "ARM_NISV", "X86_RDMSR", "X86_WRMSR",
         "DIRTY_RING_FULL", "AP_RESET_HOLD", "X86_BUS_LOCK", "XEN", "RISCV_SBI", "RISCV_CSR", "NOTIFY",
-        "LOONGARCH_IOCSR", "MEMORY_FAULT", "TDX",
+        "LOONGARCH_IOCSR", "MEMORY_FAULT", "TDX", "ARM_SEA", "ARM_LDST64B", "SNP_REQ_CERTS",
     ]
 }
 
@@ -85,6 +86,7 @@ extension VCPUExit {
         case .notify: .notify
         case .memoryFault: .memoryFault
         case .tdx: .tdx
+        case .snpCertificates: .snpCertificates
         case .other(let reason, _): ExitReason(rawValue: reason)
         }
     }

@@ -39,7 +39,7 @@ public enum VCPUExit: Sendable, Hashable {
     case systemEvent(type: UInt32, data: [UInt64])
     /// KVM_EXIT_IOAPIC_EOI.
     case ioapicEOI(vector: UInt8)
-    /// KVM_EXIT_HYPERV: the sub-type and its raw payload.
+    /// KVM_EXIT_HYPERV: the sub-type and its raw payload; ``hypervisor`` has it by name.
     case hyperV(type: UInt32, payload: [UInt8])
     /// KVM_EXIT_X86_RDMSR: answer with `VCPU.answer(msr:)`.
     case readMSR(MSRAccess)
@@ -51,7 +51,7 @@ public enum VCPUExit: Sendable, Hashable {
     case apResetHold
     /// KVM_EXIT_X86_BUS_LOCK.
     case busLock
-    /// KVM_EXIT_XEN: the sub-type and its raw payload.
+    /// KVM_EXIT_XEN: the sub-type and its raw payload; ``hypervisor`` has it by name.
     case xen(type: UInt32, payload: [UInt8])
     /// KVM_EXIT_NOTIFY.
     case notify(flags: UInt32)
@@ -59,6 +59,8 @@ public enum VCPUExit: Sendable, Hashable {
     case memoryFault(flags: UInt64, gpa: UInt64, size: UInt64)
     /// KVM_EXIT_TDX.
     case tdx(TDXCall)
+    /// KVM_EXIT_SNP_REQ_CERTS: a guest under SEV-SNP asks for certificates, in so many pages from `gpa` on.
+    case snpCertificates(gpa: UInt64, pages: UInt64)
     /// A reason newer than this list or of another architecture: its number and the 256 raw payload bytes.
     case other(reason: UInt32, payload: [UInt8])
 }

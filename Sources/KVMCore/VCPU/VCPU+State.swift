@@ -57,7 +57,10 @@ extension VCPU {
         try handle.call(.setFPU, &argument)
     }
 
-    /// All extended state. Corresponds to `KVM_GET_XSAVE2`, or `KVM_GET_XSAVE` on kernels without it.
+    /// All extended state.
+    ///
+    /// Corresponds to `KVM_GET_XSAVE2`, or on kernels without it `KVM_GET_XSAVE`; needs KVM_CAP_XSAVE2 or
+    /// KVM_CAP_XSAVE.
     public func xsave() throws(KVMError) -> XSAVEArea {
         var bytes = [UInt8](repeating: 0, count: max(xsaveSize, MemoryLayout<kvm_xsave>.size))
         try handle.call(xsaveSize > 0 ? .getXSave2 : .getXSave, bytes: &bytes)
@@ -66,7 +69,7 @@ extension VCPU {
 
     /// - Throws: EINVAL for an area of another size, or features that the guest does not have.
     ///
-    /// Corresponds to `KVM_SET_XSAVE`.
+    /// Corresponds to `KVM_SET_XSAVE`; needs KVM_CAP_XSAVE.
     public func setXSAVE(_ area: XSAVEArea) throws(KVMError) {
         // The kernel reads as many bytes as KVM_CAP_XSAVE2 says, however many there are.
         let size = max(xsaveSize, MemoryLayout<kvm_xsave>.size)
@@ -208,7 +211,7 @@ extension VCPU {
     ///
     /// - Throws: EINVAL without one in the kernel.
     ///
-    /// Corresponds to `KVM_GET_LAPIC`.
+    /// Corresponds to `KVM_GET_LAPIC`; needs KVM_CAP_IRQCHIP.
     public func localAPIC() throws(KVMError) -> LocalAPICState {
         var bytes = [UInt8](repeating: 0, count: LocalAPICState.size)
         try handle.call(.getLAPIC, bytes: &bytes, advice: Self.localAPICAdvice)
@@ -220,7 +223,7 @@ extension VCPU {
 
     /// - Throws: EINVAL without one in the kernel, or for another APIC id.
     ///
-    /// Corresponds to `KVM_SET_LAPIC`.
+    /// Corresponds to `KVM_SET_LAPIC`; needs KVM_CAP_IRQCHIP.
     public func setLocalAPIC(_ state: LocalAPICState) throws(KVMError) {
         var bytes = state.bytes
         try handle.call(.setLAPIC, bytes: &bytes, advice: Self.localAPICAdvice)
@@ -244,7 +247,7 @@ extension VCPU {
     ///
     /// - Throws: EINVAL for a frequency that the host cannot give its guests (KVM_CAP_TSC_CONTROL).
     ///
-    /// Corresponds to `KVM_SET_TSC_KHZ`.
+    /// Corresponds to `KVM_SET_TSC_KHZ`; needs KVM_CAP_TSC_CONTROL for another frequency than the host's.
     public func setTSCKHz(_ frequency: UInt32) throws(KVMError) {
         try handle.call(.setTSCKHz, value: UInt(frequency), advice: Self.tscAdvice)
     }

@@ -223,7 +223,7 @@ extension VCPUExit {
     @inline(__always)
     var needsCompletion: Bool {
         switch self {
-        case .io, .mmio, .hypercall, .readMSR, .writeMSR, .hyperV, .xen: true
+        case .io, .mmio, .hypercall, .readMSR, .writeMSR, .hyperV, .xen, .tdx, .snpCertificates: true
         case .other(let reason, _): reason == UInt32(KVM_EXIT_IO) || reason == UInt32(KVM_EXIT_MMIO)
         default: false
         }

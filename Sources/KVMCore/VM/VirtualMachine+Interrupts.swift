@@ -45,26 +45,26 @@ extension VirtualMachine {
         state.contents.withLock { $0.mayHaveLocalAPIC = true }
     }
 
-    /// The state of one of the two PICs. Corresponds to `KVM_GET_IRQCHIP`.
+    /// The state of one of the two PICs. Corresponds to `KVM_GET_IRQCHIP`; needs KVM_CAP_IRQCHIP.
     ///
     /// - Throws: ENXIO without interrupt controllers in the kernel.
     public func picState(_ chip: PIC) throws(KVMError) -> PICState {
         PICState(chip: try chipBytes(chip.rawValue))
     }
 
-    /// Corresponds to `KVM_SET_IRQCHIP`.
+    /// Corresponds to `KVM_SET_IRQCHIP`; needs KVM_CAP_IRQCHIP.
     public func setPICState(_ chip: PIC, _ state: PICState) throws(KVMError) {
         try setChipBytes(chip.rawValue, state.encode(into:))
     }
 
-    /// The state of the IOAPIC. Corresponds to `KVM_GET_IRQCHIP`.
+    /// The state of the IOAPIC. Corresponds to `KVM_GET_IRQCHIP`; needs KVM_CAP_IRQCHIP.
     ///
     /// - Throws: ENXIO without interrupt controllers in the kernel.
     public func ioapicState() throws(KVMError) -> IOAPICState {
         IOAPICState(chip: try chipBytes(UInt32(KVM_IRQCHIP_IOAPIC)))
     }
 
-    /// Corresponds to `KVM_SET_IRQCHIP`.
+    /// Corresponds to `KVM_SET_IRQCHIP`; needs KVM_CAP_IRQCHIP.
     public func setIOAPICState(_ state: IOAPICState) throws(KVMError) {
         try setChipBytes(UInt32(KVM_IRQCHIP_IOAPIC), state.encode(into:))
     }
@@ -109,7 +109,7 @@ extension VirtualMachine {
         }
     }
 
-    /// The state of the timer in the kernel. Corresponds to `KVM_GET_PIT2`.
+    /// The state of the timer in the kernel. Corresponds to `KVM_GET_PIT2`; needs KVM_CAP_PIT_STATE2.
     ///
     /// - Throws: ENXIO without one.
     public func pitState() throws(KVMError) -> PITState {
@@ -118,7 +118,7 @@ extension VirtualMachine {
         return PITState(argument)
     }
 
-    /// Corresponds to `KVM_SET_PIT2`.
+    /// Corresponds to `KVM_SET_PIT2`; needs KVM_CAP_PIT_STATE2.
     public func setPITState(_ state: PITState) throws(KVMError) {
         var argument = state.encoded
         try handle.call(.setPIT2, &argument, advice: Self.pitAdvice)
@@ -132,7 +132,7 @@ extension VirtualMachine {
     ///
     /// - Throws: ENXIO without interrupt controllers in the kernel.
     ///
-    /// Corresponds to `KVM_IRQ_LINE`.
+    /// Corresponds to `KVM_IRQ_LINE`; needs KVM_CAP_IRQCHIP.
     public func setIRQLine(_ gsi: UInt32, _ level: Bool) throws(KVMError) {
         var argument = kvm_irq_level()
         argument.irq = gsi

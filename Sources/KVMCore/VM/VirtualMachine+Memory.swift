@@ -29,7 +29,8 @@ extension VirtualMachine {
     ///   - size: in bytes; a multiple of 4096, not 0.
     /// - Throws: EEXIST where another slot has some of the addresses; EINVAL as above.
     ///
-    /// Corresponds to `KVM_SET_USER_MEMORY_REGION`.
+    /// Corresponds to `KVM_SET_USER_MEMORY_REGION`; needs KVM_CAP_USER_MEMORY, and KVM_CAP_READONLY_MEM for
+    /// ``MemoryFlags/readOnly``.
     public func setMemoryRegion(
         slot: UInt32, gpa: UInt64, memory: GuestMemory, offset: UInt64, size: UInt64, flags: MemoryFlags = []
     ) throws(KVMError) {
@@ -145,7 +146,7 @@ extension VirtualMachine {
     /// - Throws: EINVAL for a range that is not in the slot or not aligned; ENXIO without
     ///   KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 enabled on some kernels.
     ///
-    /// Corresponds to `KVM_CLEAR_DIRTY_LOG`.
+    /// Corresponds to `KVM_CLEAR_DIRTY_LOG`; needs KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
     public func clearDirtyLog(slot: UInt32, firstPage: Int, pageCount: Int, bitmap: [UInt64]) throws(KVMError)
     {
         try state.contents.withLock { contents throws(KVMError) in

@@ -44,7 +44,7 @@ public struct VirtualMachine: ~Copyable, Sendable {
     ///   - arguments: what they mean is each capability's own.
     /// - Throws: EINVAL for a capability that cannot be enabled on a VM, or arguments that it does not know.
     ///
-    /// Corresponds to `KVM_ENABLE_CAP`.
+    /// Corresponds to `KVM_ENABLE_CAP`; needs KVM_CAP_ENABLE_CAP_VM.
     public func enable(
         _ capability: Capability, flags: UInt32 = 0, arguments: SIMD4<UInt64> = .zero
     ) throws(KVMError) {

@@ -41,7 +41,7 @@ struct Board: Sendable {
             // KVM_NOTIFY_CONTEXT_INVALID: the vCPU's state is lost.
             return flags & 1 == 0 ? .done : .fatal
         case .unknown, .exception, .hypercall, .debug, .hlt, .shutdown, .failEntry, .nmi, .internalError,
-            .watchdog, .hyperV, .dirtyRingFull, .apResetHold, .xen, .memoryFault, .tdx,
+            .watchdog, .hyperV, .dirtyRingFull, .apResetHold, .xen, .memoryFault, .tdx, .snpCertificates,
             .other:
             return .fatal
         }

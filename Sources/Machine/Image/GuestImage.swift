@@ -64,18 +64,15 @@ public struct GuestImage: Sendable, Hashable {
     ///
     /// Up to 512 bytes, so that one without the mark 55 AA runs, too: a BIOS would refuse it, a debugger need not.
     public static func bootSector(path: String, drive: UInt8 = 0x80) throws(MachineError) -> GuestImage {
-        let size = try ImageFile.size(path)
-        guard size.map({ $0 <= sectorSize }) ?? true else { throw tooLarge(path, "\(size ?? 0) bytes") }
-        let bytes = try ImageFile.read(path, limit: UInt64(sectorSize) + 1)
-        guard bytes.count <= sectorSize else { throw tooLarge(path, "more than \(sectorSize) bytes") }
+        let bytes = try ImageFile.read(path, limit: UInt64(sectorSize)) { count in
+            MachineError(
+                .oversized,
+                "\(path) is \(count.map(String.init) ?? "more than \(sectorSize)") bytes, and a boot sector has "
+                    + "\(sectorSize) at most",
+                remedy: count == nil ? "give a file" : "load it as a flat binary instead, with --flat 0x7c00")
+        }
         return GuestImage(
             name: path, bytes: bytes, loadAddress: bootAddress, entry: .bootSector(drive: drive))
-    }
-
-    private static func tooLarge(_ path: String, _ size: String) -> MachineError {
-        MachineError(
-            .oversized, "\(path) is \(size), and a boot sector has \(sectorSize) at most",
-            remedy: "load it as a flat binary instead, with --flat 0x7c00")
     }
 
     /// Reads a flat binary.
@@ -83,11 +80,13 @@ public struct GuestImage: Sendable, Hashable {
     /// - Parameters:
     ///   - address: guest-physical, where its first byte goes.
     ///   - entry: nil for `address`. Real mode below 1 MiB, 32-bit protected mode above.
-    ///   - limit: the largest file accepted, in bytes; the guest's RAM.
-    public static func flat(path: String, at address: UInt64, entry: UInt64? = nil, limit: UInt64)
+    ///   - ramSize: the guest's RAM in bytes. A file that does not fit there is refused before it is read.
+    public static func flat(path: String, at address: UInt64, entry: UInt64? = nil, ramSize: UInt64)
         throws(MachineError) -> GuestImage
     {
-        let bytes = try ImageFile.read(path, limit: limit)
+        let layout = try RAMLayout(size: ramSize)
+        let room = try layout.room(for: path, at: address)
+        let bytes = try ImageFile.read(path, limit: room) { layout.oversized(path, $0, at: address) }
         return try GuestImage(name: path, bytes: bytes, at: address, entry: entry)
     }
 

@@ -17,10 +17,14 @@ enum ImageFile {
     }
 
     /// The whole file.
-    /// - Parameter limit: the most it may have, in bytes.
-    static func read(_ path: String, limit: UInt64) throws(MachineError) -> [UInt8] {
+    /// - Parameters:
+    ///   - limit: the most it may have, in bytes; of one that has more nothing is kept.
+    ///   - oversized: the error for one that has more, by its size; nil where it has no end.
+    static func read(_ path: String, limit: UInt64, oversized: (UInt64?) -> MachineError)
+        throws(MachineError) -> [UInt8]
+    {
         let size = try size(path)
-        if let size, UInt64(size) > limit { throw oversized(path, limit) }
+        if let size, UInt64(size) > limit { throw oversized(UInt64(size)) }
         if size == 0 { throw MachineError(.empty, "\(path) is empty: there is nothing to load") }
         var bytes = [UInt8]()
         do {
@@ -43,7 +47,7 @@ enum ImageFile {
         } catch {
             throw MachineError(.unreadable, "cannot read \(path): \(error)")
         }
-        guard UInt64(bytes.count) <= limit else { throw oversized(path, limit) }
+        guard UInt64(bytes.count) <= limit else { throw oversized(nil) }
         guard !bytes.isEmpty else { throw MachineError(.empty, "\(path) is empty: there is nothing to load") }
         return bytes
     }
@@ -56,11 +60,5 @@ enum ImageFile {
             default: nil
             }
         return MachineError(.unreadable, "cannot read \(path): \(error)", remedy: remedy)
-    }
-
-    private static func oversized(_ path: String, _ limit: UInt64) -> MachineError {
-        MachineError(
-            .oversized, "\(path) is larger than the \(limit) bytes there is room for",
-            remedy: "give the guest more memory with -m")
     }
 }

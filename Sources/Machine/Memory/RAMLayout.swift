@@ -9,6 +9,8 @@ struct RAMLayout: Sendable, Hashable {
     /// The most that is accepted: what an address of 46 bits reaches, far beyond any host.
     static let maximum: UInt64 = 1 << 46
 
+    /// In bytes.
+    let size: UInt64
     /// In order of address.
     let ranges: [Range<UInt64>]
 
@@ -23,10 +25,40 @@ struct RAMLayout: Sendable, Hashable {
                 .configuration, "\(size) bytes of RAM are more than a guest can address",
                 remedy: "give \(Self.maximum >> 40) TiB at most")
         }
+        self.size = size
         if size <= Self.holeStart {
             ranges = [0..<size]
         } else {
             ranges = [0..<Self.holeStart, Self.holeEnd..<Self.holeEnd + (size - Self.holeStart)]
         }
+    }
+
+    /// How many bytes can be loaded at an address, up to the end of RAM or to the hole.
+    ///
+    /// - Parameter name: of what is to be loaded there, for errors.
+    func room(for name: String, at address: UInt64) throws(MachineError) -> UInt64 {
+        guard let range = ranges.first(where: { $0.contains(address) }) else {
+            let isInHole = (Self.holeStart..<Self.holeEnd).contains(address)
+            throw MachineError(
+                .oversized, "\(name) is to be loaded at \(hex(address)), where no RAM is",
+                remedy: isInHole
+                    ? "\(hex(Self.holeStart)) to \(hex(Self.holeEnd - 1)) belongs to devices; give another address"
+                    : "there are \(size) bytes of RAM; give more with -m, or a lower address")
+        }
+        return range.upperBound - address
+    }
+
+    /// What is to be loaded at an address is larger than the room there.
+    ///
+    /// - Parameter count: its bytes, nil where it has no end.
+    func oversized(_ name: String, _ count: UInt64?, at address: UInt64) -> MachineError {
+        let end = ranges.first { $0.contains(address) }?.upperBound ?? address
+        return MachineError(
+            .oversized,
+            "\(name) has \(count.map { "\($0) bytes, and" } ?? "more bytes than fit:") from \(hex(address)) on "
+                + "there are \(end - address) bytes of RAM",
+            remedy: end == Self.holeStart
+                ? "RAM ends at \(hex(end)), where devices begin; give a lower address"
+                : "give more memory with -m")
     }
 }

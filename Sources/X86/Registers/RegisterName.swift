@@ -103,7 +103,7 @@ public struct UnknownRegister: Error, Sendable, Hashable, CustomStringConvertibl
 public func nearest(to text: String, among candidates: [String], limit: Int) -> [String] {
     // A name of that length is nobody's typo, and the distance costs its square.
     guard !text.isEmpty, text.utf8.count <= 32 else { return [] }
-    let allowed = text.utf8.count < 3 ? 1 : max(2, text.utf8.count / 3)
+    let allowed = text.utf8.count <= 3 ? 1 : max(2, text.utf8.count / 3)
     let scored = candidates.enumerated().compactMap { index, candidate -> (Int, Int, String)? in
         // Each letter more or less is an edit.
         guard abs(candidate.utf8.count - text.utf8.count) <= allowed else { return nil }

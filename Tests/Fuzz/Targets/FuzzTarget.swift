@@ -144,7 +144,7 @@ final class Bench {
         load(bytes)
         _ = try? GuestImage.bootSector(path: path)
         let address = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
-        _ = try? GuestImage.flat(path: path, at: address, limit: 1 << 20)
+        _ = try? GuestImage.flat(path: path, at: address, ramSize: 1 << 20)
         _ = try? GuestImage(name: "", bytes: bytes, at: address, entry: address)
     }
 }

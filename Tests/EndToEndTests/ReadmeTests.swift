@@ -1,0 +1,74 @@
+import Foundation
+import Testing
+
+/// What README promises to programs, held against the program.
+@Suite(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+struct ReadmeTests {
+    private static let readme: String = {
+        let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        return (try? String(contentsOfFile: root + "/README.md", encoding: .utf8)) ?? ""
+    }()
+
+    /// A row of the table between the marks: commands that can be run, and the keys of what they give.
+    struct Row: CustomTestStringConvertible {
+        var command: String
+        var keys: [String]
+        var testDescription: String { command }
+    }
+
+    static let rows: [Row] = {
+        let table =
+            readme.split(separator: "<!-- json -->").last?.split(separator: "<!-- /json -->").first ?? ""
+        return table.split(separator: "\n").dropFirst(2).compactMap { line in
+            let cells = line.split(separator: "|")
+            guard cells.count == 2, let command = spans(cells[0]).first else { return nil }
+            return Row(command: command, keys: spans(cells[1]).filter { $0 != "break" && $0 != "vcpu info" })
+        }
+    }()
+
+    private static func spans(_ text: Substring) -> [String] {
+        text.split(separator: "`", omittingEmptySubsequences: false).enumerated()
+            .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+    }
+
+    @Test func theTableIsThere() { #expect(Self.rows.count >= 15) }
+
+    @Test(arguments: rows)
+    func resultsHaveTheirKeys(_ row: Row) throws {
+        let done = try run(
+            Built.kvmscope,
+            [
+                "--json", "--batch", "-ex", "break 0x7c05", "-ex", "step", "-ex", row.command,
+            ])
+        #expect(done.status == 0)
+        let line = try #require(
+            done.output.split(separator: "\n").first { $0.contains("\"command\":\"\(row.command)\"") })
+        let record = try #require(try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+        let result = try #require(record["result"])
+        for key in row.keys where !key.hasSuffix("?") {
+            #expect(Self.has(result, key.split(separator: ".")[...]), "\(row.command) has no \(key): \(line)")
+        }
+    }
+
+    private static func has(_ value: Any, _ path: ArraySlice<Substring>) -> Bool {
+        guard let first = path.first else { return true }
+        let isList = first.hasSuffix("[]")
+        guard let object = value as? [String: Any],
+            let next = object[String(isList ? first.dropLast(2) : first)]
+        else { return false }
+        guard isList else { return has(next, path.dropFirst()) }
+        guard let element = (next as? [Any])?.first else { return false }
+        return has(element, path.dropFirst())
+    }
+
+    /// The records that README shows are the program's own.
+    @Test func theRecordsShownAreReal() throws {
+        let shown = Self.readme.split(separator: "\n").map { $0.drop { $0 == " " } }.filter {
+            $0.hasPrefix("{\"command\"")
+        }
+        #expect(shown.count == 2)
+        let done = try run(Built.kvmscope, ["--json", "--batch", "-ex", "set $ax = 1", "-ex", "foo"])
+        #expect(done.output.split(separator: "\n") == shown)
+        #expect(done.status == 1)
+    }
+}
