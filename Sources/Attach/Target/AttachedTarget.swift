@@ -127,14 +127,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
     }
 
-    /// A VMM that was started for us.
-    struct Launch {
-        var machine: LaunchedMachine
-        /// The file that its output goes to.
-        var output: String
-        /// The kernel may be asked for the memory map.
-        var readsKernel: Bool
-    }
     let launched: Launch?
     /// It was let go once: what it has asked KVM for since is not known from its first calls.
     var hasGone = false

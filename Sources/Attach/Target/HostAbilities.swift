@@ -15,3 +15,14 @@ struct HostAbilities {
         xsaveSize = Int(kvm.check(.xsave2))
     }
 }
+
+extension AttachedTarget {
+    /// A VMM that was started for us.
+    struct Launch {
+        var machine: LaunchedMachine
+        /// The file that its output goes to.
+        var output: String
+        /// The kernel may be asked for the memory map.
+        var readsKernel: Bool
+    }
+}
