@@ -28,6 +28,7 @@ struct MessageTests {
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
+        .patch(gpa: 1 << 40, patch: 0xE6, hidden: [1, 2]), .unpatch(gpa: 0x9000, count: 2),
         .close(descriptor: 5), .nudge, .detach, .standstills, .progress, .watchCalls,
         .find(process: 7, threads: [8, 9]), .find(process: 7, threads: []),
         .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
@@ -58,8 +59,9 @@ struct MessageTests {
         .progress(.bits32), .progress(.ended(status: 256)),
         .progress(.ready(machine)),
         .standstills(count: 1 << 40, last: 2, total: 3),
-        .released(threads: 4, guestDebug: 1, pages: 4, stood: 9),
+        .released(threads: 4, guestDebug: 1, pages: 4, patches: 1 << 20, stood: 9),
         .event(.init(index: 2, standing: .handled, stood: 12345, page: [1, 2, 3, 4])),
+        .event(.init(index: 1, standing: .patch, stood: 0, page: [9])),
         .event(
             .init(
                 index: 0, standing: .debug, stood: 1, page: [],

@@ -56,6 +56,32 @@ import X86
         #expect(error.column == column, "\(error)")
     }
 
+    @Test(
+        "an address that can only be hexadecimal needs no 0x; what is a number is one",
+        arguments: [
+            ("7c00", 0x7C00), ("a000", 0xA000), (" 0f000 ", 0xF000), ("FEE00000", 0xFEE0_0000),
+            ("1e5", 0x1E5),
+            ("10b", 0x10B), ("100", 100), ("9000", 9000), ("0b101", 5), ("010", 8), ("7c00h", 0x7C00),
+            ("0x7c00", 0x7C00),
+        ] as [(String, UInt64)])
+    func bareAddress(_ text: String, _ value: UInt64) throws {
+        #expect(try guest().address(text) == .linear(value))
+    }
+
+    @Test(
+        "what is no address by itself is none",
+        arguments: ["dead", "7g00", "089", "12345678123456781a", "7c00 + 1", "-7c00", "7c00 7c01", "é7c"])
+    func noBareAddress(_ text: String) throws {
+        let guest = try guest()
+        #expect(throws: DebuggerError.self) { try guest.address(text) }
+    }
+
+    @Test func anExpressionNeedsThePrefix() throws {
+        let guest = try guest()
+        let error = try #require(debuggerError { _ = try guest.evaluate("7c00") })
+        #expect(error.message.contains("0x7c00"))
+    }
+
     @Test func suggestsWhatWasMeant() throws {
         let guest = try guest()
         let error = try #require(debuggerError { _ = try guest.evaluate("$raz") })

@@ -67,6 +67,19 @@ import X86
         #expect(try read(memory, 0x1000, 5) == [0, 1, 2, 0x77, 4])
     }
 
+    @Test func whatIsLiftedTwiceIsTakenInOnce() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        #expect(table.insert(0x1002))
+        #expect(table.lift(0x1000..<0x1008))
+        #expect(!table.lift(0x1001..<0x1009), "it is open already")
+        table.restore()
+        #expect(try raw(0x1000, 5) == [0, 1, 0xE6, 0xE6, 4])
+        #expect(try read(PatchedMemory(ram, table), 0x1000, 5) == [0, 1, 2, 3, 4])
+        table.remove(0x1002)
+        #expect(try raw(0x1000, 5) == [0, 1, 2, 3, 4])
+    }
+
     @Test func whatTheGuestWroteOverIsPatchedAgain() throws {
         try fill()
         let table = PatchTable(kind: .int3, base: ram)
@@ -76,6 +89,78 @@ import X86
         table.check(pages: [0x1000])
         #expect(try raw(0x1001, 4) == [0x90, 0xCC, 0x90, 0xCC])
         #expect(try read(memory, 0x1001, 4) == [0x90, 0x90, 0x90, 0x90])
+    }
+
+    /// Is told of patches, and looks at memory when it is.
+    private final class Keeper: PatchKeeping, @unchecked Sendable {
+        let target = FakeTarget()
+        let ram: FakeMemory
+        var isGone = false
+        /// What each byte hides, and what was there when it was told.
+        var kept: [UInt64: (hidden: UInt8, then: UInt8)] = [:]
+
+        init(_ ram: FakeMemory) { self.ram = ram }
+
+        func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws {
+            if isGone { throw MemoryFault(gpa: gpa) }
+            for (offset, byte) in hidden.enumerated() {
+                let place = gpa + UInt64(offset)
+                kept[place] = (byte, UInt8(ram.word(place, size: 1) ?? 0))
+            }
+        }
+        func didRestore(_ gpa: UInt64, count: Int) {
+            for place in gpa..<gpa + UInt64(count) { kept[place] = nil }
+        }
+
+        var name: String { target.name }
+        var memory: any PhysicalMemory { ram }
+        var vcpus: [VCPUIdentity] { target.vcpus }
+        var exits: ExitLog { target.exits }
+        var isRunning: Bool { target.isRunning }
+        var stopDescriptor: Int32 { target.stopDescriptor }
+        var passesPortWrites: Bool { true }
+        func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
+            try target.withVCPU(id, body)
+        }
+        func resume(_ orders: [RunOrder]) throws { try target.resume(orders) }
+        func interrupt() { target.interrupt() }
+        func waitForStop(timeout: Duration?) -> StopReport? { target.waitForStop(timeout: timeout) }
+        func holdVCPUs(except vcpu: Int?) {}
+        func releaseVCPUs(except vcpu: Int?) {}
+    }
+
+    @Test func theKeeperIsToldBeforeAPatchIsThere() throws {
+        try fill()
+        let keeper = Keeper(ram)
+        let table = PatchTable(kind: .portOut, base: ram, keeper: keeper)
+        #expect(table.insert(0x1002) && table.insert(0x1003))
+        #expect(keeper.kept[0x1002]?.hidden == 2 && keeper.kept[0x1002]?.then == 2, "before it was written")
+        #expect(keeper.kept[0x1004]?.hidden == 4 && keeper.kept.count == 3)
+        // What is hidden changes: by the user, by a step, by the guest.
+        try [UInt8(0x55)].withUnsafeBytes { try PatchedMemory(ram, table).write(0x1004, $0) }
+        #expect(keeper.kept[0x1004]?.hidden == 0x55)
+        #expect(table.lift(0x1000..<0x1008))
+        try [UInt8(0x66)].withUnsafeBytes { try ram.write(0x1002, $0) }
+        table.restore()
+        #expect(keeper.kept[0x1002]?.hidden == 0x66)
+        try [UInt8(0x77)].withUnsafeBytes { try ram.write(0x1003, $0) }
+        table.check(pages: [0x1000])
+        #expect(keeper.kept[0x1003]?.hidden == 0x77)
+        table.remove(0x1002)
+        #expect(Set(keeper.kept.keys) == [0x1003, 0x1004], "the neighbour still needs its own")
+        table.remove(0x1003)
+        #expect(keeper.kept.isEmpty)
+        #expect(try raw(0x1000, 6) == [0, 1, 0x66, 0x77, 0x55, 5])
+    }
+
+    @Test func whatCannotBeKeptIsNotPatched() throws {
+        try fill()
+        let keeper = Keeper(ram)
+        keeper.isGone = true
+        let table = PatchTable(kind: .portOut, base: ram, keeper: keeper)
+        #expect(!table.insert(0x1002))
+        #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 4, 5])
+        #expect(!table.contains(0x1002) && table.pages.isEmpty)
     }
 
     @Test func patchesStayInTheirPage() throws {

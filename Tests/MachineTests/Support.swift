@@ -88,7 +88,7 @@ final class FreeRun: RunController {
         case .handled:
             handled.wrappingAdd(1, ordering: .relaxed)
             return .resume
-        case .debug, .claimed: return .resume
+        case .debug, .claimed, .patch: return .resume
         case .fatal(.hlt): return .park
         case .fatal(let exit): return .stop(reason(exit))
         }
@@ -118,7 +118,7 @@ final class Steps: RunController {
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         switch event {
         case .fatal(let exit): return .stop(reason(exit))
-        case .debug, .handled, .claimed:
+        case .debug, .handled, .claimed, .patch:
             let rip = try vcpu.registers().rip
             let done = trace.withLock { trace in
                 trace.append(rip)

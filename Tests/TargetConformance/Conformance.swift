@@ -12,15 +12,18 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     /// A HLT with nothing to wake the vCPU stops the guest. Where another program is the machine, that is its
     /// business: it may wake the guest at any time.
     public let stopsAtHalt: Bool
+    /// The guest overwrites patches that must hold all the same: its pages have to be ours to protect.
+    public let overwrites: Bool
     private let body: @Sendable (Fixture) throws -> Void
 
     init(
-        _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false,
+        _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false, overwrites: Bool = false,
         _ body: @escaping @Sendable (Fixture) throws -> Void
     ) {
         self.name = name
         self.vcpus = vcpus
         self.stopsAtHalt = stopsAtHalt
+        self.overwrites = overwrites
         self.body = body
     }
 

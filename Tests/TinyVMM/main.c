@@ -182,6 +182,10 @@ static void *run_vcpu(void *argument) {
         } else if (run->io.port == 0x12) {
             log->last_command = *(uint16_t *)data;
             log->commands++;
+        } else {
+            // None of its guest's own.
+            log->other++;
+            log->other_reason = (uint64_t)run->io.port << 16;
         }
     }
     return NULL;

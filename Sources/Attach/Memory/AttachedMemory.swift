@@ -71,7 +71,7 @@ public final class AttachedMemory: PhysicalMemory {
     }
 
     /// Where a range is that does not cross slots.
-    private func address(_ gpa: UInt64, count: Int) -> UInt64? {
+    func address(_ gpa: UInt64, count: Int) -> UInt64? {
         state.withLock { state in
             for region in state.map.regions where gpa >= region.gpa && gpa - region.gpa < region.size {
                 let offset = gpa - region.gpa

@@ -6,7 +6,10 @@ extension AttachedTarget: Detaching {
     @discardableResult
     public func detach() throws -> Detachment {
         guard !isDetached else { throw Self.detachedError }
-        guard case .released(let threads, let debug, let pages, let stood) = try client.ask(.detach) else {
+        guard
+            case .released(let threads, let debug, let pages, let patches, let stood) = try client.ask(
+                .detach)
+        else {
             throw AttachError(.tracer, "the tracer did not answer the order to detach")
         }
         isDetached = true
@@ -16,6 +19,7 @@ extension AttachedTarget: Detaching {
         if stood > 0 { add(standstill: stood) }
         return Detachment(
             process: guest.process, threads: Int(threads), guestDebug: Int(debug), runPages: Int(pages),
+            patchedBytes: Int(patches),
             standstill: stood > 0 ? .nanoseconds(Int64(clamping: stood)) : nil)
     }
 
@@ -44,6 +48,8 @@ extension AttachedTarget: StandstillMeasuring {
         standstills = Standstills(
             count: count, last: .nanoseconds(Int64(clamping: last)),
             total: .nanoseconds(Int64(clamping: total)))
+        // What came with the answer is not in the socket any more, which is what front ends wait at.
+        if client.hasEvents { client.nudge() }
     }
 
     /// After something was done to a guest that otherwise runs.

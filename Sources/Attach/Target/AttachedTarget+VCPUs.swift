@@ -32,8 +32,15 @@ extension AttachedTarget: VCPUAppearing {
                 throw AttachError(.tracer, "vCPU \(vcpu.id) cannot be taken on: \(error)")
             }
             member.stood(standings[members.count])
+            member.isFree = hasOrders && isForAll
             members.append(member)
         }
+    }
+
+    func makeMember(_ vcpu: HostVCPU, index: Int) throws -> AttachedVCPU {
+        try AttachedVCPU(
+            index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: mappingSize,
+            xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
     }
 
     /// Whether the VMM lives on although the thread of one of its vCPUs has ended: it unplugged the vCPU.

@@ -21,8 +21,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     let client: TracerClient
     public let attachedMemory: AttachedMemory
     var members: [AttachedVCPU]
-    private let host: HostAbilities
-    private let mappingSize: Int
+    let host: HostAbilities
+    let mappingSize: Int
 
     /// What the vCPUs are doing, as far as this side has arranged.
     enum Phase {
@@ -44,10 +44,20 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// When the vCPUs last came to stand still; monotonic nanoseconds, 0 if they never did.
     var heldSince: UInt64 = 0
     /// Of the memory slots as they were last read; nil if that is not known.
-    private var slotsVersion: KernelReader.SlotsVersion?
+    var slotsVersion: KernelReader.SlotsVersion?
     /// Why the kernel does not tell the memory map, where it does not.
     var mapMissing: [ValueSource.Missing] = []
     var statistics: StatisticsReaders?
+    /// The vCPU that goes on alone while a step of its has patches lifted.
+    var holder: Int?
+    /// What others came to meanwhile.
+    var deferred: [TracerReply.Event] = []
+    /// Those that begin when it is done.
+    private var waiting: [(AttachedVCPU, any RunController)] = []
+    /// The others could not be held for it.
+    var holdFailure: AttachError?
+    /// The order is for all vCPUs there are, so that those that come meanwhile go, too.
+    var isForAll = false
 
     /// Attaches to a guest, with no stop of anything.
     ///
@@ -117,17 +127,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
     }
 
-    /// A VMM that was started for us.
-    struct Launch {
-        var machine: LaunchedMachine
-        /// The file that its output goes to.
-        var output: String
-        /// The kernel may be asked for the memory map.
-        var readsKernel: Bool
-    }
     let launched: Launch?
     /// It was let go once: what it has asked KVM for since is not known from its first calls.
-    private var hasGone = false
+    var hasGone = false
 
     /// A guest that exits now and then has left registers in the shared pages a moment later; then the first look
     /// at them stops nothing.
@@ -146,14 +148,25 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public var vcpus: [VCPUIdentity] { members.map(\.identity) }
     public var isRunning: Bool { hasOrders }
     public var stopDescriptor: Int32 { client.eventDescriptor }
+    public var debugTraps: DebugTraps { .ofHost }
 
     public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
         let member = try member(id)
+        // In the midst of a step with patches lifted nothing may be changed but between two KVM_RUNs.
+        if holder != nil, phase == .running {
+            try hold()
+            defer { letGoMeasured() }
+            return try body(member.held)
+        }
         switch phase {
         case .held: return try body(member.held)
         case .passive, .running:
             let access = PassiveVCPU(member, self)
-            defer { if access.hasStopped, phase == .held { letGoMeasured() } }
+            defer {
+                // A controller that had found nothing to hold the others for has found it now.
+                if !access.hasStopped, holder != nil, phase == .running { phase = .held }
+                if access.hasStopped || holder != nil, phase == .held { letGoMeasured() }
+            }
             return try body(access)
         }
     }
@@ -169,26 +182,65 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         if phase == .passive, chosen.count < members.count { try hold() }
         hasOrders = true
         report = nil
-        for (member, controller) in chosen {
+        holder = nil
+        deferred = []
+        isForAll = chosen.count == members.count
+        waiting = chosen
+        beginWaiting()
+        if report == nil, phase == .held { letOut() }
+    }
+
+    /// Lets those begin that are to, until one of them has to go on alone.
+    private func beginWaiting() {
+        while holder == nil, report == nil, !waiting.isEmpty {
+            let (member, controller) = waiting.removeFirst()
             member.controller = controller
             member.planner = controller as? any PlanningController
             member.isOut = true
-        }
-        var going: [AttachedVCPU] = []
-        for (member, controller) in chosen {
             do {
                 let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.held
                 switch try controller.begin(access) {
-                case .resume: going.append(member)
+                case .resume: break
                 case .park: finish(member, .hlt)
                 case .stop(let reason): finish(member, reason)
                 }
             } catch {
                 finish(member, .failed(error))
             }
-            if report != nil { return }
         }
-        if phase == .held { go(going) }
+    }
+
+    /// Those that stand still and may go, go.
+    private func letOut() {
+        if let holder { return go(members.filter { $0.identity.id == holder && $0.isStanding }) }
+        let busy = Set(deferred.map(\.index))
+        go(
+            members.filter {
+                ($0.isOut || $0.isFree) && $0.isStanding && !$0.isGone && !busy.contains(UInt16($0.index))
+            })
+    }
+
+    /// A vCPU may go on; where it was alone and is no more, the others do, too.
+    private func goOn(_ member: AttachedVCPU) {
+        if let holdFailure {
+            self.holdFailure = nil
+            return lost(holdFailure)
+        }
+        dealWithDeferred()
+        beginWaiting()
+        if report == nil { letOut() }
+    }
+
+    /// What was put off, as far as the one that goes on alone lets it.
+    private func dealWithDeferred() {
+        func isNext(_ event: TracerReply.Event) -> Bool {
+            guard let holder else { return true }
+            return members.indices.contains(Int(event.index))
+                && members[Int(event.index)].identity.id == holder
+        }
+        while report == nil, let place = deferred.firstIndex(where: isNext) {
+            take(deferred.remove(at: place))
+        }
     }
 
     public func interrupt() {
@@ -230,12 +282,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
 
     private static let patience = Duration.milliseconds(1)
     private static let slice = Duration.milliseconds(10)
-
-    func makeMember(_ vcpu: HostVCPU, index: Int) throws -> AttachedVCPU {
-        try AttachedVCPU(
-            index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: mappingSize,
-            xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
-    }
 
     /// An interrupt that came with the last message.
     private func reportIfInterrupted() -> StopReport? {
@@ -281,11 +327,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         guard phase == .held else { return }
         if hasOrders, report == nil {
             phase = .running
-            for event in client.takeEvents() {
-                take(event)
-                if report != nil { return }
-            }
-            go(members.filter { $0.isOut && $0.isStanding })
+            deferred += client.takeEvents()
+            dealWithDeferred()
+            if report == nil { letOut() }
         } else if !hasOrders {
             _ = client.takeEvents()
             go(members)
@@ -320,8 +364,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         guard Int(event.index) < members.count else { return }
         let member = members[Int(event.index)]
         member.isStanding = true
+        if let holder, holder != member.identity.id { return deferred.append(event) }
         count(event)
         member.observe(exits, passed: event.passed)
+        if member.isFree, report == nil { return takeFree(member, event.standing) }
         guard let controller = member.controller, member.isOut, report == nil else { return }
         do {
             let verdict: Verdict
@@ -333,6 +379,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
                 verdict = try controller.decide(.handled(exit), member.held)
+            case .patch:
+                _ = member.observe(exits, handled: event.page)
+                verdict = try controller.decide(.patch, member.held)
             case .gone:
                 member.isGone = true
                 guard outlives(member) else {
@@ -355,12 +404,21 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             }
             exits.recorder(for: member.identity.id).handled(at: monotonicTime())
             switch verdict {
-            case .resume: go([member])
+            case .resume: goOn(member)
             case .stop(let reason): finish(member, reason)
             case .park: finish(member, .hlt)
             }
         } catch {
             finish(member, .failed(error))
+        }
+    }
+
+    /// A vCPU that came while the guest runs has no controller until the next stop.
+    private func takeFree(_ member: AttachedVCPU, _ standing: TracerReply.Standing) {
+        switch standing {
+        case .interrupted, .elsewhere, .running, .handled: go([member])
+        case .debug, .patch: finish(member, .interrupted)
+        case .gone: member.isGone = true
         }
     }
 
@@ -375,7 +433,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 if case .interrupted = reason { measure() }
             }
             // Others that came to something by themselves at the same time: their controllers are to know.
-            for event in client.takeEvents() where Int(event.index) < members.count {
+            waiting = []
+            let late = deferred + client.takeEvents()
+            deferred = []
+            for event in late where Int(event.index) < members.count {
                 let other = members[Int(event.index)]
                 count(event)
                 other.observe(exits, passed: event.passed)
@@ -389,6 +450,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 case .handled:
                     _ = try? controller.decide(
                         .handled(other.observe(exits, handled: event.page)), other.held)
+                case .patch:
+                    _ = other.observe(exits, handled: event.page)
+                    _ = try? controller.decide(.patch, other.held)
                 case .interrupted, .elsewhere, .gone, .running: continue
                 }
             }
@@ -398,6 +462,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 try? other.controller?.end(other.held)
                 other.controller = nil
             }
+            for other in members { other.isFree = false }
+            holder = nil
             // A step on its own seldom moves memory, and has to be quick.
             if case .step = reason, attachedMemory.age < .milliseconds(200) {} else { refreshMemory() }
             report = StopReport(vcpu: member.identity.id, reason: reason)
@@ -412,83 +478,16 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         for member in members {
             member.isOut = false
             member.controller = nil
+            member.isFree = false
         }
+        holder = nil
+        waiting = []
+        deferred = []
         phase = .held
         report = StopReport(
             vcpu: members[0].identity.id,
             reason: .failed(
                 KVMError("KVM_RUN in process \(guest.process)", .noSuchProcess, advice: error.description)))
         client.nudge()
-    }
-
-    // MARK: memory
-
-    /// The VMM may have changed its slots since.
-    private func refreshMemory() {
-        switch attachedMemory.source {
-        case .kernel: break
-        case .calls where hasGone: break
-        case .calls, .search, .none: return
-        }
-        if attachedMemory.source == .kernel, let kernel = try? KernelReader.shared(),
-            let vcpu = members[0].kernelVCPU()
-        {
-            let version = kernel.slotsVersion(vcpu)
-            if version != nil, version == slotsVersion { return attachedMemory.confirm() }
-            slotsVersion = version
-        }
-        if launched?.readsKernel != false, let map = GuestMemoryMap.fromKernel(guest) {
-            replaceMap(map)
-        } else if launched != nil, case .progress(.ready(let machine))? = try? client.ask(.progress) {
-            replaceMap(GuestMemoryMap(regions: machine.regions, source: .calls(isChecked: false)))
-        }
-    }
-
-    private func replaceMap(_ map: GuestMemoryMap) {
-        guard map.regions != attachedMemory.regions || map.source != attachedMemory.source else {
-            attachedMemory.confirm()
-            return
-        }
-        attachedMemory.replace(map)
-        // Where the tracer is lost, the next question says so.
-        try? client.tell(.memory(map.regions))
-    }
-
-    /// The way without BPF: needs a vCPU that stands still for a moment.
-    private func searchMemory(_ addresses: AddressMap?) throws {
-        guard let addresses else { return }
-        let candidates = GuestMemoryMap.candidates(addresses)
-        try hold()
-        defer { letGo() }
-        let vcpu = members[0].vcpu
-        let special = try vcpu.specialRegisters()
-        let general = try vcpu.registers()
-        let pc = VCPUSnapshot(
-            id: members[0].identity.id, registers: general, special: special, activity: .stopped
-        ).pc
-        let translation = try vcpu.translate(pc)
-        let map = GuestMemoryMap.search(
-            candidates, special: special, linear: pc, truth: translation.isValid ? translation.gpa : nil
-        ) { hva, count in
-            AttachedVCPU.word(guest.process, hva, count)
-        }
-        replaceMap(map)
-    }
-
-}
-
-/// What the host's KVM says of itself; what every KVM has, where /dev/kvm may not be opened.
-struct HostAbilities {
-    var debug: GuestDebug.Control = [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints]
-    /// KVM_SYNC_X86_*. A class that this KVM does not know would make KVM_RUN fail: none where it is not known.
-    var sync: UInt64 = 0
-    var xsaveSize = 0
-
-    init() {
-        guard let kvm = try? KVM.open() else { return }
-        let abilities = GuestDebug.Control(rawValue: UInt32(bitPattern: kvm.check(.setGuestDebug2)))
-        if !abilities.isEmpty { debug = abilities }
-        sync = UInt64(UInt32(bitPattern: kvm.check(.syncRegs))) & 7
-        xsaveSize = Int(kvm.check(.xsave2))
     }
 }

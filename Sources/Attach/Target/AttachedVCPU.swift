@@ -22,6 +22,8 @@ final class AttachedVCPU {
     /// It was let go under its controller, which has not been told the end yet.
     var isOut = false
     var isStanding = false
+    /// It came while the guest runs, and goes along without a controller until the next stop.
+    var isFree = false
     /// Its thread has ended.
     var isGone = false
     /// When it was last let go.
@@ -57,7 +59,7 @@ final class AttachedVCPU {
         isStanding = standing != .running
         if standing == .gone { isGone = true }
         switch standing {
-        case .debug, .handled, .interrupted: vcpu.observeExit(isCompleted: true)
+        case .debug, .handled, .interrupted, .patch: vcpu.observeExit(isCompleted: true)
         case .elsewhere, .gone, .running: vcpu.forgetExit()
         }
     }

@@ -50,8 +50,20 @@ enum TracerRequest: Sendable, Hashable {
     case watchCalls
     /// Where the launched program stands. Answered by `.progress`.
     case progress
+    /// These bytes of guest memory are about to be overwritten with `patch`, each of them: they are to be put back
+    /// in the end. Not answered.
+    case patch(gpa: UInt64, patch: UInt8, hidden: [UInt8])
+    /// They are the guest's own again. Not answered.
+    case unpatch(gpa: UInt64, count: UInt16)
     /// Puts everything back and lets go. Answered by `.released`.
     case detach
+
+    var isAboutPatches: Bool {
+        switch self {
+        case .patch, .unpatch: true
+        default: false
+        }
+    }
 
     struct Go: Sendable, Hashable {
         var index: UInt16
@@ -75,9 +87,10 @@ enum TracerReply: Sendable, Hashable {
     case progress(LaunchedMachine.Progress)
     /// Threads that were in KVM_RUN, and the descriptors of their vCPUs.
     case found([ThreadLook.Found])
-    /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages; and how long
+    /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages, patched bytes;
+    /// and how long
     /// the guest had stood still, if it did.
-    case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, stood: UInt64)
+    case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, patches: UInt32, stood: UInt64)
     /// A vCPU that was let go stands still again.
     case event(Event)
 
@@ -95,6 +108,8 @@ enum TracerReply: Sendable, Hashable {
         case gone = 4
         /// It runs.
         case running = 5
+        /// On a patch, which it came to.
+        case patch = 6
     }
 
     struct Event: Sendable, Hashable {
@@ -166,6 +181,17 @@ extension TracerRequest {
         case .close(let descriptor):
             var writer = WireWriter(7)
             writer.put(descriptor)
+            return writer.bytes
+        case .patch(let gpa, let patch, let hidden):
+            var writer = WireWriter(25)
+            writer.put(gpa)
+            writer.put(patch)
+            hidden.withUnsafeBytes { writer.put($0) }
+            return writer.bytes
+        case .unpatch(let gpa, let count):
+            var writer = WireWriter(26)
+            writer.put(gpa)
+            writer.put(count)
             return writer.bytes
         case .nudge: return [8]
         case .detach: return [9]
@@ -277,6 +303,16 @@ extension TracerRequest {
             self = .launch(arguments: arguments, input: input, output: output)
         case 22: self = .progress
         case 24: self = .watchCalls
+        case 25:
+            guard let gpa = reader.take(UInt64.self), let patch = reader.take(UInt8.self),
+                let hidden = reader.data(), hidden.count <= 4096
+            else { return nil }
+            self = .patch(gpa: gpa, patch: patch, hidden: Array(hidden))
+        case 26:
+            guard let gpa = reader.take(UInt64.self), let count = reader.take(UInt16.self) else {
+                return nil
+            }
+            self = .unpatch(gpa: gpa, count: count)
         case 23:
             guard let process = reader.take(Int32.self), let count = reader.take(UInt16.self) else {
                 return nil
@@ -329,11 +365,12 @@ extension TracerReply {
             var writer = WireWriter(22)
             writer.put(progress)
             return writer.bytes
-        case .released(let threads, let guestDebug, let pages, let stood):
+        case .released(let threads, let guestDebug, let pages, let patches, let stood):
             var writer = WireWriter(21)
             writer.put(threads)
             writer.put(guestDebug)
             writer.put(pages)
+            writer.put(patches)
             writer.put(stood)
             return writer.bytes
         case .event(let event):
@@ -391,9 +428,11 @@ extension TracerReply {
             self = .standstills(count: count, last: last, total: total)
         case 21:
             guard let threads = reader.take(UInt16.self), let debug = reader.take(UInt16.self),
-                let pages = reader.take(UInt16.self), let stood = reader.take(UInt64.self)
+                let pages = reader.take(UInt16.self), let patches = reader.take(UInt32.self),
+                let stood = reader.take(UInt64.self)
             else { return nil }
-            self = .released(threads: threads, guestDebug: debug, pages: pages, stood: stood)
+            self = .released(
+                threads: threads, guestDebug: debug, pages: pages, patches: patches, stood: stood)
         case 22:
             guard let progress = reader.progress() else { return nil }
             self = .progress(progress)

@@ -80,6 +80,19 @@ struct SharedRunPage: ~Copyable {
         SyncedRegisters(UnsafeRawBufferPointer(rebasing: bytes[SyncedRegisters.range]))
     }
 
+    /// The same where both the general and the special registers were asked for.
+    var syncedRegisters: SyncedRegisters? {
+        load(Offset.validRegisters, as: UInt64.self) & 3 == 3 ? registers : nil
+    }
+
+    /// The port of an exit that is an OUT of one byte: `kvm_run.io`.
+    var outOfOneByte: UInt16? {
+        guard exitReason == 2, load(Offset.payload, as: UInt8.self) == 1,
+            load(Offset.payload + 1, as: UInt8.self) == 1, load(Offset.payload + 4, as: UInt32.self) == 1
+        else { return nil }
+        return load(Offset.payload + 2, as: UInt16.self)
+    }
+
     /// The bytes of these registers.
     func copyRegisters(to copy: inout [UInt8]) {
         let range = UnsafeRawBufferPointer(rebasing: bytes[SyncedRegisters.range])

@@ -44,7 +44,8 @@ extension TracedThread {
 
     /// Whether a filter of the thread can be lifted for calls: tried once, with nothing called.
     func checkFilter() throws(AttachError) {
-        guard hasFilter, isHeld else { return }
+        // In the midst of calls it is lifted, and has to stay so.
+        guard hasFilter, isHeld, savedMask == nil else { return }
         let result = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
         _ = clinux_ptrace_options(thread, Self.options)
         guard result < 0 else { return }
@@ -133,6 +134,8 @@ extension TracedThread {
             SystemCall.ioctl, UInt64(bitPattern: Int64(descriptor)), request, pageAddress &+ UInt64(start))
         argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + argument.count]))
         indirect = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[second..<end]))
+        // Whoever sets RIP while a patch's OUT is still to be completed has it where it is to be.
+        if result == 0, request == Self.setRegisters, descriptor == vcpu.descriptor { claimedExit = nil }
         if result == 0, request == Self.setGuestDebug, descriptor == vcpu.descriptor {
             isArmed = (argument.first ?? 0) & 1 != 0
         }

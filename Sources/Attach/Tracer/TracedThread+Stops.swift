@@ -67,8 +67,8 @@ extension TracedThread {
             return runReturned(registers)
         }
         if how == .run, registers.rip == site {
-            // Before KVM_RUN was issued again.
-            guard stopWanted else {
+            // Before KVM_RUN was issued again. What is to be completed comes first: it takes no time.
+            guard stopWanted, claimedExit == nil else {
                 go(how)
                 return nil
             }
@@ -146,6 +146,7 @@ extension TracedThread {
             } ?? true
         let isBehind = isRunReturn(registers) && registers.rax == Self.interruptedResult
         let isBefore = registers.rip == site && isRun(registers.rdi, registers.rsi)
+        if isBehind, claimedExit != nil { dropClaim(&registers, how) }
         if isBefore, isCaught {
             // It would have ended the KVM_RUN that is hidden from the VMM: let it see that it did.
             registers.rip = registers.rip &+ 2
@@ -206,7 +207,13 @@ extension TracedThread {
             isCompleting = false
             page.clearImmediateExit()
         }
-        if registers.rax == 0, page.exitReason == Self.exitDebug, isArmed {
+        let isDebug = registers.rax == 0 && page.exitReason == Self.exitDebug
+        if claimedExit != nil {
+            if isDebug || registers.rax == Self.interruptedResult { return claimed(registers) }
+            claimedExit = nil
+        }
+        if claimsPatch(registers) { return nil }
+        if isDebug, isArmed {
             // An exit that the VMM has handled and that ended a step in being completed is to be told of.
             if isCovered() {
                 issueRun(registers)
@@ -228,7 +235,7 @@ extension TracedThread {
     }
 
     /// Keeps the thread where it is.
-    private func hold(_ registers: user_regs_struct, atRun: Bool, _ standing: TracerReply.Standing)
+    func hold(_ registers: user_regs_struct, atRun: Bool, _ standing: TracerReply.Standing)
         -> TracerReply.Event?
     {
         let wanted = stopWanted
@@ -245,8 +252,14 @@ extension TracedThread {
 
     private func event(_ standing: TracerReply.Standing) -> TracerReply.Event {
         defer { passed = TracerReply.Passed() }
+        let page: [UInt8]? =
+            switch standing {
+            case .handled, .debug: handledExit
+            case .patch: claimedExit
+            case .interrupted, .elsewhere, .gone, .running: nil
+            }
+        if standing == .patch { claimedExit = nil }
         return TracerReply.Event(
-            index: 0, standing: standing, stood: meter.tell(),
-            page: standing == .handled || standing == .debug ? handledExit ?? [] : [], passed: passed)
+            index: 0, standing: standing, stood: meter.tell(), page: page ?? [], passed: passed)
     }
 }

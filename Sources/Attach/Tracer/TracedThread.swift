@@ -60,6 +60,10 @@ final class TracedThread {
     var isCompleting = false
     /// An exit that the VMM is handling, to be reported when it has.
     var handledExit: [UInt8]?
+    /// The OUT of a patch, which is being completed.
+    var claimedExit: [UInt8]?
+    /// Of all threads together.
+    var ledger: PatchLedger?
     /// The SIGTRAP of an interrupted step is still to come.
     var trapIsPending = false
     /// The address of a `syscall` instruction of the VMM.
@@ -216,7 +220,7 @@ final class TracedThread {
     var isWatched: Bool { seesReturns || stopWanted || handledExit != nil }
 
     /// KVM_RUN's own return has to be looked at, whatever it is.
-    var seesReturns: Bool { isArmed || mode == .runReportingHandled || calls != nil }
+    var seesReturns: Bool { isArmed || hasPatches || mode == .runReportingHandled || calls != nil }
 
     /// Makes KVM_RUN be issued again, as if it had never returned.
     func issueRun(_ behind: user_regs_struct) {

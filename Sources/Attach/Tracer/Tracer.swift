@@ -12,6 +12,7 @@ final class Tracer {
     private var mappingSize = 0
     private var syncMask: UInt64 = 0
     private var memory: AttachedMemory?
+    private let ledger = PatchLedger()
     /// The descriptor that keeps other debuggers off this VMM.
     private var claimed: Int32 = -1
     /// Of a program that was started here.
@@ -84,12 +85,27 @@ final class Tracer {
     private static let looks = 50
 
     private func decode(_ count: Int) -> (end: Bool, request: TracerRequest?) {
-        guard count > 0 else { return (true, nil) }
+        guard count > 0 else {
+            takeLastWords()
+            return (true, nil)
+        }
         guard let request = TracerRequest(buffer[..<count]) else {
             send(.refused(AttachError(.tracer, "the tracer got a message that makes no sense")))
             return (false, nil)
         }
         return (false, request)
+    }
+
+    /// An end that leaves answers unread is told of ahead of what it had still sent, and that may be patches.
+    private func takeLastWords() {
+        while true {
+            let count = clinux_receive(socket, &buffer, buffer.count, 0)
+            guard count > 0 else { return }
+            switch TracerRequest(buffer[..<count]) {
+            case let request? where request.isAboutPatches: _ = perform(request)
+            default: continue
+            }
+        }
     }
 
     private func send(_ reply: TracerReply) {
@@ -169,6 +185,10 @@ final class Tracer {
                 process: first.process, map: GuestMemoryMap(regions: regions, source: .none))
             self.memory = memory
             for thread in threads { thread.memory = memory }
+        case .patch(let gpa, let patch, let hidden):
+            if let memory, let process { ledger.note(gpa, patch, hiding: hidden, memory, process) }
+        case .unpatch(let gpa, let count):
+            if let process { ledger.forget(gpa, count: Int(count), process) }
         case .add(let vcpus):
             let pidfd = clinux_pidfd_open(process ?? -1)
             defer { if pidfd >= 0 { close(pidfd) } }
@@ -183,8 +203,11 @@ final class Tracer {
             }
         case .detach:
             let pages = UInt16(clamping: threads.count)
-            let (traced, armed) = letGo()
-            send(.released(threads: traced, guestDebug: armed, pages: pages, stood: meter.tell()))
+            let (traced, armed, patches) = letGo()
+            send(
+                .released(
+                    threads: traced, guestDebug: armed, pages: pages, patches: UInt32(clamping: patches),
+                    stood: meter.tell()))
             return false
         }
         return true
@@ -248,6 +271,7 @@ final class Tracer {
         threads += made
         for thread in made {
             thread.memory = memory
+            thread.ledger = ledger
             thread.calls = calls
             thread.synchronise(syncMask)
         }
@@ -355,9 +379,9 @@ final class Tracer {
 
     /// Puts everything back, and lets go.
     ///
-    /// - Returns: how many threads were traced, and how many vCPUs had guest debug on.
+    /// - Returns: how many threads were traced, how many vCPUs had guest debug on, how many bytes were patched.
     @discardableResult
-    private func letGo() -> (traced: UInt16, armed: UInt16) {
+    private func letGo() -> (traced: UInt16, armed: UInt16, patches: Int) {
         if isFollowing {
             isFollowing = false
             _ = follower?.handOver([])
@@ -370,9 +394,11 @@ final class Tracer {
         }
         // One that cannot be stopped keeps what it has; there is no way to change it.
         try? waitForAll()
+        // While all stand still.
+        let patches = process.map { ledger.restoreAll($0) } ?? 0
         for thread in threads { thread.release() }
         threads = []
-        return (UInt16(clamping: traced), UInt16(clamping: armed))
+        return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
     }
 }
 

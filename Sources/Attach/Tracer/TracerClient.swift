@@ -118,6 +118,9 @@ final class TracerClient: Sendable, RemoteChannel {
         }
     }
 
+    /// Some are kept.
+    var hasEvents: Bool { state.withLock { !$0.events.isEmpty } }
+
     /// The next thing that a vCPU did by itself; nil when it was nudged, or after `timeout` (nil: none).
     func nextEvent(timeout: Duration?) throws(AttachError) -> TracerReply.Event? {
         try state.withLock { (state) throws(AttachError) -> TracerReply.Event? in

@@ -5,14 +5,16 @@ extension CommandTable {
         Command(
             "break", ["b"], "[ADDR] [if EXPR]", .breakpoints, "stop before the instruction at an address",
             details: """
-                Without an address: at the next instruction. `p:ADDR` is a physical address. Any number can be set; how \
+                Without an address: at the next instruction. `p:ADDR` is a physical address. `7c00`, which can be \
+                nothing else, is hexadecimal; `100` is decimal, as in every expression. Any number can be set; how \
                 each is done is chosen when it is set, and shown: a debug register first, which changes nothing and \
                 needs no code to be there; then a patch in the code, which no command shows and which is put \
                 back when the guest overwrites it (the guest itself can read it); then single steps, which are \
                 slow. With `if` the guest stops only where the expression is not 0.
                 """,
             examples: [
-                .init("b 0x7c00", "at a linear address"), .init("b 07c0:0010", "at a real-mode address"),
+                .init("b 0x7c00", "at a linear address, as `b 7c00`"),
+                .init("b 07c0:0010", "at a real-mode address"),
                 .init("b $rip + 5 if $cx == 0", "at an expression, on a condition"),
             ],
             completion: [.expression], whileRunning: true, action: BreakpointActions.set),

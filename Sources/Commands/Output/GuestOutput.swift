@@ -8,6 +8,7 @@ struct DetachOutput: CommandOutput, Hashable {
     var threads: Int
     var guestDebug: Int
     var runPages: Int
+    var patchedBytes: Int
     var standstillNanoseconds: UInt64?
 
     init(target: String, _ detachment: Detachment) {
@@ -16,6 +17,7 @@ struct DetachOutput: CommandOutput, Hashable {
         threads = detachment.threads
         guestDebug = detachment.guestDebug
         runPages = detachment.runPages
+        patchedBytes = detachment.patchedBytes
         standstillNanoseconds = detachment.standstill?.nanoseconds
     }
 
@@ -25,6 +27,9 @@ struct DetachOutput: CommandOutput, Hashable {
             guestDebug > 0
                 ? "breakpoints and guest debug of \(counted(guestDebug, "vCPU")) off"
                 : "guest debug was off")
+        if patchedBytes > 0 {
+            facts.append("\(counted(patchedBytes, "patched byte")) of guest memory put back")
+        }
         facts.append(
             threads > 0 ? "\(counted(threads, "thread")) no longer traced" : "no thread was traced")
         if let standstillNanoseconds {

@@ -34,13 +34,16 @@ final class PatchTable: Sendable {
 
     let kind: Kind
     private let base: any PhysicalMemory
+    /// Who takes the patches back if this process cannot.
+    private weak let keeper: (any PatchKeeping)?
     private let state = Mutex(State())
     /// There is no patch: nothing else has to be asked.
     let isEmpty = Atomic<Bool>(true)
 
-    init(kind: Kind, base: any PhysicalMemory) {
+    init(kind: Kind, base: any PhysicalMemory, keeper: (any PatchKeeping)? = nil) {
         self.kind = kind
         self.base = base
+        self.keeper = keeper
     }
 
     private static func split(_ gpa: UInt64) -> (page: UInt64, offset: UInt16) {
@@ -66,6 +69,12 @@ final class PatchTable: Sendable {
                 guard let byte = base.word(gpa + UInt64(i), size: 1) else { return false }
                 page.hidden[offset + i] = UInt8(truncatingIfNeeded: byte)
             }
+            let hidden = (0..<UInt16(kind.length)).map { page.hidden[offset + $0] ?? 0 }
+            do {
+                try keeper?.willPatch(gpa, with: kind.byte, hiding: hidden)
+            } catch {
+                return false
+            }
             for i in 0..<UInt64(kind.length) { put(kind.byte, at: gpa + i) }
             page.starts[offset] = 1
             state.pages[number] = page
@@ -84,6 +93,7 @@ final class PatchTable: Sendable {
                 for i in 0..<UInt16(kind.length) where !isCovered(page, offset + i) {
                     if let byte = page.hidden.removeValue(forKey: offset + i) {
                         put(byte, at: number + UInt64(offset + i))
+                        keeper?.didRestore(number + UInt64(offset + i), count: 1)
                     }
                 }
             }
@@ -139,7 +149,10 @@ final class PatchTable: Sendable {
             guard let page = state.pages[number] else { return false }
             let before = state.lifted.count
             for gpa in range where gpa < number + Self.pageSize {
-                guard let byte = page.hidden[UInt16(gpa - number)] else { continue }
+                // Once: what stands there when it is patched again is taken for the guest's.
+                guard let byte = page.hidden[UInt16(gpa - number)], !state.lifted.contains(gpa) else {
+                    continue
+                }
                 put(byte, at: gpa)
                 state.lifted.append(gpa)
             }
@@ -187,9 +200,20 @@ final class PatchTable: Sendable {
     }
 
     private func take(_ gpa: UInt64, _ number: UInt64, _ offset: UInt16, _ state: inout State) {
-        guard let byte = base.word(gpa, size: 1) else { return }
-        state.pages[number]?.hidden[offset] = UInt8(truncatingIfNeeded: byte)
+        guard let word = base.word(gpa, size: 1) else { return }
+        let byte = UInt8(truncatingIfNeeded: word)
+        hides(byte, gpa, number, offset, &state)
         put(kind.byte, at: gpa)
+    }
+
+    /// The guest, or the user, has put another byte where a patch stands.
+    private func hides(
+        _ byte: UInt8, _ gpa: UInt64, _ number: UInt64, _ offset: UInt16, _ state: inout State
+    ) {
+        guard state.pages[number]?.hidden[offset] != byte else { return }
+        state.pages[number]?.hidden[offset] = byte
+        // It knows the patch already: only a keeper that is gone refuses, and then there is nobody to tell.
+        try? keeper?.willPatch(gpa, with: kind.byte, hiding: [byte])
     }
 
     // MARK: memory as it is without patches
@@ -220,7 +244,7 @@ final class PatchTable: Sendable {
             if let fault { throw fault }
             for index in patched {
                 let (number, offset) = Self.split(gpa &+ UInt64(index))
-                state.pages[number]?.hidden[offset] = bytes[index]
+                hides(bytes[index], gpa &+ UInt64(index), number, offset, &state)
             }
         }
     }

@@ -22,7 +22,8 @@ final class Patching: Sendable {
     init(_ target: any Target) {
         let trapsINT3 =
             target.debugTraps.contains(.int3) && target.debugAbilities.contains(.softwareBreakpoints)
-        table = PatchTable(kind: trapsINT3 ? .int3 : .portOut, base: target.memory)
+        table = PatchTable(
+            kind: trapsINT3 ? .int3 : .portOut, base: target.memory, keeper: target as? any PatchKeeping)
         base = target.memory
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding

@@ -27,11 +27,23 @@ extension Debugger {
     }
 
     /// Evaluates an expression to an address; one that has no form of its own is linear. `FILE:LINE` is the
-    /// lowest address of the line's code.
+    /// lowest address of the line's code. `7c00` alone, which is no expression, is hexadecimal, as addresses are
+    /// everywhere else; `100` is decimal, as in every expression.
     public func address(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> Address {
         if let place = try code(ofSource: text)?.first { return .linear(place.start) }
+        if let place = bareAddress(text) { return .linear(place) }
         let value = try evaluate(text, vcpu: id)
         return value.address ?? .linear(value.bits)
+    }
+
+    /// Digits without a `0x` that are no number and no name otherwise.
+    private func bareAddress(_ text: String) -> UInt64? {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, let word = words.first.map(String.init),
+            let number = NumberLiteral.bareHexadecimal(word), RegisterName(word) == nil,
+            symbols.address(of: word) == nil
+        else { return nil }
+        return number
     }
 
     // MARK: variables and values

@@ -27,6 +27,15 @@ enum NumberLiteral {
         return digits(lower[...], radix: 16)
     }
 
+    /// A number that can only be hexadecimal: `7c00`, `fee00000`. Digits and letters from a to f, of each one at
+    /// least, that are no number otherwise; nil for `100` and `0b1`, which are, and for `dead`, which is a name.
+    static func bareHexadecimal(_ text: String) -> UInt64? {
+        guard text.utf8.contains(where: isDigit), text.contains(where: { $0.isHexDigit && $0.isLetter }),
+            text.utf8.allSatisfy({ Character(Unicode.Scalar($0)).isHexDigit }), parse(text) == nil
+        else { return nil }
+        return digits(text[...], radix: 16)
+    }
+
     /// Why `text`, which begins as a number, is none.
     static func complaint(of text: String) -> String {
         let lower = text.lowercased()

@@ -110,6 +110,9 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         case .debug(let debug) where debug.exception == 3: return try decide(int3: vcpu)
         case .debug(let debug): return try decide(debug, vcpu)
         case .claimed: return try decide(claimed: vcpu)
+        case .patch:
+            armed = nil
+            return try decide(atBreakpoint: try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
         case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
         case .fatal(.hlt): return try decideHalt(vcpu)
         case .fatal(let exit): return try retryOpen(exit, vcpu) ?? .stop(StopReason(fatal: exit))

@@ -1,4 +1,5 @@
 public import KVMCore
+import X86
 
 /// A target that can make all vCPUs but one stand still for a moment, with no stop that anyone is told of: what is
 /// changed meanwhile, as a patch in code, no vCPU sees half done.
@@ -17,6 +18,39 @@ public protocol VCPUHolding: Target {
 public protocol CodePatching: VCPUHolding {
     /// ``RunController/claims(_:_:)`` is asked of OUTs, so that one to a private port can be a breakpoint.
     var passesPortWrites: Bool { get }
+}
+
+/// A target that takes patches back even if the debugger ends without a word, because another process keeps account
+/// of them: it is told of each before it is there.
+public protocol PatchKeeping: CodePatching {
+    /// The bytes from `gpa` on, of one page, are about to be overwritten with `patch`, each of them, or what they hide
+    /// has changed.
+    ///
+    /// - Throws: where that cannot be kept account of; the bytes are then left alone.
+    func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws
+    /// They are the guest's own again.
+    func didRestore(_ gpa: UInt64, count: Int)
+}
+
+/// Where an OUT that left the guest stands, if it is a patch in code.
+public enum OutPlace {
+    /// Guest-physical addresses that the OUT may begin at. RIP stands behind it already, or still on it: hosts differ.
+    public static func candidates(
+        _ registers: SyncedRegisters, memory: any PhysicalMemory
+    ) -> [UInt64] {
+        let view = LinearMemory(memory: memory, special: registers.special)
+        let pc = VCPUSnapshot.pc(registers.general, registers.special)
+        return [pc &- 2, pc].compactMap { view.physical(view.cut($0)) }
+    }
+
+    /// RIP moved back over the two bytes of an OUT that is done.
+    public static func before(_ registers: SyncedRegisters) -> UInt64 {
+        let special = registers.special
+        let mask: UInt64 =
+            special.efer.contains(.lma) && special.cs.attributes.isLong
+            ? .max : special.cs.attributes.isBig ? 0xFFFF_FFFF : 0xFFFF
+        return (registers.general.rip &- 2) & mask
+    }
 }
 
 /// What the guest may do with a page of its memory.

@@ -63,6 +63,8 @@ public enum RunEvent: Sendable {
     case handled(VCPUExit)
     /// An exit that ``RunController/claims(_:_:)`` was true of, completed: RIP stands behind the OUT.
     case claimed(VCPUExit)
+    /// A patch was executed, and the target has put the vCPU back to where it stands: registers are final.
+    case patch
     /// An exit that the guest cannot go on from by itself: HLT with no irqchip, shutdown, internal error,
     /// failed entry, an unknown reason.
     case fatal(VCPUExit)

@@ -117,10 +117,16 @@ public struct Detachment: Sendable, Hashable {
     public var guestDebug: Int
     /// vCPUs whose kvm_run is again as the VMM had left it.
     public var runPages: Int
+    /// Bytes of guest memory that breakpoints had patched.
+    public var patchedBytes: Int
     /// How long the guest stood still for it; nil if it never did.
     public var standstill: Duration?
 
-    public init(process: Int32, threads: Int, guestDebug: Int, runPages: Int, standstill: Duration? = nil) {
+    public init(
+        process: Int32, threads: Int, guestDebug: Int, runPages: Int, patchedBytes: Int = 0,
+        standstill: Duration? = nil
+    ) {
+        self.patchedBytes = patchedBytes
         self.process = process
         self.threads = threads
         self.guestDebug = guestDebug

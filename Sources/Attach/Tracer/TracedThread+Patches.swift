@@ -1,0 +1,60 @@
+import CLinux
+import Debugger
+import Glibc
+
+/// What becomes of an exit that a patch in the guest's code made: the VMM never sees it.
+extension TracedThread {
+    var hasPatches: Bool { ledger?.isEmpty == false }
+
+    /// Behind a KVM_RUN that ended in an exit. A patch's OUT is completed by a KVM_RUN that runs nothing else.
+    ///
+    /// - Returns: whether it is one.
+    func claimsPatch(_ registers: user_regs_struct) -> Bool {
+        guard registers.rax == 0, hasPatches, let ledger, let memory, ledger.isPatch(page, memory) else {
+            return false
+        }
+        claimedExit = page.exitCopy()
+        isCompleting = true
+        page.setImmediateExit()
+        issueRun(registers)
+        return true
+    }
+
+    /// Its completion is done: the thread is held, and the guest is put back to where the patch stands. Done here and
+    /// at once, so that the end of the front end, at whatever moment, leaves no guest behind half an instruction.
+    func claimed(_ registers: user_regs_struct) -> TracerReply.Event? {
+        let event = hold(registers, atRun: true, .patch)
+        takeBack()
+        return event
+    }
+
+    /// A signal to the VMM came between the completion and its stop. The VMM gets its signal, and its guest stands
+    /// on the patch again, which it will come to once more.
+    func dropClaim(_ registers: inout user_regs_struct, _ how: How) {
+        claimedExit = nil
+        isCompleting = false
+        page.clearImmediateExit()
+        state = .held(Hold(registers: registers, isAtRun: true, standing: .interrupted, since: Self.now()))
+        takeBack()
+        endCalls()
+        if isGone { return }
+        set(&registers)
+        state = .going(how)
+    }
+
+    /// KVM_SET_REGS.
+    static let setRegisters: UInt64 = 0x4090_AE82
+    /// `struct kvm_regs`: 18 words, of which RIP is the last but one.
+    private static let registersSize = 144
+    private static let ripOffset = 128
+
+    private func takeBack() {
+        guard let registers = page.syncedRegisters else { return }
+        let rip = OutPlace.before(registers)
+        let start = SharedRunPage.Offset.registers
+        page.store(rip, at: start + Self.ripOffset)
+        var argument = [UInt8](
+            UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + Self.registersSize]))
+        _ = call(vcpu.descriptor, Self.setRegisters, &argument)
+    }
+}

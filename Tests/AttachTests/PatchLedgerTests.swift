@@ -1,0 +1,85 @@
+import Debugger
+import Glibc
+import Testing
+
+@testable import Attach
+
+/// What the tracer knows of patches, on memory of this process in place of a VMM's.
+@Suite("The tracer's account of patches")
+struct PatchLedgerTests {
+    /// Two pages: guest-physical 0x1000 is the first, until it is moved.
+    private final class Memory {
+        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 8192)
+        init() { for index in 0..<8192 { bytes[index] = UInt8(truncatingIfNeeded: index) } }
+        deinit { bytes.deallocate() }
+
+        func map(page: Int) -> AttachedMemory {
+            let hva = UInt64(UInt(bitPattern: bytes + page * 4096))
+            return AttachedMemory(
+                process: getpid(),
+                map: GuestMemoryMap(
+                    regions: [MemoryRegion(slot: 0, gpa: 0x1000, size: 4096, hva: hva, isReadOnly: false)],
+                    source: .none))
+        }
+
+        /// Patches as the debugger does: first told, then written.
+        func patch(_ ledger: PatchLedger, _ offset: Int, _ patch: UInt8, count: Int, page: Int = 0) {
+            let hidden = (0..<count).map { bytes[page * 4096 + offset + $0] }
+            ledger.note(0x1000 + UInt64(offset), patch, hiding: hidden, map(page: page), getpid())
+            for index in 0..<count { bytes[page * 4096 + offset + index] = patch }
+        }
+    }
+
+    @Test("all are put back, and what the guest wrote since is left alone")
+    func restores() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        for offset in [0, 2, 4, 100, 4094] { memory.patch(ledger, offset, 0xE6, count: 2) }
+        #expect(!ledger.isEmpty && ledger.covers(0x1064) && !ledger.covers(0x1066))
+        // The guest has written over one, and over half of another.
+        memory.bytes[100] = 0x11
+        memory.bytes[101] = 0x22
+        memory.bytes[4095] = 0x33
+        #expect(ledger.restoreAll(getpid()) == 10)
+        #expect((0..<6).map { memory.bytes[$0] } == [0, 1, 2, 3, 4, 5])
+        #expect(memory.bytes[100] == 0x11 && memory.bytes[101] == 0x22)
+        #expect(memory.bytes[4094] == UInt8(truncatingIfNeeded: 4094) && memory.bytes[4095] == 0x33)
+        #expect(ledger.isEmpty && ledger.restoreAll(getpid()) == 0)
+    }
+
+    @Test("one that was told of and never written changes nothing")
+    func neverWritten() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        ledger.note(0x1010, 0xCC, hiding: [0x99], memory.map(page: 0), getpid())
+        ledger.restoreAll(getpid())
+        #expect(memory.bytes[0x10] == 0x10)
+    }
+
+    @Test("what is hidden now is put back, not what was at first")
+    func changes() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        memory.patch(ledger, 0x20, 0xCC, count: 1)
+        ledger.note(0x1020, 0xCC, hiding: [0x77], memory.map(page: 0), getpid())
+        ledger.restoreAll(getpid())
+        #expect(memory.bytes[0x20] == 0x77)
+    }
+
+    @Test(
+        "a patch is taken out of the memory that it stands in, also when other memory has its address by now")
+    func moved() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        memory.patch(ledger, 0x30, 0xE6, count: 2)
+        memory.patch(ledger, 0x40, 0xE6, count: 2)
+        // Page 1 is laid over the address: the debugger patches there again, and takes the other away there.
+        memory.patch(ledger, 0x30, 0xE6, count: 2, page: 1)
+        #expect(memory.bytes[0x30] == 0x30 && memory.bytes[0x31] == 0x31)
+        ledger.forget(0x1040, count: 2, getpid())
+        #expect(memory.bytes[0x40] == 0x40 && memory.bytes[0x41] == 0x41)
+        #expect(memory.bytes[4096 + 0x30] == 0xE6)
+        ledger.restoreAll(getpid())
+        #expect(memory.bytes[4096 + 0x30] == 0x30 && memory.bytes[4096 + 0x31] == 0x31)
+    }
+}

@@ -1,0 +1,232 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+import X86
+
+@testable import Attach
+
+/// Breakpoints beyond the four debug registers, in the memory of another program's guest.
+@Suite("Patches in an attached guest", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct PatchLiveTests {
+    /// The small VMM's guest, instruction by instruction.
+    private static let places: [UInt64] = [
+        0x1000, 0x1002, 0x1005, 0x100B, 0x1012, 0x1019, 0x101B, 0x101D, 0x1020, 0x1023, 0x1025, 0x1027,
+        0x1031,
+        0x1034,
+    ]
+
+    /// The guest's code as it is in the VMM's memory, patches and all.
+    private func raw(_ tiny: TinyGuest, count: Int = 0x36) throws -> [UInt8] {
+        let memory = AttachedMemory(
+            process: tiny.pid,
+            map: GuestMemoryMap(
+                regions: [
+                    MemoryRegion(
+                        slot: 0, gpa: 0, size: 0x10_0000, hva: try tiny.slots()[0][2], isReadOnly: false)
+                ], source: .none))
+        var bytes = [UInt8](repeating: 0, count: count)
+        try bytes.withUnsafeMutableBytes { try memory.read(0x1000, into: $0) }
+        return bytes
+    }
+
+    private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        return (target, debugger)
+    }
+
+    private func expectWhole(_ tiny: TinyGuest, _ image: [UInt8], vcpus: Int = 2) throws {
+        #expect(try raw(tiny) == image)
+        for vcpu in 0..<vcpus {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+        #expect(try raw(tiny) == image)
+    }
+
+    @Test(
+        "a breakpoint at every instruction, all hit in their order, none seen in memory, none left",
+        arguments: [[], ["kick"], ["filter", "kick"]])
+    func everyInstruction(options: [String]) throws {
+        let tiny = try TinyGuest(vcpus: 1, options.first ?? "-", options.last ?? "-")
+        let image = try raw(tiny)
+        do {
+            let (target, debugger) = try stopped(tiny)
+            var numbers: [UInt64: Int] = [:]
+            for place in Self.places {
+                numbers[place] = try debugger.setBreakpoint(at: .linear(place)).number
+            }
+            let patched = debugger.breakpoints.filter { $0.mechanism == .portOut || $0.mechanism == .int3 }
+            #expect(patched.count == Self.places.count - 3)
+            #expect(try raw(tiny) != image)
+            #expect(try debugger.readMemory(.physical(0x1000), count: image.count).bytes == image)
+            var seen: Set<UInt64> = []
+            var last: UInt64?
+            for _ in 0..<Rounds.scaled(300, full: 1000) {
+                let stop = try debugger.continueRun()
+                let place = try #require(stop[0]?.registers.rip)
+                #expect(stop.reason == .breakpoint([try #require(numbers[place])]))
+                if let last {
+                    // jnz, jz and jmp lead elsewhere.
+                    let index = try #require(Self.places.firstIndex(of: last))
+                    let next = index + 1 < Self.places.count ? Self.places[index + 1] : 0x1000
+                    #expect(
+                        place == next || [0x101B, 0x1027].contains(last) && [0x100B, 0x1031].contains(place))
+                }
+                last = place
+                seen.insert(place)
+            }
+            #expect(seen.count == Self.places.count)
+            let detachment = try debugger.detach()
+            #expect(
+                detachment.patchedBytes > 0 && detachment.patchedBytes == Set(patchedBytes(patched)).count)
+            _ = target
+        }
+        try expectWhole(tiny, image, vcpus: 1)
+    }
+
+    private func patchedBytes(_ breakpoints: [Breakpoint]) -> [UInt64] {
+        breakpoints.flatMap { breakpoint -> [UInt64] in
+            let start = breakpoint.linear ?? 0
+            return breakpoint.mechanism == .int3 ? [start] : [start, start + 1]
+        }
+    }
+
+    @Test("two vCPUs on the same patches: none runs through while the other steps past")
+    func two() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
+        let image = try raw(tiny)
+        do {
+            let (_, debugger) = try stopped(tiny)
+            // After the out: once a round.
+            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x1023))
+            #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
+            try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
+            let before = try (0..<2).map { try tiny.vcpu($0).rounds }
+            try debugger.startContinue()
+            for vcpu in 0..<2 { try collecting(debugger) { try tiny.vcpu(vcpu).rounds > before[vcpu] + 40 } }
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            let rounds = try (0..<2).map { try tiny.vcpu($0).rounds - before[$0] }.reduce(0, +)
+            let hits = try debugger.breakpoint(breakpoint.number).hits
+            // Each may stand between the OUT and the breakpoint at either end.
+            #expect(abs(hits - Int(rounds)) <= 2, "\(hits) hits in \(rounds) rounds")
+            try debugger.deleteAllBreakpoints()
+            #expect(try raw(tiny) == image)
+            try debugger.detach()
+        }
+        try expectWhole(tiny, image)
+    }
+
+    /// Lets the guest run, its events taken in, until something is so.
+    private func collecting(_ debugger: Debugger, until isSo: () throws -> Bool) throws {
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try !isSo() {
+            guard ContinuousClock.now < deadline else { throw Failure("the guest does not go on") }
+            if let stop = try debugger.collectStop(timeout: .milliseconds(5)) {
+                throw Failure("stopped by vCPU \(stop.vcpu) for \(stop.reason)")
+            }
+        }
+    }
+
+    @Test("set and deleted while the guest runs")
+    func whileRunning() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let image = try raw(tiny)
+        do {
+            let target = try tiny.attach()
+            let debugger = try Debugger(target: target)
+            try debugger.startContinue()
+            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            for _ in 0..<20 {
+                let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034), isTemporary: true)
+                #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
+                let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+                #expect(stop.reason == .breakpoint([breakpoint.number]))
+                #expect(stop[stop.vcpu]?.registers.rip == 0x1034)
+                try debugger.startContinue()
+                let never = try debugger.setBreakpoint(at: .linear(0x1034), condition: "$bx == 9")
+                _ = try debugger.collectStop(timeout: .milliseconds(3))
+                try debugger.deleteBreakpoint(never.number)
+                #expect(try raw(tiny) == image)
+            }
+            debugger.interrupt()
+            _ = try debugger.collectStop(timeout: .seconds(10))
+        }
+        // Ended without a word.
+        for vcpu in 0..<2 { try waitUntilFree(tiny, vcpu) }
+        try expectWhole(tiny, image)
+    }
+
+    private func waitUntilFree(_ tiny: TinyGuest, _ vcpu: Int) throws {
+        let end = ContinuousClock.now + .seconds(10)
+        while try tiny.isTraced(vcpu) {
+            guard ContinuousClock.now < end else { throw Failure("vCPU \(vcpu) is still traced") }
+            usleep(500)
+        }
+    }
+
+    @Test(
+        "the front end killed at any moment among patches: the guest's code is whole, and its sums are right")
+    func killed() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
+        let image = try raw(tiny)
+        var generator = SystemRandomNumberGenerator()
+        let commands = Self.places.flatMap { ["-ex", "break \($0) if $bx == 9"] }
+        for _ in 0..<Rounds.scaled(6, full: 200) {
+            let front = Process()
+            front.executableURL = URL(filePath: Built.tracer.path)
+            front.arguments =
+                ["attach", "\(tiny.pid)", "--batch", "-ex", "stop"] + commands + ["-ex", "continue"]
+            front.standardOutput = FileHandle.nullDevice
+            front.standardInput = FileHandle.nullDevice
+            try front.run()
+            // Until the first patches are there, and then some: while they are planted, or hit.
+            let deadline = ContinuousClock.now + .seconds(20)
+            while try raw(tiny) == image, ContinuousClock.now < deadline { usleep(200) }
+            usleep(UInt32.random(in: 0...60_000, using: &generator))
+            #expect(front.isRunning)
+            kill(front.processIdentifier, SIGKILL)
+            front.waitUntilExit()
+            for vcpu in 0..<2 { try waitUntilFree(tiny, vcpu) }
+            try expectWhole(tiny, image)
+            let guest = try #require(GuestFinder().guest(process: tiny.pid))
+            #expect(guest.obstacle == nil)
+            for vcpu in guest.vcpus {
+                #expect(try KernelReader.shared().guestDebug(of: tiny.pid, vcpu: vcpu.descriptor) == 0)
+            }
+        }
+    }
+
+    @Test("a vCPU that is plugged in while patches stand never gives one to its VMM")
+    func hotPlug() throws {
+        let tiny = try TinyGuest(vcpus: 1, "filter")
+        let image = try raw(tiny)
+        do {
+            let (_, debugger) = try stopped(tiny)
+            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            // The new vCPU does not come by here: it is taken on before it does any harm elsewhere.
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x1031), condition: "$bx == 9")
+            #expect(breakpoint.mechanism != .debugRegister)
+            try debugger.startContinue()
+            _ = try debugger.collectStop(timeout: .milliseconds(20))
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            try debugger.deleteAllBreakpoints()
+            kill(tiny.pid, SIGUSR2)
+            try debugger.startContinue()
+            try collecting(debugger) { try tiny.vcpu(1).rounds > 2 }
+            // An edit stops and lets go all there are, the new one with them.
+            try debugger.setRegister("bx", to: 7)
+            let rounds = try tiny.vcpu(1).rounds
+            try collecting(debugger) { try tiny.vcpu(1).rounds > rounds + 2 }
+            try debugger.detach()
+        }
+        try expectWhole(tiny, image)
+    }
+}
