@@ -51,7 +51,7 @@ extension Debugger {
                 far = BreakpointState.FarPlace(selector: selector, offset: offset)
             }
             linear = try self.linear(address)
-        case .linear, .watch: linear = try self.linear(address)
+        case .linear, .watch, .event: linear = try self.linear(address)
         }
         return try changing { () throws(DebuggerError) in
             var entry = BreakpointTable.Entry(
@@ -111,6 +111,8 @@ extension Debugger {
             if enabled {
                 if entry.watch != nil {
                     try placeWatch(&entry)
+                } else if let event = entry.breakpoint.event {
+                    entry.breakpoint.mechanism = try mechanism(of: event)
                 } else {
                     try place(&entry, needsRegister: false)
                 }
@@ -163,9 +165,12 @@ extension Debugger {
         armedSet = nil
         guard isRunning else {
             for driver in drivers { driver.armedSet = .none }
-            return try change()
+            let result = try change()
+            try trapMSRs()
+            return result
         }
         let result = try whileHeld(change)
+        try trapMSRs()
         let set = table.set
         armedSet = set
         for watch in set.watches { watch.remember(memory) }

@@ -332,6 +332,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 verdict = try controller.decide(.debug(debug), member.held)
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
+                _ = controller.exited(exit)
                 verdict = try controller.decide(.handled(exit), member.held)
             case .gone:
                 member.isGone = true
@@ -387,8 +388,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                         _ = try? controller.decide(.debug(debug), other.held)
                     }
                 case .handled:
-                    _ = try? controller.decide(
-                        .handled(other.observe(exits, handled: event.page)), other.held)
+                    let exit = other.observe(exits, handled: event.page)
+                    _ = controller.exited(exit)
+                    _ = try? controller.decide(.handled(exit), other.held)
                 case .interrupted, .elsewhere, .gone, .running: continue
                 }
             }
