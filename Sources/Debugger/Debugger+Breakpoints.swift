@@ -163,6 +163,8 @@ extension Debugger {
         returnToPresent()
         // Nobody shares the table while it is changed, or each change would copy it.
         armedSet = nil
+        // The next order is not the same as before: it carries the change.
+        orderedAlone = nil
         guard isRunning else {
             for driver in drivers { driver.armedSet = .none }
             let result = try change()

@@ -209,8 +209,8 @@ public final class Debugger {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         while let running = order {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard let report = report.take() ?? target.waitForStop(timeout: left) else { return nil }
-            if try answer(report, running) { continue }
+            guard var report = report.take() ?? target.waitForStop(timeout: left) else { return nil }
+            if try answer(&report, running) { continue }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {

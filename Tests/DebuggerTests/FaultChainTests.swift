@@ -96,7 +96,7 @@ import X86
         #expect(chain.end == .shutdown)
         #expect(chain.links[0].cause == .undefinedInstruction)
         #expect(chain.links[1].cause == .tableLimit(entryEnd: 0x37, limit: 0))
-        #expect(chain.links[1].errorCode == 6 << 3 | 3)
+        #expect(chain.links[1].errorCode == 0x33)
         #expect(chain.links[3] == FaultChain.Link(vector: 8, errorCode: 0, cause: nil))
         #expect(chain.links[4].cause == .tableLimit(entryEnd: 0x47, limit: 0))
     }
@@ -116,7 +116,7 @@ import X86
         let chain = made.chain
         #expect(vectors(chain) == [6, 11, 11, 8, 11])
         #expect(chain.links[1].cause == .gateNotPresent)
-        #expect(chain.links[1].errorCode == 6 << 3 | 3)
+        #expect(chain.links[1].errorCode == 0x33)
         #expect(chain.end == .shutdown)
     }
 
@@ -213,7 +213,7 @@ import X86
         let chain = made.chain
         #expect(chain.links[0].cause == .softwareInterrupt)
         #expect(chain.links[1].cause == .gatePrivilege(dpl: 0, cpl: 3))
-        #expect(chain.links[1].errorCode == 6 << 3 | 2)
+        #expect(chain.links[1].errorCode == 0x32)
     }
 
     @Test func privilegedInstructionsAndPortsAreNamed() {

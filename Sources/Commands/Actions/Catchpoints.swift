@@ -113,7 +113,7 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .mmio:
             [
                 .init("catch mmio 0xfee00000-0xfee00fff", "the local APIC"),
-                .init("catch mmio 0xb8000 +4000", "as far as no memory is there"),
+                .init("catch mmio 0xfed00000 +0x400", "the HPET"),
             ]
         case .exit: [.init("catch exit io", "all port I/O"), .init("catch exit 8", "by number")]
         case .int: [.init("catch int 0x13 if $ah == 0x42", "extended disk reads")]

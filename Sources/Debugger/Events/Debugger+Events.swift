@@ -94,10 +94,11 @@ extension Debugger {
     // MARK: port 0x8A00
 
     /// Does what the guest asked for, and lets it go on; false where it is to stop.
-    func answer(_ report: StopReport, _ running: Order) throws(DebuggerError) -> Bool {
+    func answer(_ report: inout StopReport, _ running: Order) throws(DebuggerError) -> Bool {
         guard case .ioDebug(let request) = report.reason, request != .stop,
-            let driver = drivers.first(where: { $0.id == report.vcpu })
+            let place = drivers.firstIndex(where: { $0.id == report.vcpu })
         else { return false }
+        let driver = drivers[place]
         order = nil
         for driver in drivers where orders.contains(where: { $0.vcpu == driver.id }) {
             if let index = stop.vcpus.firstIndex(where: { $0.id == driver.id }) {
@@ -120,8 +121,13 @@ extension Debugger {
             watchedByGuest = []
         }
         var mission = driver.mission
+        var total = running.total
         if case .step(let count) = mission {
-            guard driver.steps < count else { return false }
+            if total == 1 { total = count }
+            guard driver.steps < count else {
+                report.reason = .step(count: total)
+                return false
+            }
             mission = .step(count: count - driver.steps)
         }
         let selected = drivers.first { $0.id == selectedVCPU }?.mission ?? .run
@@ -131,7 +137,7 @@ extension Debugger {
         try go(gone, selected: driver.id == selectedVCPU ? mission : selected)
         order?.started = running.started
         order?.remaining = running.remaining
-        order?.total = running.total
+        order?.total = total
         order?.steps = running.steps &+ driver.steps
         return true
     }
