@@ -13,7 +13,8 @@ extension ConformanceCase {
     static let remembering: [ConformanceCase] = [
         ConformanceCase("keeps the last steps, with the registers before each") { fixture in
             try fixture.load(counting)
-            try fixture.step(3)
+            // One order each: of many steps in one the target may make some that nobody sees.
+            for _ in 0..<3 { try fixture.step() }
             let box = try fixture.debugger.blackBox(limit: 3)
             let places = box.steps.map(\.record.registers.rip)
             try fixture.expect(places == [0x7C00, 0x7C03, 0x7C04], "\(places)")
