@@ -51,7 +51,7 @@ extension Debugger {
                 far = BreakpointState.FarPlace(selector: selector, offset: offset)
             }
             linear = try self.linear(address)
-        case .linear, .watch: linear = try self.linear(address)
+        case .linear, .watch, .event: linear = try self.linear(address)
         }
         return try changing { () throws(DebuggerError) in
             var entry = BreakpointTable.Entry(
@@ -111,6 +111,8 @@ extension Debugger {
             if enabled {
                 if entry.watch != nil {
                     try placeWatch(&entry)
+                } else if let event = entry.breakpoint.event {
+                    entry.breakpoint.mechanism = try mechanism(of: event)
                 } else {
                     try place(&entry, needsRegister: false)
                 }
@@ -161,11 +163,16 @@ extension Debugger {
         returnToPresent()
         // Nobody shares the table while it is changed, or each change would copy it.
         armedSet = nil
+        // The next order is not the same as before: it carries the change.
+        orderedAlone = nil
         guard isRunning else {
             for driver in drivers { driver.armedSet = .none }
-            return try change()
+            let result = try change()
+            try trapMSRs()
+            return result
         }
         let result = try whileHeld(change)
+        try trapMSRs()
         let set = table.set
         armedSet = set
         for watch in set.watches { watch.remember(memory) }

@@ -155,13 +155,14 @@ extension Debugger {
         var reason = report.reason
         var passedHalt = false
         var hits: [Int] = []
+        var caught: [CaughtEvent] = []
         var failure: DebuggerError?
         if let only = running.only {
-            take(drivers[only], true, &reason, &passedHalt, &hits, &failure)
+            take(drivers[only], true, &reason, &passedHalt, &hits, &caught, &failure)
             vcpus[only] = drivers[only].snapshot
         } else {
             for (place, driver) in drivers.enumerated() {
-                take(driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &hits, &failure)
+                take(driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &hits, &caught, &failure)
                 vcpus[place] = driver.snapshot
             }
         }
@@ -177,6 +178,7 @@ extension Debugger {
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
         stop.conditionFailure = failure
+        stop.caught = caught
         exitsBefore = exits
         settleBreakpoints(hits)
     }
@@ -196,8 +198,14 @@ extension Debugger {
     /// What one vCPU's driver has to say at a stop.
     private func take(
         _ driver: VCPUDriver, _ isReporter: Bool, _ reason: inout StopReason, _ passedHalt: inout Bool,
-        _ expired: inout [Int], _ failure: inout DebuggerError?
+        _ expired: inout [Int], _ caught: inout [CaughtEvent], _ failure: inout DebuggerError?
     ) {
+        if !driver.events.caught.isEmpty {
+            let events = driver.takeEvents()
+            expired += events.map(\.number)
+            if isReporter { caught = events }
+            if isReporter, case .caught = reason { reason = .caught(events) }
+        }
         if driver.hasHits {
             let hits = driver.takeHits()
             // Another vCPU may have come to a breakpoint at the same time: that counts too.

@@ -34,6 +34,10 @@ public final class Debugger {
     let patching: Patching
     /// The pages that are protected, and how.
     var protections: [UInt64: PageAccess] = [:]
+    /// Watchpoints that the guest itself asked for, by port 0x8A00.
+    var watchedByGuest: [Int] = []
+    /// Of which MSRs writes leave the guest.
+    var trappedMSRs = TrappedMSRs.none
     /// What the drivers have, unless it changed since.
     var armedSet: ArmedSet?
     /// The page tables by which breakpoints were placed last.
@@ -208,7 +212,8 @@ public final class Debugger {
         let deadline = timeout.map { ContinuousClock.now + $0 }
         while let running = order {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard let report = report.take() ?? target.waitForStop(timeout: left) else { return false }
+            guard var report = report.take() ?? target.waitForStop(timeout: left) else { return false }
+            if try answer(&report, running) { continue }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {

@@ -58,6 +58,7 @@ public final class OwnedMachine: SynchronousRunning {
             try image.bytes.withUnsafeBytes { try memory.write(image.loadAddress, $0) }
         }
         let serialPort = UART(output: serialConsole, line: serialLine)
+        let ioDebug = IODebugPort()
         let board = Board(
             ports: Bus([
                 (0x64, 1, KeyboardControllerReset()),
@@ -66,6 +67,7 @@ public final class OwnedMachine: SynchronousRunning {
                 (0x3F8, 8, serialPort),
                 (0x604, 2, PowerControl()),
                 (0xCF9, 1, ResetControl()),
+                (0x8A00, 2, IODebugDevice(port: ioDebug)),
             ]),
             memory: Bus())
         let abilities = GuestDebug.Control(
@@ -82,7 +84,8 @@ public final class OwnedMachine: SynchronousRunning {
         supportedCPUID = try kvm.supportedCPUID()
         supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
-        parts = MachineParts(board: board, coordinator: try RunCoordinator(), memory: memory)
+        parts = MachineParts(
+            board: board, coordinator: try RunCoordinator(), memory: memory, ioDebug: ioDebug)
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll

@@ -36,7 +36,7 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
 
     public static let all: [ConformanceCase] =
         stepping + breaking + patching + conditions + watching + halting
-        + editing + running
+        + editing + running + catching + remembering
 }
 
 /// What was otherwise than a case expects.

@@ -7,7 +7,9 @@ import SystemPackage
 /// A guest without KVM, for what is decided above it. It runs while its stop is waited for.
 // SAFETY: used from one thread at a time, as `Target` says; `interrupt()`, the one call that may come from
 // another, touches an atomic only.
-public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendable {
+public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, MSRTrapping, IODebugProviding,
+    @unchecked Sendable
+{
     public let name = "fake"
     public let ram: FakeMemory
     public var memory: any PhysicalMemory { ram }
@@ -22,6 +24,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendab
     public private(set) var processors: [FakeVCPU] = []
     /// Bytes that the guest wrote to port 0xE9.
     public private(set) var output: [UInt8] = []
+    public let ioDebug = IODebugPort()
     /// What IN gives.
     public var input: UInt8 = 0x5A
     public var stopDescriptor: Int32 { pipe.readEnd.rawValue }
@@ -131,6 +134,12 @@ public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendab
         case .io where try controller.claims(exit, vcpu):
             vcpu.complete()
             return try controller.decide(.claimed(exit), vcpu)
+        case .writeMSR where try controller.claims(exit, vcpu):
+            vcpu.acceptMSR()
+            return try controller.decide(.claimed(exit), vcpu)
+        case .mmio(let access) where access.gpa >= ram.regions[0].size:
+            if !access.isWrite { vcpu.answer(read: Self.deviceValue) }
+            return controller.exited(exit) ? try controller.decide(.handled(exit), vcpu) : .resume
         case .mmio(let access):
             let answer = try controller.access(access, vcpu) ?? AccessAnswer(value: 0, isSeen: false)
             if !access.isWrite { vcpu.answer(read: answer.value) }
@@ -138,12 +147,13 @@ public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendab
             return isWanted ? try controller.decide(.handled(exit), vcpu) : .resume
         case .io(let io):
             if io.direction == .in {
-                vcpu.answer(input)
+                vcpu.answer(io.size == 2 ? UInt64(ioDebug.read(io.port)) : UInt64(input), size: io.size)
             } else if io.port == 0xE9 {
                 output.append(UInt8(io.data.value))
             }
-            if controller.seesHandledExits { vcpu.complete() }
-            return controller.seesHandledExits ? try controller.decide(.handled(exit), vcpu) : .resume
+            guard controller.exited(exit) else { return .resume }
+            vcpu.complete()
+            return try controller.decide(.handled(exit), vcpu)
         default: return try controller.decide(.fatal(exit), vcpu)
         }
     }
@@ -171,6 +181,23 @@ public final class FakeTarget: CodePatching, MemoryProtecting, @unchecked Sendab
     public var passesPortWrites: Bool { true }
 
     public func holdVCPUs(except vcpu: Int?) { holder = vcpu }
+
+    /// What devices in memory give.
+    static let deviceValue: UInt64 = 0x5A5A
+
+    public func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+        switch event {
+        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .msr: canTrapMSRWrites ? .msrFilter : .stepping
+        case .interrupt, .exception, .modeSwitch, .control: .stepping
+        }
+    }
+
+    public var canTrapMSRWrites: Bool { !quirks.contains(.noMSRFilter) }
+
+    public func trapMSRWrites(_ which: TrappedMSRs) throws(KVMError) {
+        for processor in processors { processor.trappedMSRs = which }
+    }
 
     public func releaseVCPUs(except vcpu: Int?) { holder = nil }
 

@@ -35,7 +35,7 @@ extension FakeVCPU {
             advance(3)
         case 0xA1:
             let address = special.ds.base &+ word(1)
-            if memory.access(address) == PageAccess.none {
+            if memory.access(address) == PageAccess.none || address >= memory.regions[0].size {
                 protectedAccess = MMIO(gpa: address, isWrite: false, data: AccessData(value: 0, count: 2))
                 return nil
             }
@@ -61,7 +61,13 @@ extension FakeVCPU {
         case 0xCD: raise(vector: byte(1), returningTo: general.rip &+ 2)
         case 0xCF: interruptReturn()
         case 0xF3 where byte(1) == 0xA4: moveString()
-        case 0xE6, 0xE4: return portAccess(opcode)
+        case 0xE6, 0xE4, 0xEE, 0xEF, 0xED: return portAccess(opcode)
+        case 0x87 where byte(1) == 0xDB: advance(2)
+        case 0xF7 where byte(1) == 0xF1: divide()
+        case 0x0F where byte(1) == 0x30: return writeMSR()
+        case 0x0F where byte(1) == 0x22 && byte(2) == 0xC0:
+            special.cr0.rawValue = general.rax & 0xFFFF_FFFF
+            advance(3)
         case 0xF4:
             advance(1)
             return .hlt
@@ -71,16 +77,57 @@ extension FakeVCPU {
     }
 
     private func portAccess(_ opcode: UInt8) -> VCPUExit {
-        let isOut = opcode == 0xE6
-        let port = UInt16(byte(1))
-        let data = AccessData(value: isOut ? self[0] & 0xFF : 0, count: 1)
-        advance(2)
-        if isOut { outWasDone() }
-        return .io(PortIO(direction: isOut ? .out : .in, port: port, size: 1, data: data))
+        let isOut = opcode & 2 != 0
+        let isByDX = opcode & 8 != 0
+        let size = isByDX && opcode & 1 != 0 ? 2 : 1
+        let port = isByDX ? UInt16(self[2]) : UInt16(byte(1))
+        let data = AccessData(value: isOut ? self[0] : 0, count: isOut ? size : 0)
+        let length: UInt64 = isByDX ? 1 : 2
+        advance(length)
+        if isOut { outWasDone(length) }
+        return .io(
+            PortIO(
+                direction: isOut ? .out : .in, port: port, size: size,
+                data: isOut ? data : AccessData(value: 0, count: size)))
     }
 
     /// IN's answer.
-    func answer(_ value: UInt8) { self[0] = self[0] & 0xFF00 | UInt64(value) }
+    func answer(_ value: UInt64, size: Int) {
+        self[0] = size == 2 ? value & 0xFFFF : self[0] & 0xFF00 | value & 0xFF
+    }
+
+    /// div cx: #DE where CX is 0, with the return address on the instruction.
+    private func divide() {
+        let dividend = self[2] << 16 | self[0]
+        guard self[1] != 0, dividend / self[1] <= 0xFFFF else {
+            return raise(vector: 0, returningTo: general.rip)
+        }
+        (self[0], self[2]) = (dividend / self[1], dividend % self[1])
+        advance(2)
+    }
+
+    /// wrmsr: an index that no processor has is #GP.
+    private func writeMSR() -> VCPUExit? {
+        let index = UInt32(truncatingIfNeeded: general.rcx)
+        let value = general.rdx << 32 | general.rax & 0xFFFF_FFFF
+        let isTrapped =
+            switch trappedMSRs {
+            case .none: false
+            case .these(let indexes): indexes.contains(index)
+            case .all: true
+            }
+        if isTrapped { return .writeMSR(MSRAccess(index: index, data: value, why: 4)) }
+        if index == 0x1234_5678 {
+            raise(vector: 13, returningTo: general.rip)
+        } else {
+            msrs[index] = value
+            advance(2)
+        }
+        return nil
+    }
+
+    /// The WRMSR that exited counts as done.
+    func acceptMSR() { advance(2) }
 
     func raise(vector: UInt8, returningTo ip: UInt64) {
         push(general.rflags.rawValue)
@@ -150,7 +197,7 @@ extension FakeVCPU {
         UInt64(memory[linear]) | UInt64(memory[linear &+ 1]) << 8
     }
     private func store(_ linear: UInt64, _ value: UInt64, count: Int = 2) {
-        guard memory.access(linear) == nil else {
+        guard memory.access(linear) == nil, linear < memory.regions[0].size else {
             protectedAccess = MMIO(
                 gpa: linear, isWrite: true, data: AccessData(value: value, count: count))
             return

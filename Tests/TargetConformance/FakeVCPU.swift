@@ -25,6 +25,8 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public static let dataFires = FakeQuirks(rawValue: 1 << 7)
     /// `mov [addr], ax` to a page that is protected is more than the emulator can do.
     public static let weakEmulator = FakeQuirks(rawValue: 1 << 8)
+    /// The host has no MSR filter.
+    public static let noMSRFilter = FakeQuirks(rawValue: 1 << 9)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -36,7 +38,11 @@ public final class FakeVCPU: VCPUAccess {
     var special = SpecialRegisters()
     private var debug = DebugRegisters()
     private var floating = FPURegisters()
-    private var msrs: [UInt32: UInt64] = [:]
+    var msrs: [UInt32: UInt64] = [:]
+    /// WRMSR of these exits.
+    var trappedMSRs = TrappedMSRs.none
+    /// An interrupt from outside that waits until IF is set.
+    public var pendingInterrupt: UInt8?
     private var state = MPState.runnable
     private var pendingEvents = VCPUEvents()
     /// What KVM_SET_GUEST_DEBUG last set.
@@ -51,7 +57,7 @@ public final class FakeVCPU: VCPUAccess {
     /// The last access to a protected page of the instruction at hand: KVM loses those before it.
     var protectedAccess: MMIO?
     /// How many bytes RIP has still to move behind an OUT.
-    private var isOutDue = false
+    private var outDue: UInt64 = 0
     private var isReadDue = false
     private var isINT3Due = false
     private var written: [UInt64] = []
@@ -126,6 +132,12 @@ public final class FakeVCPU: VCPUAccess {
                 trapIsDue = false
                 return trap(1 << 14)
             }
+            if let vector = pendingInterrupt, general.rflags.contains(.if),
+                !(isTrapping && guestDebug.control.contains(.blockInterrupts))
+            {
+                pendingInterrupt = nil
+                raise(vector: vector, returningTo: general.rip)
+            }
             if let matched = matchedBreakpoints() { return trap(matched) }
             let isStep = isTrapping && !quirks.contains(.losesSteps)
             if isStep, quirks.contains(.emptyREP), !hasShownREP, byte(0) == 0xF3 {
@@ -174,16 +186,15 @@ public final class FakeVCPU: VCPUAccess {
 
     /// What KVM does first at the next KVM_RUN, or without one for a KVM_RUN with `immediate_exit`.
     func complete() {
-        guard isOutDue else { return }
-        isOutDue = false
-        general.rip = (general.rip &+ 2) & 0xFFFF
+        general.rip = (general.rip &+ outDue) & 0xFFFF
+        outDue = 0
     }
 
-    /// An OUT of two bytes was executed; RIP stands behind it.
-    func outWasDone() {
+    /// An OUT of so many bytes was executed; RIP stands behind it.
+    func outWasDone(_ length: UInt64) {
         guard quirks.contains(.outStays) else { return }
-        general.rip = (general.rip &- 2) & 0xFFFF
-        isOutDue = true
+        general.rip = (general.rip &- length) & 0xFFFF
+        outDue = length
     }
 
     /// The answer to a read of a protected page: mov ax, [addr] is done.

@@ -378,6 +378,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 verdict = try controller.decide(.debug(debug), member.held)
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
+                _ = controller.exited(exit)
                 verdict = try controller.decide(.handled(exit), member.held)
             case .patch:
                 _ = member.observe(exits, handled: event.page)
@@ -448,8 +449,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                         _ = try? controller.decide(.debug(debug), other.held)
                     }
                 case .handled:
-                    _ = try? controller.decide(
-                        .handled(other.observe(exits, handled: event.page)), other.held)
+                    let exit = other.observe(exits, handled: event.page)
+                    _ = controller.exited(exit)
+                    _ = try? controller.decide(.handled(exit), other.held)
                 case .patch:
                     _ = other.observe(exits, handled: event.page)
                     _ = try? controller.decide(.patch, other.held)

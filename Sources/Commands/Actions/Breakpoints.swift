@@ -63,7 +63,7 @@ extension CommandTable {
             "unwatch", [], "[N...]", .breakpoints, "delete watchpoints by number, or all",
             completion: [.breakpoint], whileRunning: true, action: WatchActions.delete),
         Command(
-            "info breakpoints", ["blist", "info watchpoints"], "", .breakpoints,
+            "info breakpoints", ["blist", "info watchpoints", "info b"], "", .breakpoints,
             "list the breakpoints and watchpoints",
             details: """
                 Number, state, address as it was given, linear address, how it is done, and hits; below, its condition, how \

@@ -17,6 +17,16 @@ extension CommandTable {
             "exits reset", [], "", .exits, "count exits from zero again",
             whileRunning: true, action: ExitActions.reset),
         Command(
+            "info blackbox", ["blackbox"], "[N]", .exits, "the last steps and exits, and why a vCPU died",
+            details: """
+                Always on: the last 256 instructions that the debugger stepped, with registers, and the last 1,000 exits; N \
+                of each are shown, or 10. After a triple fault it names the instruction that began it, each exception \
+                with its reason, and the page walk where one failed. This is found by looking at registers and memory as \
+                the processor would, after a free run as well.
+                """,
+            examples: [.init("info blackbox 20", "twenty of each")], completion: [.expression],
+            action: ExitActions.blackBox),
+        Command(
             "info lapic", ["lapic"], "", .exits, "show the selected vCPU's local APIC",
             details: "Needs the interrupt controllers in the kernel: `--irqchip kernel`.", whileRunning: true,
             action: ExitActions.localAPIC),
@@ -33,6 +43,18 @@ enum ExitActions {
         if !call.rest.text.isEmpty { limit = min(try session.count(call), ExitRecorder.capacity) }
         let log = session.debugger.target.exits
         return .done(ExitsOutput(log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : []))
+    }
+
+    static func blackBox(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        let limit = try session.count(call, or: 10)
+        let box = try call.perform { () throws(DebuggerError) in try session.debugger.blackBox(limit: limit) }
+        let stop = session.debugger.stop
+        var last: GeneralRegisters?
+        // Only behind a step is what it changed known.
+        if case .step = stop.reason, stop.vcpu == box.vcpu, stop.edits == 0 {
+            last = stop[box.vcpu]?.registers
+        }
+        return .done(BlackBoxOutput(box, last: last))
     }
 
     static func reset(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -39,6 +39,11 @@ enum OtherActions {
     static func help(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let name = call.arguments.map(\.text).joined(separator: " ")
         guard !name.isEmpty else { return .done(HelpIndex(session.table.commands)) }
+        // `set` is a command itself, beside those that begin with the word.
+        if let command = session.table.commands.first(where: { $0.name == name }), !command.arguments.isEmpty
+        {
+            return .done(HelpPage(command))
+        }
         let group = session.table.commands(under: name)
         // `info` and `vcpu` are words that many commands begin with: those are the answer.
         if group.count > 1 { return .done(HelpIndex(group)) }

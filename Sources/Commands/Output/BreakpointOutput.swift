@@ -3,19 +3,22 @@ import Debugger
 /// One breakpoint or watchpoint as `info breakpoints` shows it.
 public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var number: Int
-    /// "linear", "physical", "virtual" or "watch".
+    /// "linear", "physical", "virtual", "watch" or "catch".
     public var kind: String
     public var isEnabled: Bool
     public var isTemporary: Bool
-    /// As it was given.
-    public var address: String
+    /// As it was given; absent for a catchpoint.
+    public var address: String?
+    /// A catchpoint's, as `catch` takes it.
+    public var event: String?
     /// Absent for a physical one.
     public var linear: Hex?
     /// A watchpoint's bytes.
     public var length: Int?
     /// A watchpoint's accesses: "w", "r" or "rw".
     public var access: String?
-    /// How it is done: "debug register", "int3", "port-out patch", "page protection" or "stepping".
+    /// How it is done: "debug register", "int3", "port-out patch", "page protection", "exit",
+    /// "MSR filter" or "stepping".
     public var mechanism: String
     /// What the mechanism costs or does not hide.
     public var note: String?
@@ -29,7 +32,8 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         kind = breakpoint.kind.rawValue
         isEnabled = breakpoint.isEnabled
         isTemporary = breakpoint.isTemporary
-        address = breakpoint.address.description
+        event = breakpoint.event?.text
+        address = event == nil ? breakpoint.address.description : nil
         linear = breakpoint.linear.map { Hex($0) }
         length = breakpoint.access == nil ? nil : breakpoint.length
         access = breakpoint.access?.rawValue
@@ -43,7 +47,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
 
     private static func note(_ breakpoint: Breakpoint) -> String? {
         switch breakpoint.mechanism {
-        case .debugRegister, .pageProtection: nil
+        case .debugRegister, .pageProtection, .exit, .msrFilter: nil
         case .stepping: "every instruction is stepped: slow"
         case .int3, .portOut:
             breakpoint.isUnprotected
@@ -53,6 +57,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     }
 
     private var place: String {
+        let address = event ?? address ?? ""
         guard let length, length != 1 else { return address }
         return "\(address) +\(length)"
     }
@@ -60,6 +65,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     fileprivate var type: String {
         let kept = isTemporary ? "once" : "keep"
         if let access { return "watch \(access)" }
+        if event != nil { return isTemporary ? "once catch" : "catch" }
         return kind == "linear" ? kept : "\(kept) \(kind)"
     }
 
@@ -101,12 +107,13 @@ public struct BreakpointSet: CommandOutput, Hashable {
     public var breakpoint: BreakpointRow
 
     public func lines(width: Int) -> [StyledLine] {
+        if let event = breakpoint.event { return catchLines(event) }
         let kind = breakpoint.access == nil ? "breakpoint" : "watchpoint"
         var line = StyledLine(
             breakpoint.isTemporary
                 ? "Temporary \(kind) " : kind == "breakpoint" ? "Breakpoint " : "Watchpoint ")
         line.append("\(breakpoint.number) at ")
-        line.append(breakpoint.address, .address)
+        line.append(breakpoint.address ?? "", .address)
         if let linear = breakpoint.linear?.description, linear != breakpoint.address {
             line.append(", linear ")
             line.append(linear, .address)
@@ -114,6 +121,18 @@ public struct BreakpointSet: CommandOutput, Hashable {
         if let length = breakpoint.length { line.append(", \(counted(length, "byte"))") }
         if let condition = breakpoint.condition { line.append(" if \(condition.printable)") }
         line.append(" (\(breakpoint.mechanism))", .dim)
+        return noted(line)
+    }
+
+    private func catchLines(_ event: String) -> [StyledLine] {
+        var line = StyledLine(breakpoint.isTemporary ? "Temporary catchpoint " : "Catchpoint ")
+        line.append("\(breakpoint.number) (\(event))")
+        if let condition = breakpoint.condition { line.append(" if \(condition.printable)") }
+        line.append(" (by \(breakpoint.mechanism))", .dim)
+        return noted(line)
+    }
+
+    private func noted(_ line: StyledLine) -> [StyledLine] {
         guard breakpoint.mechanism == "stepping", let note = breakpoint.note else { return [line] }
         return [line, StyledLine("  \(note).", .warning)]
     }

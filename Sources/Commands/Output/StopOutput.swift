@@ -5,8 +5,8 @@ import X86
 /// A stop: why, where, and what happened since the guest was let go.
 public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
-        /// "created", "step", "breakpoint", "interrupted", "hlt", "tripleFault", "internalError", "failEntry",
-        /// "poweredOff", "stepLost", "exit" or "failed".
+        /// "created", "step", "breakpoint", "watchpoint", "caught", "magicBreakpoint", "ioDebug", "interrupted", "hlt",
+        /// "tripleFault", "internalError", "failEntry", "poweredOff", "stepLost", "exit" or "failed".
         public var kind: String
         /// A sentence for people.
         public var text: String
@@ -14,6 +14,8 @@ public struct StopOutput: CommandOutput, Hashable {
         public var breakpoints: [Int]?
         /// The accesses that watchpoints caught.
         public var accesses: [WatchRow]?
+        /// What catchpoints stopped at, whatever else the reason is.
+        public var events: [CaughtRow]?
         /// KVM_EXIT_INTERNAL_ERROR's suberror.
         public var suberror: UInt32?
         /// Its words, or the hardware's reason for a failed entry.
@@ -75,6 +77,13 @@ public struct StopOutput: CommandOutput, Hashable {
         number = stop.number
         vcpu = stop.vcpu
         reason = Reason(stop.reason)
+        if !stop.caught.isEmpty {
+            reason.events = stop.caught.map(CaughtRow.init)
+            if case .caught = stop.reason {
+            } else {
+                reason.text = stop.caught.map(CaughtRow.text).joined(separator: " ") + " " + reason.text
+            }
+        }
         let mode = stop[stop.vcpu]?.mode ?? .real
         self.mode = mode.rawValue
         offsetDigits = mode.offsetDigits
@@ -183,13 +192,30 @@ extension StopOutput.Reason {
             self.init(
                 kind: "watchpoint", text: hits.map(WatchRow.text).joined(separator: " "),
                 breakpoints: Array(Set(hits.map(\.number))).sorted(), accesses: hits.map(WatchRow.init))
+        case .caught(let events):
+            self.init(
+                kind: "caught", text: events.map(CaughtRow.text).joined(separator: " "),
+                breakpoints: events.map(\.number), events: events.map(CaughtRow.init))
+        case .magicBreakpoint:
+            self.init(kind: "magicBreakpoint", text: "Magic breakpoint.")
+        case .ioDebug(.stop):
+            self.init(kind: "ioDebug", text: "The guest asked for its debugger (port 0x8a00).")
+        case .ioDebug(.watch(let range)):
+            self.init(
+                kind: "ioDebug",
+                text:
+                    "The guest asked to have \(Hex(range.lowerBound)) to \(Hex(range.upperBound - 1)) watched "
+                    + "(port 0x8a00), which cannot be done.")
+        case .ioDebug(.unwatch):
+            self.init(kind: "ioDebug", text: "The guest asked to have nothing watched (port 0x8a00).")
         case .interrupted:
             self.init(kind: "interrupted", text: "Interrupted.")
         case .hlt:
             self.init(kind: "hlt", text: "Halted: HLT, and nothing can wake the guest.")
         case .tripleFault:
             self.init(
-                kind: "tripleFault", text: "Triple fault: the processor shut down (KVM_EXIT_SHUTDOWN).")
+                kind: "tripleFault",
+                text: "Triple fault: the processor shut down (KVM_EXIT_SHUTDOWN). `info blackbox` says why.")
         case .internalError(let error):
             self.init(
                 kind: "internalError",

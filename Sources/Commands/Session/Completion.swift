@@ -107,8 +107,11 @@ extension Session {
                 RegisterName.spellings.map { .init("$" + $0) }
                 + debugger.convenienceVariables.map { .init("$" + $0.name, "variable") }
         case .symbol: found.candidates = symbols(current)
+        case .words(let words): found.candidates = words.map { .init($0) }
         case .breakpoint:
-            found.candidates = debugger.breakpoints.map { .init("\($0.number)", $0.address.description) }
+            found.candidates = debugger.breakpoints.map {
+                .init("\($0.number)", $0.event?.text ?? $0.address.description)
+            }
         case .vcpu:
             found.candidates = debugger.target.vcpus.map { .init("\($0.id)") }
         case .command:

@@ -20,6 +20,8 @@ public struct Command: Sendable {
         /// Registers as `$rax` and symbols, inside an expression.
         case expression
         case symbol
+        /// One of these.
+        case words([String])
     }
 
     /// A line as typed and what it does.

@@ -15,9 +15,9 @@ public struct CommandTable: Sendable {
 
     /// The table of this program.
     public static let standard = CommandTable(
-        runningCommands + pastCommands + breakpointCommands + registerCommands + memoryCommands
-            + lookingCommands
-            + displayCommands + codeCommands + pagingCommands + tableCommands + systemCommands
+        runningCommands + pastCommands + breakpointCommands + catchCommands
+            + registerCommands + memoryCommands + lookingCommands + displayCommands
+            + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.

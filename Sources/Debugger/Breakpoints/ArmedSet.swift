@@ -60,6 +60,7 @@ final class ArmedSet: Sendable {
     let needsStepping: Bool
     let hasPatches: Bool
     let watches: [WatchState]
+    let events: ArmedEvents
 
     static let none = ArmedSet(
         registers: ArmedBreakpoints(), linear: [:], physical: [:], needsStepping: false, hasPatches: false,
@@ -67,8 +68,10 @@ final class ArmedSet: Sendable {
 
     init(
         registers: ArmedBreakpoints, linear: [UInt64: [BreakpointState]],
-        physical: [UInt64: [BreakpointState]], needsStepping: Bool, hasPatches: Bool, watches: [WatchState]
+        physical: [UInt64: [BreakpointState]], needsStepping: Bool, hasPatches: Bool, watches: [WatchState],
+        events: ArmedEvents = .none
     ) {
+        self.events = events
         self.registers = registers
         self.linear = linear
         self.physical = physical

@@ -10,6 +10,8 @@ public struct Breakpoint: Sendable, Hashable {
         case virtual
         /// Not an instruction but memory that it reads or writes.
         case watch
+        /// Something that happens.
+        case event = "catch"
     }
 
     /// How a breakpoint makes the guest stop.
@@ -26,6 +28,10 @@ public struct Breakpoint: Sendable, Hashable {
         case pageProtection
         /// Every instruction is stepped: slow, and works everywhere.
         case stepping
+        /// The guest leaves KVM_RUN for it anyway.
+        case exit
+        /// KVM_X86_SET_MSR_FILTER makes the guest leave KVM_RUN for it.
+        case msrFilter
 
         public var name: String {
             switch self {
@@ -34,6 +40,8 @@ public struct Breakpoint: Sendable, Hashable {
             case .portOut: "port-out patch"
             case .pageProtection: "page protection"
             case .stepping: "stepping"
+            case .exit: "exit"
+            case .msrFilter: "MSR filter"
             }
         }
 
@@ -52,7 +60,9 @@ public struct Breakpoint: Sendable, Hashable {
 
     public var number: Int
     public var kind: Kind
-    /// As the user gave it.
+    /// A catchpoint's; nil for others.
+    public var event: CatchEvent?
+    /// As the user gave it. A catchpoint has none.
     public var address: Address
     /// The linear address that it stands for, found when it was set; nil for a physical one.
     public var linear: UInt64?
@@ -77,9 +87,10 @@ public struct Breakpoint: Sendable, Hashable {
 
     public init(
         number: Int, kind: Kind, address: Address, linear: UInt64?, length: Int = 1, access: Access? = nil,
-        isTemporary: Bool = false, condition: String? = nil, mechanism: Mechanism
+        event: CatchEvent? = nil, isTemporary: Bool = false, condition: String? = nil, mechanism: Mechanism
     ) {
         self.number = number
+        self.event = event
         self.kind = kind
         self.address = address
         self.linear = linear

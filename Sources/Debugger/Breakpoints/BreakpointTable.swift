@@ -34,8 +34,11 @@ struct BreakpointTable: Sendable {
     private var registers: [UInt64: Int] = [:]
     private var watches: [WatchState] = []
     private var dataRegisters: [DataRegister] = []
+    private var catches: [ArmedEvents.Entry] = []
     private var steppingCount = 0
     private var patchCount = 0
+    /// `xchg bx, bx` stops the guest; this stands beside the breakpoints and has no number.
+    var isMagic = false
 
     /// As they are now, by number.
     var list: [Breakpoint] { entries.map(\.current) }
@@ -82,9 +85,9 @@ struct BreakpointTable: Sendable {
 
     mutating func removeAll() -> [Entry] {
         let all = entries
-        let last = lastNumber
+        let (last, magic) = (lastNumber, isMagic)
         self = BreakpointTable()
-        lastNumber = last
+        (lastNumber, isMagic) = (last, magic)
         return all
     }
 
@@ -100,7 +103,10 @@ struct BreakpointTable: Sendable {
 
     private mutating func activate(_ entry: Entry) {
         let breakpoint = entry.breakpoint
-        if let watch = entry.watch {
+        if let event = breakpoint.event {
+            catches.append(
+                ArmedEvents.Entry(event: event, counter: entry.state, mechanism: breakpoint.mechanism))
+        } else if let watch = entry.watch {
             watches.append(watch)
             dataRegisters += entry.data
         } else if let address = breakpoint.linear {
@@ -115,13 +121,15 @@ struct BreakpointTable: Sendable {
             }
         case .stepping: steppingCount += 1
         case .int3, .portOut: patchCount += 1
-        case .pageProtection: break
+        case .pageProtection, .exit, .msrFilter: break
         }
     }
 
     private mutating func deactivate(_ entry: Entry) {
         let breakpoint = entry.breakpoint
-        if entry.watch != nil {
+        if breakpoint.event != nil {
+            catches.removeAll { $0.counter.number == breakpoint.number }
+        } else if entry.watch != nil {
             watches.removeAll { $0.counter.number == breakpoint.number }
             for register in entry.data {
                 if let place = dataRegisters.firstIndex(of: register) { dataRegisters.remove(at: place) }
@@ -138,7 +146,7 @@ struct BreakpointTable: Sendable {
             }
         case .stepping: steppingCount -= 1
         case .int3, .portOut: patchCount -= 1
-        case .pageProtection: break
+        case .pageProtection, .exit, .msrFilter: break
         }
     }
 
@@ -176,8 +184,14 @@ struct BreakpointTable: Sendable {
     /// What the drivers get.
     var set: ArmedSet {
         ArmedSet(
-            registers: armed, linear: linear, physical: physical, needsStepping: steppingCount > 0,
-            hasPatches: patchCount > 0, watches: watches)
+            registers: armed, linear: linear, physical: physical,
+            needsStepping: steppingCount > 0 || isMagic, hasPatches: patchCount > 0, watches: watches,
+            events: events)
+    }
+
+    /// The enabled catchpoints.
+    var events: ArmedEvents {
+        catches.isEmpty && !isMagic ? .none : ArmedEvents(catches, isMagic: isMagic)
     }
 
     /// The breakpoints at a linear address, disabled ones too.

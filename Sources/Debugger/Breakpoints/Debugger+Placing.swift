@@ -190,7 +190,8 @@ extension Debugger {
     /// stays patched, too, because the guest may come back to those tables.
     private func placeAgain() {
         let snapshot = selected
-        for entry in table.entries where entry.breakpoint.isEnabled && entry.watch == nil {
+        for entry in table.entries
+        where entry.breakpoint.isEnabled && entry.watch == nil && entry.breakpoint.event == nil {
             switch entry.breakpoint.mechanism {
             case .debugRegister:
                 guard entry.breakpoint.kind == .physical, snapshot.special.cr0.contains(.pg) else { continue }
@@ -202,7 +203,7 @@ extension Debugger {
                 guard let gpa = physicalPlace(entry.breakpoint, snapshot), isPatchable(gpa, snapshot) else {
                     continue
                 }
-            case .pageProtection: continue
+            case .pageProtection, .exit, .msrFilter: continue
             }
             var moved = entry
             if moved.patches.isEmpty {

@@ -16,6 +16,10 @@ final class Patching: Sendable {
     weak let holder: (any VCPUHolding)?
     weak let protector: (any MemoryProtecting)?
     let canPatch: Bool
+    /// The target, where it can make WRMSR exit.
+    let msrTrap: (any MSRTrapping)?
+    /// The guest's ports to its debugger, where it has them.
+    let ioDebug: IODebugPort?
     /// Some page is protected.
     let hasProtection = Atomic<Bool>(false)
 
@@ -28,6 +32,8 @@ final class Patching: Sendable {
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding
         protector = target as? any MemoryProtecting
+        msrTrap = (target as? any MSRTrapping).flatMap { $0.canTrapMSRWrites ? $0 : nil }
+        ioDebug = (target as? any IODebugProviding)?.ioDebug
         canPatch = (target as? any CodePatching).map { trapsINT3 || $0.passesPortWrites } ?? false
     }
 

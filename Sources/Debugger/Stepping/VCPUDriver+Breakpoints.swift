@@ -94,6 +94,7 @@ extension VCPUDriver {
 
     /// Whether an OUT is one of the debugger's patches.
     func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool {
+        if case .writeMSR(let access) = exit { return try claims(msr: access, vcpu) }
         guard !patching.table.isEmpty.load(ordering: .acquiring), case .io(let io) = exit,
             io.direction == .out, io.size == 1, io.count == 1
         else { return false }
@@ -152,6 +153,7 @@ extension VCPUDriver {
     /// Before the step of the instruction at ``beforePC``: the guest's own bytes are put back where patches stand in
     /// it, and no other vCPU runs until ``endStep(_:)``.
     func beginStep(_ vcpu: any VCPUAccess) throws(KVMError) {
+        try beginUnfiltered()
         if isOpenWanted { return try openProtection() }
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
         let special = try vcpu.specialRegisters()
@@ -174,6 +176,7 @@ extension VCPUDriver {
         guard isHolding else { return }
         patching.table.restore()
         if isOpen { try closeProtection() }
+        try endUnfiltered()
         isHolding = false
         patching.holder?.releaseVCPUs(except: id)
     }
@@ -186,6 +189,13 @@ extension VCPUDriver {
 
     // MARK: guest debug
 
+    /// Interrupts wait while the user steps, and for one step past a breakpoint; a run that is stepped all the way,
+    /// because something can be found only so, is a free run to the guest.
+    private var holdsOffInterrupts: Bool {
+        if case .step = mission { return true }
+        return !armedSet.needsStepping && !stepsAlways
+    }
+
     /// Makes guest debug what the moment needs, if it is not so already.
     func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
         var wanted = GuestDebug.off
@@ -193,9 +203,13 @@ extension VCPUDriver {
         if let destination, !destination.bySteps { places.insert(destination.linear) }
         if isStepping {
             wanted.control = [.enable, .singleStep]
-            if abilities.contains(.blockInterrupts) { wanted.control.insert(.blockInterrupts) }
+            if abilities.contains(.blockInterrupts), holdsOffInterrupts {
+                wanted.control.insert(.blockInterrupts)
+            }
             if let handler { places.insert(handler) }
+            for handler in events.handlers { places.insert(handler) }
         }
+        if !isStepping { blackBox.markFree() }
         if places.count > 0 {
             wanted.control.formUnion([.enable, .hardwareBreakpoints])
             wanted.addresses = places.addresses

@@ -8,7 +8,7 @@ extension VCPUDriver: PlanningController {
             armedSet.linear[beforePC] == nil, count - steps > 1,
             // Whoever makes the steps compares a few addresses and nothing else.
             armedSet.linear.count <= ArmedBreakpoints.capacity, armedSet.physical.isEmpty,
-            armedSet.watches.isEmpty, !armedSet.hasPatches
+            armedSet.watches.isEmpty, !armedSet.hasPatches, !armedSet.events.watchesSteps
         else { return nil }
         return StepPlan(
             count: UInt64(count - steps - 1),
@@ -18,6 +18,7 @@ extension VCPUDriver: PlanningController {
 
     func wentOn(_ count: UInt64, _ registers: SyncedRegisters) {
         steps += Int(clamping: count)
+        blackBox.pass(count)
         before = registers.general
         beforePC = VCPUSnapshot.pc(registers.general, registers.special)
         isRetried = false

@@ -57,6 +57,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     /// The next step is to be made with all pages open; they are.
     var isOpenWanted = false
     var isOpen = false
+    var events = EventState()
+    var blackBox = StepRing()
 
     init(
         snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control, patching: Patching
@@ -72,13 +74,14 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     // MARK: RunController
 
     /// A step may end in such an exit; a free run has no use for it.
-    var seesHandledExits: Bool { isStepping }
+    var seesHandledExits: Bool { isStepping || armedSet.events.watchesExits }
 
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         steps = 0
         passedHalt = false
         failure = nil
         isParked = false
+        events.begin()
         prepare(snapshot.registers, snapshot.special, pc: snapshot.pc)
         beganAtHalt = opcode == .halt
         isStepping = mustStep(beforePC, snapshot.special)
@@ -101,6 +104,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         }
         var verdict = try verdict(event, vcpu)
         if let watched = try watched(vcpu) { verdict = watched }
+        if !events.isQuiet, let caught = try caught(verdict, vcpu) { verdict = caught }
         if case .resume = verdict, isStepping { try beginStep(vcpu) }
         return verdict
     }
@@ -109,13 +113,17 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         switch event {
         case .debug(let debug) where debug.exception == 3: return try decide(int3: vcpu)
         case .debug(let debug): return try decide(debug, vcpu)
+        case .claimed(.writeMSR): return try decide(claimedMSR: vcpu)
         case .claimed: return try decide(claimed: vcpu)
         case .patch:
             armed = nil
             return try decide(atBreakpoint: try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
         case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
         case .fatal(.hlt): return try decideHalt(vcpu)
-        case .fatal(let exit): return try retryOpen(exit, vcpu) ?? .stop(StopReason(fatal: exit))
+        case .fatal(let exit):
+            if let verdict = try retryOpen(exit, vcpu) { return verdict }
+            note(fatal: exit, vcpu)
+            return .stop(StopReason(fatal: exit))
         }
     }
 
@@ -202,6 +210,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             haltIsDue = false
             if !beganAtHalt { return .resume }
         }
+        noteHalt()
         return halted()
     }
 
@@ -232,6 +241,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         }
 
         compareWatches()
+        noteStep(registers, special, pc)
         if let verdict = hit(pc, registers, special, vcpu) { return verdict }
         switch mission {
         case .step(let count):
@@ -299,6 +309,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             bytes: first.bytes, count: first.count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
         handler = handlerEntry(special)
+        note(before: special, prefix: first.bytes, count: first.count)
     }
 
     /// The instruction's first bytes. Without paging, and within a page, there is nothing to translate.

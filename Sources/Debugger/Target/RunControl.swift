@@ -16,12 +16,14 @@ public protocol RunController: AnyObject, Sendable {
     /// Whether ``RunEvent/handled(_:)`` is wanted. Without it a write is not completed by a KVM_RUN of its own,
     /// which a guest that runs freely would pay for at each exit. Read at each exit.
     var seesHandledExits: Bool { get }
+    /// An exit was handled, and is not completed yet: whether ``RunEvent/handled(_:)`` is wanted of it.
+    func exited(_ exit: VCPUExit) -> Bool
     /// Before the first KVM_RUN: arms guest debug.
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
-    /// Asked of each KVM_EXIT_IO before anyone handles it: whether it is the controller's own, made by a patch in
-    /// the code. Registers are not final. Such an exit is dropped and completed, and ``RunEvent/claimed(_:)`` says
+    /// Asked of each KVM_EXIT_IO and KVM_EXIT_X86_WRMSR before anyone handles it: whether it is the controller's own,
+    /// made by a patch in the code or by ``MSRTrapping``. Registers are not final. Such an exit is dropped and completed, and ``RunEvent/claimed(_:)`` says
     /// so. Only of a target that is ``CodePatching``.
     func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool
     /// Does an access of the guest to a page that ``MemoryProtecting`` protects. Registers are not final. Nil: the
@@ -35,6 +37,8 @@ public protocol RunController: AnyObject, Sendable {
 extension RunController {
     /// What stepping needs.
     public var seesHandledExits: Bool { true }
+
+    public func exited(_ exit: VCPUExit) -> Bool { seesHandledExits }
 
     public func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool { false }
 
@@ -118,6 +122,12 @@ public enum StopReason: Sendable, Hashable {
     case watchpoint([WatchHit])
     /// The user asked (`stop`, Ctrl-C, F12).
     case interrupted
+    /// What catchpoints stopped at.
+    case caught([CaughtEvent])
+    /// `xchg bx, bx` was executed.
+    case magicBreakpoint
+    /// The guest asked its debugger for something, by port 0x8A00.
+    case ioDebug(IODebugPort.Request)
     /// HLT with nothing that could wake the vCPU.
     case hlt
     /// KVM_EXIT_SHUTDOWN.

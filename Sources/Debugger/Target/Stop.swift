@@ -22,6 +22,8 @@ public struct Stop: Sendable {
     /// How long another program's guest was kept from running before it was let go for this stop; nil where
     /// nothing measures that.
     public var standstill: Duration?
+    /// What catchpoints stopped at, also where ``reason`` is another.
+    public var caught: [CaughtEvent] = []
     /// Why the condition of a breakpoint that stopped the guest could not be evaluated.
     public var conditionFailure: DebuggerError?
     /// The commands of the breakpoints that were hit, in the order of their numbers.

@@ -42,6 +42,7 @@ struct Request: Sendable {
     static var setClock: Request { Request("KVM_SET_CLOCK", ckvm_set_clock) }
     static var enableCap: Request { Request("KVM_ENABLE_CAP", ckvm_enable_cap) }
     static var getStatsFD: Request { Request("KVM_GET_STATS_FD", ckvm_get_stats_fd) }
+    static var setMSRFilter: Request { Request("KVM_X86_SET_MSR_FILTER", ckvm_set_msr_filter) }
 
     // vCPU.
     static var run: Request { Request("KVM_RUN", ckvm_run) }

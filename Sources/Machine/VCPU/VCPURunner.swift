@@ -11,8 +11,12 @@ final class MachineParts: Sendable {
     let memory: MachineMemory
     let gate = HoldGate()
     let powerOff = Mutex<PowerOff?>(nil)
+    let ioDebug: IODebugPort
 
-    init(board: Board, coordinator: RunCoordinator, memory: MachineMemory) {
+    init(
+        board: Board, coordinator: RunCoordinator, memory: MachineMemory, ioDebug: IODebugPort = IODebugPort()
+    ) {
+        self.ioDebug = ioDebug
         self.memory = memory
         self.board = board
         self.coordinator = coordinator
@@ -193,9 +197,15 @@ struct VCPURunner {
             _ = try settle(controller)
             return try controller.decide(.claimed(exit), vcpu)
         }
+        if case .writeMSR = exit, try controller.claims(exit, vcpu) {
+            try vcpu.acceptMSR()
+            _ = try settle(controller)
+            return try controller.decide(.claimed(exit), vcpu)
+        }
         guard try handle(exit, controller) else { return try controller.decide(.fatal(exit), vcpu) }
         // Running freely, the next KVM_RUN completes it.
-        guard isSeen || powerOff != nil || controller.seesHandledExits else { return .resume }
+        let isWanted = controller.exited(exit)
+        guard isWanted || isSeen || powerOff != nil else { return .resume }
         let further = try settle(controller)
         isSeen = false
         if let powerOff { return .stop(reason(powerOff)) }

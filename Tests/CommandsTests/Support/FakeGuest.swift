@@ -245,3 +245,12 @@ final class FakeVCPU: VCPUSystemAccess, @unchecked Sendable {
     }
     func setGuestDebug(_ debug: GuestDebug) throws(KVMError) { guestDebug = debug }
 }
+
+extension FakeGuest: EventDelivering {
+    func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+        switch event {
+        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .msr, .control, .interrupt, .exception, .modeSwitch: .stepping
+        }
+    }
+}

@@ -1,0 +1,11 @@
+public import Debugger
+
+/// What of another program's guest can be caught: all that makes KVM_RUN return to that program.
+extension AttachedTarget: EventDelivering {
+    public func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+        switch event {
+        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .msr, .control, .interrupt, .exception, .modeSwitch: .stepping
+        }
+    }
+}

@@ -1,0 +1,168 @@
+import Debugger
+import KVMCore
+import X86
+
+extension CatchEvent {
+    /// As `catch` takes it: `io 0x80-0x8f out`.
+    var text: String {
+        switch self {
+        case .io(let ports, let direction):
+            var text = "io"
+            if let ports { text += " " + Self.range(UInt64(ports.lowerBound), UInt64(ports.upperBound)) }
+            if let direction { text += direction == .out ? " out" : " in" }
+            return text
+        case .mmio(let range): return "mmio " + Self.range(range.lowerBound, range.upperBound)
+        case .exit(let reason): return "exit \(reason)"
+        case .interrupt(let vector): return "int \(Hex(vector))"
+        case .exception(let vector):
+            return "exception" + (vector.map { " " + ExceptionName.short($0) } ?? "")
+        case .modeSwitch: return "mode"
+        case .msr(let index):
+            return "msr" + (index.map { " \(ModelSpecificRegister.name(of: $0) ?? "\(Hex($0))")" } ?? "")
+        case .control(let register): return "cr" + (register.map { " \($0.rawValue)" } ?? "")
+        case .hlt: return "hlt"
+        case .tripleFault: return "triplefault"
+        }
+    }
+
+    private static func range(_ first: UInt64, _ last: UInt64) -> String {
+        first == last ? "\(Hex(first))" : "\(Hex(first))-\(Hex(last))"
+    }
+}
+
+enum ExceptionName {
+    /// `#GP`, or the number.
+    static func short(_ vector: UInt8) -> String {
+        guard let name = InterruptVector.exception(vector), name.hasPrefix("#") else { return "\(vector)" }
+        return String(name.prefix { $0 != " " })
+    }
+
+    /// `#GP general protection`.
+    static func full(_ vector: UInt8) -> String {
+        InterruptVector.exception(vector) ?? "vector \(Hex(vector))"
+    }
+
+    /// A vector by its number's or its exception's name, with the sign or without.
+    static func vector(named text: String) -> UInt8? {
+        let wanted = text.lowercased()
+        return (0..<32).first { vector in
+            let name = short(vector).lowercased()
+            return name == wanted || name.dropFirst() == wanted
+        }
+    }
+
+    /// All names that `catch exception` takes.
+    static let all: [String] = (0..<32).compactMap { vector in
+        let name = short(UInt8(vector))
+        return name.hasPrefix("#") ? name : nil
+    }
+}
+
+/// What a catchpoint stopped at.
+public struct CaughtRow: Sendable, Hashable, Encodable {
+    /// The catchpoint.
+    public var number: Int
+    /// "io", "mmio", "exit", "interrupt", "mode", "msr", "cr", "hlt" or "triplefault".
+    public var kind: String
+    /// In words.
+    public var text: String
+    /// The port, address, MSR or nothing.
+    public var place: Hex?
+    /// In bytes.
+    public var size: Int?
+    /// "in", "out", "read" or "write".
+    public var direction: String?
+    /// What was written.
+    public var value: Hex?
+    /// A control register before.
+    public var old: Hex?
+    /// Those that have the handler.
+    public var vectors: [Int]?
+    /// By INT n and its kin.
+    public var isSoftware: Bool?
+
+    init(_ event: CaughtEvent) {
+        number = event.number
+        text = ""
+        switch event.what {
+        case .io(let io):
+            kind = "io"
+            place = Hex(io.port)
+            size = io.size
+            direction = io.direction == .out ? "out" : "in"
+            if io.direction == .out, io.data.count > 0 { value = Hex(io.data.value) }
+        case .mmio(let access):
+            kind = "mmio"
+            place = Hex(access.gpa)
+            size = access.data.count
+            direction = access.isWrite ? "write" : "read"
+            if access.isWrite { value = Hex(access.data.value) }
+        case .exit: kind = "exit"
+        case .interrupt(let found, let software, _):
+            kind = "interrupt"
+            vectors = found.map(Int.init)
+            isSoftware = software
+        case .modeSwitch: kind = "mode"
+        case .msr(let index, let written):
+            kind = "msr"
+            place = Hex(index)
+            value = Hex(written)
+        case .control(let register, let before, let after):
+            kind = register.rawValue
+            old = Hex(before)
+            value = Hex(after)
+        case .hlt: kind = "hlt"
+        case .tripleFault: kind = "triplefault"
+        }
+        text = Self.text(event)
+    }
+
+    /// A sentence.
+    static func text(_ event: CaughtEvent) -> String {
+        if case .modeSwitch(_, let mode) = event.what {
+            // In Bochs' words.
+            return
+                "Caught mode switch breakpoint switching to '\(mode.rawValue)' (catchpoint \(event.number))."
+        }
+        return "Catchpoint \(event.number) (\(what(event.what)))."
+    }
+
+    private static func what(_ what: CaughtEvent.What) -> String {
+        switch what {
+        case .io(let io):
+            let direction = io.direction == .out ? "out" : "in"
+            var text = "\(direction) \(Hex(io.port)), \(counted(io.size, "byte"))"
+            if io.count > 1 { text += " x\(io.count)" }
+            if io.direction == .out, !io.string.isEmpty {
+                text += ", \(Hex.bytes(io.string))"
+            } else if io.direction == .out, io.data.count > 0 {
+                text += ", \(Hex(io.data.value))"
+            }
+            return text
+        case .mmio(let access):
+            let text =
+                "MMIO \(access.isWrite ? "write" : "read") \(Hex(access.gpa)), "
+                + counted(access.data.count, "byte")
+            return access.isWrite ? text + ", \(Hex(access.data.value))" : text
+        case .exit(let exit): return "exit \(exit.text)"
+        case .interrupt(let vectors, let isSoftware, let isInside):
+            let inside = isInside ? ", one instruction into its handler" : ""
+            if isSoftware { return "int \(Hex(vectors[0]))" + inside }
+            if vectors.allSatisfy({ InterruptVector.exception($0) != nil }) {
+                return "exception "
+                    + vectors.map { "\($0) \(ExceptionName.full($0))" }.joined(separator: " or ")
+                    + inside
+            }
+            return "interrupt " + vectors.map { "\(Hex($0))" }.joined(separator: " or ") + inside
+        case .modeSwitch(_, let mode): return "mode switch to '\(mode.rawValue)'"
+        case .msr(let index, let value):
+            let name = ModelSpecificRegister.name(of: index).map { " \($0)" } ?? ""
+            return "wrmsr \(Hex(index))\(name), \(Hex(value))"
+        case .control(let register, let old, let new):
+            return old == new
+                ? "\(register.rawValue) \(Hex(new)) again" : "\(register.rawValue) \(Hex(old)) -> \(Hex(new))"
+        case .hlt: return "hlt"
+        case .tripleFault: return "triple fault"
+        }
+    }
+}

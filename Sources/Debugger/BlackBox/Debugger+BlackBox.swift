@@ -1,0 +1,121 @@
+import Disassembler
+import KVMCore
+public import X86
+
+/// What was kept of one vCPU before the guest stopped, and why it died if it did.
+public struct BlackBox: Sendable {
+    /// Where the state at the fault comes from.
+    public enum Origin: String, Sendable, Hashable {
+        /// The vCPU's registers at KVM_EXIT_SHUTDOWN.
+        case shutdown
+        /// The last step: the host's KVM had reset the vCPU when it said that it shut down (SVM).
+        case lastStep
+        /// Nothing: it was reset, and nothing was stepped.
+        case lost
+    }
+
+    /// A triple fault.
+    public struct Fault: Sendable {
+        public var origin: Origin
+        public var registers: GeneralRegisters
+        public var special: SpecialRegisters
+        /// The instruction that began it; nil where it cannot be read.
+        public var code: CodeLine?
+        public var chain: FaultChain
+
+        public var mode: CPUMode { CPUMode(registers, special) }
+    }
+
+    /// An instruction that was stepped.
+    public struct Step: Sendable {
+        public var record: StepRecord
+        public var code: CodeLine
+    }
+
+    public var vcpu: Int
+    /// Nil where the vCPU has not died of a triple fault.
+    public var fault: Fault?
+    /// The oldest first.
+    public var steps: [Step]
+    /// How many were stepped in all.
+    public var stepCount: UInt64
+    /// The last exits, single steps not among them, the oldest first.
+    public var exits: [ExitRecord]
+}
+
+extension Debugger {
+    /// The black box of a vCPU. The guest stands still.
+    ///
+    /// - Parameter limit: how many of the last steps and exits.
+    public func blackBox(vcpu id: Int? = nil, limit: Int) throws(DebuggerError) -> BlackBox {
+        guard !isRunning else {
+            throw DebuggerError(.running, "the guest runs", remedy: "stop it first")
+        }
+        returnToPresent()
+        let driver = try driver(id ?? selectedVCPU)
+        let ring = driver.blackBox
+        var box = BlackBox(
+            vcpu: driver.id, fault: nil, steps: ring.ordered.suffix(limit).map(step), stepCount: ring.total,
+            exits: target.exits.recent(vcpu: driver.id, limit: limit))
+        // The stop of another vCPU may have come first; the state tells.
+        if driver.events.shutdown != nil, driver.snapshot.activity == .dead {
+            box.fault = fault(driver, ring)
+        }
+        return box
+    }
+
+    private func step(_ record: StepRecord) -> BlackBox.Step {
+        let scene = FaultScene(
+            registers: record.registers, view: LinearMemory(memory: memory, special: record.special),
+            bytes: bytes(of: record))
+        return BlackBox.Step(record: record, code: line(scene))
+    }
+
+    /// An instruction as it was when it was stepped; memory knows the bytes that were not kept.
+    private func bytes(of record: StepRecord) -> [UInt8] {
+        let kept = record.bytes
+        guard kept.count == 8 else { return kept }
+        let view = LinearMemory(memory: memory, special: record.special)
+        let now = Array(
+            view.read(record.pc, count: Instruction.maximumLength, .linear(record.pc)).leading)
+        return now.starts(with: kept) ? now : kept
+    }
+
+    private func line(_ scene: FaultScene) -> CodeLine {
+        var line = CodeLine(
+            address: scene.pc, selector: scene.special.cs.selector, ip: scene.registers.rip,
+            instruction: scene.instruction)
+        line.place = symbols.place(at: line.address)
+        return line
+    }
+
+    private func fault(_ driver: VCPUDriver, _ ring: StepRing) -> BlackBox.Fault {
+        let snapshot = driver.snapshot
+        var origin = BlackBox.Origin.shutdown
+        var registers = snapshot.registers
+        var special = snapshot.special
+        var kept: [UInt8]?
+        // The reset vector, with the segment of the reset: no guest comes to a triple fault there by itself.
+        if registers.rip == 0xFFF0, special.cs.base == 0xFFFF_0000, special.cs.selector == 0xF000,
+            !special.cr0.contains(.pe)
+        {
+            origin = .lost
+            if driver.events.shutdown?.wasStepping == true, let last = ring.last {
+                origin = .lastStep
+                (registers, special) = (last.registers, last.special)
+                kept = bytes(of: last)
+            }
+        }
+        let scene = FaultScene(
+            registers: registers, view: LinearMemory(memory: memory, special: special),
+            events: origin == .shutdown ? driver.events.shutdown?.events : nil, bytes: kept)
+        guard origin != .lost else {
+            return BlackBox.Fault(
+                origin: origin, registers: registers, special: special, code: nil,
+                chain: FaultChain(links: [], end: .unknown))
+        }
+        return BlackBox.Fault(
+            origin: origin, registers: registers, special: special, code: line(scene),
+            chain: FaultChain(scene))
+    }
+}

@@ -1,0 +1,119 @@
+import CKVM
+import SystemPackage
+import X86
+
+/// MSRs whose writes do not reach KVM.
+public struct MSRFilter: Sendable, Hashable {
+    /// MSRs that follow each other.
+    public struct Range: Sendable, Hashable {
+        public var first: UInt32
+        /// 1 to ``MSRFilter/longestRange``.
+        public var count: Int
+
+        public init(first: UInt32, count: Int) {
+            self.first = first
+            self.count = count
+        }
+    }
+
+    /// KVM_MSR_FILTER_MAX_RANGES.
+    public static let maximumRanges = 16
+    /// KVM_MSR_FILTER_MAX_BITMAP_SIZE, in MSRs.
+    public static let longestRange = 0x3000
+
+    /// Writes to these are denied; everything else passes.
+    public var deniedWrites: [Range]
+
+    public init(deniedWrites: [Range] = []) { self.deniedWrites = deniedWrites }
+}
+
+extension VirtualMachine {
+    /// Sets which MSRs a guest may write. What is denied raises #GP or, once KVM_CAP_X86_USER_SPACE_MSR is enabled for
+    /// KVM_MSR_EXIT_REASON_FILTER, comes out as ``VCPUExit/writeMSR(_:)``. MSRs of the x2APIC (0x800 to 0x8FF) always
+    /// pass.
+    ///
+    /// - Throws: EINVAL for more ranges, or longer ones, than the kernel takes.
+    ///
+    /// Corresponds to `KVM_X86_SET_MSR_FILTER`; needs KVM_CAP_X86_MSR_FILTER.
+    public func setMSRFilter(_ filter: MSRFilter) throws(KVMError) {
+        guard filter.deniedWrites.count <= MSRFilter.maximumRanges,
+            filter.deniedWrites.allSatisfy({ (1...MSRFilter.longestRange).contains($0.count) })
+        else {
+            throw KVMError(
+                Request.setMSRFilter.name, .invalidArgument,
+                advice:
+                    "a filter has \(MSRFilter.maximumRanges) ranges at most, of \(MSRFilter.longestRange) MSRs each"
+            )
+        }
+        // A clear bit denies. One map of zeros, as long as the longest range, serves all of them.
+        let longest = filter.deniedWrites.map { ($0.count + 7) / 8 }.max() ?? 0
+        let words = (longest + 7) / 8
+        let map = UnsafeMutablePointer<UInt64>.allocate(capacity: max(words, 1))
+        map.initialize(repeating: 0, count: max(words, 1))
+        defer { map.deallocate() }
+        var argument = kvm_msr_filter()
+        try withUnsafeMutableBytes(of: &argument.ranges) { bytes throws(KVMError) in
+            let ranges = unsafe bytes.assumingMemoryBound(to: kvm_msr_filter_range.self)
+            for (place, range) in filter.deniedWrites.enumerated() {
+                var entry = kvm_msr_filter_range()
+                entry.flags = UInt32(KVM_MSR_FILTER_WRITE)
+                entry.base = range.first
+                entry.nmsrs = UInt32(range.count)
+                // SAFETY: the kernel reads so many bits of the map within the call below, and the map has them.
+                unsafe entry.bitmap = UnsafeMutableRawPointer(map).assumingMemoryBound(to: UInt8.self)
+                unsafe ranges[place] = entry
+            }
+        }
+        try handle.call(.setMSRFilter, &argument)
+    }
+
+    /// Makes WRMSR of MSRs that ``setMSRFilter(_:)`` denies come out as an exit; no others do.
+    ///
+    /// Corresponds to `KVM_ENABLE_CAP` of KVM_CAP_X86_USER_SPACE_MSR.
+    public func enableMSRFilterExits() throws(KVMError) {
+        try enable(.x86UserSpaceMSR, arguments: SIMD4(UInt64(KVM_MSR_EXIT_REASON_FILTER), 0, 0, 0))
+    }
+}
+
+extension MSRFilter {
+    /// Whether a write that is denied comes out as an exit on this host, found by trying it with a tiny VM, once in the
+    /// life of the process.
+    public static let exits: Bool = {
+        guard let kvm = try? KVM.open(), kvm.check(.x86MSRFilter) > 0, kvm.check(.x86UserSpaceMSR) > 0 else {
+            return false
+        }
+        do {
+            let vm = try kvm.createVM()
+            // What VMX without "unrestricted guest" needs.
+            try vm.setTSSAddress(0xFFFB_D000)
+            try vm.setIdentityMapAddress(0xFFFB_C000)
+            try vm.enableMSRFilterExits()
+            // IA32_SYSENTER_CS.
+            try vm.setMSRFilter(MSRFilter(deniedWrites: [Range(first: 0x174, count: 1)]))
+            let memory = try GuestMemory(size: 0x4000)
+            // wrmsr; hlt
+            try memory.write(0x1000, [0x0F, 0x30, 0xF4])
+            try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
+            let vcpu = try vm.createVCPU(id: 0)
+            var special = try vcpu.specialRegisters()
+            for name in SegmentName.allCases where name != .tr && name != .ldt {
+                special[name] = .real(0, code: name == .cs)
+            }
+            try vcpu.setSpecialRegisters(special)
+            var registers = GeneralRegisters()
+            registers.rip = 0x1000
+            registers.rcx = 0x174
+            try vcpu.setRegisters(registers)
+            for _ in 0..<16 {
+                switch try vcpu.run() {
+                case .writeMSR(let access): return access.index == 0x174
+                case .interrupted: continue
+                default: return false
+                }
+            }
+        } catch {
+            return false
+        }
+        return false
+    }()
+}
