@@ -158,16 +158,21 @@ extension Debugger {
     /// Whether a stack is on the page. An instruction that pushes several words to a page that is protected, as INT
     /// does in real mode, loses all but the last in KVM's emulator, so such a page is left alone. A boot sector's
     /// stack grows down from 0x7C00, whether it is set up yet or not.
-    func isStack(_ page: UInt64) -> Bool {
-        stop.vcpus.contains { snapshot in
-            if snapshot.mode == .real, page == 0x7000 { return true }
-            let view = view(of: snapshot)
-            return [UInt64(0), 8].contains { below in
-                let offset = snapshot.registers.rsp &- below
-                let linear = snapshot.special.linear(.ss, offset, mode: snapshot.mode)
-                return view.physical(linear).map { $0 & ~0xFFF } == page
+    func isStack(_ page: UInt64) -> Bool { stackPages().contains(page) }
+
+    private func stackPages() -> [UInt64] {
+        var pages: [UInt64] = []
+        for place in stop.vcpus.indices {
+            let special = stop.vcpus[place].special
+            let mode = CPUMode(stop.vcpus[place].registers, special)
+            if mode == .real { pages.append(0x7000) }
+            let view = view(stop.vcpus[place].id, special)
+            for below in [UInt64(0), 8] {
+                let linear = special.linear(.ss, stop.vcpus[place].registers.rsp &- below, mode: mode)
+                if let gpa = view.physical(linear), pages.last != gpa & ~0xFFF { pages.append(gpa & ~0xFFF) }
             }
         }
+        return pages
     }
 
     // MARK: at each stop
@@ -181,9 +186,10 @@ extension Debugger {
             placeAgain()
         }
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
-        for (page, access) in protections where access == .readOnly && isStack(page) { _ = protect(page) }
-        let open = patching.table.pages.filter { protections[$0] == nil }
-        if !open.isEmpty { patching.table.check(pages: open) }
+        if !protections.isEmpty {
+            for page in stackPages() where protections[page] == .readOnly { _ = protect(page) }
+        }
+        patching.table.check { protections[$0] == nil }
     }
 
     /// Other page tables, or paging was turned on or off: linear addresses may lead elsewhere. Where they led before

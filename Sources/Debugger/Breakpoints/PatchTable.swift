@@ -17,23 +17,17 @@ final class PatchTable: Sendable {
         var length: Int { self == .int3 ? 1 : 2 }
     }
 
-    static let pageSize: UInt64 = 4096
-
-    private struct Page {
-        /// How many breakpoints want a patch, by its offset.
-        var starts: [UInt16: Int] = [:]
-        /// What patched bytes hide.
-        var hidden: [UInt16: UInt8] = [:]
-    }
+    static let pageSize = UInt64(PatchPage.size)
 
     private struct State {
-        var pages: [UInt64: Page] = [:]
+        var pages: [UInt64: PatchPage] = [:]
         /// Bytes that stand open for one step of one vCPU.
         var lifted: [UInt64] = []
     }
 
     let kind: Kind
     private let base: any PhysicalMemory
+    private let lending: (any LendingMemory)?
     /// Who takes the patches back if this process cannot.
     private weak let keeper: (any PatchKeeping)?
     private let state = Mutex(State())
@@ -43,6 +37,7 @@ final class PatchTable: Sendable {
     init(kind: Kind, base: any PhysicalMemory, keeper: (any PatchKeeping)? = nil) {
         self.kind = kind
         self.base = base
+        lending = base as? any LendingMemory
         self.keeper = keeper
     }
 
@@ -59,23 +54,27 @@ final class PatchTable: Sendable {
     func insert(_ gpa: UInt64) -> Bool {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            var page = state.pages[number] ?? Page()
-            if let count = page.starts[offset] {
-                page.starts[offset] = count + 1
-                state.pages[number] = page
+            if let count = state.pages[number]?.starts[offset] {
+                state.pages[number]?.starts[offset] = count + 1
                 return true
             }
-            for i in 0..<UInt16(kind.length) where page.hidden[offset + i] == nil {
-                guard let byte = base.word(gpa + UInt64(i), size: 1) else { return false }
-                page.hidden[offset + i] = UInt8(truncatingIfNeeded: byte)
+            let known = state.pages[number]
+            var hidden: [UInt8] = []
+            for i in 0..<UInt16(kind.length) {
+                let byte = known?[offset + i].map(UInt64.init) ?? base.word(gpa + UInt64(i), size: 1)
+                guard let byte else { return false }
+                hidden.append(UInt8(truncatingIfNeeded: byte))
             }
-            let hidden = (0..<UInt16(kind.length)).map { page.hidden[offset + $0] ?? 0 }
             do {
                 try keeper?.willPatch(gpa, with: kind.byte, hiding: hidden)
             } catch {
                 return false
             }
-            for i in 0..<UInt64(kind.length) { put(kind.byte, at: gpa + i) }
+            let page = known ?? PatchPage()
+            for (i, byte) in hidden.enumerated() {
+                page[offset + UInt16(i)] = byte
+                put(kind.byte, at: gpa + UInt64(i))
+            }
             page.starts[offset] = 1
             state.pages[number] = page
             isEmpty.store(false, ordering: .releasing)
@@ -87,22 +86,23 @@ final class PatchTable: Sendable {
     func remove(_ gpa: UInt64) {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            guard var page = state.pages[number], let count = page.starts[offset] else { return }
+            guard let page = state.pages[number], let count = page.starts[offset] else { return }
             page.starts[offset] = count > 1 ? count - 1 : nil
             if count == 1 {
                 for i in 0..<UInt16(kind.length) where !isCovered(page, offset + i) {
-                    if let byte = page.hidden.removeValue(forKey: offset + i) {
+                    if let byte = page[offset + i] {
+                        page[offset + i] = nil
                         put(byte, at: number + UInt64(offset + i))
                         keeper?.didRestore(number + UInt64(offset + i), count: 1)
                     }
                 }
             }
-            state.pages[number] = page.starts.isEmpty ? nil : page
+            if page.starts.isEmpty { state.pages[number] = nil }
             isEmpty.store(state.pages.isEmpty, ordering: .releasing)
         }
     }
 
-    private func isCovered(_ page: Page, _ offset: UInt16) -> Bool {
+    private func isCovered(_ page: PatchPage, _ offset: UInt16) -> Bool {
         (0..<UInt16(kind.length)).contains { $0 <= offset && page.starts[offset - $0] != nil }
     }
 
@@ -124,13 +124,18 @@ final class PatchTable: Sendable {
     func covers(_ gpa: UInt64) -> Bool {
         guard !isEmpty.load(ordering: .acquiring) else { return false }
         let (page, offset) = Self.split(gpa)
-        return state.withLock { $0.pages[page]?.hidden[offset] != nil }
+        return state.withLock { $0.pages[page]?[offset] != nil }
+    }
+
+    /// Some byte of `range`, which lies in one page, is a patch's.
+    func covers(_ range: Range<UInt64>) -> Bool {
+        let (number, offset) = Self.split(range.lowerBound)
+        let end = min(Int(offset) + Int(clamping: range.count), PatchPage.size)
+        return state.withLock { $0.pages[number]?.covers(Int(offset)..<end) ?? false }
     }
 
     /// The page has a patch.
     func hasPatches(page: UInt64) -> Bool { state.withLock { $0.pages[page] != nil } }
-
-    var pages: [UInt64] { state.withLock { Array($0.pages.keys) } }
 
     /// Whether an OUT to `port` that stands at `gpa` is a patch, or was made of a patch's last byte.
     func isPatch(outAt gpa: UInt64, port: UInt16) -> Bool {
@@ -150,7 +155,7 @@ final class PatchTable: Sendable {
             let before = state.lifted.count
             for gpa in range where gpa < number + Self.pageSize {
                 // Once: what stands there when it is patched again is taken for the guest's.
-                guard let byte = page.hidden[UInt16(gpa - number)], !state.lifted.contains(gpa) else {
+                guard let byte = page[UInt16(gpa - number)], !state.lifted.contains(gpa) else {
                     continue
                 }
                 put(byte, at: gpa)
@@ -164,7 +169,9 @@ final class PatchTable: Sendable {
     func liftAll() {
         state.withLock { state in
             for (number, page) in state.pages {
-                for (offset, byte) in page.hidden where !state.lifted.contains(number + UInt64(offset)) {
+                let lifted = Set(state.lifted)
+                for offset in page.offsets() where !lifted.contains(number + UInt64(offset)) {
+                    guard let byte = page[offset] else { continue }
                     put(byte, at: number + UInt64(offset))
                     state.lifted.append(number + UInt64(offset))
                 }
@@ -178,24 +185,35 @@ final class PatchTable: Sendable {
             for gpa in state.lifted {
                 let (number, offset) = Self.split(gpa)
                 // Removed while it was lifted.
-                guard state.pages[number]?.hidden[offset] != nil else { continue }
+                guard state.pages[number]?[offset] != nil else { continue }
                 take(gpa, number, offset, &state)
             }
             state.lifted.removeAll(keepingCapacity: true)
         }
     }
 
-    /// Looks whether the guest overwrote patches in pages that nothing protects, and patches again.
-    func check(pages: some Sequence<UInt64>) {
+    /// Looks whether the guest overwrote patches in the pages that nothing protects, and patches again.
+    func check(where isOpen: (_ page: UInt64) -> Bool) {
         state.withLock { state in
-            for number in pages {
-                guard let page = state.pages[number] else { continue }
-                for offset in page.hidden.keys {
+            for (number, page) in state.pages {
+                guard isOpen(number), !isIntact(number, page) else { continue }
+                for offset in page.offsets() {
                     let gpa = number + UInt64(offset)
                     guard base.word(gpa, size: 1) != UInt64(kind.byte) else { continue }
                     take(gpa, number, offset, &state)
                 }
             }
+        }
+    }
+
+    private func isIntact(_ number: UInt64, _ page: PatchPage) -> Bool {
+        if let lending {
+            return (try? lending.withBytes(number, count: PatchPage.size) { page.isIntact($0, kind.byte) })
+                ?? false
+        }
+        return withUnsafeTemporaryAllocation(byteCount: PatchPage.size, alignment: 8) { buffer in
+            (try? base.read(number, into: buffer)) != nil
+                && page.isIntact(UnsafeRawBufferPointer(buffer), kind.byte)
         }
     }
 
@@ -210,8 +228,8 @@ final class PatchTable: Sendable {
     private func hides(
         _ byte: UInt8, _ gpa: UInt64, _ number: UInt64, _ offset: UInt16, _ state: inout State
     ) {
-        guard state.pages[number]?.hidden[offset] != byte else { return }
-        state.pages[number]?.hidden[offset] = byte
+        guard let page = state.pages[number], page[offset] != byte else { return }
+        page[offset] = byte
         // It knows the patch already: only a keeper that is gone refuses, and then there is nobody to tell.
         try? keeper?.willPatch(gpa, with: kind.byte, hiding: [byte])
     }
@@ -257,13 +275,10 @@ final class PatchTable: Sendable {
             let (number, offset) = Self.split(gpa &+ UInt64(done))
             let size = min(count - done, Int(Self.pageSize) - Int(offset))
             if let page = state.pages[number] {
-                if size < page.hidden.count {
-                    for i in 0..<size {
-                        if let byte = page.hidden[offset + UInt16(i)] { body(done + i, byte) }
-                    }
-                } else {
-                    for (place, byte) in page.hidden where place >= offset && Int(place - offset) < size {
-                        body(done + Int(place - offset), byte)
+                let range = Int(offset)..<Int(offset) + size
+                if page.covers(range) {
+                    for i in page.offsets(in: range) {
+                        if let byte = page[i] { body(done + Int(i - offset), byte) }
                     }
                 }
             }

@@ -79,7 +79,7 @@ extension Debugger {
         return view(id, stop.vcpus[place].special)
     }
 
-    private func view(_ id: Int, _ special: SpecialRegisters) -> LinearMemory {
+    func view(_ id: Int, _ special: SpecialRegisters) -> LinearMemory {
         LinearMemory(
             memory: memoryInSight, special: special,
             features: pagingFeatures(vcpu: id, isPaging: special.cr0.contains(.pg)))

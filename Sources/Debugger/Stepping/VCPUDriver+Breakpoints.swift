@@ -158,17 +158,16 @@ extension VCPUDriver {
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
         let special = try vcpu.specialRegisters()
         let view = LinearMemory(memory: memory, special: special)
-        guard let first = view.physical(beforePC),
-            patching.table.hasPatches(page: first & ~0xFFF)
-                || beforePC & 0xFFF > 0xFF1
-        else { return }
-        var ranges = [first..<first + min(15, 4096 - (first & 0xFFF))]
-        if ranges[0].count < 15, let second = view.physical(view.cut(beforePC &+ UInt64(ranges[0].count))) {
-            ranges.append(second..<second + UInt64(15 - ranges[0].count))
+        guard let first = view.physical(beforePC) else { return }
+        let head = first..<first + min(15, 4096 - (first & 0xFFF))
+        var tail = 0..<UInt64(0)
+        if head.count < 15, let second = view.physical(view.cut(beforePC &+ UInt64(head.count))) {
+            tail = second..<second + UInt64(15 - head.count)
         }
-        guard ranges.contains(where: { $0.contains(where: patching.table.covers) }) else { return }
+        guard patching.table.covers(head) || !tail.isEmpty && patching.table.covers(tail) else { return }
         hold()
-        for range in ranges { _ = patching.table.lift(range) }
+        _ = patching.table.lift(head)
+        if !tail.isEmpty { _ = patching.table.lift(tail) }
     }
 
     /// After it, however it ended.
