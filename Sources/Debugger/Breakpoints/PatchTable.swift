@@ -59,25 +59,30 @@ final class PatchTable: Sendable {
     func insert(_ gpa: UInt64) -> Bool {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            var page = state.pages[number] ?? Page()
-            if let count = page.starts[offset] {
-                page.starts[offset] = count + 1
-                state.pages[number] = page
+            // Pages are changed where they are: a copy for each patch would cost as much as the page has patches.
+            if let count = state.pages[number]?.starts[offset] {
+                state.pages[number]?.starts[offset] = count + 1
                 return true
             }
-            for i in 0..<UInt16(kind.length) where page.hidden[offset + i] == nil {
-                guard let byte = base.word(gpa + UInt64(i), size: 1) else { return false }
-                page.hidden[offset + i] = UInt8(truncatingIfNeeded: byte)
+            var hidden: [UInt8] = []
+            for i in 0..<UInt16(kind.length) {
+                if let byte = state.pages[number]?.hidden[offset + i] {
+                    hidden.append(byte)
+                } else {
+                    guard let byte = base.word(gpa + UInt64(i), size: 1) else { return false }
+                    hidden.append(UInt8(truncatingIfNeeded: byte))
+                }
             }
-            let hidden = (0..<UInt16(kind.length)).map { page.hidden[offset + $0] ?? 0 }
             do {
                 try keeper?.willPatch(gpa, with: kind.byte, hiding: hidden)
             } catch {
                 return false
             }
             for i in 0..<UInt64(kind.length) { put(kind.byte, at: gpa + i) }
-            page.starts[offset] = 1
-            state.pages[number] = page
+            for (i, byte) in hidden.enumerated() {
+                state.pages[number, default: Page()].hidden[offset + UInt16(i)] = byte
+            }
+            state.pages[number, default: Page()].starts[offset] = 1
             isEmpty.store(false, ordering: .releasing)
             return true
         }
@@ -87,23 +92,23 @@ final class PatchTable: Sendable {
     func remove(_ gpa: UInt64) {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            guard var page = state.pages[number], let count = page.starts[offset] else { return }
-            page.starts[offset] = count > 1 ? count - 1 : nil
+            guard let count = state.pages[number]?.starts[offset] else { return }
+            state.pages[number]?.starts[offset] = count > 1 ? count - 1 : nil
             if count == 1 {
-                for i in 0..<UInt16(kind.length) where !isCovered(page, offset + i) {
-                    if let byte = page.hidden.removeValue(forKey: offset + i) {
+                for i in 0..<UInt16(kind.length) where !isCovered(state.pages[number], offset + i) {
+                    if let byte = state.pages[number]?.hidden.removeValue(forKey: offset + i) {
                         put(byte, at: number + UInt64(offset + i))
                         keeper?.didRestore(number + UInt64(offset + i), count: 1)
                     }
                 }
             }
-            state.pages[number] = page.starts.isEmpty ? nil : page
+            if state.pages[number]?.starts.isEmpty == true { state.pages[number] = nil }
             isEmpty.store(state.pages.isEmpty, ordering: .releasing)
         }
     }
 
-    private func isCovered(_ page: Page, _ offset: UInt16) -> Bool {
-        (0..<UInt16(kind.length)).contains { $0 <= offset && page.starts[offset - $0] != nil }
+    private func isCovered(_ page: Page?, _ offset: UInt16) -> Bool {
+        (0..<UInt16(kind.length)).contains { $0 <= offset && page?.starts[offset - $0] != nil }
     }
 
     private func put(_ byte: UInt8, at gpa: UInt64) {
