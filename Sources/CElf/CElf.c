@@ -29,9 +29,22 @@ struct celf_file {
     size_t line_count;
 };
 
-static const Dwfl_Callbacks callbacks = {
+static const Dwfl_Callbacks file_callbacks = {
     .find_elf = dwfl_build_id_find_elf,
     .find_debuginfo = dwfl_standard_find_debuginfo,
+    .section_address = dwfl_offline_section_address,
+};
+
+static int find_nothing(Dwfl_Module *module, void **user, const char *name, Dwarf_Addr base, const char *path,
+    const char *link, GElf_Word sum, char **found) {
+    (void)module, (void)user, (void)name, (void)base, (void)path, (void)link, (void)sum, (void)found;
+    return -1;
+}
+
+/// An image in memory is all there is: no file beside it is looked for.
+static const Dwfl_Callbacks memory_callbacks = {
+    .find_elf = dwfl_build_id_find_elf,
+    .find_debuginfo = find_nothing,
     .section_address = dwfl_offline_section_address,
 };
 
@@ -53,10 +66,10 @@ static int finish(celf_file *opened, celf_file **file) {
     return -ENOEXEC;
 }
 
-static celf_file *begin(void) {
+static celf_file *begin(const Dwfl_Callbacks *callbacks) {
     celf_file *file = calloc(1, sizeof *file);
     if (file == NULL) return NULL;
-    file->dwfl = dwfl_begin(&callbacks);
+    file->dwfl = dwfl_begin(callbacks);
     if (file->dwfl == NULL) {
         free(file);
         return NULL;
@@ -68,7 +81,7 @@ static celf_file *begin(void) {
 int celf_open(const char *path, celf_file **file) {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) return -errno;
-    celf_file *opened = begin();
+    celf_file *opened = begin(&file_callbacks);
     if (opened == NULL) {
         close(descriptor);
         return -ENOMEM;
@@ -76,6 +89,18 @@ int celf_open(const char *path, celf_file **file) {
     // It owns the descriptor if it takes it.
     opened->module = dwfl_report_offline(opened->dwfl, "", path, descriptor);
     if (opened->module == NULL) close(descriptor);
+    return finish(opened, file);
+}
+
+int celf_open_memory(void *bytes, size_t count, celf_file **file) {
+    // elfutils 0.188 goes on with what this gives without a look: NULL for what is too short.
+    elf_version(EV_CURRENT);
+    Elf *elf = elf_memory(bytes, count);
+    if (elf == NULL) return -ENOEXEC;
+    elf_end(elf);
+    celf_file *opened = begin(&memory_callbacks);
+    if (opened == NULL) return -ENOMEM;
+    opened->module = dwfl_report_offline_memory(opened->dwfl, "", "memory", bytes, count);
     return finish(opened, file);
 }
 

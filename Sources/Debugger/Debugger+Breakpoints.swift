@@ -105,25 +105,46 @@ extension Debugger {
     /// Enables or disables a breakpoint. A disabled one takes no debug register and leaves no patch; enabled
     /// again it may be done another way.
     public func setBreakpoint(_ number: Int, enabled: Bool) throws(DebuggerError) {
+        try setBreakpoints([number], enabled: enabled)
+    }
+
+    /// Enables or disables several; a running guest is held once for all of them. Where one cannot be enabled, those
+    /// in front of it are.
+    public func setBreakpoints(_ numbers: [Int], enabled: Bool) throws(DebuggerError) {
+        var wanted: [Int] = []
+        for number in numbers where try table.entry(number).breakpoint.isEnabled != enabled {
+            wanted.append(number)
+        }
+        guard !wanted.isEmpty else { return }
+        var failure: DebuggerError?
+        try changing { () throws(DebuggerError) in
+            do throws(DebuggerError) {
+                for number in wanted { try change(number, enabled) }
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+    }
+
+    private func change(_ number: Int, _ enabled: Bool) throws(DebuggerError) {
         var entry = try table.entry(number)
         guard entry.breakpoint.isEnabled != enabled else { return }
-        try changing { () throws(DebuggerError) in
-            if enabled {
-                if entry.watch != nil {
-                    try placeWatch(&entry)
-                } else if let event = entry.breakpoint.event {
-                    entry.breakpoint.mechanism = try mechanism(of: event)
-                } else {
-                    try place(&entry, needsRegister: false)
-                }
+        if enabled {
+            if entry.watch != nil {
+                try placeWatch(&entry)
+            } else if let event = entry.breakpoint.event {
+                entry.breakpoint.mechanism = try mechanism(of: event)
             } else {
-                displace(entry)
-                entry.patches = []
-                entry.data = []
+                try place(&entry, needsRegister: false)
             }
-            entry.breakpoint.isEnabled = enabled
-            try table.replace(number) { $0 = entry }
+        } else {
+            displace(entry)
+            entry.patches = []
+            entry.data = []
         }
+        entry.breakpoint.isEnabled = enabled
+        try table.replace(number) { $0 = entry }
     }
 
     /// Gives a breakpoint another condition; nil for none.

@@ -72,7 +72,7 @@ extension Debugger {
             return
         }
         // The same order as before.
-        if table.hasWatches { prepareBreakpoints() }
+        if !table.watches.isEmpty { prepareBreakpoints() }
         try resume(place, isAwaited: isAwaited)
     }
 

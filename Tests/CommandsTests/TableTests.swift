@@ -59,15 +59,6 @@ import Testing
         #expect(nearest(to: typed, in: table.firstWords) == meant)
     }
 
-    @Test(
-        arguments: [
-            ("", "", 0), ("a", "", 1), ("kitten", "sitting", 3), ("ab", "ba", 1), ("regs", "rges", 1),
-        ])
-    func distances(_ a: String, _ b: String, _ expected: Int) {
-        #expect(editDistance(a, b) == expected)
-        #expect(editDistance(b, a) == expected)
-    }
-
     @Test func nothingFarIsGuessed() {
         #expect(nearest(to: "zzz", in: table.firstWords) == nil)
         #expect(nearest(to: String(repeating: "a", count: 100_000), in: table.firstWords) == nil)

@@ -48,6 +48,8 @@ struct celf_line {
 /// Opens the file at `path`. Returns 0, -errno of open(2), -ENOEXEC where it is no ELF file that elfutils takes,
 /// or -ENOMEM.
 int celf_open(const char *path, celf_file **file);
+/// The same for an image in memory, which is left alone until the file is closed; elfutils may change it.
+int celf_open_memory(void *bytes, size_t count, celf_file **file);
 void celf_close(celf_file *file);
 
 /// Returns 0, or -ENOEXEC.

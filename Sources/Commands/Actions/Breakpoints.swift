@@ -213,9 +213,15 @@ enum BreakpointActions {
         _ session: Session, _ call: Invocation, _ enabled: Bool
     ) throws(CommandError) -> Outcome {
         let numbers = try numbers(session, call)
-        for (number, argument) in numbers {
-            try call.perform(at: argument) { () throws(DebuggerError) in
-                try session.debugger.setBreakpoint(number, enabled: enabled)
+        if call.rest.text.isEmpty {
+            try call.perform { () throws(DebuggerError) in
+                try session.debugger.setBreakpoints(numbers.map(\.number), enabled: enabled)
+            }
+        } else {
+            for (number, argument) in numbers {
+                try call.perform(at: argument) { () throws(DebuggerError) in
+                    try session.debugger.setBreakpoint(number, enabled: enabled)
+                }
             }
         }
         let verb = enabled ? "Enabled" : "Disabled"

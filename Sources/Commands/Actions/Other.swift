@@ -1,3 +1,5 @@
+import X86
+
 extension CommandTable {
     static let otherCommands: [Command] = [
         Command(
@@ -50,7 +52,8 @@ enum OtherActions {
         if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
         guard group.isEmpty else { return .done(HelpIndex(group)) }
         throw call.error(
-            "there is no command `\(name)`", suggestion: nearest(to: name, in: session.table.allNames),
+            "there is no command `\(name.shortened)`",
+            suggestion: nearest(to: name, in: session.table.allNames),
             remedy: "`help` lists the commands; `apropos WORD` searches them")
     }
 
@@ -69,7 +72,7 @@ enum OtherActions {
         if let word = call.arguments.first {
             let names = session.table.secondWords(after: "info")
             throw call.error(
-                "there is no `info \(word.text)`", at: word,
+                "there is no `info \(word.text.shortened)`", at: word,
                 suggestion: nearest(to: word.text, in: names).map { "info \($0)" },
                 remedy: "one of: " + names.joined(separator: ", "))
         }

@@ -219,7 +219,7 @@ extension Session {
             return try RegisterName(parsing: argument.text)
         } catch {
             throw call.error(
-                "there is no register `\(argument.text)`", at: argument,
+                "there is no register `\(argument.text.shortened)`", at: argument,
                 suggestion: error.suggestions.first, remedy: "`help info registers` says what a name may be")
         }
     }

@@ -92,7 +92,8 @@ enum StateEdits {
     ) throws(CommandError) -> UInt64 {
         guard let index = state.index, !index.text.isEmpty else {
             throw call.error(
-                "`\(left.text)` needs an index in brackets", at: left, remedy: "as in: set \(example)")
+                "`\(left.text.shortened)` needs an index in brackets", at: left,
+                remedy: "as in: set \(example)")
         }
         return try session.number(index, call)
     }
@@ -139,7 +140,7 @@ enum StateEdits {
             state = MPState.settable[Int(number)]
         } else {
             throw call.error(
-                "`\(right.text)` is no state", at: right,
+                "`\(right.text.shortened)` is no state", at: right,
                 remedy: "one of: " + MPState.settable.map(\.title).joined(separator: ", "))
         }
         try call.perform(at: right) { () throws(DebuggerError) in

@@ -134,7 +134,7 @@ enum SymbolActions {
         let found = session.debugger.symbols.symbols(named: name.text)
         guard !found.isEmpty else {
             throw call.error(
-                "there is no symbol `\(name.text)`", at: name,
+                "there is no symbol `\(name.text.shortened)`", at: name,
                 suggestion: session.debugger.symbols.names(near: name.text).first,
                 remedy: session.symbolRemedy)
         }
@@ -146,7 +146,8 @@ enum SymbolActions {
         let table = session.debugger.symbols
         let found = table.symbols(containing: call.rest.text, limit: limit)
         guard !found.isEmpty else {
-            throw call.error("no symbol's name holds `\(call.rest.text)`", remedy: session.symbolRemedy)
+            throw call.error(
+                "no symbol's name holds `\(call.rest.text.shortened)`", remedy: session.symbolRemedy)
         }
         return .done(SymbolList(found, isCut: found.count >= limit, table))
     }

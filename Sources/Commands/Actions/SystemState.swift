@@ -167,7 +167,7 @@ enum SystemActions {
         if let first = argument.text.first, first.isLetter || first == "_", RegisterName(argument.text) == nil
         {
             throw call.error(
-                "there is no MSR `\(argument.text)`", at: argument,
+                "there is no MSR `\(argument.text.shortened)`", at: argument,
                 suggestion: ModelSpecificRegister.suggestions(for: argument.text).first,
                 remedy: "give its index: `info msr 0x1b`")
         }

@@ -39,18 +39,38 @@ public struct CommandError: Error, Sendable, Hashable, CustomStringConvertible {
         head.append("error: ", .error)
         head.append(message.printable)
         result.append(head)
-        if let column, !line.isEmpty {
-            // A tab is one character of the line and must be one column here, or the caret is off.
-            let shown = String(line.map { $0 == "\t" ? " " : $0 }).printable
-            let prefix = String(line.prefix(column).map { $0 == "\t" ? " " : $0 }).printable
-            result.append(StyledLine("  " + shown, .dim))
-            var caret = StyledLine("  " + String(repeating: " ", count: prefix.count))
-            caret.append("^", .error)
-            result.append(caret)
-        }
-        if let suggestion { result.append(StyledLine("did you mean `\(suggestion)`?")) }
-        if let remedy { result.append(StyledLine(remedy)) }
+        if let column, !line.isEmpty { result += place(of: column, width: width) }
+        if let suggestion { result.append(StyledLine("did you mean `\(suggestion.printable)`?")) }
+        if let remedy { result.append(StyledLine(remedy.printable)) }
         return result
+    }
+
+    /// The line and the caret under it; of a line that is longer than the terminal is wide, what stands around the
+    /// fault.
+    private func place(of column: Int, width: Int) -> [StyledLine] {
+        // A tab is one character of the line and must be one column here, or the caret is off.
+        func shown(_ text: some StringProtocol) -> String {
+            String(text.map { $0 == "\t" ? " " : $0 }).printable
+        }
+        let most = max(width - 2, 16)
+        var before = line.prefix(column)
+        var behind = line.dropFirst(column)
+        var (front, back) = ("", "")
+        if line.count > most {
+            if before.count > most / 2 {
+                before = before.suffix(most / 2 - 1)
+                front = "…"
+            }
+            let room = most - before.count - front.count
+            if behind.count > room {
+                behind = behind.prefix(room - 1)
+                back = "…"
+            }
+        }
+        let left = front + shown(before)
+        var caret = StyledLine("  " + String(repeating: " ", count: left.count))
+        caret.append("^", .error)
+        return [StyledLine("  " + left + shown(behind) + back, .dim), caret]
     }
 }
 

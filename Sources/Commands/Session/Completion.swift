@@ -38,7 +38,7 @@ extension Session {
         let done = endsInSpace ? words : Array(words.dropLast())
         var found = Found(part: current)
         if let first = done.first {
-            if done.count == 1 { found.candidates = secondWords(after: first) }
+            if done.count == 1 { found.candidates = secondWords(after: first, current) }
             if let (kind, isFirst) = argument(after: done, line) {
                 // Second words stand beside what else may follow: `delete breakpoints`, `delete 1`.
                 let others = candidates(kind, after: done, current)
@@ -50,7 +50,7 @@ extension Session {
                 found.isFile = others.isFile
             }
         } else {
-            found.candidates = table.firstWords.map { .init($0, help(first: $0)) }
+            found.candidates = firstWords(current)
         }
         var seen: Set<String> = []
         let matching = found.candidates.filter {
@@ -68,10 +68,25 @@ extension Session {
         var isFile = false
     }
 
-    private func secondWords(after first: String) -> [Completion.Candidate] {
-        table.secondWords(after: first).map {
+    // Only what begins as the part does is made into candidates: this is done at every key.
+
+    private func firstWords(_ part: String) -> [Completion.Candidate] {
+        table.firstWords(startingWith: part).map { .init($0, help(first: $0)) }
+    }
+
+    private func secondWords(after first: String, _ part: String) -> [Completion.Candidate] {
+        table.secondWords(after: first, startingWith: part).map {
             .init($0, table.command(named: "\(first) \($0)")?.summary ?? "")
         }
+    }
+
+    /// Names of registers, with the dollar that `part` begins with, if it does.
+    private func registers(_ part: String, _ spellings: [String]) -> [Completion.Candidate] {
+        guard part.hasPrefix("$") else {
+            return spellings.lazy.filter { $0.hasPrefix(part) }.map { .init($0) }
+        }
+        let name = part.dropFirst()
+        return spellings.lazy.filter { $0.hasPrefix(name) }.map { .init("$" + $0) }
     }
 
     /// What completes the argument that comes next, and whether it follows the first word.
@@ -92,11 +107,10 @@ extension Session {
         case .none: break
         case .register:
             // Both forms are right; the user's first character chooses.
-            let prefix = current.hasPrefix("$") ? "$" : ""
-            found.candidates = RegisterName.spellings.map { .init(prefix + $0) }
+            found.candidates = registers(current, RegisterName.spellings)
         case .settable:
-            let prefix = current.hasPrefix("$") ? "$" : ""
-            found.candidates = (RegisterName.spellings + StateName.spellings).map { .init(prefix + $0) }
+            found.candidates =
+                registers(current, RegisterName.spellings) + registers(current, StateName.spellings)
         case .expression:
             found.part = lastName(of: current)
             guard found.part.hasPrefix("$") else {
@@ -104,20 +118,19 @@ extension Session {
                 break
             }
             found.candidates =
-                RegisterName.spellings.map { .init("$" + $0) }
+                registers(found.part, RegisterName.spellings)
                 + debugger.convenienceVariables.map { .init("$" + $0.name, "variable") }
         case .symbol: found.candidates = symbols(current)
         case .words(let words): found.candidates = words.map { .init($0) }
         case .breakpoint:
-            found.candidates = debugger.breakpoints.map {
-                .init("\($0.number)", $0.event?.text ?? $0.address.description)
-            }
+            found.candidates = debugger.breakpoints.lazy.filter { "\($0.number)".hasPrefix(current) }
+                .map { .init("\($0.number)", $0.event?.text ?? $0.address.description) }
         case .vcpu:
             found.candidates = debugger.target.vcpus.map { .init("\($0.id)") }
         case .command:
             found.candidates =
                 done.count > 1
-                ? secondWords(after: done[1]) : table.firstWords.map { .init($0, help(first: $0)) }
+                ? secondWords(after: done[1], current) : firstWords(current)
         case .file:
             found.candidates = Files.candidates(for: current)
             found.isFile = true

@@ -88,6 +88,9 @@ public final class Session {
         return call.arguments.map(\.text)
     }
 
+    /// The command that a line names; nil for none.
+    package func command(of line: String) -> Command? { (try? Invocation(line, table: table))?.command }
+
     private func execute(_ line: String, origin: Origin, depth: Int) throws(CommandError) -> Outcome {
         if collecting != nil { return try collect(line) }
         let isBlank = line.allSatisfy(\.isWhitespace)

@@ -1,3 +1,5 @@
+import X86
+
 /// All commands, and how a word becomes one of them.
 ///
 /// A name may be cut as long as it stays unambiguous, in both of its words: `inf br` is `info breakpoints`.
@@ -11,7 +13,9 @@ public struct CommandTable: Sendable {
     private struct Entry {
         var command: Int?
         var second: [String: Int] = [:]
+        var seconds = SortedNames([])
     }
+    private var names = SortedNames([])
 
     /// The table of this program.
     public static let standard = CommandTable(
@@ -39,15 +43,24 @@ public struct CommandTable: Sendable {
                 }
             }
         }
+        names = SortedNames(entries.keys)
+        for word in names.all {
+            guard var entry = entries[word] else { continue }
+            entry.seconds = SortedNames(entry.second.keys)
+            entries[word] = entry
+        }
     }
 
     /// The first words of all names, sorted.
-    public var firstWords: [String] { entries.keys.sorted() }
+    public var firstWords: [String] { names.all }
 
-    /// The second words that may follow `first`, sorted.
-    public func secondWords(after first: String) -> [String] {
-        guard case .one(let word) = match(first, entries.keys) else { return [] }
-        return entries[word]?.second.keys.sorted() ?? []
+    /// Those of the first words that begin with `prefix`, sorted.
+    func firstWords(startingWith prefix: String) -> ArraySlice<String> { names.startingWith(prefix) }
+
+    /// The second words that may follow `first`, sorted; only those that begin with `prefix`.
+    public func secondWords(after first: String, startingWith prefix: String = "") -> [String] {
+        guard case .one(let word) = match(first, names) else { return [] }
+        return entries[word].map { Array($0.seconds.startingWith(prefix)) } ?? []
     }
 
     /// The command of exactly this name, or of an unambiguous short form; nil for none.
@@ -68,7 +81,7 @@ public struct CommandTable: Sendable {
         guard let first = words.first else { throw CommandError("no command given", line: line) }
         let entry: Entry
         let name: String
-        switch match(first.text, entries.keys) {
+        switch match(first.text, names) {
         case .one(let word):
             name = word
             entry = entries[word] ?? Entry()
@@ -78,12 +91,12 @@ public struct CommandTable: Sendable {
                 column: first.column)
         case .none:
             throw CommandError(
-                "there is no command `\(first.text)`", line: line, column: first.column,
+                "there is no command `\(first.text.shortened)`", line: line, column: first.column,
                 suggestion: nearest(to: first.text, in: firstWords),
                 remedy: "`help` lists the commands")
         }
         if words.count > 1, !entry.second.isEmpty {
-            switch match(words[1].text, entry.second.keys) {
+            switch match(words[1].text, entry.seconds) {
             case .one(let word):
                 if let index = entry.second[word] { return (commands[index], 2) }
             case .many(let names):
@@ -95,8 +108,9 @@ public struct CommandTable: Sendable {
             case .none:
                 if entry.command == nil {
                     throw CommandError(
-                        "there is no `\(name) \(words[1].text)`", line: line, column: words[1].column,
-                        suggestion: nearest(to: words[1].text, in: Array(entry.second.keys))
+                        "there is no `\(name) \(words[1].text.shortened)`", line: line,
+                        column: words[1].column,
+                        suggestion: nearest(to: words[1].text, in: entry.seconds.all)
                             .map { "\(name) \($0)" },
                         remedy: "`help \(name)` lists what may follow")
                 }
@@ -105,7 +119,7 @@ public struct CommandTable: Sendable {
         guard let index = entry.command else {
             throw CommandError(
                 "`\(name)` needs a second word", line: line, column: first.column,
-                remedy: "one of: " + entry.second.keys.sorted().joined(separator: ", "))
+                remedy: "one of: " + entry.seconds.all.joined(separator: ", "))
         }
         return (commands[index], 1)
     }
@@ -116,49 +130,52 @@ public struct CommandTable: Sendable {
         case many([String])
     }
 
-    private func match(_ text: String, _ names: some Collection<String>) -> Match {
-        if names.contains(text) { return .one(text) }
-        if let full = Self.groupAliases[text], names.contains(full) { return .one(full) }
-        let found = names.filter { $0.hasPrefix(text) }.sorted()
+    private func match(_ text: String, _ names: SortedNames) -> Match {
+        let found = names.startingWith(text)
+        if found.first == text { return .one(text) }
+        if let full = Self.groupAliases[text], found.contains(full) { return .one(full) }
         guard let first = found.first else { return .none }
         if found.count == 1 || sameCommand(found) { return .one(first) }
-        return .many(found)
+        return .many(Array(found))
     }
 
     /// Whether all of these first words are names of one command.
-    private func sameCommand(_ names: [String]) -> Bool {
+    private func sameCommand(_ names: ArraySlice<String>) -> Bool {
         let targets = Set(names.map { entries[$0]?.command })
         return targets.count == 1 && targets.first != .some(nil)
             && names.allSatisfy { entries[$0]?.second.isEmpty ?? false }
     }
 }
 
-/// The candidate nearest to `text` by edit distance, if any is near enough to be a slip of the fingers.
-func nearest(to text: String, in candidates: some Sequence<String>) -> String? {
-    let limit = max(1, text.count / 3)
-    // Each letter more or less is an edit.
-    let scored = candidates.lazy.filter { abs($0.utf8.count - text.utf8.count) <= limit }
-        .map { (distance: editDistance(text, $0), name: $0) }
-        .filter { $0.distance <= limit && $0.distance < max(text.count, 2) }
-    return scored.min { ($0.distance, $0.name) < ($1.distance, $1.name) }?.name
+/// Names among which those that begin alike stand together.
+struct SortedNames: Sendable {
+    let all: [String]
+
+    init(_ names: some Sequence<String>) { all = names.sorted() }
+
+    func startingWith(_ prefix: String) -> ArraySlice<String> {
+        var (low, high) = (0, all.count)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if all[middle] < prefix { low = middle + 1 } else { high = middle }
+        }
+        return all[low...].prefix { $0.hasPrefix(prefix) }
+    }
 }
 
-/// How many insertions, deletions, substitutions and swaps of neighbours turn one text into the other.
-func editDistance(_ from: String, _ to: String) -> Int {
-    let (a, b) = (Array(from.utf8), Array(to.utf8))
-    // A text this long is no slip of a name, and the table below grows with its length.
-    guard a.count <= 64, b.count <= 64 else { return .max }
-    var before = [Int](repeating: 0, count: b.count + 1)
-    var last = Array(0...b.count)
-    for i in 0..<a.count {
-        var row = [i + 1] + [Int](repeating: 0, count: b.count)
-        for j in 0..<b.count {
-            row[j + 1] = min(last[j + 1] + 1, row[j] + 1, last[j] + (a[i] == b[j] ? 0 : 1))
-            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
-                row[j + 1] = min(row[j + 1], before[j - 1] + 1)
-            }
+/// The candidate nearest to `text` by edit distance, if any is near enough to be a slip of the fingers.
+func nearest(to text: String, in candidates: some Sequence<String>) -> String? {
+    let length = text.utf8.count
+    guard length <= Misspelling.longest else { return nil }
+    let limit = max(1, text.count / 3)
+    var misspelling = Misspelling(text)
+    var best: (distance: Int, name: String)?
+    for name in candidates {
+        guard let distance = misspelling.distance(to: name, limit: limit), distance < max(length, 2) else {
+            continue
         }
-        (before, last) = (last, row)
+        if let best, (best.distance, best.name) <= (distance, name) { continue }
+        best = (distance, name)
     }
-    return last[b.count]
+    return best?.name
 }

@@ -25,14 +25,18 @@ struct BreakpointTable: Sendable {
         var writesOnly: Bool
     }
 
-    private(set) var entries: [Entry] = []
+    /// By number. Taking one out leaves a hole, so that the many behind it do not move each time.
+    private var slots: [Entry?] = []
+    private var numbers: [Int] = []
+    private var holes = 0
     private var lastNumber = 0
     /// The enabled ones by what they compare.
     private var linear: [UInt64: [BreakpointState]] = [:]
     private var physical: [UInt64: [BreakpointState]] = [:]
     /// Addresses in the execution registers, and how many breakpoints share each.
     private var registers: [UInt64: Int] = [:]
-    private var watches: [WatchState] = []
+    /// The enabled watchpoints.
+    private(set) var watches: [WatchState] = []
     private var dataRegisters: [DataRegister] = []
     private var catches: [ArmedEvents.Entry] = []
     private var steppingCount = 0
@@ -40,10 +44,11 @@ struct BreakpointTable: Sendable {
     /// `xchg bx, bx` stops the guest; this stands beside the breakpoints and has no number.
     var isMagic = false
 
+    var entries: [Entry] { slots.compactMap { $0 } }
+    var count: Int { slots.count - holes }
     /// As they are now, by number.
-    var list: [Breakpoint] { entries.map(\.current) }
-    var isEmpty: Bool { entries.isEmpty }
-    var hasWatches: Bool { !watches.isEmpty }
+    var list: [Breakpoint] { slots.compactMap { $0?.current } }
+    var isEmpty: Bool { count == 0 }
 
     mutating func takeNumber() -> Int {
         lastNumber += 1
@@ -52,34 +57,47 @@ struct BreakpointTable: Sendable {
 
     /// - Precondition: the entry's number is the last that was taken.
     mutating func append(_ entry: Entry) {
-        entries.append(entry)
+        slots.append(entry)
+        numbers.append(entry.breakpoint.number)
         if entry.breakpoint.isEnabled { activate(entry) }
     }
 
     func place(of number: Int) throws(DebuggerError) -> Int {
-        var low = 0
-        var high = entries.count
-        while low < high {
-            let middle = (low + high) / 2
-            if entries[middle].breakpoint.number < number { low = middle + 1 } else { high = middle }
-        }
-        if low < entries.count, entries[low].breakpoint.number == number { return low }
+        let place = numbers.partition { $0 >= number }
+        if place < numbers.count, numbers[place] == number, slots[place] != nil { return place }
         var remedy = "none is set"
-        if !entries.isEmpty {
-            remedy =
-                "there are " + entries.prefix(20).map { "\($0.breakpoint.number)" }.joined(separator: ", ")
-            if entries.count > 20 { remedy += " and \(entries.count - 20) more" }
+        if !isEmpty {
+            let known = slots.lazy.compactMap { $0?.breakpoint.number }.prefix(20)
+            remedy = "there are " + known.map(String.init).joined(separator: ", ")
+            if count > 20 { remedy += " and \(count - 20) more" }
         }
         throw DebuggerError(.noBreakpoint, "there is no breakpoint \(number)", remedy: remedy)
     }
 
-    func entry(_ number: Int) throws(DebuggerError) -> Entry { entries[try place(of: number)] }
+    func entry(_ number: Int) throws(DebuggerError) -> Entry {
+        let place = try place(of: number)
+        guard let entry = slots[place] else {
+            throw DebuggerError(.noBreakpoint, "there is no breakpoint \(number)")
+        }
+        return entry
+    }
 
     /// Takes out those of these numbers, and gives them back.
     mutating func remove(_ numbers: Set<Int>) -> [Entry] {
-        let removed = entries.filter { numbers.contains($0.breakpoint.number) }
-        for entry in removed where entry.breakpoint.isEnabled { deactivate(entry) }
-        entries.removeAll { numbers.contains($0.breakpoint.number) }
+        var removed: [Entry] = []
+        for number in numbers.sorted() {
+            guard let place = try? place(of: number), let entry = slots[place] else { continue }
+            if entry.breakpoint.isEnabled { deactivate(entry) }
+            slots[place] = nil
+            holes += 1
+            removed.append(entry)
+        }
+        // Closing the holes costs what is left: it is done when as many are gone.
+        if holes > max(64, count) {
+            slots.removeAll { $0 == nil }
+            self.numbers = slots.compactMap { $0?.breakpoint.number }
+            holes = 0
+        }
         return removed
     }
 
@@ -94,9 +112,11 @@ struct BreakpointTable: Sendable {
     /// Changes one of them.
     mutating func replace(_ number: Int, _ change: (inout Entry) -> Void) throws(DebuggerError) {
         let place = try place(of: number)
-        if entries[place].breakpoint.isEnabled { deactivate(entries[place]) }
-        change(&entries[place])
-        if entries[place].breakpoint.isEnabled { activate(entries[place]) }
+        guard var entry = slots[place] else { return }
+        if entry.breakpoint.isEnabled { deactivate(entry) }
+        change(&entry)
+        slots[place] = entry
+        if entry.breakpoint.isEnabled { activate(entry) }
     }
 
     // MARK: what is armed
@@ -197,7 +217,7 @@ struct BreakpointTable: Sendable {
     /// The breakpoints at a linear address, disabled ones too.
     func first(atLinear address: UInt64) -> Breakpoint? {
         if let state = linear[address]?.first, let entry = try? entry(state.number) { return entry.current }
-        guard entries.count < 1000 else { return nil }
+        guard count < 1000 else { return nil }
         return entries.first { $0.watch == nil && $0.breakpoint.linear == address }?.current
     }
 }

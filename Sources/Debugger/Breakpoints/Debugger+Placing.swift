@@ -144,11 +144,8 @@ extension Debugger {
     }
 
     private func watchedAccess(_ page: UInt64) -> PageAccess? {
-        guard table.hasWatches else { return nil }
         var wanted: PageAccess?
-        for entry in table.entries where entry.breakpoint.isEnabled {
-            guard let watch = entry.watch, watch.mechanism == .pageProtection, watch.pages.contains(page)
-            else { continue }
+        for watch in table.watches where watch.mechanism == .pageProtection && watch.pages.contains(page) {
             let access: PageAccess = watch.access == .write ? .readOnly : .none
             wanted = max(wanted ?? access, access)
         }

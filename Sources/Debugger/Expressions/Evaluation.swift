@@ -98,7 +98,10 @@ struct Evaluation<Context: EvaluationContext> {
         case .load(let type): stack.top = try load(stack.top, type)
         case .cast(let type): stack.top = cast(stack.top, type)
         case .point(let type):
-            stack.top.pointee = type ?? stack.top.pointee ?? .unadorned
+            // Whatever it was computed from, a pointer is as wide as an address.
+            var pointer = Value(bits: stack.top.bits, address: stack.top.address)
+            pointer.pointee = type ?? stack.top.pointee ?? .unadorned
+            stack.top = pointer
         case .index:
             let distance = stack.pop()
             guard stack.top.pointee != nil else {

@@ -55,7 +55,7 @@ struct ExpressionParser {
 
     func text(_ token: Token) -> String { String(decoding: bytes[token.range], as: UTF8.self) }
 
-    func name(_ token: Token) -> String { token.kind == .end ? "the end" : "'\(text(token))'" }
+    func name(_ token: Token) -> String { token.kind == .end ? "the end" : "'\(text(token).shortened)'" }
 
     mutating func take(_ punctuator: Punctuator) -> Bool {
         guard case .punctuator(punctuator) = token.kind else { return false }

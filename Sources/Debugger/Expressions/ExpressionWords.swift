@@ -25,7 +25,7 @@ extension ExpressionParser {
             return .value
         }
         if let first = text.utf8.first, NumberLiteral.isDigit(first) {
-            throw SyntaxError(NumberLiteral.complaint(of: text), at: column)
+            throw SyntaxError(NumberLiteral.complaint(of: text.shortened), at: column)
         }
         if text.utf8.first == UInt8(ascii: "$") { return try dollar(text, column) }
         if let register = RegisterName(text) {
@@ -99,7 +99,9 @@ extension ExpressionParser {
         }
         if let number, let value = scope.variables.history(number) { return value }
         throw SyntaxError(
-            count == 0 ? "no value was printed yet" : "there is no value '$\(name)': \(count) were printed",
+            count == 0
+                ? "no value was printed yet"
+                : "there is no value '$\(name.shortened)': \(count) were printed",
             at: column, code: .unknownName)
     }
 
@@ -114,7 +116,8 @@ extension ExpressionParser {
         let isVariable = unset[column] != nil
         return SyntaxError(
             isVariable
-                ? "there is no register or variable '$\(name)'" : "there is no register or symbol '\(name)'",
+                ? "there is no register or variable '$\(name.shortened)'"
+                : "there is no register or symbol '\(name.shortened)'",
             at: column, code: .unknownName,
             remedy: near.isEmpty
                 ? nil

@@ -67,14 +67,14 @@ struct Lexer {
 
     private let bytes: [UInt8]
 
-    /// By their first byte, the longest first.
-    private static let punctuators: [UInt8: [(bytes: [UInt8], kind: Punctuator)]] = {
-        var map: [UInt8: [(bytes: [UInt8], kind: Punctuator)]] = [:]
+    /// By their first byte, which is ASCII, the longest first.
+    private static let punctuators: [[(bytes: [UInt8], kind: Punctuator)]] = {
+        var table = [[(bytes: [UInt8], kind: Punctuator)]](repeating: [], count: 128)
         for kind in Punctuator.allCases {
             let bytes = Array(kind.rawValue.utf8)
-            map[bytes[0], default: []].append((bytes, kind))
+            table[Int(bytes[0])].append((bytes, kind))
         }
-        return map.mapValues { $0.sorted { $0.bytes.count > $1.bytes.count } }
+        return table.map { $0.sorted { $0.bytes.count > $1.bytes.count } }
     }()
 
     init(_ bytes: [UInt8]) { self.bytes = bytes }
@@ -110,8 +110,10 @@ struct Lexer {
     }
 
     private func punctuator(at place: Int) -> (length: Int, kind: Punctuator)? {
-        for (text, kind) in Self.punctuators[bytes[place]] ?? [] where bytes[place...].starts(with: text) {
-            return (text.count, kind)
+        guard bytes[place] < 128 else { return nil }
+        for (text, kind) in Self.punctuators[Int(bytes[place])] {
+            guard text.count <= bytes.count - place else { continue }
+            if text.indices.allSatisfy({ bytes[place + $0] == text[$0] }) { return (text.count, kind) }
         }
         return nil
     }

@@ -53,7 +53,7 @@ extension Debugger {
         } catch {
             let near =
                 error.suggestions.isEmpty ? nil : "did you mean \(error.suggestions.joined(separator: ", "))?"
-            throw DebuggerError(.unknownName, "there is no register '\(error.name)'", remedy: near)
+            throw DebuggerError(.unknownName, "there is no register '\(error.name.shortened)'", remedy: near)
         }
     }
 

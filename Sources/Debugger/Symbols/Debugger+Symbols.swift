@@ -21,9 +21,25 @@ extension Debugger {
     public func loadSymbols(
         _ path: String, _ placement: SymbolPlacement = .asLinked
     ) throws(DebuggerError) -> SymbolSource {
+        let reader = symbolReader
+        return try load(path, placement) { () throws(SymbolFileError) in try reader.read(path) }
+    }
+
+    /// Loads what a file with these bytes says; ELF too is read in this process. No file is looked at, so that tests
+    /// can do it often.
+    @discardableResult
+    package func loadSymbols(
+        of bytes: [UInt8], as path: String, _ placement: SymbolPlacement = .asLinked
+    ) throws(DebuggerError) -> SymbolSource {
+        try load(path, placement) { () throws(SymbolFileError) in try SymbolReader.read(bytes, path: path) }
+    }
+
+    private func load(
+        _ path: String, _ placement: SymbolPlacement, _ read: () throws(SymbolFileError) -> SymbolFile
+    ) throws(DebuggerError) -> SymbolSource {
         let file: SymbolFile
         do throws(SymbolFileError) {
-            file = try symbolReader.read(path)
+            file = try read()
         } catch {
             throw DebuggerError(
                 .refused, "the symbols of \(path) were not loaded: \(error.message)", remedy: error.remedy)

@@ -15,6 +15,26 @@ enum ELFReader {
         return try read(handle)
     }
 
+    /// An image in memory.
+    static func read(_ image: [UInt8]) throws(SymbolFileError) -> SymbolFile {
+        var image = image
+        var result = Result<SymbolFile, SymbolFileError>.failure(SymbolFileError("it is empty"))
+        image.withUnsafeMutableBytes { bytes in
+            guard let start = bytes.baseAddress else { return }
+            // SAFETY: the bytes stay where they are until the file is closed below.
+            do throws(SymbolFileError) {
+                var handle: OpaquePointer?
+                let opened = celf_open_memory(start, bytes.count, &handle)
+                guard opened == 0, let handle else { throw error(opened) }
+                defer { celf_close(handle) }
+                result = .success(try read(handle))
+            } catch {
+                result = .failure(error)
+            }
+        }
+        return try result.get()
+    }
+
     private static func error(_ result: Int32) -> SymbolFileError {
         if result == -ENOEXEC { return SymbolFileError("elfutils takes it for no ELF file") }
         // SAFETY: strerror returns a terminated string, which is copied at once.

@@ -25,6 +25,7 @@ public struct SymbolReader: Sendable, Hashable {
 
     /// An answer is an outcome in one byte, and the file or the error.
     private enum Outcome: UInt8 { case file, error }
+    private static let magic: [UInt8] = [0x7F, 0x45, 0x4C, 0x46]
     private static let largestAnswer = 1 << 31
     private static let chunk = 1 << 16
     /// Of an ELF file, which is mapped and not read whole.
@@ -42,15 +43,26 @@ public struct SymbolReader: Sendable, Hashable {
         } catch {
             throw SymbolFileError("opening it failed: \(error)")
         }
-        if start == [0x7F, 0x45, 0x4C, 0x46] { return try read(elf: path) }
+        if start == Self.magic { return try read(elf: path) }
         do {
             let bytes = try FileBytes.load(path, limit: Self.largestMap)
-            return try NASMListing.read(bytes, path: path) ?? SymbolMap.read(bytes)
+            return try Self.read(map: bytes, path: path)
         } catch let error as SymbolFileError {
             throw error
         } catch {
             throw SymbolFileError("reading it failed: \(error)")
         }
+    }
+
+    private static func read(map bytes: [UInt8], path: String) throws(SymbolFileError) -> SymbolFile {
+        if let file = NASMListing.read(bytes, path: path) { return file }
+        return try SymbolMap.read(bytes)
+    }
+
+    /// What a file with these bytes says, read in this process.
+    static func read(_ bytes: [UInt8], path: String) throws(SymbolFileError) -> SymbolFile {
+        guard bytes.starts(with: magic) else { return try read(map: bytes, path: path) }
+        return try ELFReader.read(bytes)
     }
 
     func read(elf path: String) throws(SymbolFileError) -> SymbolFile {

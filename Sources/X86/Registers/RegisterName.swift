@@ -93,43 +93,8 @@ public struct UnknownRegister: Error, Sendable, Hashable, CustomStringConvertibl
     }
 
     public var description: String {
-        guard !suggestions.isEmpty else { return "there is no register '\(name)'" }
-        return "there is no register '\(name)'; did you mean \(suggestions.joined(separator: ", "))?"
+        guard !suggestions.isEmpty else { return "there is no register '\(name.shortened)'" }
+        return
+            "there is no register '\(name.shortened)'; did you mean \(suggestions.joined(separator: ", "))?"
     }
-}
-
-/// The candidates within a third of `text`'s length in edits (two at least for texts of three or more), best
-/// first, in the candidates' order where two are as near.
-public func nearest(to text: String, among candidates: [String], limit: Int) -> [String] {
-    // A name of that length is nobody's typo, and the distance costs its square.
-    guard !text.isEmpty, text.utf8.count <= 32 else { return [] }
-    let allowed = text.utf8.count <= 3 ? 1 : max(2, text.utf8.count / 3)
-    let scored = candidates.enumerated().compactMap { index, candidate -> (Int, Int, String)? in
-        // Each letter more or less is an edit.
-        guard abs(candidate.utf8.count - text.utf8.count) <= allowed else { return nil }
-        let distance = editDistance(text, candidate)
-        // Where every letter differs nothing of the name is left.
-        return distance <= allowed && distance < max(text.utf8.count, candidate.utf8.count)
-            ? (distance, index, candidate) : nil
-    }
-    return scored.sorted { ($0.0, $0.1) < ($1.0, $1.1) }.prefix(max(limit, 0)).map(\.2)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment), in bytes.
-func editDistance(_ a: String, _ b: String) -> Int {
-    let a = Array(a.utf8)
-    let b = Array(b.utf8)
-    var beforeLast = [Int](repeating: 0, count: b.count + 1)
-    var last = Array(0...b.count)
-    for i in 0..<a.count {
-        var row = [Int](repeating: i + 1, count: b.count + 1)
-        for j in 0..<b.count {
-            row[j + 1] = min(row[j] + 1, last[j + 1] + 1, last[j] + (a[i] == b[j] ? 0 : 1))
-            if i > 0, j > 0, a[i] == b[j - 1], a[i - 1] == b[j] {
-                row[j + 1] = min(row[j + 1], beforeLast[j - 1] + 1)
-            }
-        }
-        (beforeLast, last) = (last, row)
-    }
-    return last[b.count]
 }

@@ -124,6 +124,50 @@ import X86
         }
     }
 
+    /// Reads as the program does, and looks around in what is left of the file; false where it was refused.
+    private func survives(_ bytes: [UInt8]) throws -> Bool {
+        let reader = SymbolReader(program: Fixture.kvmscope)
+        do {
+            let file = try Fixture.withFile(bytes) { try reader.read(elf: $0) }
+            let module = SymbolModule(file, path: "", shift: 0x7C00)
+            for address in [0, 0x7C00, 0x7C05, UInt64.max] {
+                _ = (module.symbol(at: address), module.row(at: address))
+            }
+            return true
+        } catch let error as SymbolFileError {
+            #expect(!error.message.isEmpty)
+            return false
+        }
+    }
+
+    /// Cut at every place of the ELF header, and at places all over the rest.
+    @Test func truncations() throws {
+        let original = try Fixture.bytes(Fixture.object)
+        let places = Array(stride(from: 0, to: 64, by: 5)) + (1..<48).map { original.count * $0 / 48 }
+        for count in places {
+            // The section headers stand at the end: without them nothing is said.
+            if try survives(Array(original[..<count])) {
+                let whole = try ELFReader.read(path: Fixture.object)
+                let part = try Fixture.withFile(Array(original[..<count])) { try ELFReader.read(path: $0) }
+                #expect(part.symbols.count <= whole.symbols.count)
+            }
+        }
+    }
+
+    /// A bit flipped in each byte of the ELF header, and in every so many of the rest.
+    @Test func bitFlips() throws {
+        let original = try Fixture.bytes(Fixture.object)
+        let places = Array(16..<64) + Array(stride(from: 64, to: original.count, by: original.count / 80))
+        var read = 0
+        for place in places {
+            var bytes = original
+            bytes[place] ^= 1 << UInt8(place & 7)
+            if try survives(bytes) { read += 1 }
+        }
+        // Most bits are of no weight: what can be read of a file is read.
+        #expect(read > places.count / 2, "\(read) of \(places.count)")
+    }
+
     @Test func filesOfAnotherKind() throws {
         let debugger = try loaded()
         for bytes in [[], [0x7F], Array("\u{7F}ELF".utf8), [UInt8](repeating: 0, count: 5000)] {
@@ -142,6 +186,13 @@ import X86
             #expect(debuggerError { try debugger.loadSymbols(path) }?.code == .refused, "\(path)")
         }
         #expect(debugger.symbols.files.count == 1)
+    }
+
+    @Test func anImageInMemorySaysTheSame() throws {
+        let bytes = try Fixture.bytes(Fixture.object)
+        #expect(try SymbolReader.read(bytes, path: "") == ELFReader.read(path: Fixture.object))
+        #expect(symbolError { _ = try ELFReader.read([]) } != nil)
+        #expect(symbolError { _ = try ELFReader.read(Array(bytes[..<8])) } != nil)
     }
 
     // MARK: the process that reads

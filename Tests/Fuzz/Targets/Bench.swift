@@ -1,0 +1,199 @@
+import Commands
+import Debugger
+import Foundation
+import Machine
+import TargetConformance
+
+/// A debugger on a guest without KVM, used for many inputs; what they leave in it does not grow for ever.
+final class Bench {
+    // SAFETY: libFuzzer calls from one thread, and so does the test.
+    nonisolated(unsafe) private static var shared: (bench: Bench, uses: Int)?
+
+    /// One that was used fewer than `most` times.
+    static func current(uses most: Int) -> Bench {
+        if let (bench, uses) = shared, uses < most {
+            shared = (bench, uses + 1)
+            return bench
+        }
+        let bench = Bench()
+        shared = (bench, 0)
+        return bench
+    }
+
+    private let debugger: Debugger
+    private let session: Session
+    /// A file without a name, in memory.
+    private let file: Int32
+    private var path: String { "/proc/self/fd/\(file)" }
+
+    /// When a command that takes long is ended, as Ctrl-C ends it.
+    private var patience = ContinuousClock.now
+
+    private init() {
+        do {
+            debugger = try Debugger(target: FakeTarget())
+        } catch {
+            fatalError("\(error)")
+        }
+        session = Session(debugger: debugger)
+        var name = Array("/dev/shm/kvmscope-fuzz-XXXXXX".utf8CString)
+        // SAFETY: the array is terminated, and mkstemp writes within it.
+        file = mkstemp(&name)
+        guard file >= 0 else { fatalError("no file in memory: errno \(errno)") }
+        // It is reached by its descriptor, and gone with it.
+        unlink(name)
+        let map = Array("7c00 T start\n7c40 t loop\n7e00 D ip\n200 a SECTOR\n".utf8)
+        _ = try? debugger.loadSymbols(of: map, as: "map")
+        // nop; inc ax; jnz 0x7c00; hlt
+        _ = try? debugger.writeMemory(.physical(0x7C00), [0x90, 0x40, 0x75, 0xFC, 0xF4])
+        session.cancelRequested = { [unowned self] in ContinuousClock.now > patience }
+    }
+
+    deinit { close(file) }
+
+    // MARK: expressions
+
+    func evaluate(_ text: String) {
+        let snapshot = debugger.selected
+        do {
+            let expression = try debugger.expression(text)
+            let value = try expression.evaluate(
+                snapshot.registers, snapshot.special, memory: debugger.target.memory)
+            // What a value says of itself is true: its bits are those of its width, extended.
+            let again = Value(bits: value.bits, width: value.width, isSigned: value.isSigned)
+            precondition(again.width == value.width && again.bits == value.bits, "\(value)")
+            _ = debugger.remember(value)
+            // These are read once more: as FILE:LINE, and as the value of an expression.
+            if text.utf8.contains(UInt8(ascii: ":")) || text.utf8.first == UInt8(ascii: "*") {
+                _ = try debugger.location(text)
+            }
+        } catch {
+            precondition(!error.message.isEmpty)
+            // An error stands within the text, or right behind it.
+            if let column = error.column {
+                precondition(column >= 0 && column <= text.count, "column \(column) of \(text.count)")
+            }
+        }
+    }
+
+    // MARK: commands
+
+    func command(_ line: String) {
+        do {
+            for argument in try session.arguments(of: line) { evaluate(argument) }
+        } catch {
+            check(error, line)
+        }
+        // Completion looks into directories where a path stands.
+        guard !line.contains("/"), !line.contains("~") else { return }
+        complete(line, cursor: line.utf8.count / 2)
+        complete(line, cursor: line.utf8.count)
+    }
+
+    private func complete(_ line: String, cursor: Int) {
+        let found = session.complete(line, cursor: cursor)
+        let bytes = Array(line.utf8)
+        precondition(found.start >= 0 && found.start <= bytes.count)
+        guard let first = found.candidates.first else { return }
+        // Candidates go on with what stands there, sorted, each once.
+        let typed = bytes[found.start..<max(found.start, min(cursor, bytes.count))]
+        precondition(Array(first.text.utf8).starts(with: typed) || !line.utf8.allSatisfy { $0 < 0x80 })
+        for (a, b) in zip(found.candidates, found.candidates.dropFirst()) {
+            precondition(a.text < b.text, "\(a.text), \(b.text)")
+        }
+    }
+
+    private func check(_ error: CommandError, _ line: String) {
+        precondition(!error.message.isEmpty)
+        if let column = error.column, !error.line.isEmpty {
+            precondition(column >= 0 && column <= error.line.count, "\(column): \(error)")
+        }
+        check(error.lines(width: 80))
+    }
+
+    /// Nothing of a guest's or a file's drives the terminal.
+    private func check(_ lines: [StyledLine]) {
+        for span in lines.lazy.flatMap(\.spans) {
+            precondition(
+                span.text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "a control character: \(span.text)")
+        }
+    }
+
+    func session(_ text: String) {
+        // A new line of the input is a new line of the user's.
+        for line in text.split(separator: "\n").prefix(8) {
+            let line = String(line)
+            // Files are not for an input to name; and it would not end what waits for lines.
+            if let command = session.command(of: line), command.completion.contains(.file) { continue }
+            perform(line)
+        }
+        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        session.cancelQueue()
+    }
+
+    private func perform(_ line: String) {
+        patience = .now + .milliseconds(40)
+        do {
+            switch try session.execute(line, origin: .interactive) {
+            case .done(let output): check(output, line)
+            case .running(let running):
+                check(running, line)
+                session.interrupt()
+                while session.isRunning {
+                    if let stop = try session.collectStop(timeout: .milliseconds(1)) { check(stop, line) }
+                }
+            case .quit: break
+            }
+        } catch {
+            check(error, line)
+            checkJSON(JSONRecord.line(command: line, error: error))
+        }
+    }
+
+    private func check(_ output: any CommandOutput, _ line: String) {
+        check(output.lines(width: 80))
+        checkJSON(JSONRecord.line(command: line, result: output))
+    }
+
+    private func checkJSON(_ record: String) {
+        precondition(!record.contains("could not be encoded"), record)
+        precondition(!record.utf8.contains { $0 < 0x20 }, record)
+        let parsed = try? JSONSerialization.jsonObject(with: Data(record.utf8)) as? [String: Any]
+        precondition(parsed?["command"] is String && parsed?["ok"] is Bool, record)
+    }
+
+    // MARK: files
+
+    func symbols(_ bytes: [UInt8], magic: [UInt8]) {
+        var image = bytes
+        for (place, byte) in magic.enumerated() where place < image.count { image[place] = byte }
+        debugger.clearSymbols()
+        do {
+            let source = try debugger.loadSymbols(of: image, as: "file", .moved(by: 0x1000))
+            for address in [0, source.start, source.end &- 1, UInt64.max] {
+                if let place = debugger.symbols.place(at: address) {
+                    precondition(place.symbol.address &+ place.offset == address)
+                }
+                if let line = debugger.symbols.line(at: address) {
+                    precondition(line.line > 0 && line.start <= address)
+                    _ = debugger.symbols.code(ofLine: line.line, path: line.path)
+                }
+            }
+        } catch {
+            precondition(!error.message.isEmpty)
+        }
+    }
+
+    func image(_ bytes: [UInt8]) {
+        ftruncate(file, 0)
+        _ = bytes.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }
+        if let sector = try? GuestImage.bootSector(path: path) { precondition(sector.bytes == bytes) }
+        let address = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        if let flat = try? GuestImage.flat(path: path, at: address, ramSize: 1 << 20) {
+            precondition(flat.bytes == bytes)
+            // Real mode reaches what lies below 1 MiB, and starts where it was asked to.
+            precondition(flat.entry.address == address, "\(flat.entry) for \(address)")
+        }
+        _ = try? GuestImage(name: "", bytes: bytes, at: address, entry: address)
+    }
+}
