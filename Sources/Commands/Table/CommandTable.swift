@@ -15,7 +15,8 @@ public struct CommandTable: Sendable {
 
     /// The table of this program.
     public static let standard = CommandTable(
-        runningCommands + pastCommands + breakpointCommands + catchCommands
+        runningCommands + steppingCommands + pastCommands + breakpointCommands
+            + catchCommands
             + registerCommands + memoryCommands + lookingCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
@@ -121,7 +122,8 @@ public struct CommandTable: Sendable {
         if let full = Self.groupAliases[text], names.contains(full) { return .one(full) }
         let found = names.filter { $0.hasPrefix(text) }.sorted()
         guard let first = found.first else { return .none }
-        if found.count == 1 || sameCommand(found) { return .one(first) }
+        // What is the beginning of all the others, as `step` of `step-until`, is meant.
+        if found.allSatisfy({ $0.hasPrefix(first) }) || sameCommand(found) { return .one(first) }
         return .many(found)
     }
 
