@@ -25,6 +25,9 @@ extension Debugger {
                     remedy: "`quit` puts back what can be")
             }
         }
+        for driver in drivers where driver.hidesTF && driver.hasTF {
+            try call(driver.id, "putting TF back") { vcpu in try driver.showTrapFlag(vcpu) }
+        }
         do {
             return try target.detach()
         } catch {

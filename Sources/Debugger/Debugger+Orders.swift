@@ -43,21 +43,24 @@ extension Debugger {
 
     /// Lets go; `selected` is for the selected vCPU, the others run freely.
     ///
-    /// - Parameter isAwaited: the stop is collected at once, by the same caller.
-    func go(_ drivers: [VCPUDriver], selected mission: Mission, isAwaited: Bool = false) throws(DebuggerError)
-    {
+    /// - Parameters:
+    ///   - isAwaited: the stop is collected at once, by the same caller.
+    ///   - id: the selected vCPU, where that is not the one that commands are about.
+    func go(
+        _ drivers: [VCPUDriver], selected mission: Mission, of id: Int? = nil, isAwaited: Bool = false
+    ) throws(DebuggerError) {
         if drivers.count == 1, drivers[0].snapshot.activity == .waiting {
             throw DebuggerError(
                 .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
         prepareBreakpoints()
-        for driver in drivers { driver.mission = driver.id == selectedVCPU ? mission : .run }
+        for driver in drivers { driver.mission = driver.id == id ?? selectedVCPU ? mission : .run }
         orderedStep = nil
         let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
         orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
         orderedAlone = only
-        try resume(only, isAwaited: isAwaited)
+        try resume(only, stepper: mission.steps ? id ?? selectedVCPU : nil, isAwaited: isAwaited)
     }
 
     /// Steps the selected vCPU. The short way, for a program steps more often than it does anything else: what another
@@ -73,11 +76,11 @@ extension Debugger {
         }
         // The same order as before.
         if !table.watches.isEmpty { prepareBreakpoints() }
-        try resume(place, isAwaited: isAwaited)
+        try resume(place, stepper: selectedVCPU, isAwaited: isAwaited)
     }
 
     /// Lets go as ``orders`` say.
-    private func resume(_ only: Int?, isAwaited: Bool) throws(DebuggerError) {
+    private func resume(_ only: Int?, stepper: Int?, isAwaited: Bool) throws(DebuggerError) {
         var started: UInt64 = 0
         do {
             if isAwaited, let synchronous {
@@ -98,7 +101,7 @@ extension Debugger {
             }
             throw DebuggerError("letting the guest go", error)
         }
-        order = Order(started: started, only: only)
+        order = Order(started: started, only: only, stepper: stepper)
         if !live.isEmpty { live = [:] }
     }
 
@@ -155,14 +158,17 @@ extension Debugger {
         var reason = report.reason
         var passedHalt = false
         var hits: [Int] = []
+        var steppedTwo = false
         var caught: [CaughtEvent] = []
         var failure: DebuggerError?
         if let only = running.only {
-            take(drivers[only], true, &reason, &passedHalt, &hits, &caught, &failure)
+            take(drivers[only], true, &reason, &passedHalt, &steppedTwo, &hits, &caught, &failure)
             vcpus[only] = drivers[only].snapshot
         } else {
             for (place, driver) in drivers.enumerated() {
-                take(driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &hits, &caught, &failure)
+                take(
+                    driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &steppedTwo, &hits, &caught,
+                    &failure)
                 vcpus[place] = driver.snapshot
             }
         }
@@ -170,13 +176,16 @@ extension Debugger {
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
-        if case .step = reason, running.total > 1 { reason = .step(count: running.total) }
+        if case .step = reason, running.total > 1, running.turns == nil {
+            reason = .step(count: running.total)
+        }
         stop = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
+        stop.steppedTwo = steppedTwo
         stop.conditionFailure = failure
         stop.caught = caught
         exitsBefore = exits
@@ -198,8 +207,14 @@ extension Debugger {
     /// What one vCPU's driver has to say at a stop.
     private func take(
         _ driver: VCPUDriver, _ isReporter: Bool, _ reason: inout StopReason, _ passedHalt: inout Bool,
-        _ expired: inout [Int], _ caught: inout [CaughtEvent], _ failure: inout DebuggerError?
+        _ steppedTwo: inout Bool, _ expired: inout [Int], _ caught: inout [CaughtEvent],
+        _ failure: inout DebuggerError?
     ) {
+        steppedTwo = steppedTwo || driver.steppedTwo
+        if driver.isLost, case .interrupted = reason {
+            // The others were asked to stop because of it.
+            reason = .stepLost(.interrupted)
+        }
         if !driver.events.caught.isEmpty {
             let events = driver.takeEvents()
             expired += events.map(\.number)

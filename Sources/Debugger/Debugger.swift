@@ -83,6 +83,11 @@ public final class Debugger {
         var remaining = 0
         /// Of `next N`: N.
         var total = 1
+        /// The vCPU that steps; nil where all run freely.
+        var stepper: Int?
+        var watch: StepWatch?
+        /// Of `step all N`.
+        var turns: StepTurns?
         /// Instructions of the parts that are over.
         var steps = 0
     }
@@ -210,9 +215,10 @@ public final class Debugger {
     /// Whether ``stop`` is the one to collect.
     func collect(timeout: Duration?) throws(DebuggerError) -> Bool {
         let deadline = timeout.map { ContinuousClock.now + $0 }
-        while let running = order {
-            let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard var report = report.take() ?? target.waitForStop(timeout: left) else { return false }
+        while var running = order {
+            var taken = report.take()
+            if taken == nil { taken = try awaitReport(until: deadline) }
+            guard var report = taken else { return false }
             if try answer(&report, running) { continue }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
@@ -225,6 +231,7 @@ public final class Debugger {
                 order?.steps = steps
                 continue
             }
+            if running.turns != nil, try takeTurn(&report, &running, steps: steps) { continue }
             order = nil
             finish(report, running, steps: steps)
         }

@@ -133,10 +133,11 @@ public protocol StatisticsProviding: Target {
 /// A target that runs an order to its end in one call, for less than ``Target/resume(_:)`` and
 /// ``Target/waitForStop(timeout:)``: nobody else waits meanwhile, so ``Target/stopDescriptor`` is not raised.
 public protocol SynchronousRunning: Target {
-    /// Lets the named vCPUs go and returns why all stand still again.
+    /// Lets the named vCPUs go and returns why all stand still again; nil where that takes a second:
+    /// ``Target/waitForStop(timeout:)`` has it then, later.
     ///
     /// - Parameter meanwhile: called once they are on their way, for what the caller need not do afterwards.
-    func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport
+    func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport?
 }
 
 /// A target whose interrupt controllers can be set as well.

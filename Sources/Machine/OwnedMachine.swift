@@ -135,12 +135,10 @@ public final class OwnedMachine: SynchronousRunning {
 
     public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
 
-    public func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport {
+    public func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport? {
         try start(orders, isAwaited: true)
         meanwhile()
-        while true {
-            if let report = parts.coordinator.wait(until: nil) { return report }
-        }
+        return parts.coordinator.wait(until: Clock.now() &+ 1_000_000_000)
     }
 
     private func start(_ orders: [RunOrder], isAwaited: Bool) throws {

@@ -94,7 +94,10 @@ final class ScreenFrontEnd {
             status = kvmscope.status(ofSignal: signal)
             isOver = true
         case .ready: collect(waiting: .zero)
-        case .timeout: advance()
+        case .timeout:
+            // Also where nothing has come: a step that never ends is noticed by who asks for its stop.
+            if session.isRunning { collect(waiting: .zero) }
+            advance()
         }
         if session.isRunning, monotonicTime() >= nextTick {
             nextTick = monotonicTime() + Self.tick

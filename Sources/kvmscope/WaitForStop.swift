@@ -28,8 +28,9 @@ extension Session {
                 pollfd(fd: debugger.stopDescriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
             ]
-            // A signal makes poll() return early; what it was stands in the pipe.
-            _ = poll(&descriptors, nfds_t(descriptors.count), -1)
+            // A signal makes poll() return early; what it was stands in the pipe. A step that never ends is noticed
+            // by who asks for its stop.
+            _ = poll(&descriptors, nfds_t(descriptors.count), 250)
         }
     }
 }

@@ -79,7 +79,7 @@ import X86
             ("setpmem 0x500 3 1", 14, nil),
             ("setpmem 0x500 1", 8, nil), ("sregs set rax = 5", 10, nil), ("x/4q 0", 3, nil), ("x", 1, nil),
             ("p 1 / 0", nil, nil), ("p (1 + 2", nil, nil), ("step 0", 5, nil), ("step 1 2", nil, nil),
-            ("cpu 7", 4, nil), ("cpu", 3, nil), ("until", 5, nil), ("continue 5", 9, nil),
+            ("cpu 7", 4, nil), ("cpu", 3, nil), ("advance", 7, nil), ("continue 5", 9, nil),
             ("xp 0:10", 3, nil),
             ("x/i", nil, nil), ("p", 1, nil), ("p/4x 1", 2, nil), ("info frobnicate", 5, nil),
             ("help nonsense", 5, nil), ("source", 6, nil), ("writemem f 0", 9, nil), ("vcpu create", 11, nil),

@@ -64,11 +64,11 @@ import Testing
         #expect(nearest(to: String(repeating: "a", count: 100_000), in: table.firstWords) == nil)
     }
 
-    /// Examples are what people type first: all but those that need a file, a KVM guest or its memory slots are done
+    /// Examples are what people type first: all but those that need a file, a KVM guest, its memory slots or a caller are done
     /// here.
     @Test(
         arguments: CommandTable.standard.commands.flatMap(\.examples).map(\.line).filter { line in
-            !["source", "writemem", "loadmem", "vcpu create", "symbols ", "watch rw"].contains {
+            !["source", "writemem", "loadmem", "vcpu create", "symbols ", "watch rw", "finish"].contains {
                 line.hasPrefix($0)
             }
         })
@@ -89,7 +89,7 @@ import Testing
         // What the examples of `print` go on with, and of `delete` delete.
         try driver.output("print 1")
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }
-        if line == "until 0x7c20" || line == "until 0:7c20" || line.hasPrefix("b ") {
+        if ["until 0x", "advance", "step-until int", "b "].contains(where: line.hasPrefix) {
             guard case .running = try driver.session.execute(line) else {
                 #expect(line.hasPrefix("b "))
                 return

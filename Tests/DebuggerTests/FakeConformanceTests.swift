@@ -9,7 +9,7 @@ import Testing
         [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator],
     ]
 
-    @Test(arguments: ConformanceCase.all, hosts)
+    @Test(arguments: ConformanceCase.all.filter { !$0.needsProcessor }, hosts)
     func passes(_ conformance: ConformanceCase, _ host: FakeQuirks) throws {
         try conformance.run { FakeTarget(vcpus: $0, quirks: host) }
     }

@@ -12,6 +12,13 @@ import X86
             ([0x9D], false, .loadsFlags), ([0xCF], false, .loadsFlags), ([0x48, 0xCF], true, .loadsFlags),
             // DEC AX in 16-bit code, where REX does not exist.
             ([0x48, 0xCF], false, .ordinary),
+            ([0x9C], false, .pushesFlags), ([0x66, 0x9C], true, .pushesFlags),
+            ([0x17], false, .loadsStackSegment), ([0x17], true, .ordinary),
+            ([0x8E, 0xD0], false, .loadsStackSegment), ([0x41, 0x8E, 0x16], true, .loadsStackSegment),
+            ([0x8E, 0xD8], false, .ordinary), ([0x8E], false, .ordinary),
+            ([0xF3, 0xA4], false, .repeatsString), ([0xF2, 0x66, 0xAF], false, .repeatsString),
+            ([0xF3, 0x6C], true, .repeatsString), ([0xF3, 0x90], false, .ordinary),
+            ([0xA4], false, .ordinary),
             ([0xCD, 0x10], false, .softwareInterrupt(vector: 0x10)),
             ([0xCC], false, .softwareInterrupt(vector: 3)),
             ([0xCE], false, .softwareInterrupt(vector: 4)), ([0xCE], true, .ordinary),

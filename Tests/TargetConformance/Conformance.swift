@@ -14,16 +14,20 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     public let stopsAtHalt: Bool
     /// The guest overwrites patches that must hold all the same: its pages have to be ours to protect.
     public let overwrites: Bool
+    /// It needs 32- and 64-bit code, which a made-up processor does not have.
+    public let needsProcessor: Bool
     private let body: @Sendable (Fixture) throws -> Void
 
     init(
         _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false, overwrites: Bool = false,
+        needsProcessor: Bool = false,
         _ body: @escaping @Sendable (Fixture) throws -> Void
     ) {
         self.name = name
         self.vcpus = vcpus
         self.stopsAtHalt = stopsAtHalt
         self.overwrites = overwrites
+        self.needsProcessor = needsProcessor
         self.body = body
     }
 
@@ -35,7 +39,7 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     }
 
     public static let all: [ConformanceCase] =
-        stepping + breaking + patching + conditions + watching + halting
+        stepping + stepKinds + stepModes + stepOrders + breaking + patching + conditions + watching + halting
         + editing + running + catching + remembering
 }
 

@@ -68,6 +68,25 @@ extension FakeVCPU {
         case 0x0F where byte(1) == 0x22 && byte(2) == 0xC0:
             special.cr0.rawValue = general.rax & 0xFFFF_FFFF
             advance(3)
+        case 0xF3 where byte(1) == 0x6C || byte(1) == 0x6E: return stringAccess()
+        case 0x9C:
+            push(pushedFlags)
+            advance(1)
+        case 0x9D:
+            loadFlags(pop())
+            advance(1)
+        case 0x16:
+            push(special.ss.selector.asWord)
+            advance(1)
+        case 0x17:
+            special.ss = .real(UInt16(pop()))
+            holdsTraps = true
+            advance(1)
+        case 0x8E where byte(1) & 0xF8 == 0xD0:
+            special.ss = .real(UInt16(self[byte(1) & 7]))
+            holdsTraps = true
+            advance(2)
+        case 0x0F: return system()
         case 0xF4:
             advance(1)
             return .hlt
@@ -91,8 +110,47 @@ extension FakeVCPU {
                 data: isOut ? data : AccessData(value: 0, count: size)))
     }
 
-    /// IN's answer.
+    /// RFLAGS as the stack gets them. A host that steps with TF pushes it; KVM's emulator pushes none while it steps.
+    private var pushedFlags: UInt64 {
+        var flags = general.rflags
+        if quirks.contains(.tfIsReal) {
+            if isTrapping { flags.insert(.tf) }
+        } else if guestDebug.control.contains(.singleStep) {
+            flags.remove(.tf)
+        }
+        return flags.rawValue
+    }
+
+    private func loadFlags(_ flags: UInt64) {
+        general.rflags = RFlags(rawValue: flags).union(.reserved1)
+        // TF is what was loaded, whoever wanted to step with it.
+        if quirks.contains(.tfIsReal) { isTrapping = false }
+    }
+
+    /// CPUID, RDMSR, and MOV EAX, CR0.
+    private func system() -> VCPUExit? {
+        switch byte(1) {
+        case 0xA2:
+            general.rax = 0
+            advance(2)
+        case 0x32:
+            general.rax = ((try? msr(UInt32(truncatingIfNeeded: general.rcx))) ?? 0) & 0xFFFF_FFFF
+            advance(2)
+        case 0x20:
+            general.rax = special.cr0.rawValue
+            advance(3)
+        default: return .shutdown
+        }
+        return nil
+    }
+
+    /// IN's answer, or that of INS.
     func answer(_ value: UInt64, size: Int) {
+        if let target = insTarget {
+            insTarget = nil
+            store(target, value, count: 1)
+            return
+        }
         self[0] = size == 2 ? value & 0xFFFF : self[0] & 0xFF00 | value & 0xFF
     }
 
@@ -129,14 +187,30 @@ extension FakeVCPU {
     /// The WRMSR that exited counts as done.
     func acceptMSR() { advance(2) }
 
+    /// REP INSB and REP OUTSB: an exit for each byte.
+    private func stringAccess() -> VCPUExit? {
+        guard self[1] != 0 else {
+            advance(2)
+            return nil
+        }
+        let isOut = byte(1) == 0x6E
+        let data = AccessData(value: isOut ? UInt64(memory[special.ds.base &+ self[6]]) : 0, count: 1)
+        insTarget = isOut ? nil : special.es.base &+ self[7]
+        self[isOut ? 6 : 7] = (self[isOut ? 6 : 7] &+ 1) & 0xFFFF
+        self[1] = (self[1] &- 1) & 0xFFFF
+        if self[1] == 0 { advance(2) }
+        return .io(PortIO(direction: isOut ? .out : .in, port: UInt16(self[2]), size: 1, data: data))
+    }
+
     func raise(vector: UInt8, returningTo ip: UInt64) {
-        push(general.rflags.rawValue)
+        push(pushedFlags)
         push(special.cs.selector.asWord)
         push(ip)
         let entry = special.idt.base &+ UInt64(vector) * 4
         general.rip = load(entry)
         special.cs = .real(UInt16(load(entry &+ 2)), code: true)
         flagOnly(.if, false)
+        flagOnly(.tf, false)
         if quirks.contains(.tfIsReal) { isTrapping = false }
     }
 
@@ -144,9 +218,7 @@ extension FakeVCPU {
         let (ip, selector, flags) = (pop(), pop(), pop())
         general.rip = ip
         special.cs = .real(UInt16(selector), code: true)
-        general.rflags = RFlags(rawValue: flags).union(.reserved1)
-        // TF comes back as it was when INT pushed it: set, if that was stepped.
-        if quirks.contains(.tfIsReal) { isTrapping = guestDebug.control.contains(.singleStep) }
+        loadFlags(flags)
     }
 
     private func moveString() {
@@ -156,6 +228,8 @@ extension FakeVCPU {
             self[7] = (self[7] &+ 1) & 0xFFFF
             self[1] = (self[1] &- 1) & 0xFFFF
             if protectedAccess != nil, self[1] != 0 { return }
+            // A trap comes after each iteration.
+            if isTrapping, quirks.contains(.tfIsReal), self[1] != 0 { return }
         }
         advance(2)
     }

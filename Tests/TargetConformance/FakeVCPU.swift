@@ -60,6 +60,11 @@ public final class FakeVCPU: VCPUAccess {
     private var outDue: UInt64 = 0
     private var isReadDue = false
     private var isINT3Due = false
+    private var isDBDue = false
+    /// The instruction before loaded SS: no trap comes behind it.
+    var holdsTraps = false
+    /// Where the answer to INS goes.
+    var insTarget: UInt64?
     private var written: [UInt64] = []
 
     init(id: Int, memory: FakeMemory, quirks: FakeQuirks) {
@@ -79,7 +84,12 @@ public final class FakeVCPU: VCPUAccess {
 
     // MARK: VCPUAccess
 
-    public func registers() throws(KVMError) -> GeneralRegisters { general }
+    public func registers() throws(KVMError) -> GeneralRegisters {
+        // kvm_get_rflags: TF is hidden while KVM single-steps.
+        var shown = general
+        if guestDebug.control.contains(.singleStep) { shown.rflags.remove(.tf) }
+        return shown
+    }
     public func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
         // The kernel sets TF again only at the RIP that single-step was asked for at.
         if registers.rip != general.rip { isTrapping = false }
@@ -112,8 +122,11 @@ public final class FakeVCPU: VCPUAccess {
     public func setGuestDebug(_ debug: GuestDebug) throws(KVMError) {
         guestDebugCalls += 1
         if debug.control.contains(.injectBP) { isINT3Due = true }
+        if debug.control.contains(.injectDB) { isDBDue = true }
+        // As KVM, which reads RFLAGS without TF while it single-steps.
+        if guestDebug.control.contains(.singleStep) { general.rflags.remove(.tf) }
         guestDebug = debug
-        guestDebug.control.remove(.injectBP)
+        guestDebug.control.subtract([.injectBP, .injectDB])
         isTrapping = debug.control.contains(.singleStep)
     }
 
@@ -128,6 +141,11 @@ public final class FakeVCPU: VCPUAccess {
                 raise(vector: 3, returningTo: general.rip &+ 1)
                 continue
             }
+            if isDBDue {
+                isDBDue = false
+                raise(vector: 1, returningTo: general.rip)
+                continue
+            }
             if trapIsDue {
                 trapIsDue = false
                 return trap(1 << 14)
@@ -139,7 +157,11 @@ public final class FakeVCPU: VCPUAccess {
                 raise(vector: vector, returningTo: general.rip)
             }
             if let matched = matchedBreakpoints() { return trap(matched) }
-            let isStep = isTrapping && !quirks.contains(.losesSteps)
+            let hadTF = general.rflags.contains(.tf)
+            let isStep =
+                (isTrapping
+                    || hadTF && quirks.contains(.tfIsReal) && guestDebug.control.contains(.singleStep))
+                && !quirks.contains(.losesSteps)
             if isStep, quirks.contains(.emptyREP), !hasShownREP, byte(0) == 0xF3 {
                 hasShownREP = true
                 return trap(1 << 14)
@@ -152,6 +174,8 @@ public final class FakeVCPU: VCPUAccess {
                 return .debug(DebugExit(exception: 3, pc: pc, dr6: 0, dr7: 0))
             }
             written = []
+            holdsTraps = false
+            let opcode = byte(0)
             let exit = execute()
             if let exit { return finish(exit, isStep) }
             if let access = protectedAccess {
@@ -164,7 +188,14 @@ public final class FakeVCPU: VCPUAccess {
                 haltIsDue = false
                 return .hlt
             }
+            // Right behind MOV SS and POP SS a processor traps for no one.
+            if holdsTraps, quirks.contains(.tfIsReal) { continue }
             if isStep { return trap(1 << 14) }
+            guard hadTF, !holdsTraps, !isTrapping, ![0xCC, 0xCD].contains(opcode) else { continue }
+            if quirks.contains(.tfIsReal), guestDebug.control.contains(.hardwareBreakpoints) {
+                return trap(1 << 14)
+            }
+            isDBDue = true
         }
         return nil
     }

@@ -47,6 +47,9 @@ enum OtherActions {
             return .done(HelpPage(command))
         }
         let group = session.table.commands(under: name)
+        if let command = session.table.command(named: name), command.name == name, !command.details.isEmpty {
+            return .done(HelpPage(command))
+        }
         // `info` and `vcpu` are words that many commands begin with: those are the answer.
         if group.count > 1 { return .done(HelpIndex(group)) }
         if let command = session.table.command(named: name) { return .done(HelpPage(command)) }

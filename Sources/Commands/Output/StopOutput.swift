@@ -5,8 +5,9 @@ import X86
 /// A stop: why, where, and what happened since the guest was let go.
 public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
-        /// "created", "step", "breakpoint", "watchpoint", "caught", "magicBreakpoint", "ioDebug", "interrupted", "hlt",
-        /// "tripleFault", "internalError", "failEntry", "poweredOff", "stepLost", "exit" or "failed".
+        /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
+        /// "magicBreakpoint", "ioDebug", "interrupted", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
+        /// "stepLost", "exit" or "failed".
         public var kind: String
         /// A sentence for people.
         public var text: String
@@ -56,6 +57,12 @@ public struct StopOutput: CommandOutput, Hashable {
     /// Why the condition of a breakpoint that stopped the guest could not be evaluated.
     public var conditionError: String?
     public var passedHalt: Bool
+    /// The last step covered two instructions; absent where it did not.
+    public var steppedTwo: Bool?
+    /// What the steps held off, as "vector 0x20" or "NMI"; absent where nothing was.
+    public var heldInterrupt: String?
+    /// Interrupts cannot be held off here, and may come between steps; said once.
+    var cannotHold = false
     public var exits: UInt64
     public var elapsedNanoseconds: UInt64
     /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
@@ -68,8 +75,9 @@ public struct StopOutput: CommandOutput, Hashable {
     var isSilent = false
 
     private enum CodingKeys: String, CodingKey {
-        case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, exits,
-            elapsedNanoseconds, standstillNanoseconds, displays
+        case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
+            heldInterrupt,
+            exits, elapsedNanoseconds, standstillNanoseconds, displays
     }
 
     init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
@@ -92,6 +100,7 @@ public struct StopOutput: CommandOutput, Hashable {
         steps = stop.steps
         conditionError = stop.conditionFailure.map { "\($0)" }
         passedHalt = stop.passedHalt
+        if stop.steppedTwo { steppedTwo = true }
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
         standstillNanoseconds = stop.standstill?.nanoseconds
@@ -121,6 +130,23 @@ public struct StopOutput: CommandOutput, Hashable {
         }
         if passedHalt {
             result.append(StyledLine("The step went over a HLT: the vCPU would have slept here.", .warning))
+        }
+        if steppedTwo ?? false {
+            result.append(
+                StyledLine(
+                    "A step covered two instructions: behind MOV SS or POP SS this host does not trap.",
+                    .warning
+                ))
+        }
+        if let heldInterrupt {
+            result.append(
+                StyledLine("An interrupt is held off while stepping: \(heldInterrupt).", .warning))
+        }
+        if cannotHold {
+            result.append(
+                StyledLine(
+                    "This KVM cannot hold interrupts off while stepping (no KVM_GUESTDBG_BLOCKIRQ).", .warning
+                ))
         }
         if let position {
             result.append(position.line(vcpu: vcpu, digits: offsetDigits))
@@ -181,6 +207,11 @@ extension StopOutput.Reason {
             self.init(kind: "created", text: "The guest has not run yet.")
         case .step(let count):
             self.init(kind: "step", text: "Stepped \(counted(count, "instruction")).")
+        case .reached(.returned): self.init(kind: "returned", text: "Returned.")
+        case .reached(.instruction(let kind)):
+            self.init(kind: "instruction", text: "Next is \(kind.article) \(kind.rawValue.uppercased()).")
+        case .reached(.condition(let text)):
+            self.init(kind: "condition", text: "It holds: \(text.printable).")
         case .breakpoint(let numbers):
             let list = numbers.map(String.init).joined(separator: ", ")
             self.init(
@@ -229,6 +260,12 @@ extension StopOutput.Reason {
                 data: [Hex(hardwareReason)])
         case .poweredOff:
             self.init(kind: "poweredOff", text: "The guest switched itself off.")
+        case .stepLost(.interrupted):
+            self.init(
+                kind: "stepLost",
+                text:
+                    "The step was lost: the host does not single-step this code, which ran on by itself and was "
+                    + "stopped here.")
         case .stepLost(let exit):
             self.init(
                 kind: "stepLost",
@@ -239,6 +276,10 @@ extension StopOutput.Reason {
             self.init(kind: "failed", text: "KVM failed: \(error.description).")
         }
     }
+}
+
+extension InstructionKind {
+    fileprivate var article: String { self == .iret || self == .int ? "an" : "a" }
 }
 
 extension InternalError {

@@ -29,6 +29,8 @@ public final class Session {
     var examine = ExamineState()
     /// The file that `list` showed last, and the line it goes on with.
     var listing: (path: String, next: Int)?
+    /// That interrupts cannot be held off was said.
+    var hasToldOfInterrupts = false
     let threads: ThreadTimes
     /// What is shown after every stop.
     var displays: [Display] = []
@@ -170,7 +172,10 @@ public final class Session {
         let line = stopLine(stop.vcpu)
         // `list` begins where the guest stands now.
         listing = nil
-        return StopOutput(stop, line: line, source: line?.source.flatMap(sourceText), displays: displayRows())
+        var output = StopOutput(
+            stop, line: line, source: line?.source.flatMap(sourceText), displays: displayRows())
+        noteInterrupts(&output, stop)
+        return output
     }
 
     /// The text of a source line, where its file can be found.

@@ -19,7 +19,8 @@ public struct CommandTable: Sendable {
 
     /// The table of this program.
     public static let standard = CommandTable(
-        runningCommands + pastCommands + breakpointCommands + catchCommands
+        runningCommands + steppingCommands + pastCommands + breakpointCommands
+            + catchCommands
             + registerCommands + memoryCommands + lookingCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
@@ -135,7 +136,8 @@ public struct CommandTable: Sendable {
         if found.first == text { return .one(text) }
         if let full = Self.groupAliases[text], found.contains(full) { return .one(full) }
         guard let first = found.first else { return .none }
-        if found.count == 1 || sameCommand(found) { return .one(first) }
+        // What is the beginning of all the others, as `step` of `step-until`, is meant.
+        if found.allSatisfy({ $0.hasPrefix(first) }) || sameCommand(found) { return .one(first) }
         return .many(Array(found))
     }
 

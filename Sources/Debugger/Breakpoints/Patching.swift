@@ -20,6 +20,8 @@ final class Patching: Sendable {
     let msrTrap: (any MSRTrapping)?
     /// The guest's ports to its debugger, where it has them.
     let ioDebug: IODebugPort?
+    /// Steps take interrupts, because the user wants that.
+    let takesInterrupts = Atomic<Bool>(false)
     /// Some page is protected.
     let hasProtection = Atomic<Bool>(false)
 

@@ -117,6 +117,7 @@ extension Debugger {
         let driver = try driver(id ?? selectedVCPU)
         let isRunning = isRunning
         let snapshot = try call(driver.id, attempt) { vcpu in
+            try driver.showTrapFlag(vcpu)
             // The debug registers first: a target that shows older registers of a running guest without stopping it
             // has to stop it for these, and what is read then is of the moment.
             let debug = try vcpu.debugRegisters()

@@ -40,6 +40,16 @@ enum InterruptEntry {
         return entry & 0xFFFF_FFFF
     }
 
+    /// Where RFLAGS lies above the stack pointer at a handler's first instruction, where no error code was pushed.
+    static func flagsOffset(_ vector: UInt8, _ memory: LinearMemory) -> UInt64 {
+        let special = memory.special
+        if special.efer.contains(.lma) { return 16 }
+        guard special.cr0.contains(.pe) else { return 4 }
+        // Bit 3 of the type: a 32-bit gate.
+        let type = word(memory.cut(special.idt.base &+ UInt64(vector) * 8 &+ 5), size: 1, memory) ?? 0x8E
+        return type & 8 != 0 ? 8 : 4
+    }
+
     private static func word(_ linear: UInt64, size: Int, _ memory: LinearMemory) -> UInt64? {
         // An entry never crosses a page if its table is aligned, and no one aligns it otherwise.
         memory.physical(linear).flatMap { memory.memory.word($0, size: size) }

@@ -1,11 +1,22 @@
 /// What one vCPU was let go for.
-enum Mission: Sendable {
+enum Mission {
     /// So many instructions, one by one.
     case step(count: Int)
     /// Freely, until something stops it.
     case run
     /// Freely, but no further than a place that only this order knows.
     case until(Destination)
+    /// Instruction by instruction, to what is looked for after each.
+    case walk(Walk)
+
+    /// Single steps are, or may be, all of it.
+    var steps: Bool {
+        switch self {
+        case .step, .walk: true
+        case .run: false
+        case .until(let destination): destination.bySteps
+        }
+    }
 }
 
 /// The place where an order ends: the instruction after a CALL, or where the user wants to be.

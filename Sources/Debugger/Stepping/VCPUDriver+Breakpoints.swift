@@ -67,11 +67,15 @@ extension VCPUDriver {
         let pc = VCPUSnapshot.pc(registers, special)
         if let verdict = hit(pc, registers, special, vcpu) { return verdict }
         if let destination, hasArrived(destination, pc, registers, special) {
-            return .stop(destination.reason)
+            guard case .walk(let walk) = mission else { return .stop(destination.reason) }
+            walk.detour = nil
+            if let reason = end(of: walk, pc, registers, special, vcpu) { return .stop(reason) }
         }
         // A deeper call of the same code, a breakpoint that does not stop the guest or was deleted meanwhile: past
         // it by one step.
+        hasTF = registers.rflags.contains(.tf)
         prepare(registers, special, pc: pc)
+        if opcode == .loadsFlags { loadedTF = loadedTrapFlag(registers, special, vcpu) }
         isStepping = true
         try arm(vcpu)
         return .resume
@@ -191,12 +195,29 @@ extension VCPUDriver {
     /// Interrupts wait while the user steps, and for one step past a breakpoint; a run that is stepped all the way,
     /// because something can be found only so, is a free run to the guest.
     private var holdsOffInterrupts: Bool {
-        if case .step = mission { return true }
+        if patching.takesInterrupts.load(ordering: .relaxed) { return false }
+        switch mission {
+        case .step: return true
+        case .walk(let walk) where walk.detour == nil: return true
+        case .run, .until, .walk: break
+        }
         return !armedSet.needsStepping && !stepsAlways
     }
 
     /// Makes guest debug what the moment needs, if it is not so already.
     func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
+        let wanted = guestDebug()
+        guard armed != wanted else { return }
+        armed = nil
+        try vcpu.setGuestDebug(wanted)
+        let hidden = hidesTF
+        hidesTF = wanted.control.contains(.singleStep)
+        if hidden, !hidesTF { try restoreTrapFlag(vcpu) }
+        armed = wanted
+    }
+
+    /// The guest debug that the moment needs.
+    func guestDebug() -> GuestDebug {
         var wanted = GuestDebug.off
         var places = armedSet.registers
         if let destination, !destination.bySteps { places.insert(destination.linear) }
@@ -217,9 +238,6 @@ extension VCPUDriver {
         if armedSet.hasPatches, patching.table.kind == .int3 {
             wanted.control.formUnion([.enable, .softwareBreakpoints])
         }
-        guard armed != wanted else { return }
-        armed = nil
-        try vcpu.setGuestDebug(wanted)
-        armed = wanted
+        return wanted
     }
 }

@@ -39,6 +39,10 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     private(set) var failure: KVMError?
     /// It sleeps in a HLT that nothing will end: it is not let go with the others.
     private(set) var isParked = false
+    /// A step of this order covered two instructions.
+    var steppedTwo = false
+    /// The host does not single-step the code at hand.
+    var isLost = false
 
     /// What KVM_SET_GUEST_DEBUG last set; nil when it must be set again, because the kernel ties single-step to
     /// the RIP it was set at, and registers were written or RFLAGS loaded since.
@@ -50,8 +54,17 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     var isStepping = false
     var before: GeneralRegisters
     var beforePC: UInt64 = 0
+    var beforeSelector: UInt16 = 0
     var opcode = OpcodeClass.ordinary
     var isRetried = false
+    /// The guest's own TF before the instruction at hand, what the instruction loads into it, and whether KVM hides it.
+    var hasTF = false
+    var loadedTF = false
+    var hidesTF = false
+    /// The trap of that TF is on its way to the guest's handler.
+    var isDelivering = false
+    /// Of an order that takes long, the instructions at the last look.
+    var stepsSeen = 0
     /// The other vCPUs are held for a step of this one.
     var isHolding = false
     /// The next step is to be made with all pages open; they are.
@@ -82,7 +95,12 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         failure = nil
         isParked = false
         events.begin()
+        steppedTwo = false
+        isLost = false
+        isDelivering = false
+        hasTF = snapshot.registers.rflags.contains(.tf)
         prepare(snapshot.registers, snapshot.special, pc: snapshot.pc)
+        if opcode == .loadsFlags { loadedTF = loadedTrapFlag(before, snapshot.special, vcpu) }
         beganAtHalt = opcode == .halt
         isStepping = mustStep(beforePC, snapshot.special)
         try arm(vcpu)
@@ -131,7 +149,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         do {
             try endStep(vcpu)
             let activity = try activity(vcpu)
-            if !isTaken { take(try vcpu.registers(), try vcpu.specialRegisters()) }
+            if !isTaken { take(try guestRegisters(vcpu), try vcpu.specialRegisters()) }
             isTaken = false
             snapshot.activity = activity
         } catch {
@@ -152,7 +170,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     func edited(_ vcpu: any VCPUAccess, running: Bool) throws(KVMError) {
         armed = nil
         isParked = false
-        let registers = try vcpu.registers()
+        if !hidesTF { hasTF = try vcpu.registers().rflags.contains(.tf) }
+        let registers = try guestRegisters(vcpu)
         let special = try vcpu.specialRegisters()
         snapshot.registers = registers
         snapshot.special = special
@@ -160,6 +179,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         guard running else { return }
         try endStep(vcpu)
         prepare(registers, special, pc: snapshot.pc)
+        if opcode == .loadsFlags { loadedTF = loadedTrapFlag(registers, special, vcpu) }
         try arm(vcpu)
         if isStepping { try beginStep(vcpu) }
     }
@@ -167,11 +187,17 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     // MARK: decisions
 
     private func decide(_ debug: DebugExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
-        let registers = try vcpu.registers()
+        let registers = try guestRegisters(vcpu)
         guard isStepping else {
+            if debug.isSingleStep, debug.matched == 0, registers.rflags.contains(.tf) {
+                return try passTrapOn(vcpu)
+            }
             let special = try vcpu.specialRegisters()
             return try decide(atBreakpoint: registers, special, vcpu)
         }
+        if isDelivering { return try trapWasDelivered(vcpu) }
+        // Hosts that step with TF trap after each iteration.
+        if opcode == .repeatsString, registers.rip == before.rip { return .resume }
         // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
         // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
         // twice.
@@ -184,7 +210,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
 
     /// An exit that the target handled while stepping.
     private func decide(handled exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
-        let registers = try vcpu.registers()
+        let registers = try guestRegisters(vcpu)
         // REP INS and OUTS come several times.
         if registers.rip == before.rip { return .resume }
         // I/O does not branch: if it came from elsewhere, the guest has run on its own.
@@ -195,7 +221,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     }
 
     private func decideHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
-        let registers = try vcpu.registers()
+        let registers = try guestRegisters(vcpu)
         if isStepping {
             let hasMoved = registers != before
             if opcode == .halt, hasMoved { return try completed(registers, vcpu, haltDelivered: true) }
@@ -226,7 +252,6 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         _ registers: GeneralRegisters, _ vcpu: any VCPUAccess, haltDelivered: Bool = false
     ) throws(KVMError) -> Verdict {
         let special = try vcpu.specialRegisters()
-        let pc = VCPUSnapshot.pc(registers, special)
         steps += 1
         passedHalt = opcode == .halt
         var sleepsInKernel = false
@@ -235,13 +260,30 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             sleepsInKernel = try mpState(vcpu) == .halted
             haltIsDue = !haltDelivered && !sleepsInKernel
         }
+        let pc = VCPUSnapshot.pc(registers, special)
+        noteStep(registers, special, pc)
+        if pc &- beforePC > 15, registers.rsp != before.rsp, mendException(registers, special) {
+            var inside = registers
+            inside.rflags.remove(.tf)
+            return try concluded(inside, special, vcpu, sleepsInKernel: sleepsInKernel)
+        }
+        guard opcode != .ordinary || hasTF else { return try concluded(registers, special, vcpu) }
         switch opcode {
         case .loadsFlags, .softwareInterrupt: armed = nil
-        case .ordinary, .halt: break
+        case .ordinary, .halt, .pushesFlags, .loadsStackSegment, .repeatsString: break
         }
+        var settled = registers
+        if let verdict = try settleTrapFlag(&settled, special, pc, vcpu) { return verdict }
+        return try concluded(settled, special, vcpu, sleepsInKernel: sleepsInKernel)
+    }
 
+    /// The instruction is over, with all that belongs to it: what comes next.
+    func concluded(
+        _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess,
+        sleepsInKernel: Bool = false
+    ) throws(KVMError) -> Verdict {
+        let pc = VCPUSnapshot.pc(registers, special)
         compareWatches()
-        noteStep(registers, special, pc)
         if let verdict = hit(pc, registers, special, vcpu) { return verdict }
         switch mission {
         case .step(let count):
@@ -259,8 +301,20 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             if passedHalt, !sleepsInKernel { return halted() }
         case .run:
             if passedHalt, !sleepsInKernel { return halted() }
+        case .walk(let walk):
+            if let detour = walk.detour, !hasArrived(detour, pc, registers, special) {
+                if passedHalt, !sleepsInKernel { return halted() }
+                break
+            }
+            walk.detour = nil
+            if let reason = end(of: walk, pc, registers, special, vcpu) { return .stop(reason) }
+            if passedHalt {
+                isParked = !sleepsInKernel
+                return .stop(.hlt)
+            }
         }
         prepare(registers, special, pc: pc)
+        if opcode == .loadsFlags { loadedTF = loadedTrapFlag(registers, special, vcpu) }
         isStepping = mustStep(pc, special)
         beganAtHalt = opcode == .halt
         try arm(vcpu)
@@ -275,7 +329,11 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     }
 
     var destination: Destination? {
-        if case .until(let destination) = mission { destination } else { nil }
+        switch mission {
+        case .until(let destination): destination
+        case .walk(let walk): walk.detour
+        case .step, .run: nil
+        }
     }
 
     var stepsAlways: Bool {
@@ -283,6 +341,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         case .step: true
         case .run: false
         case .until(let destination): destination.bySteps
+        case .walk(let walk): walk.detour?.bySteps ?? true
         }
     }
 
@@ -303,6 +362,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     func prepare(_ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64) {
         before = registers
         beforePC = pc
+        beforeSelector = special.cs.selector
         isRetried = false
         let first = Self.prefix(memory, special, pc)
         opcode = OpcodeClass(
@@ -310,6 +370,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
         handler = handlerEntry(special)
         note(before: special, prefix: first.bytes, count: first.count)
+        if case .walk(let walk) = mission, walk.detour == nil { plan(walk, registers, special) }
     }
 
     /// The instruction's first bytes. Without paging, and within a page, there is nothing to translate.

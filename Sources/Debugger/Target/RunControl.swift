@@ -116,6 +116,8 @@ public enum StopReason: Sendable, Hashable {
     case created
     /// So many guest instructions were stepped.
     case step(count: Int)
+    /// An order that looks after each instruction is there.
+    case reached(StepEnd)
     /// The numbers of the breakpoints hit.
     case breakpoint([Int])
     /// Accesses to watched memory, done.

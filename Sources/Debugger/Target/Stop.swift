@@ -19,6 +19,9 @@ public struct Stop: Sendable {
     public var steps: Int
     /// The last step went over a HLT, so the processor would be asleep now.
     public var passedHalt: Bool
+    /// A step covered two instructions, as hosts do that single-step with TF: MOV SS and POP SS hold its trap off for
+    /// one more.
+    public var steppedTwo = false
     /// How long another program's guest was kept from running before it was let go for this stop; nil where
     /// nothing measures that.
     public var standstill: Duration?

@@ -142,7 +142,8 @@ extension Model {
             return moveFocus(by: 1)
         case .function(16):
             return moveFocus(by: -1)
-        case .function(5), .function(8), .function(9), .function(10), .function(11):
+        case .function(5), .function(8), .function(9), .function(10), .function(11),
+            .function(23):
             if guest?.isRunning == true {
                 notice = "the guest runs; F12 stops it"
                 return []
@@ -151,6 +152,7 @@ extension Model {
                 switch key {
                 case .function(5): "continue"
                 case .function(8), .function(10): "next"
+                case .function(23): "finish"
                 default: "step"
                 }
             return [.execute(command, echo: false)]

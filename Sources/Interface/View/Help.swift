@@ -10,7 +10,7 @@ enum Help {
         ("F6", "set or delete a breakpoint at the code pane's cursor"),
         ("F7", "point the memory pane elsewhere: 0x7c00, ds:si, p:b8000, $rsp"),
         ("F8  F10", "next: step over calls, interrupts, loops"),
-        ("F9  F11", "step one instruction"),
+        ("F9  F11", "step one instruction; Shift-F11: finish, out of this code"),
         ("F12", "stop the guest"),
         ("Alt-Left", "the stop before (Alt-Right: after it; Esc: the present)"),
         ("Ctrl-C", "stop the guest; while it stands, drop the line; twice: quit"),

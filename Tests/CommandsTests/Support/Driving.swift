@@ -1,5 +1,6 @@
 import Commands
 import Debugger
+import TargetConformance
 import Testing
 
 /// A session over a made-up guest, driven as a batch drives it.
@@ -15,6 +16,14 @@ struct Driver {
 
     init(_ guest: FakeGuest, _ debugger: Debugger) {
         self.guest = guest
+        session = Session(debugger: debugger)
+    }
+
+    /// On a guest that knows more instructions than the one made up for commands.
+    init(stepping code: [UInt8], vcpus: Int = 1) throws {
+        guest = FakeGuest([], vcpus: 1)
+        let debugger = try Debugger(target: FakeTarget(vcpus: vcpus))
+        try debugger.writeMemory(.physical(0x7C00), code)
         session = Session(debugger: debugger)
     }
 

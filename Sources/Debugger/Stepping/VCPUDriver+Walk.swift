@@ -1,0 +1,61 @@
+import Disassembler
+import KVMCore
+import X86
+
+/// What a vCPU's driver does about an order that looks after each instruction.
+extension VCPUDriver {
+    /// Before an instruction of it: what that is, and whether it is run over.
+    func plan(_ walk: Walk, _ registers: GeneralRegisters, _ special: SpecialRegisters) {
+        guard walk.stepsOver else { return }
+        walk.stackBase = special.ss.base
+        let instruction = decode(registers, special)
+        walk.instruction = instruction
+        // LOOP is no detour: code jumps out of such loops.
+        guard let instruction,
+            !instruction.traits.isDisjoint(with: [.call, .interrupt, .halt])
+                || instruction.traits.isSuperset(of: [.string, .rep])
+        else { return }
+        let pushes = !instruction.traits.isDisjoint(with: [.call, .interrupt])
+        let after = special.linear(.cs, instruction.next, mode: CPUMode(registers, special))
+        let places = armedSet.registers
+        walk.detour = Destination(
+            linear: after,
+            frame: pushes ? Destination.Frame(pointer: registers.rsp, base: special.ss.base) : nil,
+            bySteps: !places.contains(after) && places.count == ArmedBreakpoints.capacity,
+            reason: .step(count: 1))
+    }
+
+    /// One instruction of it was executed: whether that is its end.
+    func end(
+        of walk: Walk, _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters,
+        _ vcpu: any VCPUAccess
+    ) -> StopReason? {
+        switch walk.goal {
+        case .instruction(let kind):
+            guard let next = decode(registers, special), kind.includes(next) else { return nil }
+            return .reached(.instruction(kind))
+        case .condition(let expression, let text):
+            return isTrue(expression, registers, special, vcpu) ? .reached(.condition(text)) : nil
+        case .out:
+            return hasReturned(walk) ? .reached(.returned) : nil
+        case .beyond(let start):
+            let isElsewhere =
+                special.cs.base != walk.codeBase || CPUMode(registers, special) != walk.mode
+            return pc > start || isElsewhere || hasReturned(walk) ? .step(count: steps) : nil
+        }
+    }
+
+    /// The instruction before was a return, and took its address from above where the order began: what the
+    /// code has pushed since, as for a jump by PUSH and RET, lies below.
+    private func hasReturned(_ walk: Walk) -> Bool {
+        guard let done = walk.instruction,
+            !done.traits.isDisjoint(with: [.return, .interruptReturn, .systemReturn])
+        else { return false }
+        return !walk.frame.isDeeper(pointer: before.rsp, base: walk.stackBase)
+    }
+
+    private func decode(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Instruction? {
+        let snapshot = VCPUSnapshot(id: id, registers: registers, special: special, activity: .stopped)
+        return Debugger.decodeNext(snapshot, LinearMemory(memory: memory, special: special))
+    }
+}

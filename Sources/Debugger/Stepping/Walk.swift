@@ -1,0 +1,86 @@
+public import Disassembler
+import X86
+
+/// Instructions that `step-until` looks for.
+public enum InstructionKind: String, Sendable, Hashable, CaseIterable {
+    /// IRET, IRETD, IRETQ.
+    case iret
+    /// RET, near or far.
+    case ret
+    /// INT n, INT3, INTO, INT1.
+    case int
+    /// Whatever may go elsewhere: jumps, conditional ones, LOOP, CALL, RET, IRET, INT, SYSCALL, SYSRET.
+    case branch
+    /// CALL, near or far.
+    case call
+
+    /// An instruction that has one of these is of this kind.
+    var traits: InstructionTraits {
+        switch self {
+        case .iret: .interruptReturn
+        case .ret: .return
+        case .int: .interrupt
+        case .call: .call
+        case .branch:
+            [
+                .jump, .conditional, .loop, .call, .return, .interruptReturn, .interrupt, .systemCall,
+                .systemReturn,
+            ]
+        }
+    }
+
+    public func includes(_ instruction: Instruction) -> Bool {
+        !instruction.traits.isDisjoint(with: traits)
+    }
+}
+
+/// What an order that steps and looks after each instruction came to.
+public enum StepEnd: Sendable, Hashable {
+    /// The RET or IRET that leaves the code where the order began was executed.
+    case returned
+    /// An instruction of this kind is the next.
+    case instruction(InstructionKind)
+    /// This expression is not 0.
+    case condition(String)
+}
+
+/// An order that steps until it finds what it looks for. Made for one order, and used by one driver.
+final class Walk {
+    enum Goal {
+        case instruction(InstructionKind)
+        case condition(Expression, text: String)
+        /// Out of the code at hand, by a RET or IRET of its own.
+        case out
+        /// Behind where it began, or out.
+        case beyond(UInt64)
+    }
+
+    let goal: Goal
+    /// Where the stack was.
+    let frame: Destination.Frame
+    /// The code segment and the mode it began in.
+    let codeBase: UInt64
+    let mode: CPUMode
+
+    /// The instruction that is being stepped; nil where none can be decoded, or it does not matter.
+    var instruction: Instruction?
+    /// The base of SS before it.
+    var stackBase: UInt64 = 0
+    /// A CALL, INT or REP on the way is run over: this is where the stepping goes on.
+    var detour: Destination?
+
+    init(_ goal: Goal, from snapshot: VCPUSnapshot) {
+        self.goal = goal
+        frame = Destination.Frame(pointer: snapshot.registers.rsp, base: snapshot.special.ss.base)
+        codeBase = snapshot.special.cs.base
+        mode = snapshot.mode
+    }
+
+    /// Whether calls and interrupts are run over.
+    var stepsOver: Bool {
+        switch goal {
+        case .out, .beyond: true
+        case .instruction, .condition: false
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Debugger
+import X86
+
+extension ConformanceCase {
+    /// Every kind of instruction in 32- and in 64-bit code, and the way there.
+    static let stepModes: [ConformanceCase] = [
+        ConformanceCase(
+            "steps each kind of instruction in 32- and 64-bit code, and through the switches between",
+            needsProcessor: true
+        ) { fixture in
+            try fixture.load(modes)
+            try fixture.modeTables()
+            var next = instructionStarts(from: 0x7C00).dropFirst()
+            while let expected = next.popFirst() {
+                let before = try fixture.register("rip")
+                let opcode = try fixture.debugger.readMemory(.linear(before), count: 1).bytes[0]
+                try fixture.step()
+                if opcode == 0xCD || opcode == 0xCC, case .internalError = fixture.debugger.stop.reason {
+                    // KVM's emulator knows INT in real mode alone; where it runs the guest, none can be stepped.
+                    try fixture.debugger.setRegister("rip", to: expected)
+                    continue
+                }
+                if opcode == 0xCD || opcode == 0xCC {
+                    // inc edx; iret
+                    try fixture.expect("rip", before < 0x7C73 ? 0x9100 : 0x9110)
+                    try fixture.step()
+                    try fixture.step()
+                }
+                try fixture.expect(.step(count: 1))
+                if fixture.debugger.stop.steppedTwo, let second = next.popFirst() {
+                    try fixture.expect("rip", second)
+                } else {
+                    try fixture.expect("rip", expected)
+                }
+                // What PUSHF has pushed, after the POP.
+                if before == 0x7C2E || before == 0x7C8A {
+                    try fixture.expect(try fixture.register("rbx") & 0x100 == 0, "TF is not the guest's")
+                }
+            }
+            try fixture.expect(fixture.debugger.selected.mode == .long64, "it is in 64-bit mode")
+            let stored = try fixture.debugger.readMemory(.linear(0x6000), count: 5).bytes
+            try fixture.expect(Set(stored.prefix(4)).count == 1 && stored[4] == 0, "four bytes were stored")
+        }
+    ]
+
+    /// Where the instructions of ``modes`` begin.
+    private static func instructionStarts(from origin: UInt64) -> ArraySlice<UInt64> {
+        let lengths: [UInt64] = [
+            6, 6, 3, 2, 3, 5, 5, 2, 2, 2, 5, 1, 1, 1, 1, 1, 1, 1, 1, 2,
+            1, 2, 2, 2, 5, 5, 2, 3, 2, 3, 5, 3, 5, 2, 3, 2, 3, 4, 3, 7,
+            8, 5, 2, 5, 1, 1, 1, 1, 1, 1, 2, 1, 2, 2, 2, 5, 5, 2, 5, 2,
+            2, 1,
+        ]
+        var starts = [origin]
+        for length in lengths { starts.append((starts.last ?? origin) + length) }
+        return starts[...]
+    }
+
+    /// Assembled for 0x7C00; the tables are where ``Fixture/modeTables()`` puts them.
+    static let modes: [UInt8] = [
+        // 16-bit code
+        0x66, 0x0F, 0x01, 0x16, 0x00, 0x80,  // 7C00 lgdtd ds:0x8000
+        0x66, 0x0F, 0x01, 0x1E, 0x08, 0x80,  // 7C06 lidtd ds:0x8008
+        0x0F, 0x20, 0xC0,  // 7C0C mov eax,cr0
+        0x0C, 0x01,  // 7C0F or al,0x1
+        0x0F, 0x22, 0xC0,  // 7C11 mov cr0,eax
+        0xEA, 0x19, 0x7C, 0x08, 0x00,  // 7C14 jmp 0x8:0x7c19
+        // 32-bit code
+        0xB8, 0x10, 0x00, 0x00, 0x00,  // 7C19 mov eax,0x10
+        0x8E, 0xD8,  // 7C1E mov ds,eax
+        0x8E, 0xC0,  // 7C20 mov es,eax
+        0x8E, 0xD0,  // 7C22 mov ss,eax
+        0xBC, 0x00, 0x70, 0x00, 0x00,  // 7C24 mov esp,0x7000
+        0xFB,  // 7C29 sti
+        0xFA,  // 7C2A cli
+        0x16,  // 7C2B push ss
+        0x17,  // 7C2C pop ss
+        0x9C,  // 7C2D pushf
+        0x5B,  // 7C2E pop ebx
+        0x53,  // 7C2F push ebx
+        0x9D,  // 7C30 popf
+        0xCD, 0x20,  // 7C31 int 0x20
+        0xCC,  // 7C33 int3
+        0x0F, 0xA2,  // 7C34 cpuid
+        0xE4, 0xE9,  // 7C36 in al,0xe9
+        0xE6, 0xE9,  // 7C38 out 0xe9,al
+        0xBF, 0x00, 0x60, 0x00, 0x00,  // 7C3A mov edi,0x6000
+        0xB9, 0x04, 0x00, 0x00, 0x00,  // 7C3F mov ecx,0x4
+        0xF3, 0xAA,  // 7C44 rep stos BYTE PTR es:[edi],al
+        0x0F, 0x20, 0xE0,  // 7C46 mov eax,cr4
+        0x0C, 0x20,  // 7C49 or al,0x20
+        0x0F, 0x22, 0xE0,  // 7C4B mov cr4,eax
+        0xB8, 0x00, 0x00, 0x01, 0x00,  // 7C4E mov eax,0x10000
+        0x0F, 0x22, 0xD8,  // 7C53 mov cr3,eax
+        0xB9, 0x80, 0x00, 0x00, 0xC0,  // 7C56 mov ecx,0xc0000080
+        0x0F, 0x32,  // 7C5B rdmsr
+        0x80, 0xCC, 0x01,  // 7C5D or ah,0x1
+        0x0F, 0x30,  // 7C60 wrmsr
+        0x0F, 0x20, 0xC0,  // 7C62 mov eax,cr0
+        0x0F, 0xBA, 0xE8, 0x1F,  // 7C65 bts eax,0x1f
+        0x0F, 0x22, 0xC0,  // 7C69 mov cr0,eax
+        0xEA, 0x73, 0x7C, 0x00, 0x00, 0x18, 0x00,  // 7C6C jmp 0x18:0x7c73
+        // 64-bit code
+        0x0F, 0x01, 0x1C, 0x25, 0x10, 0x80, 0x00, 0x00,  // 7C73 lidt ds:0x8010
+        0xB8, 0x10, 0x00, 0x00, 0x00,  // 7C7B mov eax,0x10
+        0x8E, 0xD0,  // 7C80 mov ss,eax
+        0xBC, 0x00, 0x70, 0x00, 0x00,  // 7C82 mov esp,0x7000
+        0xFB,  // 7C87 sti
+        0xFA,  // 7C88 cli
+        0x9C,  // 7C89 pushf
+        0x5B,  // 7C8A pop rbx
+        0x53,  // 7C8B push rbx
+        0x9D,  // 7C8C popf
+        0xCD, 0x20,  // 7C8D int 0x20
+        0xCC,  // 7C8F int3
+        0x0F, 0xA2,  // 7C90 cpuid
+        0xE4, 0xE9,  // 7C92 in al,0xe9
+        0xE6, 0xE9,  // 7C94 out 0xe9,al
+        0xBF, 0x00, 0x60, 0x00, 0x00,  // 7C96 mov edi,0x6000
+        0xB9, 0x04, 0x00, 0x00, 0x00,  // 7C9B mov ecx,0x4
+        0xF3, 0xAA,  // 7CA0 rep stos BYTE PTR es:[rdi],al
+        0xB9, 0x1B, 0x00, 0x00, 0x00,  // 7CA2 mov ecx,0x1b
+        0x0F, 0x32,  // 7CA7 rdmsr
+        0x0F, 0x30,  // 7CA9 wrmsr
+        0x90,  // 7CAB nop
+    ]
+}
+
+extension Fixture {
+    /// A GDT with code of 32 and 64 bits and data, an IDT for each, and page tables that map the first 2 MiB.
+    func modeTables() throws {
+        func put(_ address: UInt64, _ words: [UInt64]) throws {
+            let bytes = words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
+            try debugger.writeMemory(.physical(address), bytes)
+        }
+        // The operands of LGDT and of the two LIDTs: limit and base.
+        try put(0x8000, [0x8020_001F, 0x8300_01FF])
+        try put(0x8010, [0x8600_03FF, 0])
+        // Null, 32-bit code, data, 64-bit code.
+        try put(0x8020, [0, 0x00CF_9B00_0000_FFFF, 0x00CF_9300_0000_FFFF, 0x00AF_9B00_0000_FFFF])
+        for vector: UInt64 in [3, 0x20] {
+            try put(0x8300 + vector * 8, [0x0000_8E00_0008_9100])
+            try put(0x8600 + vector * 16, [0x0000_8E00_0018_9110, 0])
+        }
+        // inc edx; iretd, and inc edx; iretq
+        try debugger.writeMemory(.physical(0x9100), [0xFF, 0xC2, 0xCF])
+        try debugger.writeMemory(.physical(0x9110), [0xFF, 0xC2, 0x48, 0xCF])
+        try put(0x10000, [0x11003])
+        try put(0x11000, [0x12003])
+        try put(0x12000, [0x83])
+    }
+}

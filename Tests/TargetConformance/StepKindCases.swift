@@ -1,0 +1,183 @@
+import Debugger
+import X86
+
+extension ConformanceCase {
+    /// Instructions that end a step, or what a step shows of them, in a way of their own.
+    static let stepKinds: [ConformanceCase] = [
+        ConformanceCase("steps STI and CLI") { fixture in
+            // 7C00 sti; 7C01 inc ax; 7C02 cli; 7C03 inc ax
+            try fixture.load([0xFB, 0x40, 0xFA, 0x40])
+            try fixture.steps(to: [0x7C01, 0x7C02, 0x7C03, 0x7C04])
+            try fixture.expect("ax", 2)
+        },
+        ConformanceCase("steps MOV SS and POP SS, or says that it went one further") { fixture in
+            // 7C00 mov ss, ax; 7C02 inc bx; 7C03 push ss; 7C04 pop ss; 7C05 inc bx; 7C06 inc bx
+            try fixture.load([0x8E, 0xD0, 0x43, 0x16, 0x17, 0x43, 0x43])
+            var expected: UInt64 = 0x7C02
+            for (ip, next) in [(UInt64(0x7C00), UInt64(0x7C03)), (0x7C04, 0x7C06)] {
+                while try fixture.register("rip") != ip { try fixture.step() }
+                try fixture.step()
+                if fixture.debugger.stop.steppedTwo { expected = next }
+                try fixture.expect("rip", expected)
+                try fixture.expect(
+                    fixture.debugger.stop.steps == (fixture.debugger.stop.steppedTwo ? 2 : 1),
+                    "instructions are counted")
+                expected = 0x7C05
+            }
+            try fixture.step()
+            try fixture.expect(!fixture.debugger.stop.steppedTwo, "that was one instruction")
+        },
+        ConformanceCase("TF that the debugger steps with is not in what PUSHF and INT push") { fixture in
+            // 7C00 pushf; 7C01 pop ax; 7C02 int 20h; 7C04 pushf; 7C05 pop bx
+            try fixture.load([0x9C, 0x58, 0xCD, 0x20, 0x9C, 0x5B])
+            try fixture.interruptHandler()
+            try fixture.steps(to: [0x7C01, 0x7C02, 0x7D00])
+            try fixture.expect("ax", 2)
+            let pushed = try fixture.debugger.readMemory(.linear(0x6FFE), count: 2).bytes
+            try fixture.expect(pushed == [2, 0], "INT pushed \(pushed)")
+            try fixture.steps(to: [0x7D01, 0x7C04, 0x7C05, 0x7C06])
+            try fixture.expect("bx", 2)
+        },
+        ConformanceCase("TF that the debugger steps with does not reach the guest by way of an exception") {
+            fixture in
+            // 7C00 div cx; 7C02 inc bx; 7C03 jmp 7C02; the handler of #DE: inc cx; iret
+            try fixture.load([0xF7, 0xF1, 0x43, 0xEB, 0xFD])
+            try fixture.debugger.writeMemory(.physical(0), [0x00, 0x7D, 0, 0])
+            try fixture.debugger.writeMemory(.physical(0x7D00), [0x41, 0xCF])
+            try fixture.trapHandler()
+            while try fixture.register("rip") & 0xFF00 != 0x7C00 || fixture.register("bx") < 3 {
+                try fixture.step()
+                try fixture.expect("tf", 0)
+            }
+            try fixture.debugger.setBreakpoint(at: .linear(0x7C03), condition: "$bx == 9")
+            try fixture.go()
+            try fixture.expect("di", 0)
+            try fixture.expect("tf", 0)
+        },
+        ConformanceCase("a guest that steps itself goes on doing so while it is stepped") { fixture in
+            try fixture.loadSelfStepping()
+            // The trap of TF comes behind the instruction after POPF, and then behind each.
+            try fixture.steps(to: [0x7C01, 0x7C02, 0x7E00, 0x7E01, 0x7C03, 0x7E00])
+            try fixture.expect("di", 1)
+            try fixture.steps(to: [0x7E01, 0x7C04, 0x7E00, 0x7E01, 0x7C05, 0x7E00, 0x7E01, 0x7C06])
+            try fixture.expect("di", 4)
+            // PUSHF of its own TF.
+            try fixture.expect("bx", 0x102)
+            try fixture.expect("tf", 1)
+        },
+        ConformanceCase("a guest that steps itself goes on doing so when it is let go behind a step") {
+            fixture in
+            try fixture.loadSelfStepping()
+            try fixture.steps(to: [0x7C01, 0x7C02])
+            try fixture.expect("tf", 1)
+            try fixture.debugger.setBreakpoint(at: .linear(0x7C06))
+            try fixture.go()
+            try fixture.expect("rip", 0x7C06)
+            try fixture.expect("di", 4)
+            try fixture.expect("bx", 0x102)
+        },
+        ConformanceCase("TF set by the user is the guest's") { fixture in
+            // 7C00 inc ax; 7C01 inc ax; 7C02 inc ax, and #DB's handler
+            try fixture.load([0x40, 0x40, 0x40])
+            try fixture.trapHandler()
+            try fixture.step()
+            try fixture.debugger.setRegister("tf", to: 1)
+            try fixture.expect("tf", 1)
+            try fixture.steps(to: [0x7E00])
+            try fixture.expect("ax", 2)
+            try fixture.expect("tf", 0)
+            try fixture.steps(to: [0x7E01, 0x7C02])
+            try fixture.expect("tf", 1)
+            try fixture.debugger.setRegister("tf", to: 0)
+            try fixture.steps(to: [0x7C03])
+        },
+        ConformanceCase("steps INT3 into its handler and back") { fixture in
+            // 7C00 int3; 7C01 inc cx
+            try fixture.load([0xCC, 0x41])
+            try fixture.debugger.writeMemory(.physical(0x0C), [0x00, 0x7D, 0, 0])
+            try fixture.debugger.writeMemory(.physical(0x7D00), [0x42, 0xCF])
+            try fixture.steps(to: [0x7D00, 0x7D01, 0x7C01, 0x7C02])
+            try fixture.expect("cx", 1)
+            try fixture.expect("dx", 1)
+        },
+        ConformanceCase("steps REP INSB and REP OUTSB as one each") { fixture in
+            try fixture.load([
+                0xBA, 0xE9, 0x00,  // 7C00 mov dx, 0E9h
+                0xBE, 0x00, 0x7C,  // 7C03 mov si, 7C00
+                0xB9, 0x03, 0x00,  // 7C06 mov cx, 3
+                0xF3, 0x6E,  // 7C09 rep outsb
+                0xBF, 0x00, 0x60,  // 7C0B mov di, 6000
+                0xB9, 0x02, 0x00,  // 7C0E mov cx, 2
+                0xF3, 0x6C,  // 7C11 rep insb
+                0x43,  // 7C13 inc bx
+            ])
+            try fixture.steps(to: [
+                0x7C03, 0x7C06, 0x7C09, 0x7C0B, 0x7C0E, 0x7C11, 0x7C13, 0x7C14,
+            ])
+            try fixture.expect("si", 0x7C03)
+            try fixture.expect("di", 0x6002)
+            try fixture.expect("bx", 1)
+        },
+        ConformanceCase("steps CPUID, WRMSR, RDMSR and a write to CR0 that turns protection on") { fixture in
+            try fixture.load([
+                0xB8, 0x00, 0x00,  // 7C00 mov ax, 0
+                0x0F, 0xA2,  // 7C03 cpuid
+                0xB9, 0x74, 0x01,  // 7C05 mov cx, 174h (IA32_SYSENTER_CS)
+                0xB8, 0x34, 0x12,  // 7C08 mov ax, 1234h
+                0x0F, 0x30,  // 7C0B wrmsr
+                0xB8, 0x00, 0x00,  // 7C0D mov ax, 0
+                0x0F, 0x32,  // 7C10 rdmsr
+                0x90,  // 7C12 nop
+                0x0F, 0x20, 0xC0,  // 7C13 mov eax, cr0
+                0x40,  // 7C16 inc ax
+                0x0F, 0x22, 0xC0,  // 7C17 mov cr0, eax
+                0x90,  // 7C1A nop
+            ])
+            try fixture.debugger.setRegister("cr0.pe", to: 0)
+            try fixture.steps(to: [0x7C03, 0x7C05])
+            for register in ["rax", "rbx", "rcx", "rdx"] {
+                try fixture.debugger.setRegister(register, to: 0)
+            }
+            try fixture.steps(to: [0x7C08, 0x7C0B, 0x7C0D, 0x7C10, 0x7C12])
+            try fixture.expect("ax", 0x1234)
+            try fixture.steps(to: [0x7C13, 0x7C16, 0x7C17, 0x7C1A, 0x7C1B])
+            try fixture.expect("cr0.pe", 1)
+            try fixture.expect(fixture.debugger.selected.mode == .protected16, "it is in protected mode")
+        },
+        ConformanceCase(
+            "steps over a HLT with `next`, where something wakes the guest or not", stopsAtHalt: true
+        ) { fixture in
+            try fixture.load(halts)
+            try fixture.step()
+            try fixture.next()
+            try fixture.expect(.hlt)
+            try fixture.expect("rip", 0x7C02)
+            try fixture.step()
+            try fixture.expect("rip", 0x7C03)
+        },
+    ]
+}
+
+extension Fixture {
+    /// Steps once for each address, and expects to be there.
+    func steps(to addresses: [UInt64], line: Int = #line) throws {
+        for address in addresses {
+            try step()
+            try expect(.step(count: 1), line: line)
+            try expect("rip", address, line: line)
+        }
+    }
+
+    /// Vector 1 leads to 0000:7E00: inc di; iret.
+    func trapHandler() throws {
+        try debugger.writeMemory(.physical(4), [0x00, 0x7E, 0, 0])
+        try debugger.writeMemory(.physical(0x7E00), [0x47, 0xCF])
+    }
+
+    /// 7C00 push dx; 7C01 popf; 7C02 inc ax; 7C03 inc ax; 7C04 pushf; 7C05 pop bx; DX has TF.
+    func loadSelfStepping() throws {
+        try load([0x52, 0x9D, 0x40, 0x40, 0x9C, 0x5B, 0x90])
+        try trapHandler()
+        try debugger.setRegister("rdx", to: 0x102)
+    }
+}
