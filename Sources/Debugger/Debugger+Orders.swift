@@ -177,6 +177,7 @@ extension Debugger {
             elapsed: .nanoseconds(
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
+        stop.spread = spreadOfStop()
         stop.conditionFailure = failure
         stop.caught = caught
         exitsBefore = exits
