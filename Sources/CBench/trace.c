@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,21 @@
 static struct {
     int thread, vcpu, memory;
     uint64_t run, site;
+    // Looks again and lets others run, instead of sleeping until the thread stops.
+    int looks;
     struct user_regs_struct registers;
 } traced;
 
+// The next stop of the thread. 0 or -errno.
+static int next_stop(int *status) {
+    int result;
+    while (!(result = waitpid(traced.thread, status, __WALL | (traced.looks ? WNOHANG : 0)))) sched_yield();
+    return result < 0 ? -errno : 0;
+}
+
 static long call(int descriptor, unsigned long request, uint64_t argument, struct user_regs_struct *after) {
     struct user_regs_struct registers = traced.registers;
-    int status;
+    int status, waited;
     registers.rip = traced.site;
     registers.rax = 16;
     registers.orig_rax = (unsigned long long)-1;
@@ -34,7 +44,7 @@ static long call(int descriptor, unsigned long request, uint64_t argument, struc
     registers.rdx = argument;
     if (ptrace(PTRACE_SETREGS, traced.thread, 0, &registers)) return -errno;
     if (ptrace(PTRACE_SINGLESTEP, traced.thread, 0, 0)) return -errno;
-    if (waitpid(traced.thread, &status, __WALL) < 0) return -errno;
+    if ((waited = next_stop(&status))) return waited;
     if (!WIFSTOPPED(status)) return -ESRCH;
     if (ptrace(PTRACE_GETREGS, traced.thread, 0, after)) return -errno;
     return (long)after->rax;
@@ -82,10 +92,11 @@ int cbench_trace_open(int process, int thread, int vcpu) {
     return debug(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP);
 }
 
-int cbench_trace_run(uint64_t count, uint64_t *nanoseconds) {
+int cbench_trace_run(uint64_t count, int looks, uint64_t *nanoseconds) {
     static uint8_t page[4096];
     struct user_regs_struct after;
     uint32_t reason;
+    traced.looks = looks;
     uint64_t start = cbench_now();
     for (uint64_t i = 0; i < count; i++) {
         long result = call(traced.vcpu, KVM_RUN, 0, &after);

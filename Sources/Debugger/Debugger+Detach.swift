@@ -50,6 +50,14 @@ extension Debugger {
         return now.count != standstillsBefore ? now.last : nil
     }
 
+    /// How far apart the vCPUs came to stand still, if they did for the stop that is being made.
+    func spreadOfStop() -> Duration? {
+        guard let meter else { return nil }
+        let now = meter.standstills
+        defer { commonStopsBefore = now.commonStops }
+        return now.commonStops != commonStopsBefore ? now.spread : nil
+    }
+
     /// How often and how long the guest stood still so far; nil where nothing measures that.
     public var standstills: Standstills? { meter?.standstills }
 }

@@ -186,6 +186,7 @@ extension Debugger {
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
         stop.steppedTwo = steppedTwo
+        stop.spread = spreadOfStop()
         stop.conditionFailure = failure
         stop.caught = caught
         exitsBefore = exits

@@ -69,6 +69,7 @@ public final class Debugger {
     /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
     let meter: (any StandstillMeasuring)?
     var standstillsBefore: UInt64 = 0
+    var commonStopsBefore: UInt64 = 0
     /// What was read of vCPUs while they ran, since they were let go.
     var live: [Int: VCPUSnapshot] = [:]
     /// What CPUID says of paging, of the vCPUs that it was needed of.

@@ -54,7 +54,8 @@ struct MessageTests {
     static let replies: [TracerReply] = [
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
-        .stopped([.debug, .gone, .elsewhere]), .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
+        .stopped([.debug, .gone, .elsewhere], spread: 1 << 33), .stopped([], spread: 0),
+        .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
         .found([.init(thread: 8, descriptor: 13)]), .found([]), .progress(.starting), .progress(.hasMachine),
         .progress(.bits32), .progress(.ended(status: 256)),
         .progress(.ready(machine)),

@@ -83,19 +83,6 @@ struct ObstacleTests {
         #expect(!GuestFinder.usesSEV(links: []))
     }
 
-    @Test(
-        "a kernel that refuses BPF programs says which capabilities are missing, or what it did not like",
-        arguments: [
-            (EPERM, "", AttachError.Code.notPermitted, "CAP_BPF"), (EACCES, "", .notPermitted, "lockdown"),
-            (EACCES, "R1 invalid mem access", .unsupported, "R1 invalid mem access"),
-            (EINVAL, "", .unsupported, "Invalid argument"),
-        ] as [(Int32, String, AttachError.Code, String)])
-    func bpf(errno: Int32, log: String, code: AttachError.Code, words: String) {
-        let error = BPFProgram.error(errno, log: log)
-        #expect(error.code == code)
-        #expect(error.description.contains(words))
-    }
-
     @Test("the guest's RAM is neither its firmware's nor its screen's")
     func ram() {
         var facts = KernelReader.Facts()

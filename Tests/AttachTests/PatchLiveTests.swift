@@ -203,8 +203,8 @@ struct PatchLiveTests {
         }
     }
 
-    @Test("a vCPU that is plugged in while patches stand never gives one to its VMM")
-    func hotPlug() throws {
+    @Test("a vCPU plugged in after patches were deleted is taken on, and no patch is left for it to run into")
+    func pluggedInAfterPatches() throws {
         let tiny = try TinyGuest(vcpus: 1, "filter")
         let image = try raw(tiny)
         do {

@@ -180,6 +180,33 @@ struct TinyGuestLiveTests {
         #expect(try tiny.vcpu().commands == 20)
     }
 
+    @Test("two vCPUs stop together, and how far apart is told")
+    func spread() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        #expect(debugger.stop.spread == nil && target.standstills.commonStops == 0)
+        var before: Duration?
+        for number in 1...5 as ClosedRange<UInt64> {
+            try debugger.startContinue()
+            _ = try debugger.collectStop(timeout: .milliseconds(2))
+            debugger.interrupt()
+            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            let spread = try #require(stop.spread)
+            #expect(spread > .zero && target.standstills.commonStops == number)
+            // It is a part of the standstill that began with it.
+            if let before { #expect(try #require(stop.standstill) > before) }
+            before = spread
+        }
+        // The other one stands still already.
+        #expect(try debugger.step().spread == nil)
+        try debugger.detach()
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
     @Test("after detaching nothing is asked of the guest any more")
     func detached() throws {
         let tiny = try TinyGuest(vcpus: 2)

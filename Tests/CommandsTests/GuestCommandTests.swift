@@ -85,6 +85,21 @@ import Testing
         #expect(try !Driver().json("step").contains("standstill"))
     }
 
+    @Test func theSpreadOfACommonStopIsTold() throws {
+        let (guest, driver) = try foreign()
+        #expect(try !driver.json("step").contains("spread"))
+        #expect(try !driver.json("info sources").contains("spread"))
+        guest.stopTogether(within: .microseconds(12))
+        #expect(try driver.json("step").contains(#""spreadNanoseconds":12000"#))
+        // The next one is no common stop, and is not told the time of the one before.
+        #expect(try !driver.json("step").contains("spread"))
+        #expect(try driver.json("info sources").contains(#""spreadNanoseconds":12000"#))
+        #expect(
+            try driver.text("info sources").last == "Its vCPUs last stopped within 12.0 us of each other.")
+        guest.stopTogether(within: .microseconds(9))
+        #expect(try driver.text("step 2")[0].contains("vCPUs stopped within 9.00 us"))
+    }
+
     @Test func statistics() throws {
         let (guest, driver) = try foreign()
         #expect(

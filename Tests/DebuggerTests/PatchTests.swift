@@ -67,6 +67,26 @@ import X86
         #expect(try read(memory, 0x1000, 5) == [0, 1, 2, 0x77, 4])
     }
 
+    /// A breakpoint deleted and one set anew at the same place, or beside it, while a vCPU steps past.
+    @Test func plantedWhileLifted() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        let memory = PatchedMemory(ram, table)
+        #expect(table.insert(0x1002))
+        #expect(table.lift(0x1002..<0x1008))
+        table.remove(0x1002)
+        #expect(table.insert(0x1002) && table.insert(0x1003))
+        table.check { _ in true }
+        // The step is not disturbed.
+        #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 0xE6, 5])
+        table.restore()
+        #expect(try raw(0x1000, 6) == [0, 1, 0xE6, 0xE6, 0xE6, 5])
+        #expect(try read(memory, 0x1000, 6) == [0, 1, 2, 3, 4, 5])
+        table.remove(0x1002)
+        table.remove(0x1003)
+        #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 4, 5])
+    }
+
     @Test func whatIsLiftedTwiceIsTakenInOnce() throws {
         try fill()
         let table = PatchTable(kind: .portOut, base: ram)

@@ -5,24 +5,53 @@ extension GuestFinder {
     func obstacle(
         to guest: HostGuest, _ files: ProcessFiles, _ facts: KernelReader.Facts?, tracer: Int32
     ) -> AttachError? {
-        if guest.process == getpid() {
-            return AttachError(
-                .ownProcess, "process \(guest.process) is this kvmscope",
-                remedy: "its own guest is debugged without attaching")
-        }
-        guard let status = files.text("status").flatMap(ProcessStatus.init) else {
-            return AttachError(.noProcess, "process \(guest.process) has ended")
-        }
-        if let error = privileges.obstacle(to: status, process: guest.process) { return error }
-        if let head = ProcessFiles.head("/proc/\(files.process)/exe", count: 5), Self.is32Bit(elf: head) {
-            return AttachError(
-                .bits32, "the VMM (process \(guest.process)) is a 32-bit program",
-                remedy: "only 64-bit VMMs can be attached to")
-        }
+        var seen = VMMFacts(isOwn: guest.process == getpid())
+        seen.status = files.text("status").flatMap(ProcessStatus.init)
+        seen.executable = ProcessFiles.head("/proc/\(files.process)/exe", count: 5) ?? []
         for thread in [guest.process] + guest.vcpus.compactMap(\.thread) {
             guard let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init) else {
                 continue
             }
+            seen.threads.append((thread, status))
+        }
+        seen.links = files.descriptorLinks
+        return Self.obstacle(to: guest, seen, facts, privileges, tracer: tracer)
+    }
+
+    /// What was seen of a VMM from outside.
+    struct VMMFacts: Sendable {
+        /// It is this process.
+        var isOwn = false
+        /// Nil for a process that has ended.
+        var status: ProcessStatus?
+        /// The first bytes of its executable; empty if it cannot be read.
+        var executable: [UInt8] = []
+        /// Its main thread and those of its vCPUs.
+        var threads: [(thread: Int32, status: ProcessStatus)] = []
+        /// What its descriptors are.
+        var links: [String] = []
+    }
+
+    /// What speaks against attaching, by these facts alone.
+    static func obstacle(
+        to guest: HostGuest, _ seen: VMMFacts, _ facts: KernelReader.Facts?, _ privileges: Privileges,
+        tracer: Int32
+    ) -> AttachError? {
+        if seen.isOwn {
+            return AttachError(
+                .ownProcess, "process \(guest.process) is this kvmscope",
+                remedy: "its own guest is debugged without attaching")
+        }
+        guard let status = seen.status else {
+            return AttachError(.noProcess, "process \(guest.process) has ended")
+        }
+        if let error = privileges.obstacle(to: status, process: guest.process) { return error }
+        if is32Bit(elf: seen.executable) {
+            return AttachError(
+                .bits32, "the VMM (process \(guest.process)) is a 32-bit program",
+                remedy: "only 64-bit VMMs can be attached to")
+        }
+        for (thread, status) in seen.threads {
             if status.tracer != 0, status.tracer != tracer {
                 return AttachError(
                     .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
@@ -35,9 +64,9 @@ extension GuestFinder {
                         "lifting the filter while kvmscope works needs CAP_SYS_ADMIN: run kvmscope as root")
             }
         }
-        if facts?.isProtected == true || Self.usesSEV(links: files.descriptorLinks) {
+        if let sign = encryption(facts, links: seen.links, arguments: guest.arguments) {
             return AttachError(
-                .encrypted, "the guest of process \(guest.process) is encrypted (SEV or TDX)",
+                .encrypted, "the guest of process \(guest.process) is encrypted (SEV or TDX): \(sign)",
                 remedy: "its memory and registers cannot be read from the host, by design")
         }
         if let debugged = facts?.guestDebug.first(where: { $0.value != 0 }) {
@@ -70,6 +99,23 @@ extension GuestFinder {
 
     /// By the class byte of its ELF header.
     static func is32Bit(elf head: [UInt8]) -> Bool { head.starts(with: [0x7F, 0x45, 0x4C, 0x46, 1]) }
+
+    /// By what an encrypted guest gives itself away; nil if by nothing.
+    static func encryption(_ facts: KernelReader.Facts?, links: [String], arguments: [String]) -> String? {
+        if facts?.isProtected == true { return "KVM protects its registers (SEV-ES, SEV-SNP, TDX)" }
+        // Plain SEV protects memory alone, and where the kernel cannot be asked nothing else tells of the others.
+        if usesSEV(links: links) { return "its VMM uses /dev/sev" }
+        let objects = zip(arguments, arguments.dropFirst()).filter { $0.0 == "-object" }.map(\.1)
+        let kinds = ["sev-guest", "sev-snp-guest", "tdx-guest"]
+        return kinds.first { kind in
+            // `kind,id=...`, `qom-type=kind` or JSON.
+            objects.contains { object in
+                object.split { !($0.isLetter || $0.isNumber || $0 == "-") }.first { $0 != "qom-type" }.map {
+                    $0 == kind
+                } == true || object.contains("\"qom-type\":\"\(kind)\"")
+            }
+        }.map { "its VMM was given a \($0)" }
+    }
 
     /// A VMM whose guest is encrypted by SEV holds the device of the security processor open.
     static func usesSEV(links: [String]) -> Bool { links.contains("/dev/sev") }

@@ -34,6 +34,13 @@ struct Privileges: Sendable {
 
     func has(_ capability: Capability) -> Bool { effective >> capability.rawValue & 1 == 1 }
 
+    /// Capabilities that loading BPF programs which read the kernel needs and that are not there. CAP_SYS_ADMIN has
+    /// both. Source: capabilities(7).
+    var missingForBPF: [String] {
+        if has(.systemAdministration) { return [] }
+        return (has(.bpf) ? [] : ["CAP_BPF"]) + (has(.perfMonitoring) ? [] : ["CAP_PERFMON"])
+    }
+
     /// Why ptrace of a process with this status would be refused. Source: ptrace(2), "Ptrace access mode
     /// checking" and "/proc/sys/kernel/yama/ptrace_scope".
     func obstacle(to status: ProcessStatus, process: Int32) -> AttachError? {

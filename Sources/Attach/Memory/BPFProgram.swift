@@ -67,23 +67,55 @@ struct BPFProgram: ~Copyable, Sendable {
         guard result >= 0 else {
             throw Self.error(
                 -result,
-                log: String(decoding: log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+                log: String(decoding: log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
+                Privileges(),
+                lockdown: ProcessFiles.bytes("/sys/kernel/security/lockdown").flatMap {
+                    Self.lockdown(String(decoding: $0, as: UTF8.self))
+                })
         }
         descriptor = result
     }
 
     /// What a refusal to load means.
-    static func error(_ errno: Int32, log: String) -> AttachError {
+    ///
+    /// - Parameters:
+    ///   - privileges: this process'.
+    ///   - lockdown: the kernel's mode, as ``lockdown(_:)`` has it.
+    static func error(_ errno: Int32, log: String, _ privileges: Privileges, lockdown: String?) -> AttachError
+    {
+        if lockdown == "confidentiality" {
+            return AttachError(
+                .notPermitted,
+                "the kernel is locked down (confidentiality): BPF programs may not read its memory",
+                remedy: "start the host without `lockdown=confidentiality`")
+        }
+        if errno == ENOSYS {
+            return AttachError(
+                .unsupported, "this kernel has no BPF",
+                remedy: "it takes one with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF")
+        }
         let reason = String(cString: strerror(errno))
         if errno == EPERM || errno == EACCES && log.isEmpty {
             return AttachError(
                 .notPermitted, "the kernel refuses BPF programs (\(reason))",
-                remedy: "they need CAP_BPF and CAP_PERFMON (run as root), and no kernel lockdown")
+                remedy: privileges.missingForBPF.isEmpty
+                    ? "nothing is missing here: look for a security module, a kernel lockdown, or a container's "
+                        + "user namespace, in which CAP_BPF and CAP_PERFMON do not count"
+                    : "they need CAP_BPF and CAP_PERFMON; "
+                        + "\(privileges.missingForBPF.joined(separator: " and ")) missing: run kvmscope as root"
+            )
         }
         let said = log.split(separator: "\n").suffix(3).joined(separator: "; ")
         return AttachError(
             .unsupported,
             "the kernel does not take the BPF program (\(reason))\(said.isEmpty ? "" : ": " + said)")
+    }
+
+    /// The mode in brackets: `none [integrity] confidentiality`. Source: kernel_lockdown(7).
+    static func lockdown(_ text: String) -> String? {
+        text.split(whereSeparator: \.isWhitespace).first { $0.hasPrefix("[") && $0.hasSuffix("]") }.map {
+            String($0.dropFirst().dropLast())
+        }
     }
 
     deinit { close(descriptor) }

@@ -35,6 +35,13 @@ extension AttachedTarget: StandstillMeasuring {
         standstills.total += time
     }
 
+    /// What the answer to a stop tells.
+    func note(spread: UInt64) {
+        guard spread > 0 else { return }
+        standstills.commonStops &+= 1
+        standstills.spread = .nanoseconds(Int64(clamping: spread))
+    }
+
     /// What an event tells of the standstill before it.
     func count(_ event: TracerReply.Event) {
         if event.stood > 0 { add(standstill: event.stood) }
@@ -45,9 +52,9 @@ extension AttachedTarget: StandstillMeasuring {
         guard case .standstills(let count, let last, let total)? = try? client.ask(.standstills) else {
             return
         }
-        standstills = Standstills(
-            count: count, last: .nanoseconds(Int64(clamping: last)),
-            total: .nanoseconds(Int64(clamping: total)))
+        standstills.count = count
+        standstills.last = .nanoseconds(Int64(clamping: last))
+        standstills.total = .nanoseconds(Int64(clamping: total))
         // What came with the answer is not in the socket any more, which is what front ends wait at.
         if client.hasEvents { client.nudge() }
     }

@@ -21,9 +21,10 @@ extension AttachedTarget: VCPUAppearing {
             vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }
         }
         _ = try client.ask(.add(vcpus: traced))
-        guard case .stopped(let standings) = try client.ask(.stop),
+        guard case .stopped(let standings, let spread) = try client.ask(.stop),
             standings.count == members.count + new.count
         else { throw AttachError(.tracer, "the tracer did not take on the new vCPUs") }
+        note(spread: spread)
         for vcpu in new {
             let member: AttachedVCPU
             do {

@@ -308,10 +308,11 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     func hold() throws(AttachError) {
         guard phase != .held else { return }
         guard !isDetached else { throw Self.detachedError }
-        guard case .stopped(let standings) = try client.ask(.stop) else {
+        guard case .stopped(let standings, let spread) = try client.ask(.stop) else {
             throw AttachError(.tracer, "the tracer did not answer the order to stop")
         }
         heldSince = monotonicTime()
+        note(spread: spread)
         phase = .held
         for (member, standing) in zip(members, standings) { member.stood(standing) }
         if let gone = members.first(where: \.isGone), !outlives(gone) {

@@ -77,8 +77,9 @@ enum TracerRequest: Sendable, Hashable {
 enum TracerReply: Sendable, Hashable {
     case done
     case refused(AttachError)
-    /// How each vCPU stands, by index.
-    case stopped([Standing])
+    /// How each vCPU stands, by index; and the nanoseconds from the first one held to the last, 0 if they did not come to
+    /// stand still together for this.
+    case stopped([Standing], spread: UInt64)
     /// What an ioctl returned (or -errno), and its argument as the kernel left it.
     case called(result: Int32, argument: [UInt8], indirect: [UInt8])
     case nudged
@@ -339,7 +340,11 @@ extension TracerReply {
             writer.put(error.message)
             writer.put(error.remedy ?? "")
             return writer.bytes
-        case .stopped(let standings): return [3] + standings.map(\.rawValue)
+        case .stopped(let standings, let spread):
+            var writer = WireWriter(3)
+            writer.put(spread)
+            for standing in standings { writer.put(standing.rawValue) }
+            return writer.bytes
         case .called(let result, let argument, let indirect):
             var writer = WireWriter(4)
             writer.put(result)
@@ -397,12 +402,13 @@ extension TracerReply {
             else { return nil }
             self = .refused(AttachError(code, message, remedy: remedy.isEmpty ? nil : remedy))
         case 3:
+            guard let spread = reader.take(UInt64.self) else { return nil }
             var standings = [Standing]()
-            for byte in bytes.dropFirst() {
+            while let byte = reader.take(UInt8.self) {
                 guard let standing = Standing(rawValue: byte) else { return nil }
                 standings.append(standing)
             }
-            self = .stopped(standings)
+            self = .stopped(standings, spread: spread)
             return
         case 4:
             guard let result = reader.take(Int32.self), let argument = reader.data(),

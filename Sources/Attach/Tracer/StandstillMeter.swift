@@ -3,6 +3,9 @@
 final class StandstillMeter {
     private var held = 0
     private var began: UInt64 = 0
+    private var latest: UInt64 = 0
+    /// All were found to stand still together, in the standstill that is on.
+    private var isCommon = false
     /// Standstills that are over.
     private(set) var count: UInt64 = 0
     private(set) var last: UInt64 = 0
@@ -12,7 +15,11 @@ final class StandstillMeter {
 
     /// A thread stands still from `time` on.
     func held(at time: UInt64) {
-        if held == 0 { began = time }
+        if held == 0 {
+            began = time
+            isCommon = false
+        }
+        latest = time
         held += 1
     }
 
@@ -27,6 +34,19 @@ final class StandstillMeter {
         total &+= last
         untold = last
     }
+
+    /// All threads stand still: how far apart they were held, from the first to the last.
+    ///
+    /// - Returns: 0 for one thread alone, or if that is known of this standstill: what is held later in it was let go
+    ///   in between.
+    func allStand() -> UInt64 {
+        guard held > 1, !isCommon else { return 0 }
+        isCommon = true
+        return max(1, latest &- began)
+    }
+
+    /// More threads are to stand still with the others.
+    func grew() { isCommon = false }
 
     /// What is to be told with the next thing that is told.
     func tell() -> UInt64 {

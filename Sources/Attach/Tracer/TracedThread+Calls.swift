@@ -48,14 +48,26 @@ extension TracedThread {
         guard hasFilter, isHeld, savedMask == nil else { return }
         let result = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
         _ = clinux_ptrace_options(thread, Self.options)
-        guard result < 0 else { return }
-        let reason = String(cString: strerror(-result))
-        throw AttachError(
+        if result < 0 { throw Self.filterError(-result) }
+    }
+
+    /// What a refusal of PTRACE_O_SUSPEND_SECCOMP means: EPERM without CAP_SYS_ADMIN or under a filter of the tracer's
+    /// own, EINVAL from a kernel that has no such option. Source: ptrace(2).
+    static func filterError(_ errno: Int32) -> AttachError {
+        let reason = String(cString: strerror(errno))
+        let remedy =
+            switch errno {
+            case EPERM:
+                "PTRACE_O_SUSPEND_SECCOMP needs CAP_SYS_ADMIN (run as root), and no filter on kvmscope itself"
+            case EINVAL:
+                "PTRACE_O_SUSPEND_SECCOMP needs a kernel with CONFIG_CHECKPOINT_RESTORE and CONFIG_SECCOMP"
+            default:
+                "start the VMM without its filter (QEMU: without `-sandbox`; Firecracker: `--no-seccomp`)"
+            }
+        return AttachError(
             .seccomp,
             "the VMM filters the system calls of its vCPU threads, and the filter cannot be lifted (\(reason))",
-            remedy:
-                "PTRACE_O_SUSPEND_SECCOMP needs CAP_SYS_ADMIN (run as root) and a kernel with CONFIG_CHECKPOINT_RESTORE"
-        )
+            remedy: remedy)
     }
 
     /// Makes a system call in the VMM. Returns what it returned, or -errno; -ESRCH if the thread is gone.

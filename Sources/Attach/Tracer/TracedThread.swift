@@ -170,7 +170,8 @@ final class TracedThread {
         go(.toSystemCall)
     }
 
-    private static func seizeError(_ errno: Int32, _ thread: Int32) -> AttachError {
+    /// What a refusal of PTRACE_SEIZE means.
+    static func seizeError(_ errno: Int32, _ thread: Int32) -> AttachError {
         switch errno {
         case ESRCH: AttachError(.ended, "thread \(thread) of the VMM has ended")
         case EPERM:

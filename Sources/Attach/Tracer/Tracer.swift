@@ -127,7 +127,7 @@ final class Tracer {
         case .stop:
             do throws(AttachError) {
                 try stopAll()
-                send(.stopped(threads.map(\.standing)))
+                send(.stopped(threads.map(\.standing), spread: meter.allStand()))
             } catch {
                 send(.refused(error))
             }
@@ -269,6 +269,7 @@ final class Tracer {
                     pageAddress: address, meter: meter))
         }
         threads += made
+        meter.grew()
         for thread in made {
             thread.memory = memory
             thread.ledger = ledger

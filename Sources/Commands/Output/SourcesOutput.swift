@@ -25,6 +25,8 @@ struct SourcesOutput: CommandOutput, Hashable {
     var standstills: UInt64?
     var standstillNanoseconds: UInt64?
     var lastStandstillNanoseconds: UInt64?
+    /// From the first vCPU held to the last one, when they last stopped together; absent if they never did.
+    var spreadNanoseconds: UInt64?
 
     init(_ sources: [ValueSource], standstills: Standstills?) {
         self.sources = sources.map { source in
@@ -37,6 +39,7 @@ struct SourcesOutput: CommandOutput, Hashable {
         self.standstills = standstills?.count
         standstillNanoseconds = standstills?.total.nanoseconds
         lastStandstillNanoseconds = standstills?.last.nanoseconds
+        if let standstills, standstills.commonStops > 0 { spreadNanoseconds = standstills.spread.nanoseconds }
     }
 
     func lines(width: Int) -> [StyledLine] {
@@ -63,6 +66,11 @@ struct SourcesOutput: CommandOutput, Hashable {
                         ? "The guest has not been made to stand still."
                         : "The guest stood still \(counted(standstills, "time")), \(shortTime(total)) in all, "
                             + "\(shortTime(last)) the last time.", .dim))
+        }
+        if let spreadNanoseconds {
+            lines.append(
+                StyledLine(
+                    "Its vCPUs last stopped within \(shortTime(spreadNanoseconds)) of each other.", .dim))
         }
         return lines
     }

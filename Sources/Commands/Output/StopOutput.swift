@@ -67,6 +67,8 @@ public struct StopOutput: CommandOutput, Hashable {
     public var elapsedNanoseconds: UInt64
     /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
     public var standstillNanoseconds: UInt64?
+    /// From its first vCPU held for this stop to the last; absent where they did not stop together for it.
+    public var spreadNanoseconds: UInt64?
     /// What is displayed after every stop; absent if nothing is.
     public var displays: [DisplayRow]?
     /// How wide the instruction pointer is shown, in digits.
@@ -76,8 +78,7 @@ public struct StopOutput: CommandOutput, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
-            heldInterrupt,
-            exits, elapsedNanoseconds, standstillNanoseconds, displays
+            heldInterrupt, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds, displays
     }
 
     init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
@@ -104,6 +105,7 @@ public struct StopOutput: CommandOutput, Hashable {
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
         standstillNanoseconds = stop.standstill?.nanoseconds
+        spreadNanoseconds = stop.spread?.nanoseconds
     }
 
     public func lines(width: Int) -> [StyledLine] {
@@ -122,6 +124,7 @@ public struct StopOutput: CommandOutput, Hashable {
             if let standstillNanoseconds {
                 facts.append("stood still \(shortTime(standstillNanoseconds)) before")
             }
+            if let spreadNanoseconds { facts.append("vCPUs stopped within \(shortTime(spreadNanoseconds))") }
             if !facts.isEmpty { head.append("  (" + facts.joined(separator: ", ") + ")", .dim) }
             result.append(head)
         }

@@ -73,7 +73,9 @@ final class PatchTable: Sendable {
             let page = known ?? PatchPage()
             for (i, byte) in hidden.enumerated() {
                 page[offset + UInt16(i)] = byte
-                put(kind.byte, at: gpa + UInt64(i))
+                // One that is open for a step is patched when that is done, which takes what stands there for the
+                // guest's.
+                if !state.lifted.contains(gpa + UInt64(i)) { put(kind.byte, at: gpa + UInt64(i)) }
             }
             page.starts[offset] = 1
             state.pages[number] = page
@@ -199,7 +201,9 @@ final class PatchTable: Sendable {
                 guard isOpen(number), !isIntact(number, page) else { continue }
                 for offset in page.offsets() {
                     let gpa = number + UInt64(offset)
-                    guard base.word(gpa, size: 1) != UInt64(kind.byte) else { continue }
+                    guard !state.lifted.contains(gpa), base.word(gpa, size: 1) != UInt64(kind.byte) else {
+                        continue
+                    }
                     take(gpa, number, offset, &state)
                 }
             }

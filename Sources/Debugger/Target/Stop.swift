@@ -25,6 +25,9 @@ public struct Stop: Sendable {
     /// How long another program's guest was kept from running before it was let go for this stop; nil where
     /// nothing measures that.
     public var standstill: Duration?
+    /// From the first of several vCPUs held for this stop to the last one held; nil where they did not come to stand
+    /// still together for it, or nothing measures that.
+    public var spread: Duration?
     /// What catchpoints stopped at, also where ``reason`` is another.
     public var caught: [CaughtEvent] = []
     /// Why the condition of a breakpoint that stopped the guest could not be evaluated.

@@ -99,11 +99,20 @@ public struct Standstills: Sendable, Hashable {
     public var last: Duration
     /// All that are over, together.
     public var total: Duration
+    /// How often several vCPUs were stopped together.
+    public var commonStops: UInt64
+    /// The last time: from the first of them held to the last one held. Zero if there was none.
+    public var spread: Duration
 
-    public init(count: UInt64 = 0, last: Duration = .zero, total: Duration = .zero) {
+    public init(
+        count: UInt64 = 0, last: Duration = .zero, total: Duration = .zero, commonStops: UInt64 = 0,
+        spread: Duration = .zero
+    ) {
         self.count = count
         self.last = last
         self.total = total
+        self.commonStops = commonStops
+        self.spread = spread
     }
 }
 

@@ -45,6 +45,14 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
         }
     }
 
+    /// As if several vCPUs had been stopped together.
+    func stopTogether(within time: Duration) {
+        state.withLock { state in
+            state.standstills.commonStops += 1
+            state.standstills.spread = time
+        }
+    }
+
     var standstills: Standstills { state.withLock { $0.standstills } }
     var isDetached: Bool { state.withLock { $0.isDetached } }
 
