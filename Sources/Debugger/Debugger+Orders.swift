@@ -155,42 +155,36 @@ extension Debugger {
             vcpus = stop.vcpus
         }
         takeInNewVCPUs(&vcpus)
-        var reason = report.reason
-        var passedHalt = false
-        var hits: [Int] = []
-        var steppedTwo = false
-        var caught: [CaughtEvent] = []
-        var failure: DebuggerError?
+        var findings = Findings(reason: report.reason)
         if let only = running.only {
-            take(drivers[only], true, &reason, &passedHalt, &steppedTwo, &hits, &caught, &failure)
+            findings.take(drivers[only], isReporter: true)
             vcpus[only] = drivers[only].snapshot
         } else {
             for (place, driver) in drivers.enumerated() {
-                take(
-                    driver, vcpus[place].id == report.vcpu, &reason, &passedHalt, &steppedTwo, &hits, &caught,
-                    &failure)
+                findings.take(driver, isReporter: vcpus[place].id == report.vcpu)
                 vcpus[place] = driver.snapshot
             }
         }
         let exits = report.measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
-        let isAsked = reason == .interrupted
+        let isAsked = findings.reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
-        if case .step = reason, running.total > 1, running.turns == nil {
-            reason = .step(count: running.total)
+        if case .step = findings.reason, running.total > 1, running.turns == nil {
+            findings.reason = .step(count: running.total)
         }
         stop = Stop(
-            number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason, vcpus: vcpus,
+            number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: findings.reason,
+            vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
-            steps: steps, passedHalt: passedHalt, standstill: standstillBefore())
-        stop.steppedTwo = steppedTwo
+            steps: steps, passedHalt: findings.passedHalt, standstill: standstillBefore())
+        stop.steppedTwo = findings.steppedTwo
         stop.spread = spreadOfStop()
-        stop.conditionFailure = failure
-        stop.caught = caught
+        stop.conditionFailure = findings.conditionFailure
+        stop.caught = findings.caught
         exitsBefore = exits
-        settleBreakpoints(hits)
+        settleBreakpoints(findings.hits)
     }
 
     /// vCPUs that others have made since the last stop stand still with the rest.
@@ -204,13 +198,22 @@ extension Debugger {
         }
         drivers = all
     }
+}
 
-    /// What one vCPU's driver has to say at a stop.
-    private func take(
-        _ driver: VCPUDriver, _ isReporter: Bool, _ reason: inout StopReason, _ passedHalt: inout Bool,
-        _ steppedTwo: inout Bool, _ expired: inout [Int], _ caught: inout [CaughtEvent],
-        _ failure: inout DebuggerError?
-    ) {
+/// What the drivers have to say at a stop.
+private struct Findings {
+    var reason: StopReason
+    var passedHalt = false
+    var steppedTwo = false
+    /// Numbers of breakpoints, watchpoints and catchpoints that were come to.
+    var hits: [Int] = []
+    var caught: [CaughtEvent] = []
+    var conditionFailure: DebuggerError?
+
+    init(reason: StopReason) { self.reason = reason }
+
+    /// - Parameter isReporter: the stop is about this one's vCPU.
+    mutating func take(_ driver: VCPUDriver, isReporter: Bool) {
         steppedTwo = steppedTwo || driver.steppedTwo
         if driver.isLost, case .interrupted = reason {
             // The others were asked to stop because of it.
@@ -218,21 +221,21 @@ extension Debugger {
         }
         if !driver.events.caught.isEmpty {
             let events = driver.takeEvents()
-            expired += events.map(\.number)
+            hits += events.map(\.number)
             if isReporter { caught = events }
             if isReporter, case .caught = reason { reason = .caught(events) }
         }
         if driver.hasHits {
-            let hits = driver.takeHits()
+            let found = driver.takeHits()
             // Another vCPU may have come to a breakpoint at the same time: that counts too.
-            expired += hits.breakpoints + hits.watches.map(\.number)
-            if isReporter, !hits.watches.isEmpty, case .watchpoint = reason {
-                reason = .watchpoint(hits.watches)
+            hits += found.breakpoints + found.watches.map(\.number)
+            if isReporter, !found.watches.isEmpty, case .watchpoint = reason {
+                reason = .watchpoint(found.watches)
             }
-            if isReporter, !hits.breakpoints.isEmpty, case .breakpoint = reason {
-                reason = .breakpoint(hits.breakpoints.sorted())
+            if isReporter, !found.breakpoints.isEmpty, case .breakpoint = reason {
+                reason = .breakpoint(found.breakpoints.sorted())
             }
-            if isReporter { failure = hits.failure }
+            if isReporter { conditionFailure = found.failure }
         }
         guard isReporter else { return }
         passedHalt = driver.passedHalt
