@@ -76,13 +76,11 @@ extension OwnedMachine: VCPUCreating {
         // The boot processor may run from the reset vector; an application processor is sent somewhere.
         let waits = entry == nil && id != 0 && !hasLocalAPIC
         mark = Clock.now()
-        try thread.start(vcpu) { vcpu in
-            var runner = VCPURunner(
-                vcpu, thread: thread, parts: shared, recorder: recorder, waitsForEntry: waits)
-            runner.serve()
-        }
+        let runner = VCPURunner(
+            vcpu, thread: thread, parts: shared, recorder: recorder, waitsForEntry: waits)
+        try thread.start { runner.serve() }
         did("thread")
-        let member = Member(thread: thread, isBoot: id == 0)
+        let member = Member(runner: runner, isBoot: id == 0)
         members.withLock { $0.append(member) }
         return VCPUCreation(
             identity: identity(member), descriptor: descriptor,

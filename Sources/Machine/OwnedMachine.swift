@@ -16,8 +16,10 @@ public final class OwnedMachine: SynchronousRunning {
 
     /// One vCPU and the thread that runs it.
     struct Member: Sendable {
-        let thread: VCPUThread
+        let runner: VCPURunner
         let isBoot: Bool
+
+        var thread: VCPUThread { runner.thread }
     }
 
     let vm: MachineVM
@@ -113,16 +115,16 @@ public final class OwnedMachine: SynchronousRunning {
 
     public var stopDescriptor: Int32 { parts.coordinator.stopDescriptor }
 
-    private func thread(_ id: Int) throws(MachineError) -> VCPUThread {
+    private func runner(_ id: Int) throws(MachineError) -> VCPURunner {
         guard let member = members.withLock({ $0.first { $0.thread.id == id } }) else {
             throw MachineError(.noVCPU, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
         }
-        return member.thread
+        return member.runner
     }
 
     /// Must not be called from a controller, which has the vCPU already.
     public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
-        let thread = try thread(id)
+        let thread = try runner(id).thread
         let reply = Reply<R>()
         withoutActuallyEscaping(body) { body in
             // The job lets go of the closure before it says that it is done.
@@ -136,32 +138,42 @@ public final class OwnedMachine: SynchronousRunning {
     public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
 
     public func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport? {
-        try start(orders, isAwaited: true)
+        let runner = try start(orders, isAwaited: true)
         meanwhile()
+        if let report = runner?.runBorrowed(orders[0].controller) { return report }
         return parts.coordinator.wait(until: Clock.now() &+ 1_000_000_000)
     }
 
-    private func start(_ orders: [RunOrder], isAwaited: Bool) throws {
+    /// - Returns: who is to run on the calling thread; nil where the vCPUs' own threads do.
+    @discardableResult
+    private func start(_ orders: [RunOrder], isAwaited: Bool) throws -> VCPURunner? {
         // A step after a step: nothing to look up.
         if orders.count == 1,
-            let isStarted = parts.coordinator.startAgain(
+            let start = parts.coordinator.startAgain(
                 orders[0].vcpu, isAwaited: isAwaited, ObjectIdentifier(orders[0].controller))
         {
-            return try check(isStarted)
+            switch start {
+            case .onItsThread: return nil
+            case .borrowed: return try runner(orders[0].vcpu)
+            case .refused: throw Self.isRunningAlready
+            }
         }
-        var threads: [VCPUThread] = []
+        var runners: [VCPURunner] = []
         for order in orders {
-            guard !threads.contains(where: { $0.id == order.vcpu }) else {
+            guard !runners.contains(where: { $0.thread.id == order.vcpu }) else {
                 throw MachineError(.configuration, "vCPU \(order.vcpu) is to run twice at the same time")
             }
-            threads.append(try thread(order.vcpu))
+            runners.append(try runner(order.vcpu))
         }
-        guard !threads.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
-        try check(parts.coordinator.start(threads, isAwaited: isAwaited) { orders[$0].controller })
+        guard !runners.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
+        guard parts.coordinator.start(runners, isAwaited: isAwaited, { orders[$0].controller }) else {
+            throw Self.isRunningAlready
+        }
+        return nil
     }
 
-    private func check(_ isStarted: Bool) throws(MachineError) {
-        guard isStarted else { throw MachineError(.running, "the guest runs", remedy: "stop it first") }
+    private static var isRunningAlready: MachineError {
+        MachineError(.running, "the guest runs", remedy: "stop it first")
     }
 
     public func interrupt() { parts.coordinator.stopAll(.interrupted) }

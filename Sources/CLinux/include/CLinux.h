@@ -21,10 +21,17 @@ int clinux_name_thread(const char *name);
 /* gettid. */
 int clinux_thread_id(void);
 
+/* gettid, asked once a thread. Not for a child that fork made. */
+int clinux_this_thread(void);
+
+/* tgkill: a signal for one thread of this process. 0, or -ESRCH where it has ended. */
+int clinux_signal_thread(int thread, int signal);
+
 /* The CPU that the calling thread runs on; another a moment later, perhaps. */
+int clinux_cpu(void);
+
 /* Moves the calling thread to another CPU than `cpu`, once: what it may run on stays as it was. */
 int clinux_leave_cpu(int cpu);
-int clinux_cpu(void);
 
 /* Asks for the lines of memory that `size` bytes from `start` on lie in, to be written soon: they come while the
    thread does something else. Changes nothing. */

@@ -28,6 +28,15 @@ final class RunCoordinator: Sendable {
         var ringer: Bell<(any RunController)?>.Ringer
     }
 
+    /// How a run began.
+    enum Start {
+        /// Something runs already, or a report has not been collected.
+        case refused
+        case onItsThread
+        /// Whoever let go is to call ``VCPURunner/runBorrowed(_:)``, and then wait if that gives no report.
+        case borrowed
+    }
+
     private let state = Mutex(State())
     /// From letting go until the report was taken.
     private let runs = Atomic<Bool>(false)
@@ -50,36 +59,44 @@ final class RunCoordinator: Sendable {
     ///
     /// - Parameter isAwaited: ``wait(until:)`` follows at once, and nobody polls the descriptor.
     func start(
-        _ threads: [VCPUThread], isAwaited: Bool,
+        _ runners: [VCPURunner], isAwaited: Bool,
         _ controller: (_ place: Int) -> any RunController
     ) -> Bool {
         guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         state.withLock { state in
-            state.out = Array(threads)
+            state.out = runners.map(\.thread)
             state.alone = nil
-            if threads.count == 1 {
+            if runners.count == 1 {
                 state.alone = Alone(
-                    vcpu: threads[0].id, controller: ObjectIdentifier(controller(0)),
-                    ringer: threads[0].bell.ringer)
+                    vcpu: runners[0].thread.id, controller: ObjectIdentifier(controller(0)),
+                    ringer: runners[0].thread.bell.ringer)
             }
-            prepare(&state, count: threads.count, isAwaited: isAwaited)
+            prepare(&state, count: runners.count, isAwaited: isAwaited)
         }
-        for (place, thread) in threads.enumerated() { thread.run(controller(place)) }
+        for (place, runner) in runners.enumerated() {
+            runner.thread.loan.endStreak()
+            runner.thread.run(controller(place))
+        }
         return true
     }
 
     /// Lets the vCPU of the run before go again, alone, and under the same controller; nil if that run was another.
-    func startAgain(_ vcpu: Int, isAwaited: Bool, _ controller: ObjectIdentifier) -> Bool? {
+    func startAgain(_ vcpu: Int, isAwaited: Bool, _ controller: ObjectIdentifier) -> Start? {
         state.withLock { state in
             guard let alone = state.alone, alone.vcpu == vcpu, alone.controller == controller else {
                 return nil
             }
-            guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
+            guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return .refused }
             prepare(&state, count: 1, isAwaited: isAwaited)
+            if isAwaited {
+                if state.out[0].borrow() { return .borrowed }
+            } else {
+                state.out[0].loan.endStreak()
+            }
             // No word of the controller, and none of the thread: what counts the references to an object is a line of
             // memory that would go from one processor to the other and back.
             alone.ringer.ring(with: nil)
-            return true
+            return .onItsThread
         }
     }
 
@@ -122,6 +139,18 @@ final class RunCoordinator: Sendable {
         }
         // Someone who asks from here on finds it done: what he notes is dropped when the next run starts.
         deliver(StopReport(vcpu: vcpu, reason: reason, measured: measured))
+    }
+
+    /// As ``isBackAlone(_:reason:_:)``, on the thread that waits for the report.
+    ///
+    /// - Returns: nil if ``wait(until:)`` has it.
+    func isBackHere(_ vcpu: Int, reason: StopReason, _ measured: StopReport.Measured) -> StopReport? {
+        guard !stops.load(ordering: .sequentiallyConsistent) else {
+            isBack(vcpu, reason: reason, isParked: false)
+            return nil
+        }
+        runs.store(false, ordering: .releasing)
+        return StopReport(vcpu: vcpu, reason: reason, measured: measured)
     }
 
     /// A vCPU has come back: it stands still. The last one makes the report.

@@ -24,11 +24,10 @@ final class MachineParts: Sendable {
 }
 
 /// What a vCPU's thread does: waits for work, and runs the guest under a controller.
-///
-/// Lives on that thread.
-struct VCPURunner {
+// SAFETY: used by one thread at a time, as its thread's `loan` says: the vCPU's own, or the one that borrows it.
+final class VCPURunner: @unchecked Sendable {
     private let vcpu: VCPU
-    private let thread: VCPUThread
+    let thread: VCPUThread
     private let parts: MachineParts
     private let recorder: ExitRecorder
     private let pass: HoldGate.Pass
@@ -40,6 +39,13 @@ struct VCPURunner {
     private var powerOff: PowerOff?
     /// When the run at hand began; 0 before its first KVM_RUN.
     private var begun: UInt64 = 0
+    /// When its last KVM_RUN was over, with what belonged to it.
+    private var ended: UInt64 = 0
+    private var exitsBefore: UInt64 = 0
+    /// It ran on its own thread last.
+    private var wasHome = true
+    /// The next KVM_RUN is the first on another thread than that.
+    private var hasMoved = false
     /// The controller wants to hear of an access to a protected page.
     private var isSeen = false
 
@@ -49,9 +55,11 @@ struct VCPURunner {
         case stopped(StopReason)
         /// Another vCPU, or the user, made it stop.
         case asked
+        /// The vCPU's own thread is to go on with it.
+        case recalled
     }
 
-    init(_ vcpu: VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder, waitsForEntry: Bool) {
+    init(_ vcpu: sending VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder, waitsForEntry: Bool) {
         self.vcpu = vcpu
         self.thread = thread
         self.parts = parts
@@ -61,35 +69,89 @@ struct VCPURunner {
     }
 
     /// Until the thread is to end.
-    mutating func serve() {
+    func serve() {
         // Of the run at hand, or of the one before. A field would be counted as referred to anew at each run.
         var controller: (any RunController)?
         while true {
             let token = thread.bell.token
             switch thread.take() {
-            case .job(let job): job.perform(vcpu)
+            case .job(let job):
+                job.perform(vcpu)
+                thread.loan.endUse()
             case .run(let next):
                 if let next { controller = next }
-                if let controller { run(controller) }
+                if let controller { run(controller, isBegun: false) }
+            case .goOn:
+                // Only who ran before borrows.
+                if let controller { run(controller, isBegun: true) }
             case .quit: return
-            case nil: thread.bell.wait(since: token)
+            case nil: thread.wait(since: token)
             }
         }
     }
 
-    private mutating func run(_ controller: any RunController) {
+    private func run(_ controller: any RunController, isBegun: Bool) {
+        wasHome = true
+        let departure = depart(controller, isBegun: isBegun)
+        thread.isBack()
+        switch departure {
+        case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
+        case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
+        case .stopped(let reason):
+            guard !parts.coordinator.isAlone else {
+                return parts.coordinator.isBackAlone(vcpu.id, reason: reason, measured)
+            }
+            parts.coordinator.stopAll(reason, by: vcpu.id)
+            parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
+        }
+    }
+
+    /// A run of this vCPU alone, on the thread that waits for it and has borrowed it.
+    ///
+    /// - Returns: the report, or nil where the coordinator has it, now or later.
+    func runBorrowed(_ controller: any RunController) -> StopReport? {
+        hasMoved = wasHome
+        wasHome = false
+        let departure = depart(controller, isBegun: false)
+        if case .recalled = departure {
+            thread.handBack()
+            return nil
+        }
+        thread.giveBack()
+        switch departure {
+        case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
+        case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
+        case .stopped(let reason):
+            return parts.coordinator.isBackHere(vcpu.id, reason: reason, measured)
+        }
+        return nil
+    }
+
+    private var measured: StopReport.Measured {
+        StopReport.Measured(exits: recorder.total &- exitsBefore, time: begun == 0 ? 0 : ended &- begun)
+    }
+
+    /// One run up to its end, or to where another thread goes on with it.
+    private func depart(_ controller: any RunController, isBegun: Bool) -> Departure {
         var departure: Departure
-        let exitsBefore = recorder.total
-        begun = 0
-        parts.gate.enter(pass)
-        do {
-            departure = try loop(controller)
+        if !isBegun {
+            exitsBefore = recorder.total
+            begun = 0
+            parts.gate.enter(pass)
+        }
+        do throws(KVMError) {
+            if !isBegun, let end = try begin(controller) {
+                departure = end
+            } else {
+                departure = try loop(controller)
+            }
         } catch {
             departure = .stopped(.failed(error))
         }
-        let over = Clock.now()
+        if case .recalled = departure { return departure }
+        ended = Clock.now()
         if isHandling {
-            recorder.handled(at: over)
+            recorder.handled(at: ended)
             isHandling = false
         }
         // The others are kicked before the controller reads registers: it all goes on at the same time.
@@ -102,19 +164,7 @@ struct VCPURunner {
             if case .stopped = departure {} else { departure = .stopped(.failed(error)) }
         }
         parts.gate.leave(pass)
-        thread.isBack()
-        switch departure {
-        case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
-        case .asked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
-        case .stopped(let reason):
-            guard !parts.coordinator.isAlone else {
-                let measured = StopReport.Measured(
-                    exits: recorder.total &- exitsBefore, time: begun == 0 ? 0 : over &- begun)
-                return parts.coordinator.isBackAlone(vcpu.id, reason: reason, measured)
-            }
-            parts.coordinator.stopAll(reason, by: vcpu.id)
-            parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
-        }
+        return departure
     }
 
     private func departure(_ verdict: Verdict) -> Departure? {
@@ -125,12 +175,15 @@ struct VCPURunner {
         }
     }
 
-    private mutating func loop(_ controller: any RunController) throws(KVMError) -> Departure {
+    private func begin(_ controller: any RunController) throws(KVMError) -> Departure? {
         if let end = departure(try controller.begin(vcpu)) { return end }
-        if waitsForEntry {
-            guard try hasEntry() else { return .parked }
-            waitsForEntry = false
-        }
+        guard waitsForEntry else { return nil }
+        guard try hasEntry() else { return .parked }
+        waitsForEntry = false
+        return nil
+    }
+
+    private func loop(_ controller: any RunController) throws(KVMError) -> Departure {
         var isKicked = false
         while true {
             if isKicked || thread.attention.load(ordering: .sequentiallyConsistent) {
@@ -152,6 +205,10 @@ struct VCPURunner {
                 throw error
             }
             let end = Clock.now()
+            if hasMoved {
+                hasMoved = false
+                thread.loan.moved(time: end &- start)
+            }
             if case .interrupted = exit {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
@@ -170,7 +227,7 @@ struct VCPURunner {
     }
 
     /// Does what the vCPU was kicked for.
-    private mutating func attend(_ controller: any RunController) throws(KVMError)
+    private func attend(_ controller: any RunController) throws(KVMError)
         -> Departure?
     {
         thread.acknowledge()
@@ -184,11 +241,11 @@ struct VCPURunner {
         }
         if parts.coordinator.isStopping { return .asked }
         parts.gate.check(pass)
-        return nil
+        return thread.loan.isRecalled ? .recalled : nil
     }
 
     /// Does the machine's part of an exit, then asks the controller.
-    private mutating func dispatch(_ exit: VCPUExit, _ controller: any RunController)
+    private func dispatch(_ exit: VCPUExit, _ controller: any RunController)
         throws(KVMError) -> Verdict
     {
         if case .debug(let debug) = exit { return try controller.decide(.debug(debug), vcpu) }
@@ -223,7 +280,7 @@ struct VCPURunner {
     }
 
     /// The machine's part of an exit. False if nothing here can go on from it.
-    private mutating func handle(_ exit: VCPUExit, _ controller: any RunController) throws(KVMError) -> Bool {
+    private func handle(_ exit: VCPUExit, _ controller: any RunController) throws(KVMError) -> Bool {
         if case .mmio(let access) = exit, parts.memory.isRAM(access.gpa) {
             try answer(access, controller)
             return true
@@ -245,7 +302,7 @@ struct VCPURunner {
     }
 
     /// An access to RAM that left the guest, because the page is protected.
-    private mutating func answer(_ access: MMIO, _ controller: any RunController) throws(KVMError) {
+    private func answer(_ access: MMIO, _ controller: any RunController) throws(KVMError) {
         var value: UInt64 = 0
         if let answer = try controller.access(access, vcpu) {
             value = answer.value
@@ -260,7 +317,7 @@ struct VCPURunner {
     ///
     /// - Returns: what the completion led to beyond I/O: the trap of a single step, or an exit that nothing here
     ///   can go on from.
-    private mutating func settle(_ controller: any RunController) throws(KVMError) -> VCPUExit? {
+    private func settle(_ controller: any RunController) throws(KVMError) -> VCPUExit? {
         while vcpu.isIOPending {
             let start = Clock.now()
             if isHandling { recorder.handled(at: start) }
@@ -275,7 +332,7 @@ struct VCPURunner {
         return nil
     }
 
-    private mutating func reason(_ how: PowerOff) -> StopReason {
+    private func reason(_ how: PowerOff) -> StopReason {
         powerOff = nil
         parts.powerOff.withLock { $0 = how }
         return .poweredOff

@@ -7,7 +7,7 @@ import SystemPackage
 
 /// The thread of one vCPU, seen from other threads: they leave work here, and kick the vCPU out of KVM_RUN.
 ///
-/// The thread sleeps while there is nothing to do. Only it ever touches the `VCPU`.
+/// The thread sleeps while there is nothing to do. Only it ever touches the `VCPU`, and whoever borrows that from it.
 final class VCPUThread: Sendable {
     let id: Int
     private let immediateExit: ImmediateExit
@@ -22,12 +22,15 @@ final class VCPUThread: Sendable {
     private let jobs = Mutex<[Job]>([])
     private let hasJobs = Atomic<Bool>(false)
     private let quits = Atomic<Bool>(false)
+    let loan = VCPULoan()
 
     /// Work to do, as the thread takes it.
     enum Work {
         case job(Job)
         /// Under this controller, or under the one before.
         case run((any RunController)?)
+        /// What another thread began.
+        case goOn
         case quit
     }
 
@@ -47,7 +50,7 @@ final class VCPUThread: Sendable {
             hasJobs.store(true, ordering: .sequentiallyConsistent)
         }
         // Either the thread is seen to be out, or it sees the job before it enters the guest.
-        if bell.isBusy { kick() } else { bell.ring() }
+        if bell.isBusy || loan.borrowingThread != nil { kick() } else { bell.ring() }
     }
 
     /// Lets the vCPU go; the run before must be over.
@@ -60,6 +63,34 @@ final class VCPUThread: Sendable {
         immediateExit.request()
         handle.withLock { thread in
             if let thread { pthread_kill(thread, KickSignal.number) }
+        }
+        // One who borrows it from here on sees `attention`.
+        if let borrower = loan.borrowingThread { _ = clinux_signal_thread(borrower, KickSignal.number) }
+    }
+
+    /// Takes the vCPU for a run that the caller makes and waits for; false where the vCPU's own thread is to make it.
+    func borrow() -> Bool {
+        guard loan.borrow(bell) else { return false }
+        noticeJobs()
+        return true
+    }
+
+    /// That run is over.
+    func giveBack() {
+        loan.giveBack()
+        if hasJobs.load(ordering: .sequentiallyConsistent) { bell.ring() }
+    }
+
+    /// The thread is to go on with that run.
+    func handBack() {
+        loan.handBack()
+        bell.ring()
+    }
+
+    /// A job that came before the run was seen did not kick.
+    private func noticeJobs() {
+        if hasJobs.load(ordering: .sequentiallyConsistent) {
+            attention.store(true, ordering: .sequentiallyConsistent)
         }
     }
 
@@ -79,23 +110,33 @@ final class VCPUThread: Sendable {
 
     /// The next piece of work, or nil.
     func take() -> Work? {
-        if hasJobs.load(ordering: .sequentiallyConsistent) {
+        if loan.takeReturned() {
+            bell.isBusy = true
+            noticeJobs()
+            return .goOn
+        }
+        if hasJobs.load(ordering: .sequentiallyConsistent), loan.use() {
             let job: Job? = jobs.withLock { jobs in
                 let job = jobs.isEmpty ? nil : jobs.removeFirst()
                 hasJobs.store(!jobs.isEmpty, ordering: .sequentiallyConsistent)
                 return job
             }
             if let job { return .job(job) }
+            loan.endUse()
         }
         if let order = bell.takeCargo() {
             bell.isBusy = true
-            // A job that came before this was seen did not kick.
-            if hasJobs.load(ordering: .sequentiallyConsistent) {
-                attention.store(true, ordering: .sequentiallyConsistent)
-            }
+            noticeJobs()
             return .run(order)
         }
         return quits.load(ordering: .sequentiallyConsistent) ? .quit : nil
+    }
+
+    /// There was nothing to do: until there may be.
+    func wait(since token: UInt32) {
+        guard let deadline = loan.watch() else { return bell.wait(since: token) }
+        bell.wait(since: token, until: deadline)
+        if loan.recall() { kick() }
     }
 
     /// While running: the jobs left meanwhile, in order.
@@ -119,10 +160,10 @@ final class VCPUThread: Sendable {
         attention.store(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Starts the thread; it owns `vcpu` from now on, and calls `body` with it once.
-    func start(_ vcpu: sending VCPU, _ body: @escaping @Sendable (VCPU) -> Void) throws(MachineError) {
+    /// Starts the thread, which calls `body` once.
+    func start(_ body: @escaping @Sendable () -> Void) throws(MachineError) {
         _ = KickSignal.install
-        let start = Start(vcpu, self, body)
+        let start = Start(self, body)
         var mask = KickSignal.blockedSet()
         var before = sigset_t()
         pthread_sigmask(SIG_SETMASK, &mask, &before)
@@ -154,12 +195,10 @@ final class VCPUThread: Sendable {
 
     /// What the new thread needs, and nobody else touches.
     private final class Start {
-        private let vcpu: VCPU
         private let thread: VCPUThread
-        private let body: @Sendable (VCPU) -> Void
+        private let body: @Sendable () -> Void
 
-        init(_ vcpu: sending VCPU, _ thread: VCPUThread, _ body: @escaping @Sendable (VCPU) -> Void) {
-            self.vcpu = vcpu
+        init(_ thread: VCPUThread, _ body: @escaping @Sendable () -> Void) {
             self.thread = thread
             self.body = body
         }
@@ -168,7 +207,7 @@ final class VCPUThread: Sendable {
             _ = clinux_name_thread("vcpu \(thread.id)")
             thread.number.store(clinux_thread_id(), ordering: .releasing)
             thread.bell.ring()
-            body(vcpu)
+            body()
         }
     }
 }
