@@ -25,6 +25,7 @@ extension Debugger {
             throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
         }
         returnToPresent()
+        turns = nil
         let driver = try driver(selectedVCPU)
         switch driver.snapshot.activity {
         case .dead:
@@ -86,7 +87,7 @@ extension Debugger {
             if isAwaited, let synchronous {
                 report = try synchronous.run(orders) {
                     started = monotonicTime()
-                    makeRoom()
+                    makeRoom(except: only)
                 }
                 if let only { self.drivers[only].prefetch() }
             } else {
@@ -106,11 +107,19 @@ extension Debugger {
     }
 
     /// While the guest runs: room for the stop that is to come.
-    private func makeRoom() {
-        endCurrent()
-        coming = stop.vcpus
-        // A copy of its own, which only this makes it.
-        coming.withUnsafeMutableBufferPointer { _ in }
+    ///
+    /// - Parameter only: the place of the only vCPU that runs, which need not be kept.
+    private func makeRoom(except only: Int?) {
+        // What the stop that is forgotten now leaves has the size that is needed.
+        coming = endCurrent() ?? []
+        let count = stop.vcpus.count
+        guard coming.count == count else {
+            coming = stop.vcpus
+            // A copy of its own, which only this makes it.
+            coming.withUnsafeMutableBufferPointer { _ in }
+            return
+        }
+        for place in 0..<count where place != only { coming[place] = stop.vcpus[place] }
     }
 
     func startOneNext() throws(DebuggerError) {
@@ -169,9 +178,10 @@ extension Debugger {
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = findings.reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }
-        if case .step = findings.reason, running.total > 1, running.turns == nil {
+        if case .step = findings.reason, running.total > 1, turns == nil {
             findings.reason = .step(count: running.total)
         }
+        turns = nil
         stop = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: findings.reason,
             vcpus: vcpus,
@@ -181,8 +191,8 @@ extension Debugger {
             steps: steps, passedHalt: findings.passedHalt, standstill: standstillBefore())
         stop.steppedTwo = findings.steppedTwo
         stop.spread = spreadOfStop()
-        stop.conditionFailure = findings.conditionFailure
-        stop.caught = findings.caught
+        if let failure = findings.conditionFailure { stop.conditionFailure = failure }
+        if !findings.caught.isEmpty { stop.caught = findings.caught }
         exitsBefore = exits
         settleBreakpoints(findings.hits)
     }

@@ -16,9 +16,9 @@ public final class Debugger {
     public let target: any Target
     let appearing: (any VCPUAppearing)?
     /// The current stop or, while the guest runs, the one before; an earlier one while that is revisited.
-    public internal(set) var stop: Stop
+    @exclusivity(unchecked) public internal(set) var stop: Stop
     /// The id of the vCPU that commands are about. A stop that is about another one selects that.
-    public internal(set) var selectedVCPU: Int
+    @exclusivity(unchecked) public internal(set) var selectedVCPU: Int
 
     let variables = Variables()
     /// Names for addresses, from the files that ``loadSymbols(_:_:)`` read.
@@ -27,8 +27,8 @@ public final class Debugger {
     public var symbolReader = SymbolReader.inProcess
     /// The source files that symbols speak of.
     public let sources = SourceFiles()
-    var drivers: [VCPUDriver]
-    var table = BreakpointTable()
+    @exclusivity(unchecked) var drivers: [VCPUDriver]
+    @exclusivity(unchecked) var table = BreakpointTable()
     /// Guest memory as commands see it: without the debugger's patches.
     public let memory: any PhysicalMemory
     let patching: Patching
@@ -39,39 +39,41 @@ public final class Debugger {
     /// Of which MSRs writes leave the guest.
     var trappedMSRs = TrappedMSRs.none
     /// What the drivers have, unless it changed since.
-    var armedSet: ArmedSet?
+    @exclusivity(unchecked) var armedSet: ArmedSet?
     /// The page tables by which breakpoints were placed last.
     var placedBy: PlacedBy?
     /// The stops before the current one.
-    var past = Deque<Stop>()
+    @exclusivity(unchecked) var past = Deque<Stop>()
     /// The stop where the guest stands, while ``stop`` is an earlier one.
     var present: Stop?
     /// What is kept beside the last stops, by their numbers.
     var kept: [Int: Kept] = [:]
     /// Set while what is read is kept.
     var remembering: RememberingMemory?
-    var order: Order?
+    @exclusivity(unchecked) var order: Order?
+    /// Of `step all N`, while it runs.
+    var turns: StepTurns?
     /// The target, if it can run an order in one call.
     let synchronous: (any SynchronousRunning)?
     /// The target, if it can be let go for good.
     let detaching: (any Detaching)?
     /// The report of an order that was run so.
-    var report: StopReport?
+    @exclusivity(unchecked) var report: StopReport?
     /// The orders given last.
-    var orders: [RunOrder] = []
+    @exclusivity(unchecked) var orders: [RunOrder] = []
     /// The only driver that ``orders`` let go, by its place; nil where they are for several.
     var orderedAlone: Int?
     /// What that driver has for its mission: so many steps; nil where it has another.
     var orderedStep: Int?
     /// The vCPUs of the stop that is to come, as they were: made while the guest runs.
-    var coming: [VCPUSnapshot] = []
+    @exclusivity(unchecked) var coming: [VCPUSnapshot] = []
     var exitsBefore: UInt64 = 0
     /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
     let meter: (any StandstillMeasuring)?
     var standstillsBefore: UInt64 = 0
     var commonStopsBefore: UInt64 = 0
     /// What was read of vCPUs while they ran, since they were let go.
-    var live: [Int: VCPUSnapshot] = [:]
+    @exclusivity(unchecked) var live: [Int: VCPUSnapshot] = [:]
     /// What CPUID says of paging, of the vCPUs that it was needed of.
     var paging: [(vcpu: Int, features: PagingFeatures)] = []
 
@@ -87,8 +89,6 @@ public final class Debugger {
         /// The vCPU that steps; nil where all run freely.
         var stepper: Int?
         var watch: StepWatch?
-        /// Of `step all N`.
-        var turns: StepTurns?
         /// Instructions of the parts that are over.
         var steps = 0
     }
@@ -232,7 +232,7 @@ public final class Debugger {
                 order?.steps = steps
                 continue
             }
-            if running.turns != nil, try takeTurn(&report, &running, steps: steps) { continue }
+            if turns != nil, try takeTurn(&report, &running, steps: steps) { continue }
             order = nil
             finish(report, running, steps: steps)
         }

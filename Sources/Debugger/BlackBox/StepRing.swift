@@ -35,11 +35,22 @@ struct StepRing {
     mutating func record(
         _ registers: GeneralRegisters, _ special: SpecialRegisters, prefix: UInt64, count: Int
     ) {
-        let record = StepRecord(
-            number: total, registers: registers, special: special, prefix: prefix, prefixCount: count)
+        let number = total
         total &+= 1
-        guard records.count == Self.capacity else { return grow(record) }
-        records[next] = record
+        guard records.count == Self.capacity else {
+            return grow(
+                StepRecord(
+                    number: number, registers: registers, special: special, prefix: prefix, prefixCount: count))
+        }
+        // Field by field: a whole one would be made elsewhere and copied here.
+        records.withUnsafeMutableBufferPointer { records in
+            records[next].number = number
+            records[next].registers = registers
+            records[next].special = special
+            records[next].prefix = prefix
+            records[next].prefixCount = count
+            records[next].isFree = false
+        }
         next = next == Self.capacity - 1 ? 0 : next + 1
     }
 

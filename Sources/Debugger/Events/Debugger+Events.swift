@@ -134,9 +134,8 @@ extension Debugger {
         let gone = drivers.filter { driver in
             orders.contains { $0.vcpu == driver.id } && !driver.isParked
         }
-        let turn = running.turns?.vcpu
+        let turn = turns?.vcpu
         try go(gone, selected: driver.id == turn ?? selectedVCPU ? mission : selected, of: turn)
-        order?.turns = running.turns
         order?.started = running.started
         order?.remaining = running.remaining
         order?.total = total

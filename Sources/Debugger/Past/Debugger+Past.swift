@@ -47,9 +47,13 @@ extension Debugger {
     private var firstStop: Int { past.first?.number ?? latestStop.number }
 
     /// Another stop is to follow this one.
-    func endCurrent() {
-        if past.count + 1 == Self.historyLimit { past.removeFirst() }
+    ///
+    /// - Returns: the vCPUs of the stop that is forgotten for it, to be written over.
+    @discardableResult
+    func endCurrent() -> [VCPUSnapshot]? {
+        let vcpus = past.count + 1 == Self.historyLimit ? past.removeFirst().vcpus : nil
         past.append(stop)
+        return vcpus
     }
 
     /// Runs `body`, and keeps what it reads of memory and of the debug registers as part of the current stop. Does

@@ -61,7 +61,7 @@ extension Debugger {
                 remedy: "`continue` lets all go")
         }
         try goTurn(turns)
-        order?.turns = turns
+        self.turns = turns
     }
 
     private func goTurn(_ turns: StepTurns) throws(DebuggerError) {
@@ -73,7 +73,7 @@ extension Debugger {
     func takeTurn(_ report: inout StopReport, _ running: inout Order, steps: Int) throws(DebuggerError)
         -> Bool
     {
-        guard var turns = running.turns else { return false }
+        guard var turns else { return false }
         // All may have moved.
         running.only = nil
         switch report.reason {
@@ -91,7 +91,7 @@ extension Debugger {
             return false
         }
         try goTurn(turns)
-        order?.turns = turns
+        self.turns = turns
         order?.started = running.started
         order?.steps = steps
         return true

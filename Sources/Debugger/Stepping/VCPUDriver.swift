@@ -18,25 +18,25 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     /// The registers of the stop at hand are in ``snapshot`` already.
     private var isTaken = false
     /// What the next order is; set before `resume`.
-    var mission = Mission.run
-    var armedSet = ArmedSet.none
+    @exclusivity(unchecked) var mission = Mission.run
+    @exclusivity(unchecked) var armedSet = ArmedSet.none
     let patching: Patching
 
     // What the debugger's thread asks for after a run stands together: each line of memory that it looks at has to
     // come from the other processor, and go back when it is written there.
 
     /// Breakpoints and watched accesses that this run came to, and a condition that could not be evaluated.
-    var hitNumbers: [Int] = []
-    var watchHits: [WatchHit] = []
-    var conditionFailure: DebuggerError?
+    @exclusivity(unchecked) var hitNumbers: [Int] = []
+    @exclusivity(unchecked) var watchHits: [WatchHit] = []
+    @exclusivity(unchecked) var conditionFailure: DebuggerError?
     /// The vCPU as it stood at the last stop or edit.
-    var snapshot: VCPUSnapshot
+    @exclusivity(unchecked) var snapshot: VCPUSnapshot
     /// Instructions that the order stepped.
     var steps = 0
     /// The order's last step went over a HLT.
     private(set) var passedHalt = false
     /// A fault of `end`, which has no one else to tell.
-    private(set) var failure: KVMError?
+    @exclusivity(unchecked) private(set) var failure: KVMError?
     /// It sleeps in a HLT that nothing will end: it is not let go with the others.
     private(set) var isParked = false
     /// A step of this order covered two instructions.
@@ -46,13 +46,13 @@ final class VCPUDriver: RunController, @unchecked Sendable {
 
     /// What KVM_SET_GUEST_DEBUG last set; nil when it must be set again, because the kernel ties single-step to
     /// the RIP it was set at, and registers were written or RFLAGS loaded since.
-    var armed: GuestDebug? = .off
+    @exclusivity(unchecked) var armed: GuestDebug? = .off
     /// A HLT was stepped over and KVM has its exit still to deliver, after one more instruction.
     private var haltIsDue = false
     /// Whether the instruction that a free run began at is a HLT: its exit would not be the one that is due.
     var beganAtHalt = false
     var isStepping = false
-    var before: GeneralRegisters
+    @exclusivity(unchecked) var before: GeneralRegisters
     var beforePC: UInt64 = 0
     var beforeSelector: UInt16 = 0
     var opcode = OpcodeClass.ordinary
@@ -70,8 +70,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     /// The next step is to be made with all pages open; they are.
     var isOpenWanted = false
     var isOpen = false
-    var events = EventState()
-    var blackBox = StepRing()
+    @exclusivity(unchecked) var events = EventState()
+    @exclusivity(unchecked) var blackBox = StepRing()
 
     init(
         snapshot: VCPUSnapshot, memory: any PhysicalMemory, abilities: GuestDebug.Control, patching: Patching
