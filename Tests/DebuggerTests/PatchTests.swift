@@ -76,7 +76,7 @@ import X86
         #expect(table.lift(0x1002..<0x1008))
         table.remove(0x1002)
         #expect(table.insert(0x1002) && table.insert(0x1003))
-        table.check { _ in true }
+        table.check()
         // The step is not disturbed.
         #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 0xE6, 5])
         table.restore()
@@ -106,9 +106,41 @@ import X86
         let memory = PatchedMemory(ram, table)
         #expect(table.insert(0x1002) && table.insert(0x1004))
         try [UInt8](repeating: 0x90, count: 4).withUnsafeBytes { try ram.write(0x1001, $0) }
-        table.check { $0 == 0x1000 }
+        table.check()
         #expect(try raw(0x1001, 4) == [0x90, 0xCC, 0x90, 0xCC])
         #expect(try read(memory, 0x1001, 4) == [0x90, 0x90, 0x90, 0x90])
+    }
+
+    @Test func guardedPagesAreNotLookedThrough() throws {
+        try fill()
+        let table = PatchTable(kind: .int3, base: ram)
+        #expect(table.insert(0x1002) && table.insert(0x2005))
+        table.guardPage(0x1000, true)
+        for gpa: UInt64 in [0x1002, 0x2005] { try [UInt8(0x90)].withUnsafeBytes { try ram.write(gpa, $0) } }
+        table.check()
+        #expect(try raw(0x1002, 1) == [0x90] && raw(0x2005, 1) == [0xCC])
+        table.guardPage(0x1000, false)
+        table.check()
+        #expect(try raw(0x1002, 1) == [0xCC])
+        // One that goes while it is open, and comes back guarded by nothing.
+        table.remove(0x2005)
+        #expect(table.insert(0x2006))
+        try [UInt8(0x91)].withUnsafeBytes { try ram.write(0x2006, $0) }
+        table.check()
+        #expect(try raw(0x2006, 1) == [0xCC])
+        #expect(try read(PatchedMemory(ram, table), 0x2004, 4) == [0, 0x90, 0x91, 0])
+    }
+
+    @Test func wordsAreReadBeneathPatches() throws {
+        try fill()
+        let table = PatchTable(kind: .portOut, base: ram)
+        let memory = PatchedMemory(ram, table)
+        #expect(table.insert(0x1008) && table.insert(0x1FFE))
+        #expect(memory.word(0x1000, size: 8) == 0x0706_0504_0302_0100)
+        #expect(memory.word(0x1002, size: 8) == 0x0908_0706_0504_0302)
+        #expect(memory.word(0x1009, size: 1) == 9)
+        #expect(memory.word(0x1FFC, size: 8) == 0)
+        #expect(memory.word(0x3FFC, size: 8) == nil)
     }
 
     /// Is told of patches, and looks at memory when it is.
@@ -164,7 +196,7 @@ import X86
         table.restore()
         #expect(keeper.kept[0x1002]?.hidden == 0x66)
         try [UInt8(0x77)].withUnsafeBytes { try ram.write(0x1003, $0) }
-        table.check { $0 == 0x1000 }
+        table.check()
         #expect(keeper.kept[0x1003]?.hidden == 0x77)
         table.remove(0x1002)
         #expect(Set(keeper.kept.keys) == [0x1003, 0x1004], "the neighbour still needs its own")

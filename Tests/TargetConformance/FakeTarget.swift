@@ -19,6 +19,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
         var traps: DebugTraps = []
         if quirks.contains(.int3Traps) { traps.insert(.int3) }
         if quirks.contains(.dataFires) { traps.insert(.dataBreakpoints) }
+        if !quirks.contains(.tfIsReal) { traps.insert(.handlers) }
         return traps
     }
     public private(set) var processors: [FakeVCPU] = []

@@ -54,6 +54,33 @@ extension ConformanceCase {
             try fixture.expect("di", 0)
             try fixture.expect("tf", 0)
         },
+        ConformanceCase("a step into an exception's handler does not run over a breakpoint there") {
+            fixture in
+            // 7C00 inc bx; 7C01 div cx; the handlers of #DE: inc dx; mov cl, 1; iret, and one further
+            try fixture.load([0x43, 0xF7, 0xF1])
+            try fixture.handler(0, [0x42, 0xB1, 0x01, 0xCF])
+            try fixture.handler(6, [0x90, 0xCF], at: 0x7E00)
+            let first = try fixture.debugger.setBreakpoint(at: .linear(0x7D00), needsRegister: true)
+            let second = try fixture.debugger.setBreakpoint(at: .linear(0x7E00), needsRegister: true)
+            try fixture.step()
+            try fixture.expect(.step(count: 1))
+            try fixture.step()
+            try fixture.expect(.breakpoint([first.number]))
+            try fixture.expect("rip", 0x7D00)
+            // Another handler, where the table was looked at before; and none at a breakpoint.
+            try fixture.handler(0, [0x90, 0xCF], at: 0x7E00)
+            try fixture.debugger.setRegister("rip", to: 0x7C01)
+            try fixture.step()
+            try fixture.expect(.breakpoint([second.number]))
+            try fixture.expect("rip", 0x7E00)
+            try fixture.handler(0, [0x42, 0x42, 0xCF], at: 0x7F00)
+            try fixture.debugger.setRegister("rip", to: 0x7C01)
+            try fixture.step()
+            try fixture.expect(.step(count: 1))
+            try fixture.expect(fixture.register("rip") & 0xFFF0 == 0x7F00, "the third handler")
+            try fixture.expect(
+                [first, second].map { try fixture.debugger.breakpoint($0.number).hits } == [1, 1], "hits")
+        },
         ConformanceCase("a guest that steps itself goes on doing so while it is stepped") { fixture in
             try fixture.loadSelfStepping()
             // The trap of TF comes behind the instruction after POPF, and then behind each.

@@ -40,7 +40,8 @@ struct StepRing {
         guard records.count == Self.capacity else {
             return grow(
                 StepRecord(
-                    number: number, registers: registers, special: special, prefix: prefix, prefixCount: count))
+                    number: number, registers: registers, special: special, prefix: prefix, prefixCount: count
+                ))
         }
         // Field by field: a whole one would be made elsewhere and copied here.
         records.withUnsafeMutableBufferPointer { records in

@@ -54,6 +54,9 @@ final class BreakpointState: Sendable {
 /// The enabled breakpoints and watchpoints as the drivers have them. Made new when they change, and never changed.
 final class ArmedSet: Sendable {
     let registers: ArmedBreakpoints
+    /// ``registers`` for steps after each of which the others are looked for.
+    let dataRegisters: ArmedBreakpoints
+    let hasExecutionRegisters: Bool
     let linear: [UInt64: [BreakpointState]]
     let physical: [UInt64: [BreakpointState]]
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
@@ -73,6 +76,8 @@ final class ArmedSet: Sendable {
     ) {
         self.events = events
         self.registers = registers
+        dataRegisters = registers.dataOnly
+        hasExecutionRegisters = registers.hasExecution
         self.linear = linear
         self.physical = physical
         self.needsStepping = needsStepping

@@ -131,6 +131,7 @@ extension Debugger {
         let mayProtect = hasPatches && !isStack(page)
         var wanted = watchedAccess(page)
         if mayProtect { wanted = max(wanted ?? .readOnly, .readOnly) }
+        defer { patching.table.guardPage(page, protections[page] != nil) }
         if protections[page] != wanted {
             do {
                 try protector.protect(page: page, wanted)
@@ -155,21 +156,30 @@ extension Debugger {
     /// Whether a stack is on the page. An instruction that pushes several words to a page that is protected, as INT
     /// does in real mode, loses all but the last in KVM's emulator, so such a page is left alone. A boot sector's
     /// stack grows down from 0x7C00, whether it is set up yet or not.
-    func isStack(_ page: UInt64) -> Bool { stackPages().contains(page) }
+    func isStack(_ page: UInt64) -> Bool {
+        var isFound = false
+        forEachStackPage { isFound = isFound || $0 == page }
+        return isFound
+    }
 
-    private func stackPages() -> [UInt64] {
-        var pages: [UInt64] = []
+    /// May name one more than once.
+    private func forEachStackPage(_ body: (UInt64) -> Void) {
         for place in stop.vcpus.indices {
-            let special = stop.vcpus[place].special
-            let mode = CPUMode(stop.vcpus[place].registers, special)
-            if mode == .real { pages.append(0x7000) }
-            let view = view(stop.vcpus[place].id, special)
+            let mode = CPUMode(stop.vcpus[place].registers, stop.vcpus[place].special)
+            if mode == .real { body(0x7000) }
+            var last: UInt64?
             for below in [UInt64(0), 8] {
-                let linear = special.linear(.ss, stop.vcpus[place].registers.rsp &- below, mode: mode)
-                if let gpa = view.physical(linear), pages.last != gpa & ~0xFFF { pages.append(gpa & ~0xFFF) }
+                let linear = stop.vcpus[place].special.linear(
+                    .ss, stop.vcpus[place].registers.rsp &- below, mode: mode)
+                guard linear & ~0xFFF != last else { continue }
+                last = linear & ~0xFFF
+                if !stop.vcpus[place].special.cr0.contains(.pg) {
+                    body(linear & 0xFFFF_F000)
+                } else if let gpa = view(stop.vcpus[place].id, stop.vcpus[place].special).physical(linear) {
+                    body(gpa & ~0xFFF)
+                }
             }
         }
-        return pages
     }
 
     // MARK: at each stop
@@ -177,16 +187,16 @@ extension Debugger {
     /// Puts things right that the guest has changed: patches that it wrote over where nothing protects them, stacks
     /// that came to a protected page, and places that other page tables show.
     func replaceBreakpoints() {
-        let now = PlacedBy(selected)
+        let now = PlacedBy(stop.vcpus[stop.place(of: selectedVCPU) ?? 0].special)
         if placedBy != now {
             placedBy = now
             placeAgain()
         }
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
         if !protections.isEmpty {
-            for page in stackPages() where protections[page] == .readOnly { _ = protect(page) }
+            forEachStackPage { if protections[$0] == .readOnly { _ = protect($0) } }
         }
-        patching.table.check { protections[$0] == nil }
+        patching.table.check()
     }
 
     /// Other page tables, or paging was turned on or off: linear addresses may lead elsewhere. Where they led before

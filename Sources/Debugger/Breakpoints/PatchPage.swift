@@ -5,6 +5,10 @@ final class PatchPage: @unchecked Sendable {
 
     /// How many breakpoints want a patch, by its offset.
     var starts: [UInt16: Int] = [:]
+    /// Something keeps the guest from writing here.
+    var isGuarded = false
+    /// No patch's byte lies outside, a multiple of 8 at both ends: pages are looked through at every stop.
+    private var reach = 0..<0
     /// All ones for a byte that is a patch's.
     private var mask = [UInt8](repeating: 0, count: PatchPage.size)
     /// What patched bytes hide.
@@ -16,11 +20,17 @@ final class PatchPage: @unchecked Sendable {
         set {
             mask[Int(offset)] = newValue == nil ? 0 : .max
             hidden[Int(offset)] = newValue ?? 0
+            guard newValue != nil else { return }
+            let word = Int(offset) & ~7
+            reach =
+                reach.isEmpty
+                ? word..<word + 8 : min(reach.lowerBound, word)..<max(reach.upperBound, word + 8)
         }
     }
 
     /// Some byte of them is a patch's.
     func covers(_ offsets: Range<Int>) -> Bool {
+        let offsets = offsets.clamped(to: reach)
         for offset in offsets where mask[offset] != 0 { return true }
         return false
     }
@@ -36,7 +46,7 @@ final class PatchPage: @unchecked Sendable {
         return mask.withUnsafeBytes { mask in
             guard page.count == mask.count else { return false }
             var differences: UInt64 = 0
-            for offset in stride(from: 0, to: mask.count, by: 8) {
+            for offset in stride(from: reach.lowerBound, to: reach.upperBound, by: 8) {
                 // SAFETY: both are of a page's size, a multiple of 8.
                 let found = page.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
                 // SAFETY: as above.

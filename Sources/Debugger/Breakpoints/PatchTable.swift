@@ -20,9 +20,22 @@ final class PatchTable: Sendable {
     static let pageSize = UInt64(PatchPage.size)
 
     private struct State {
-        var pages: [UInt64: PatchPage] = [:]
+        var pages: [UInt64: PatchPage] = [:] {
+            didSet { last = nil }
+        }
+        /// The page that was asked for last: steps stay on one for long.
+        private var last: (number: UInt64, page: PatchPage?)?
+        /// Those that the guest can write to.
+        var open: [(number: UInt64, page: PatchPage)] = []
         /// Bytes that stand open for one step of one vCPU.
         var lifted: [UInt64] = []
+
+        mutating func page(_ number: UInt64) -> PatchPage? {
+            if let last, last.number == number { return last.page }
+            let page = pages[number]
+            last = (number, page)
+            return page
+        }
     }
 
     let kind: Kind
@@ -78,7 +91,10 @@ final class PatchTable: Sendable {
                 if !state.lifted.contains(gpa + UInt64(i)) { put(kind.byte, at: gpa + UInt64(i)) }
             }
             page.starts[offset] = 1
-            state.pages[number] = page
+            if known == nil {
+                state.pages[number] = page
+                state.open.append((number, page))
+            }
             isEmpty.store(false, ordering: .releasing)
             return true
         }
@@ -99,7 +115,10 @@ final class PatchTable: Sendable {
                     }
                 }
             }
-            if page.starts.isEmpty { state.pages[number] = nil }
+            if page.starts.isEmpty {
+                state.pages[number] = nil
+                if !page.isGuarded { state.open.removeAll { $0.number == number } }
+            }
             isEmpty.store(state.pages.isEmpty, ordering: .releasing)
         }
     }
@@ -133,7 +152,27 @@ final class PatchTable: Sendable {
     func covers(_ range: Range<UInt64>) -> Bool {
         let (number, offset) = Self.split(range.lowerBound)
         let end = min(Int(offset) + Int(clamping: range.count), PatchPage.size)
-        return state.withLock { $0.pages[number]?.covers(Int(offset)..<end) ?? false }
+        return state.withLock { $0.page(number)?.covers(Int(offset)..<end) ?? false }
+    }
+
+    /// As ``covers(_:)``, of a range that may lie in two.
+    func covers(_ gpa: UInt64, count: Int) -> Bool {
+        let head = min(UInt64(count), Self.pageSize - gpa % Self.pageSize)
+        if covers(gpa..<gpa &+ head) { return true }
+        return head < count && covers(gpa &+ head..<gpa &+ UInt64(count))
+    }
+
+    /// Whether something keeps the guest from writing to a page that has patches.
+    func guardPage(_ number: UInt64, _ isGuarded: Bool) {
+        state.withLock { state in
+            guard let page = state.pages[number], page.isGuarded != isGuarded else { return }
+            page.isGuarded = isGuarded
+            if isGuarded {
+                state.open.removeAll { $0.number == number }
+            } else {
+                state.open.append((number, page))
+            }
+        }
     }
 
     /// The page has a patch.
@@ -195,10 +234,10 @@ final class PatchTable: Sendable {
     }
 
     /// Looks whether the guest overwrote patches in the pages that nothing protects, and patches again.
-    func check(where isOpen: (_ page: UInt64) -> Bool) {
+    func check() {
         state.withLock { state in
-            for (number, page) in state.pages {
-                guard isOpen(number), !isIntact(number, page) else { continue }
+            for (number, page) in state.open {
+                guard !isIntact(number, page) else { continue }
                 for offset in page.offsets() {
                     let gpa = number + UInt64(offset)
                     guard !state.lifted.contains(gpa), base.word(gpa, size: 1) != UInt64(kind.byte) else {
@@ -243,7 +282,7 @@ final class PatchTable: Sendable {
     /// Puts what patches hide into bytes that were read from `gpa` on.
     func reveal(_ gpa: UInt64, _ buffer: UnsafeMutableRawBufferPointer) {
         state.withLock { state in
-            forEachPatched(gpa, buffer.count, state) { index, byte in buffer[index] = byte }
+            forEachPatched(gpa, buffer.count, &state) { index, byte in buffer[index] = byte }
         }
     }
 
@@ -251,8 +290,9 @@ final class PatchTable: Sendable {
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
         try state.withLock { state throws(MemoryFault) in
             var patched: [Int] = []
-            forEachPatched(gpa, bytes.count, state) { index, _ in
-                if state.lifted.isEmpty || !state.lifted.contains(gpa &+ UInt64(index)) {
+            let lifted = state.lifted
+            forEachPatched(gpa, bytes.count, &state) { index, _ in
+                if lifted.isEmpty || !lifted.contains(gpa &+ UInt64(index)) {
                     patched.append(index)
                 }
             }
@@ -272,13 +312,13 @@ final class PatchTable: Sendable {
     }
 
     private func forEachPatched(
-        _ gpa: UInt64, _ count: Int, _ state: borrowing State, _ body: (_ index: Int, _ hidden: UInt8) -> Void
+        _ gpa: UInt64, _ count: Int, _ state: inout State, _ body: (_ index: Int, _ hidden: UInt8) -> Void
     ) {
         var done = 0
         while done < count {
             let (number, offset) = Self.split(gpa &+ UInt64(done))
             let size = min(count - done, Int(Self.pageSize) - Int(offset))
-            if let page = state.pages[number] {
+            if let page = state.page(number) {
                 let range = Int(offset)..<Int(offset) + size
                 if page.covers(range) {
                     for i in page.offsets(in: range) {
@@ -309,7 +349,9 @@ final class PatchedMemory: PhysicalMemory {
     }
 
     func word(_ gpa: UInt64, size: Int) -> UInt64? {
-        patches.isEmpty.load(ordering: .acquiring) ? base.word(gpa, size: size) : readWord(gpa, size: size)
+        guard let word = base.word(gpa, size: size) else { return nil }
+        guard !patches.isEmpty.load(ordering: .acquiring) else { return word }
+        return patches.covers(gpa, count: size) ? readWord(gpa, size: size) : word
     }
 
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {

@@ -16,6 +16,8 @@ final class Patching: Sendable {
     weak let holder: (any VCPUHolding)?
     weak let protector: (any MemoryProtecting)?
     let canPatch: Bool
+    /// ``DebugTraps/handlers``.
+    let endsStepsInHandlers: Bool
     /// The target, where it can make WRMSR exit.
     let msrTrap: (any MSRTrapping)?
     /// The guest's ports to its debugger, where it has them.
@@ -30,6 +32,7 @@ final class Patching: Sendable {
             target.debugTraps.contains(.int3) && target.debugAbilities.contains(.softwareBreakpoints)
         table = PatchTable(
             kind: trapsINT3 ? .int3 : .portOut, base: target.memory, keeper: target as? any PatchKeeping)
+        endsStepsInHandlers = target.debugTraps.contains(.handlers)
         base = target.memory
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding
@@ -47,8 +50,8 @@ struct PlacedBy: Sendable, Hashable {
     var cr3: UInt64
     var isPaging: Bool
 
-    init(_ snapshot: VCPUSnapshot) {
-        cr3 = snapshot.special.cr3
-        isPaging = snapshot.special.cr0.contains(.pg)
+    init(_ special: SpecialRegisters) {
+        cr3 = special.cr3
+        isPaging = special.cr0.contains(.pg)
     }
 }

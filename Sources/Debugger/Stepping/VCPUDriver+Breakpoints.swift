@@ -29,9 +29,8 @@ extension VCPUDriver {
     func hit(
         _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
     ) -> Verdict? {
-        let set = armedSet
-        var states = set.linear[pc]
-        if !set.physical.isEmpty, let gpa = physical(pc, special), let more = set.physical[gpa] {
+        var states = armedSet.linear[pc]
+        if !armedSet.physical.isEmpty, let gpa = physical(pc, special), let more = armedSet.physical[gpa] {
             states = (states ?? []) + more
         }
         guard let states else { return nil }
@@ -160,6 +159,14 @@ extension VCPUDriver {
         try beginUnfiltered()
         if isOpenWanted { return try openProtection() }
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
+        // Without paging, and within a page, there is nothing to translate.
+        if !isPaging, beforePC & 0xFFF <= 0xFF1 {
+            let all = beforePC..<beforePC + 15
+            guard patching.table.covers(all) else { return }
+            hold()
+            _ = patching.table.lift(all)
+            return
+        }
         let special = try vcpu.specialRegisters()
         let view = LinearMemory(memory: memory, special: special)
         guard let first = view.physical(beforePC) else { return }
@@ -216,20 +223,31 @@ extension VCPUDriver {
         armed = wanted
     }
 
+    /// The step at hand executes no breakpoint's instruction that is not looked at before it, so that execution
+    /// breakpoints need not be armed: while one is, KVM moves all debug registers at each entry and exit, which may cost
+    /// more than half a step.
+    private func seesBreakpoints(_ step: GuestDebug) -> Bool {
+        isPrivileged && step.control.contains(.blockInterrupts) && !mayStartHandler
+    }
+
     /// The guest debug that the moment needs.
     func guestDebug() -> GuestDebug {
         var wanted = GuestDebug.off
-        var places = armedSet.registers
-        if let destination, !destination.bySteps { places.insert(destination.linear) }
+        var places: ArmedBreakpoints
         if isStepping {
             wanted.control = [.enable, .singleStep]
             if abilities.contains(.blockInterrupts), holdsOffInterrupts {
                 wanted.control.insert(.blockInterrupts)
             }
+            places = seesBreakpoints(wanted) ? armedSet.dataRegisters : armedSet.registers
+            if let destination, !destination.bySteps { places.insert(destination.linear) }
             if let handler { places.insert(handler) }
             for handler in events.handlers { places.insert(handler) }
+        } else {
+            places = armedSet.registers
+            if let destination, !destination.bySteps { places.insert(destination.linear) }
+            blackBox.markFree()
         }
-        if !isStepping { blackBox.markFree() }
         if places.count > 0 {
             wanted.control.formUnion([.enable, .hardwareBreakpoints])
             wanted.addresses = places.addresses

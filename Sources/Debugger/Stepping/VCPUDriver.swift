@@ -55,6 +55,12 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     @exclusivity(unchecked) var before: GeneralRegisters
     var beforePC: UInt64 = 0
     var beforeSelector: UInt16 = 0
+    /// Whether linear addresses are translated there, and whether the code there is not of CPL 3.
+    var isPaging = false
+    var isPrivileged = false
+    /// An exception there may start with a breakpoint's instruction.
+    var mayStartHandler = true
+    var lookout = HandlerLookout()
     var opcode = OpcodeClass.ordinary
     var isRetried = false
     /// The guest's own TF before the instruction at hand, what the instruction loads into it, and whether KVM hides it.
@@ -363,6 +369,11 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         before = registers
         beforePC = pc
         beforeSelector = special.cs.selector
+        isPaging = special.cr0.contains(.pg)
+        mayStartHandler =
+            !patching.endsStepsInHandlers
+            || armedSet.hasExecutionRegisters && lookout.leads(to: armedSet, special, memory)
+        isPrivileged = special.ss.attributes.privilege != 3 && !registers.rflags.contains(.vm)
         isRetried = false
         let first = Self.prefix(memory, special, pc)
         opcode = OpcodeClass(

@@ -12,6 +12,11 @@ public struct DebugTraps: OptionSet, Sendable, Hashable {
     /// Data breakpoints in DR0 to DR3 exit with KVM_GUESTDBG_USE_HW_BP, in real and in protected mode.
     public static let dataBreakpoints = DebugTraps(rawValue: 1 << 1)
 
+    /// A single step whose instruction raises an exception ends in front of the handler's first instruction or behind
+    /// it, in real and in protected mode: no more of a handler runs unseen. Not where hosts step with TF, which an
+    /// exception clears (SDM volume 3A, 6.8).
+    public static let handlers = DebugTraps(rawValue: 1 << 2)
+
     /// What fires on this host, found by trying each with a tiny VM, once in the life of the process. Empty where
     /// there is no KVM.
     public static let ofHost: DebugTraps = {
@@ -33,6 +38,13 @@ public struct DebugTraps: OptionSet, Sendable, Hashable {
         }) {
             found.insert(.dataBreakpoints)
         }
+        // UD2; the handler is a NOP and a HLT.
+        let step = GuestDebug(control: [.enable, .singleStep])
+        if Probe.allModes.allSatisfy({
+            Probe(code: [0x0F, 0x0B], debug: step).endsInHandler(kvm, isProtected: $0)
+        }) {
+            found.insert(.handlers)
+        }
         return found
     }()
 }
@@ -41,6 +53,10 @@ public struct DebugTraps: OptionSet, Sendable, Hashable {
 private struct Probe {
     static let allModes = [false, true]
     private static let entry: UInt64 = 0x1000
+    /// Where vectors 3 and 6 lead to: a NOP and a HLT.
+    static let handler: UInt64 = 0x1100
+    private static let idt: UInt64 = 0x800
+    private static let gdt: UInt64 = 0x900
 
     var code: [UInt8]
     var debug: GuestDebug
@@ -48,42 +64,71 @@ private struct Probe {
     /// Whether the code ends in KVM_EXIT_DEBUG.
     func fires(_ kvm: borrowing KVM, isProtected: Bool) -> Bool {
         do {
-            let vm = try kvm.createVM()
-            // What VMX without "unrestricted guest" needs.
-            try vm.setTSSAddress(0xFFFB_D000)
-            try vm.setIdentityMapAddress(0xFFFB_C000)
-            let memory = try GuestMemory(size: 0x4000)
-            try memory.write(Self.entry, code)
-            // Vector 3 of the real-mode table leads to 0000:1100, a HLT.
-            try memory.write(0x0C, [0x00, 0x11, 0, 0])
-            try memory.write(0x1100, [0xF4])
-            try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
-            let vcpu = try vm.createVCPU(id: 0)
-            var special = try vcpu.specialRegisters()
-            for name in SegmentName.allCases where name != .tr && name != .ldt {
-                special[name] = isProtected ? Self.flat(isCode: name == .cs) : .real(0, code: name == .cs)
-            }
-            special.idt = DescriptorTable(base: 0, limit: isProtected ? 0 : 0x3FF)
-            if isProtected { special.cr0.insert(.pe) }
-            try vcpu.setSpecialRegisters(special)
-            var registers = GeneralRegisters()
-            registers.rip = Self.entry
-            registers.rsp = 0x3000
-            registers.rflags = .reserved1
-            try vcpu.setRegisters(registers)
-            try vcpu.setGuestDebug(debug)
-            // What the guest does ends in one exit or another; a signal may come before.
-            for _ in 0..<16 {
-                switch try vcpu.run() {
-                case .debug: return true
-                case .interrupted: continue
-                default: return false
-                }
-            }
+            return try run(kvm, isProtected: isProtected, isVectored: !isProtected).isDebug
         } catch {
             return false
         }
-        return false
+    }
+
+    /// Whether that is so, with no more than the handler's first instruction executed; or the guest came to an end
+    /// before, where KVM cannot deliver an exception.
+    func endsInHandler(_ kvm: borrowing KVM, isProtected: Bool) -> Bool {
+        do {
+            let end = try run(kvm, isProtected: isProtected, isVectored: true)
+            if end.isDebug { return end.rip == Self.handler || end.rip == Self.handler + 1 }
+            return end.rip == Self.entry
+        } catch {
+            return false
+        }
+    }
+
+    /// - Parameter isVectored: there is a table of handlers.
+    private func run(
+        _ kvm: borrowing KVM, isProtected: Bool, isVectored: Bool
+    ) throws -> (isDebug: Bool, rip: UInt64) {
+        let vm = try kvm.createVM()
+        // What VMX without "unrestricted guest" needs.
+        try vm.setTSSAddress(0xFFFB_D000)
+        try vm.setIdentityMapAddress(0xFFFB_C000)
+        let memory = try GuestMemory(size: 0x4000)
+        try memory.write(Self.entry, code)
+        try memory.write(Self.handler, [0x90, 0xF4])
+        for vector in [UInt64(3), 6] {
+            // 0000:1100; and an interrupt gate to 08:1100 (SDM volume 3A, 6.11).
+            try memory.write(vector * 4, [0x00, 0x11, 0, 0])
+            try memory.write(Self.idt + vector * 8, [0x00, 0x11, 0x08, 0, 0, 0x8E, 0, 0])
+        }
+        // Flat code and data of 32 bits, at 08 and 10 (SDM volume 3A, 3.4.5).
+        try memory.write(Self.gdt + 8, [0xFF, 0xFF, 0, 0, 0, 0x9B, 0xCF, 0])
+        try memory.write(Self.gdt + 16, [0xFF, 0xFF, 0, 0, 0, 0x93, 0xCF, 0])
+        try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
+        let vcpu = try vm.createVCPU(id: 0)
+        var special = try vcpu.specialRegisters()
+        for name in SegmentName.allCases where name != .tr && name != .ldt {
+            special[name] = isProtected ? Self.flat(isCode: name == .cs) : .real(0, code: name == .cs)
+        }
+        special.gdt = DescriptorTable(base: Self.gdt, limit: 23)
+        special.idt = DescriptorTable(base: 0, limit: 0x3FF)
+        if isProtected {
+            special.idt = DescriptorTable(base: Self.idt, limit: isVectored ? 63 : 0)
+            special.cr0.insert(.pe)
+        }
+        try vcpu.setSpecialRegisters(special)
+        var registers = GeneralRegisters()
+        registers.rip = Self.entry
+        registers.rsp = 0x3000
+        registers.rflags = .reserved1
+        try vcpu.setRegisters(registers)
+        try vcpu.setGuestDebug(debug)
+        // What the guest does ends in one exit or another; a signal may come before.
+        for _ in 0..<16 {
+            switch try vcpu.run() {
+            case .debug: return (true, try vcpu.registers().rip)
+            case .interrupted: continue
+            default: return (false, try vcpu.registers().rip)
+            }
+        }
+        return (false, try vcpu.registers().rip)
     }
 
     private static func flat(isCode: Bool) -> Segment {

@@ -57,7 +57,7 @@ final class VCPULoan: Sendable {
     /// Takes the vCPU for the run that the caller is about to wait for. False where its own thread is to make it.
     ///
     /// - Parameter bell: wakes the vCPU's own thread.
-    func borrow(_ bell: borrowing Bell<(any RunController)?>) -> Bool {
+    func borrow(_ bell: Bell<(any RunController)?>.Ringer) -> Bool {
         let orders = streak.load(ordering: .relaxed)
         guard orders >= needed.load(ordering: .relaxed) else {
             streak.store(orders + 1, ordering: .relaxed)

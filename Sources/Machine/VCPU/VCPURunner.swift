@@ -59,7 +59,10 @@ final class VCPURunner: @unchecked Sendable {
         case recalled
     }
 
-    init(_ vcpu: sending VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder, waitsForEntry: Bool) {
+    init(
+        _ vcpu: sending VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder,
+        waitsForEntry: Bool
+    ) {
         self.vcpu = vcpu
         self.thread = thread
         self.parts = parts

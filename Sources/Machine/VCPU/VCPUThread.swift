@@ -70,7 +70,7 @@ final class VCPUThread: Sendable {
 
     /// Takes the vCPU for a run that the caller makes and waits for; false where the vCPU's own thread is to make it.
     func borrow() -> Bool {
-        guard loan.borrow(bell) else { return false }
+        guard loan.borrow(bell.ringer) else { return false }
         noticeJobs()
         return true
     }
