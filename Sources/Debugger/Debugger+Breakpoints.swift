@@ -81,6 +81,13 @@ extension Debugger {
                 .refused, "a condition cannot change the guest", column: 0,
                 remedy: "compare with `==`; `commands` can change registers and memory")
         }
+        guard !expression.needsFPU else {
+            throw DebuggerError(
+                .refused, "a condition cannot look at the FPU, which no exit brings", column: 0,
+                remedy:
+                    "compare general registers or memory; `commands` with `print $mxcsr` shows it at each stop"
+            )
+        }
         return expression
     }
 

@@ -8,7 +8,9 @@ import Testing
 @Suite("The conformance cases, attached", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
 struct ConformanceLiveTests {
     @Test(
-        arguments: ConformanceCase.all.filter { !$0.stopsAtHalt && !$0.overwrites && !$0.needsProcessor })
+        arguments: ConformanceCase.all.filter {
+            !$0.stopsAtHalt && !$0.overwrites && !$0.needsProcessor && !$0.pages
+        })
     func passes(_ test: ConformanceCase) throws {
         var guests: [TinyGuest] = []
         try test.run { vcpus in

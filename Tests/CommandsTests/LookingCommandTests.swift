@@ -173,7 +173,20 @@ import X86
         #expect(try driver.text("set xmm3 = 0x\(wide)").contains { $0.contains("xmm3  \(wide)") })
         #expect(try driver.failure("set xmm3 = 0x1\(wide)").column == 11)
         #expect(try driver.text("set mxcsr = 0x1f00").last == " mxcsr 00001f00")
+        #expect(try driver.text("p/x $mxcsr") == ["$1 = 0x1f00"])
+        #expect(try driver.text("p $xmm3")[0] == "xmm3 = 0x\(wide)")
+        try driver.output("set xmm4 = 0x40000000000000003f80000000000000")
+        #expect(
+            try driver.text("output xmm4") == [
+                "xmm4 = 0x40000000000000003f80000000000000", "  v4_float   0.0  1.0  0.0  2.0",
+                "  v2_double  0.0078125  2.0", "  v4_int32   0x0  0x3f800000  0x0  0x40000000",
+                "  v2_int64   0x3f80000000000000  0x4000000000000000",
+            ])
+        #expect(
+            try driver.json("p $xmm4").contains(
+                #""name":"xmm4","parts":[{"form":"v4_float","values":["0.0","1.0","0.0","2.0"]}"#))
         #expect(try driver.text("set st1 = 0x3fff8000000000000000")[1].contains("1.0"))
+        #expect(try driver.text("p $st1") == ["st1 = 0x3fff8000000000000000", "  i387_ext   1.0"])
         #expect(try driver.failure("set fcw = 0x10000").column == 10)
         #expect(try driver.failure("set xmm1.x = 1").column == 4)
     }

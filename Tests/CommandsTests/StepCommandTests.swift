@@ -1,5 +1,6 @@
 import Commands
 import Debugger
+import KVMCore
 import TargetConformance
 import Testing
 
@@ -70,5 +71,37 @@ import Testing
         #expect(!driver.session.debugger.takesInterruptsWhileStepping)
         #expect(try driver.failure("set step-interrupts maybe").column == 20)
         #expect(try driver.failure("set step-interrupts").remedy?.contains("usage") == true)
+    }
+
+    /// A KVM without KVM_GUESTDBG_BLOCKIRQ: said once, where it matters.
+    @Test func aHostThatCannotHoldInterruptsOffIsSaidOnce() throws {
+        let warning = "This KVM cannot hold interrupts off while stepping (no KVM_GUESTDBG_BLOCKIRQ)."
+        let target = FakeTarget(abilities: [.enable, .singleStep, .hardwareBreakpoints])
+        let debugger = try Debugger(target: target)
+        try debugger.writeMemory(.physical(0x7C00), [UInt8](repeating: 0x40, count: 9) + [0xEB, 0xFE])
+        let driver = Driver(FakeGuest([]), debugger)
+        // With IF clear none would come.
+        #expect(try !driver.text("step").contains(warning))
+        try driver.output("set $if = 1")
+        #expect(try driver.text("step").contains(warning))
+        #expect(try !driver.text("step").contains(warning), "once is enough")
+        #expect(try driver.json("show step-interrupts").contains(#""canHoldOff":false"#))
+        #expect(try driver.text("show step-interrupts")[0].contains("KVM_GUESTDBG_BLOCKIRQ is missing"))
+        // One that wants them in its steps is not told.
+        let other = Driver(FakeGuest([]), try Debugger(target: target))
+        try other.output("set step-interrupts on")
+        #expect(try !other.text("step").contains(warning))
+        // And an interrupt does come in a step there.
+        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
+        try debugger.writeMemory(.physical(0x7D00), [0x42, 0xCF])
+        target.processors[0].pendingInterrupt = 0x20
+        try driver.output("step")
+        #expect(try debugger.registerValue("rip").bits == 0x7D01)
+    }
+
+    @Test func aHostThatHoldsInterruptsOffIsNotComplainedOf() throws {
+        let driver = try Driver(stepping: [0x40, 0x40, 0xEB, 0xFE])
+        try driver.output("set $if = 1")
+        #expect(try !driver.text("step").contains { $0.contains("BLOCKIRQ") })
     }
 }

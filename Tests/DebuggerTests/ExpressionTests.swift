@@ -42,6 +42,50 @@ import X86
         #expect(try guest().evaluate(text).bits == value)
     }
 
+    /// A colon that a `?` waits for is none of SEG:OFF; one more than that is.
+    @Test(
+        "`?:` needs no spaces, and SEG:OFF stands beside it",
+        arguments: [
+            ("1?2:3", 2), ("0?2:3", 3), ("0?2:$bx", 0x10), ("1?$bx:3", 0x10), ("0?1:0?2:3", 3),
+            ("1?0?5:6:7", 6),
+            ("(0?2:3)+1", 4), ("1 ? 2 : 3", 2), ("0 ? 2 :3", 3), ("1,0?2:3", 3),
+            ("$bx==0x10?0x20:0x30", 0x20),
+            ("1?w:0x1000:3", 0x2211), ("1 ? 7c0:12 : 3", 0x12), ("0 ? 3 : 7c0:12", 0x12), ("cs:ip?4:5", 4),
+            ("0?2:(7c0:12)", 0x12), ("w:ds:[0?2:0x1000]", 0x2211),
+        ] as [(String, UInt64)])
+    func conditionalsWithoutSpaces(_ text: String, _ value: UInt64) throws {
+        #expect(try guest().evaluate(text).bits == value)
+    }
+
+    @Test func conditionalsOfAnyLengthAreRead() throws {
+        let text = String(repeating: "0?1:", count: 90) + "7"
+        #expect(try guest().evaluate(text).bits == 7)
+        // Too deep, and an error after a time that its length allows.
+        let long = String(repeating: "0?1:", count: 200_000) + "7"
+        #expect(debuggerError { _ = try guest().evaluate(long) }?.code == .syntax)
+    }
+
+    @Test func theFPUsRegistersAreNumbers() throws {
+        let guest = try guest()
+        var fpu = try guest.fpu()
+        fpu.mxcsr = 0x1FA0
+        fpu.controlWord = 0x27F
+        fpu.statusWord = 0x3800
+        fpu.tagWord = 0x81
+        try guest.setFPU(fpu)
+        for (text, value) in [
+            ("$mxcsr", 0x1FA0), ("mxcsr & 0x20", 0x20), ("$fctrl", 0x27F), ("fcw", 0x27F),
+            ("$fstat >> 11", 7),
+            ("$ftag", 0x81),
+        ] as [(String, UInt64)] { #expect(try guest.evaluate(text).bits == value) }
+        #expect(try guest.evaluate("$mxcsr").width == 32)
+        let wide = try #require(debuggerError { _ = try guest.evaluate("1 + $xmm0") })
+        #expect(wide.column == 4 && wide.remedy == "`print $xmm0` shows all of it")
+        #expect(debuggerError { try guest.checkCondition("$mxcsr == 0x1f80") }?.code == .refused)
+        // What is no register of the FPU is a variable.
+        #expect(debuggerError { _ = try guest.evaluate("$xmm16") }?.code == .unknownName)
+    }
+
     @Test(arguments: [
         ("", 0), ("   ", 3), ("1 +", 3), ("(1", 2), ("1)", 1), ("1 2", 2), ("$rxa + 1", 0), ("1 + bogus", 4),
         ("1 / 0", 2), ("3 + 1 % (2 - 2)", 6), ("0x", 0), ("0xg", 0), ("12ab", 0), ("089", 0),

@@ -16,11 +16,13 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     public let overwrites: Bool
     /// It needs 32- and 64-bit code, which a made-up processor does not have.
     public let needsProcessor: Bool
+    /// The guest turns 4-level paging on, for which whoever made it must have given it CPUID.
+    public let pages: Bool
     private let body: @Sendable (Fixture) throws -> Void
 
     init(
         _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false, overwrites: Bool = false,
-        needsProcessor: Bool = false,
+        needsProcessor: Bool = false, pages: Bool = false,
         _ body: @escaping @Sendable (Fixture) throws -> Void
     ) {
         self.name = name
@@ -28,6 +30,7 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
         self.stopsAtHalt = stopsAtHalt
         self.overwrites = overwrites
         self.needsProcessor = needsProcessor
+        self.pages = pages
         self.body = body
     }
 
@@ -39,7 +42,8 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     }
 
     public static let all: [ConformanceCase] =
-        stepping + stepKinds + stepModes + stepOrders + breaking + patching + conditions + watching + halting
+        stepping + stepKinds + stepModes + stepOrders + breaking + patching + patchedSpaces + conditions
+        + watching + halting
         + editing + running + catching + remembering
 }
 

@@ -34,15 +34,15 @@ extension FakeVCPU {
             self[opcode & 7] = word(1)
             advance(3)
         case 0xA1:
-            let address = special.ds.base &+ word(1)
+            let address = physical(special.ds.base &+ word(1))
             if memory.access(address) == PageAccess.none || address >= memory.regions[0].size {
                 protectedAccess = MMIO(gpa: address, isWrite: false, data: AccessData(value: 0, count: 2))
                 return nil
             }
-            self[0] = load(address)
+            self[0] = load(special.ds.base &+ word(1))
             advance(3)
         case 0xA3:
-            if quirks.contains(.weakEmulator), memory.access(special.ds.base &+ word(1)) != nil {
+            if quirks.contains(.weakEmulator), memory.access(physical(special.ds.base &+ word(1))) != nil {
                 return .internalError(InternalError(suberror: 1, data: []))
             }
             store(special.ds.base &+ word(1), self[0])
@@ -65,9 +65,7 @@ extension FakeVCPU {
         case 0x87 where byte(1) == 0xDB: advance(2)
         case 0xF7 where byte(1) == 0xF1: divide()
         case 0x0F where byte(1) == 0x30: return writeMSR()
-        case 0x0F where byte(1) == 0x22 && byte(2) == 0xC0:
-            special.cr0.rawValue = general.rax & 0xFFFF_FFFF
-            advance(3)
+        case 0x0F where byte(1) == 0x22: return writeControl(byte(2))
         case 0xF3 where byte(1) == 0x6C || byte(1) == 0x6E: return stringAccess()
         case 0x9C:
             push(pushedFlags)
@@ -92,6 +90,21 @@ extension FakeVCPU {
             return .hlt
         default: return .shutdown
         }
+        return nil
+    }
+
+    /// MOV CR0, CR3 or CR4, EAX. Source: SDM volume 3A, 2.5 and 10.8.5.
+    private func writeControl(_ modrm: UInt8) -> VCPUExit? {
+        let value = general.rax & 0xFFFF_FFFF
+        switch modrm {
+        case 0xC0:
+            special.cr0.rawValue = value
+            if special.cr0.contains(.pg), special.efer.contains(.lme) { special.efer.insert(.lma) }
+        case 0xD8: special.cr3 = value
+        case 0xE0: special.cr4.rawValue = value
+        default: return .shutdown
+        }
+        advance(3)
         return nil
     }
 
@@ -179,6 +192,7 @@ extension FakeVCPU {
             raise(vector: 13, returningTo: general.rip)
         } else {
             msrs[index] = value
+            if index == 0xC000_0080 { special.efer.rawValue = value | special.efer.rawValue & 0x400 }
             advance(2)
         }
         return nil
@@ -194,7 +208,8 @@ extension FakeVCPU {
             return nil
         }
         let isOut = byte(1) == 0x6E
-        let data = AccessData(value: isOut ? UInt64(memory[special.ds.base &+ self[6]]) : 0, count: 1)
+        let data = AccessData(
+            value: isOut ? UInt64(memory[physical(special.ds.base &+ self[6])]) : 0, count: 1)
         insTarget = isOut ? nil : special.es.base &+ self[7]
         self[isOut ? 6 : 7] = (self[isOut ? 6 : 7] &+ 1) & 0xFFFF
         self[1] = (self[1] &- 1) & 0xFFFF
@@ -223,7 +238,7 @@ extension FakeVCPU {
 
     private func moveString() {
         while self[1] != 0 {
-            store(special.es.base &+ self[7], UInt64(memory[special.ds.base &+ self[6]]), count: 1)
+            store(special.es.base &+ self[7], UInt64(memory[physical(special.ds.base &+ self[6])]), count: 1)
             self[6] = (self[6] &+ 1) & 0xFFFF
             self[7] = (self[7] &+ 1) & 0xFFFF
             self[1] = (self[1] &- 1) & 0xFFFF
@@ -268,16 +283,17 @@ extension FakeVCPU {
     private func signed(_ byte: UInt8) -> UInt64 { UInt64(bitPattern: Int64(Int8(bitPattern: byte))) }
     private func word(_ offset: UInt64) -> UInt64 { load(pc &+ offset) }
     private func load(_ linear: UInt64) -> UInt64 {
-        UInt64(memory[linear]) | UInt64(memory[linear &+ 1]) << 8
+        UInt64(memory[physical(linear)]) | UInt64(memory[physical(linear &+ 1)]) << 8
     }
     private func store(_ linear: UInt64, _ value: UInt64, count: Int = 2) {
-        guard memory.access(linear) == nil, linear < memory.regions[0].size else {
+        let gpa = physical(linear)
+        guard memory.access(gpa) == nil, gpa < memory.regions[0].size else {
             protectedAccess = MMIO(
-                gpa: linear, isWrite: true, data: AccessData(value: value, count: count))
+                gpa: gpa, isWrite: true, data: AccessData(value: value, count: count))
             return
         }
         for i in 0..<UInt64(count) {
-            memory[linear &+ i] = UInt8(truncatingIfNeeded: value >> (i * 8))
+            memory[physical(linear &+ i)] = UInt8(truncatingIfNeeded: value >> (i * 8))
             didWrite(linear &+ i)
         }
     }

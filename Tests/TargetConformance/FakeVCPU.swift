@@ -270,5 +270,11 @@ public final class FakeVCPU: VCPUAccess {
         return matched == 0 ? nil : matched
     }
 
-    func byte(_ offset: UInt64) -> UInt8 { memory[pc &+ offset] }
+    func byte(_ offset: UInt64) -> UInt8 { memory[physical(pc &+ offset)] }
+
+    /// Where a linear address is; all ones, where no memory is, for one that is not mapped.
+    func physical(_ linear: UInt64) -> UInt64 {
+        guard special.cr0.contains(.pg) else { return linear }
+        return PageWalk(linear, special) { memory.word($0, size: $1) }.gpa ?? .max
+    }
 }

@@ -1,4 +1,5 @@
 import Debugger
+import KVMCore
 import X86
 
 extension ConformanceCase {
@@ -40,7 +41,78 @@ extension ConformanceCase {
             try fixture.expect(fixture.debugger.selected.mode == .long64, "it is in 64-bit mode")
             let stored = try fixture.debugger.readMemory(.linear(0x6000), count: 5).bytes
             try fixture.expect(Set(stored.prefix(4)).count == 1 && stored[4] == 0, "four bytes were stored")
-        }
+        },
+        ConformanceCase(
+            "steps HLT in 32- and in 64-bit code, and says that it went over one", stopsAtHalt: true,
+            needsProcessor: true
+        ) { fixture in
+            try fixture.load(modes)
+            try fixture.modeTables()
+            // 6800 hlt; 6801 inc ebx; 6803 hlt; 6804 inc ebx; 6806 hlt
+            try fixture.debugger.writeMemory(
+                .physical(0x6800), [0xF4, 0xFF, 0xC3, 0xF4, 0xFF, 0xC3, 0xF4])
+            for (start, mode) in [(0x7C29, CPUMode.protected32), (0x7C87, .long64)] as [(UInt64, CPUMode)] {
+                while try fixture.register("rip") != start {
+                    let ip = try fixture.register("rip")
+                    // INT n and INT3, for which a host may have nothing.
+                    if ip == 0x7C31 {
+                        try fixture.debugger.setRegister("rip", to: 0x7C34)
+                    } else {
+                        try fixture.step()
+                    }
+                }
+                try fixture.expect(fixture.debugger.selected.mode == mode, "the code is of \(mode)")
+                try fixture.debugger.setRegister("rbx", to: 0)
+                try fixture.debugger.setRegister("rip", to: 0x6800)
+                for (ip, isHalt) in [(0x6801, true), (0x6803, false), (0x6804, true)] as [(UInt64, Bool)] {
+                    try fixture.steps(to: [ip])
+                    try fixture.expect(fixture.debugger.stop.passedHalt == isHalt, "it says so")
+                    try fixture.expect(
+                        (fixture.debugger.selected.activity == .halted) == isHalt, "it would sleep")
+                }
+                try fixture.steps(to: [0x6806])
+                try fixture.next()
+                try fixture.expect(.hlt)
+                try fixture.expect("rip", 0x6807)
+                try fixture.expect("rbx", 2)
+                // And freely, from a place before one.
+                try fixture.debugger.setRegister("rip", to: 0x6801)
+                try fixture.go()
+                try fixture.expect(.hlt)
+                try fixture.expect("rip", 0x6804)
+                try fixture.debugger.setRegister("rip", to: start)
+            }
+        },
+        ConformanceCase(
+            "INT n in 32- and in 64-bit code is one step, or KVM's refusal names it", needsProcessor: true
+        ) { fixture in
+            try fixture.load(modes)
+            try fixture.modeTables()
+            for (start, ip, handler) in [(0x7C31, 0x7C33, 0x9100), (0x7C8D, 0x7C8F, 0x9110)]
+                as [(UInt64, UInt64, UInt64)]
+            {
+                while try fixture.register("rip") != start { try fixture.step() }
+                let before = try fixture.register("rdx")
+                try fixture.step()
+                if case .internalError(let error) = fixture.debugger.stop.reason {
+                    // KVM's emulator, where that runs the guest.
+                    try fixture.expect(error.suberror == 1, "an emulation failed")
+                    try fixture.expect(error.instruction.starts(with: [0xCD, 0x20]), "of INT: \(error)")
+                    try fixture.expect("rip", start)
+                    try fixture.expect(fixture.debugger.selected.activity == .dead, "it cannot go on")
+                } else {
+                    try fixture.expect(.step(count: 1))
+                    try fixture.expect("rip", handler)
+                    try fixture.step(2)
+                    try fixture.expect("rip", ip)
+                    try fixture.expect("rdx", before + 1)
+                }
+                // On from behind INT3.
+                try fixture.debugger.setRegister("rip", to: ip + 1)
+                try fixture.step()
+                try fixture.expect(.step(count: 1))
+            }
+        },
     ]
 
     /// Where the instructions of ``modes`` begin.

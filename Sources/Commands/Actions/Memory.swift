@@ -30,13 +30,14 @@ extension CommandTable {
                 name, with or without `$`; symbols, which are addresses; memory as `*(u32*)ADDR`, `{u16}ADDR` or \
                 `b:`, `w:`, `d:`, `q:` before an address; casts to u8 to u64, s8 to s64 and C's names; SEG:OFF, \
                 `p:ADDR`, `v:ADDR`; `$n = 1` sets a variable, a register or memory. The value is kept as `$1`, `$2` \
-                and so on; `$` is the last one, `$$` the one before.
+                and so on; `$` is the last one, `$$` the one before. `$mxcsr`, `$fctrl`, `$fstat` and `$ftag` are \
+                numbers, too; `$xmm0` to `$xmm15` and `$st0` to `$st7` stand alone.
                 """,
             examples: [
                 .init("p $rax + 2 * 4", "a sum"), .init("p/t efer", "in binary"),
                 .init("p/x *(u16*)0x7dfe", "a word of memory"), .init("p (s8)$al", "as a signed byte"),
                 .init("p w:ss:[bp+4]", "an argument on the stack"), .init("p $ * 2", "twice the last value"),
-                .init("p/a $rip", "with its symbol"),
+                .init("p/a $rip", "with its symbol"), .init("p $xmm0", "an SSE register, by its parts"),
             ],
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
             action: MemoryActions.print),
@@ -222,6 +223,10 @@ enum MemoryActions {
             format.letter != .instruction
         else {
             throw call.error("`print` takes a format letter alone", at: call.format, remedy: "x d u o t c a")
+        }
+        if let register = WideRegister(call.rest.text) {
+            let fpu = try call.perform { () throws(DebuggerError) in try session.debugger.fpu() }
+            return .done(WideRegisterOutput(register, fpu))
         }
         let value = try call.perform { () throws(DebuggerError) in
             try session.debugger.evaluate(call.rest.text)

@@ -1,3 +1,4 @@
+internal import Debugger
 public import X86
 
 /// `fpu`: the x87 registers.
@@ -88,7 +89,7 @@ public struct XMMOutput: CommandOutput, Hashable {
     }
 
     /// The highest byte first, as one number.
-    private static func digits(_ slot: FPURegisters.Slot) -> String {
+    static func digits(_ slot: FPURegisters.Slot) -> String {
         Hex.bytes((0..<16).reversed().map { slot[$0] })
     }
 
@@ -104,5 +105,59 @@ public struct XMMOutput: CommandOutput, Hashable {
         line.append(Hex.digits(mxcsr, width: 8))
         result.append(line)
         return result
+    }
+}
+
+/// `print $xmm0`, `print $st0`: one register that no number holds.
+public struct WideRegisterOutput: CommandOutput, Hashable {
+    public var name: String
+    /// The highest byte first, as one number.
+    public var value: String
+    /// As numbers of each size, the lowest first.
+    public var parts: [Part]
+
+    public struct Part: Encodable, Sendable, Hashable {
+        /// GDB's name of the form: `v4_float`.
+        public var form: String
+        public var values: [String]
+    }
+
+    private enum CodingKeys: String, CodingKey { case name, value, parts }
+
+    init(_ register: WideRegister, _ fpu: FPURegisters) {
+        switch register {
+        case .xmm(let number):
+            let slot = fpu.xmm[number]
+            name = "xmm\(number)"
+            value = "0x" + XMMOutput.digits(slot)
+            var words: [UInt32] = []
+            for start in stride(from: 0, to: 16, by: 4) {
+                var word: UInt32 = 0
+                for byte in (0..<4).reversed() { word = word << 8 | UInt32(slot[start + byte]) }
+                words.append(word)
+            }
+            let doubles = [0, 2].map { (low: Int) in UInt64(words[low]) | UInt64(words[low + 1]) << 32 }
+            parts = [
+                Part(form: "v4_float", values: words.map { "\(Float(bitPattern: $0))" }),
+                Part(form: "v2_double", values: doubles.map { "\(Double(bitPattern: $0))" }),
+                Part(form: "v4_int32", values: words.map { Hex($0).description }),
+                Part(form: "v2_int64", values: doubles.map { Hex($0).description }),
+            ]
+        case .st(let number):
+            name = "st\(number)"
+            value = "0x" + Hex.bytes((0..<10).reversed().map { fpu.st[number][$0] })
+            parts = [Part(form: "i387_ext", values: ["\(extended(fpu.st[number]))"])]
+        }
+    }
+
+    public func lines(width: Int) -> [StyledLine] {
+        var first = StyledLine("\(name) = ")
+        first.append(value, .value)
+        return [first]
+            + parts.map { part in
+                var line = StyledLine("  " + part.form.padded(11), .dim)
+                line.append(part.values.joined(separator: "  "))
+                return line
+            }
     }
 }

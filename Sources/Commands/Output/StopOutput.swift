@@ -298,6 +298,10 @@ extension InternalError {
     }
 
     fileprivate var instructionText: String {
-        instruction.isEmpty ? "" : " The bytes: \(Hex.bytes(instruction))."
+        guard let first = instruction.first else { return "" }
+        let bytes = " The bytes: \(Hex.bytes(instruction))."
+        // emulate_int in arch/x86/kvm/emulate.c.
+        guard suberror == 1, [0xCC, 0xCD, 0xCE].contains(first) else { return bytes }
+        return bytes + " It is an INT, and KVM's emulator has that for real mode alone."
     }
 }

@@ -77,6 +77,10 @@ private struct DebuggerContext: EvaluationContext {
         try debugger.registerValue(name.name, vcpu: vcpu).bits
     }
 
+    func floating(_ register: FloatingRegister) throws(DebuggerError) -> Value {
+        register.value(in: try debugger.fpu(vcpu: vcpu))
+    }
+
     func load(_ address: Address, width: Int) throws(DebuggerError) -> UInt64 {
         let image = try debugger.readMemory(address, count: width, vcpu: vcpu)
         if let value = image.value(at: 0, width: width) { return value }

@@ -6,6 +6,7 @@ protocol EvaluationContext {
     var pointerWidth: Int { get }
     /// The value of a register, extended with zeros.
     func register(_ name: RegisterName) throws(DebuggerError) -> UInt64
+    func floating(_ register: FloatingRegister) throws(DebuggerError) -> Value
     /// A little-endian value of `width` bytes in guest memory.
     func load(_ address: Address, width: Int) throws(DebuggerError) -> UInt64
     func setRegister(_ name: RegisterName, to value: UInt64) throws(DebuggerError)
@@ -82,6 +83,7 @@ struct Evaluation<Context: EvaluationContext> {
         switch operation {
         case .push(let value): stack.push(value)
         case .register(let name): stack.push(try register(name))
+        case .floating(let register): stack.push(try context.floating(register))
         case .variable(let slot): stack.push(try Self.set(variables[slot]))
         case .physical: stack.top = Value(bits: stack.top.bits, address: .physical(stack.top.bits))
         case .virtual: stack.top = Value(bits: stack.top.bits, address: .virtual(stack.top.bits))

@@ -3,14 +3,16 @@ public import X86
 /// An expression that has been read: GDB's language, with C's operators, precedence and types.
 ///
 /// - numbers: `31`, `0x1f`, `1fh`, `0b11111`, `037`, `'a'`;
-/// - registers, with or without `$`: `$rax`, `al`, `cs.base`, `cr0.pe`, flags by name;
+/// - registers, with or without `$`: `$rax`, `al`, `cs.base`, `cr0.pe`, flags by name, `$mxcsr`, `$fctrl`, `$fstat`,
+///   `$ftag`;
 /// - symbols: the address that the name stands for; `'name'` for one with other characters, `&name` for one that
 ///   is also a register;
 /// - memory: `*(u8*)ADDR`, `{u16}ADDR`, `((u32*)ADDR)[3]`, and `b:` `w:` `d:` `q:` before an address for 1, 2, 4
 ///   and 8 bytes. `*ADDR` reads 32 bits. A pointer moves by the size of what it points to;
 /// - `(s16)VALUE` cuts and extends; all of C's integer types are known, and the kernel's;
 /// - `SEG:OFF` with registers or numbers, which are hexadecimal there: `cs:ip`, `f000:fff0`, `ss:[bp-4]`. It is an
-///   address of its own form, and keeps it when a number is added;
+///   address of its own form, and keeps it when a number is added. In `A?B:C` the colon is the `?`'s; where there are
+///   more colons than those of `?`, the first ones that touch a word on both sides make addresses;
 /// - `p:ADDR` physical, `v:ADDR` virtual;
 /// - `$name` for a variable of the user's, `$` for the value printed last, `$$` for the one before, `$3` for the
 ///   third, `$$3` for the third before the last;
@@ -35,6 +37,8 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     public let changesGuest: Bool
     /// It reads the debug registers, which do not come with an exit.
     public let needsDebugRegisters: Bool
+    /// It reads the FPU, which no condition can: an exit does not bring it.
+    let needsFPU: Bool
 
     init(_ text: String, in scope: ExpressionScope) throws(DebuggerError) {
         do throws(SyntaxError) {
@@ -54,6 +58,7 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
         needsDebugRegisters = program.contains {
             if case .register(let name) = $0 { name.group == .debug } else { false }
         }
+        needsFPU = program.contains { if case .floating = $0 { true } else { false } }
     }
 
     public var description: String { text }

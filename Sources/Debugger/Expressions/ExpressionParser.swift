@@ -7,6 +7,8 @@ struct ExpressionParser {
     let scope: ExpressionScope
     var place = 0
     private var depth = 0
+    /// Colons of the part at hand, up to its comma or bracket, that no `?` needs: they may stand in SEG:OFF.
+    var spareColons = 0
 
     private(set) var program: [Operation] = []
     private(set) var places: [Int32] = []
@@ -99,14 +101,38 @@ struct ExpressionParser {
     // MARK: operators
 
     mutating func commaList() throws(SyntaxError) -> Operand {
+        let outside = spareColons
+        defer { spareColons = outside }
+        spareColons = countSpareColons()
         var operand = try assignment()
         while case .punctuator(.comma) = token.kind {
             emit(.drop, token.range.lowerBound)
             place += 1
+            spareColons = countSpareColons()
             _ = try assignment()
             operand = .value
         }
         return operand
+    }
+
+    /// From here to the next comma or closing bracket, what is in brackets left out.
+    private func countSpareColons() -> Int {
+        var count = 0
+        var inside = 0
+        for token in tokens[min(place, tokens.count)...] {
+            guard case .punctuator(let sign) = token.kind else { continue }
+            switch sign {
+            case .open, .openBracket, .openBrace: inside += 1
+            case .close, .closeBracket, .closeBrace:
+                inside -= 1
+                if inside < 0 { return count }
+            case .comma where inside == 0: return count
+            case .colon where inside == 0: count += 1
+            case .question where inside == 0: count -= 1
+            default: break
+            }
+        }
+        return count
     }
 
     /// Bounds the recursion of `body`.

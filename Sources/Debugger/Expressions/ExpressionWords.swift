@@ -15,7 +15,11 @@ extension ExpressionParser {
         }
         place += 1
         let text = text(start)
-        if case .punctuator(.colon) = token.kind, token.range.lowerBound == start.range.upperBound {
+        // `1?2:3`: a colon that a `?` waits for is none of an address.
+        if case .punctuator(.colon) = token.kind, token.range.lowerBound == start.range.upperBound,
+            spareColons > 0
+        {
+            spareColons -= 1
             place += 1
             return try behindColon(of: text, column)
         }
@@ -32,7 +36,20 @@ extension ExpressionParser {
             emit(.register(register), column)
             return .register(register)
         }
+        if scope.symbol(text) == nil, try floating(text, column) { return .value }
         return try symbol(text, column)
+    }
+
+    /// A register of the FPU, if `name` is one.
+    private mutating func floating(_ name: String, _ column: Int) throws(SyntaxError) -> Bool {
+        if let register = FloatingRegister(name) {
+            emit(.floating(register), column)
+            return true
+        }
+        guard WideRegister(name) != nil else { return false }
+        throw SyntaxError(
+            "'\(name)' is wider than a number of an expression", at: column, code: .outOfRange,
+            remedy: "`print $\(name)` shows all of it")
     }
 
     private mutating func symbol(_ name: String, _ column: Int) throws(SyntaxError) -> Operand {
@@ -74,6 +91,7 @@ extension ExpressionParser {
             emit(.register(register), column)
             return .register(register)
         }
+        if try floating(name, column) { return .value }
         let slot = assigned.contains(name) ? scope.variables.makeSlot(name) : scope.variables.slot(of: name)
         if let slot {
             emit(.variable(slot), column)

@@ -6,6 +6,7 @@ import X86
 enum Operation: Sendable, Hashable {
     case push(Value)
     case register(RegisterName)
+    case floating(FloatingRegister)
     case variable(Int)
 
     /// `p:` and `v:` before an address.
@@ -59,7 +60,7 @@ enum Operation: Sendable, Hashable {
     /// What it adds to the height of the stack.
     var growth: Int {
         switch self {
-        case .push, .register, .variable, .copy, .stepRegister, .stepVariable: 1
+        case .push, .register, .floating, .variable, .copy, .stepRegister, .stepVariable: 1
         case .physical, .virtual, .segmented, .load, .cast, .point, .unary, .truth, .jump, .setRegister,
             .setVariable, .stepMemory:
             0

@@ -21,6 +21,10 @@ struct SnapshotContext: EvaluationContext {
         return name.value(registers, special, debug ?? DebugRegisters())
     }
 
+    func floating(_ register: FloatingRegister) throws(DebuggerError) -> Value {
+        throw DebuggerError(.refused, "\(register.rawValue) is not at hand where this is evaluated")
+    }
+
     func load(_ address: Address, width: Int) throws(DebuggerError) -> UInt64 {
         let view = LinearMemory(memory: memory, special: special)
         if case .physical(let gpa) = address {
