@@ -21,7 +21,7 @@ private final class Lookout {
         var registers = ArmedBreakpoints()
         for place in places { registers.insert(place) }
         return ArmedSet(
-            registers: registers, linear: [:], physical: [:], needsStepping: false, hasPatches: false,
+            registers: registers, linear: PlaceTable(), physical: PlaceTable(), needsStepping: false, hasPatches: false,
             watches: [])
     }
 

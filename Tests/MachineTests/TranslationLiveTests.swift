@@ -95,7 +95,10 @@ import X86
         try fill(machine.memory, mode, &random)
         if let refusal = try refusal(of: paging, machine) {
             #expect(mode != .none && mode != .level4, "every host has \(mode)")
-            try Test.cancel("this host's KVM does not keep \(paging.testDescription): \(refusal)")
+            Issue.record(
+                "not compared, for this host's KVM does not keep \(paging.testDescription): \(refusal)",
+                severity: .warning)
+            return
         }
         let debugger = try Debugger(target: machine)
         var mapped = 0

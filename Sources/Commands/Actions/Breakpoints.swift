@@ -213,16 +213,14 @@ enum BreakpointActions {
         _ session: Session, _ call: Invocation, _ enabled: Bool
     ) throws(CommandError) -> Outcome {
         let numbers = try numbers(session, call)
-        if call.rest.text.isEmpty {
-            try call.perform { () throws(DebuggerError) in
-                try session.debugger.setBreakpoints(numbers.map(\.number), enabled: enabled)
+        do throws(DebuggerError) {
+            try session.debugger.setBreakpoints(numbers.map(\.number), enabled: enabled)
+        } catch {
+            // Those in front of the one that cannot be enabled are.
+            let failed = numbers.first { number, _ in
+                (try? session.debugger.breakpoint(number).isEnabled) != enabled
             }
-        } else {
-            for (number, argument) in numbers {
-                try call.perform(at: argument) { () throws(DebuggerError) in
-                    try session.debugger.setBreakpoint(number, enabled: enabled)
-                }
-            }
+            try call.perform(at: failed?.argument ?? call.rest) { () throws(DebuggerError) in throw error }
         }
         let verb = enabled ? "Enabled" : "Disabled"
         return .done(Message("\(verb) \(counted(numbers.count, "breakpoint"))."))

@@ -57,8 +57,8 @@ final class ArmedSet: Sendable {
     /// ``registers`` for steps after each of which the others are looked for.
     let dataRegisters: ArmedBreakpoints
     let hasExecutionRegisters: Bool
-    let linear: [UInt64: [BreakpointState]]
-    let physical: [UInt64: [BreakpointState]]
+    let linear: PlaceTable
+    let physical: PlaceTable
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
     let needsStepping: Bool
     let hasPatches: Bool
@@ -66,12 +66,13 @@ final class ArmedSet: Sendable {
     let events: ArmedEvents
 
     static let none = ArmedSet(
-        registers: ArmedBreakpoints(), linear: [:], physical: [:], needsStepping: false, hasPatches: false,
+        registers: ArmedBreakpoints(), linear: PlaceTable(), physical: PlaceTable(), needsStepping: false,
+        hasPatches: false,
         watches: [])
 
     init(
-        registers: ArmedBreakpoints, linear: [UInt64: [BreakpointState]],
-        physical: [UInt64: [BreakpointState]], needsStepping: Bool, hasPatches: Bool, watches: [WatchState],
+        registers: ArmedBreakpoints, linear: PlaceTable, physical: PlaceTable, needsStepping: Bool,
+        hasPatches: Bool, watches: [WatchState],
         events: ArmedEvents = .none
     ) {
         self.events = events

@@ -31,8 +31,8 @@ struct BreakpointTable: Sendable {
     private var holes = 0
     private var lastNumber = 0
     /// The enabled ones by what they compare.
-    private var linear: [UInt64: [BreakpointState]] = [:]
-    private var physical: [UInt64: [BreakpointState]] = [:]
+    private(set) var linear = PlaceTable()
+    private var physical = PlaceTable()
     /// Addresses in the execution registers, and how many breakpoints share each.
     private var registers: [UInt64: Int] = [:]
     /// The enabled watchpoints.
@@ -130,9 +130,9 @@ struct BreakpointTable: Sendable {
             watches.append(watch)
             dataRegisters += entry.data
         } else if let address = breakpoint.linear {
-            linear[address, default: []].append(entry.state)
+            linear.append(entry.state, at: address)
         } else if case .physical(let gpa) = breakpoint.address {
-            physical[gpa, default: []].append(entry.state)
+            physical.append(entry.state, at: gpa)
         }
         switch breakpoint.mechanism {
         case .debugRegister:
@@ -155,9 +155,9 @@ struct BreakpointTable: Sendable {
                 if let place = dataRegisters.firstIndex(of: register) { dataRegisters.remove(at: place) }
             }
         } else if let address = breakpoint.linear {
-            Self.drop(breakpoint.number, at: address, &linear)
+            linear.remove(breakpoint.number, at: address)
         } else if case .physical(let gpa) = breakpoint.address {
-            Self.drop(breakpoint.number, at: gpa, &physical)
+            physical.remove(breakpoint.number, at: gpa)
         }
         switch breakpoint.mechanism {
         case .debugRegister:
@@ -168,11 +168,6 @@ struct BreakpointTable: Sendable {
         case .int3, .portOut: patchCount -= 1
         case .pageProtection, .exit, .msrFilter: break
         }
-    }
-
-    private static func drop(_ number: Int, at address: UInt64, _ places: inout [UInt64: [BreakpointState]]) {
-        places[address]?.removeAll { $0.number == number }
-        if places[address]?.isEmpty == true { places[address] = nil }
     }
 
     /// The linear address that a debug register compares. Without paging a physical address is one.

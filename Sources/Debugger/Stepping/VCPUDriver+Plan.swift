@@ -13,7 +13,7 @@ extension VCPUDriver: PlanningController {
         else { return nil }
         return StepPlan(
             count: UInt64(min(count - steps - 1, Self.longestPlan)),
-            places: Array(armedSet.linear.keys),
+            places: armedSet.linear.keys,
             before: before)
     }
 
