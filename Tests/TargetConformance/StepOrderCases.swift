@@ -43,6 +43,14 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x7C0F)
             try fixture.expect("bx", 1)
         },
+        ConformanceCase("finish: a jump by RET on another stack is no return") { fixture in
+            try fixture.load(switchingStacks, at: Fixture.code)
+            try fixture.steps(to: [0x9008])
+            try fixture.finish()
+            try fixture.expect("rip", 0x9003)
+            try fixture.expect("di", 1)
+            try fixture.expect("bx", 1)
+        },
         ConformanceCase("until: leaves a loop, and goes over calls") { fixture in
             try fixture.load(routines)
             try fixture.step(3)
@@ -139,6 +147,26 @@ extension ConformanceCase {
             try fixture.expect("bx", 50, vcpu: 1)
             try fixture.expect(fixture.debugger.stop[0]?.activity == .halted, "the first is halted")
         },
+    ]
+
+    /// A routine that takes another stack, jumps by RET there, and comes back on its own.
+    private static let switchingStacks: [UInt8] = [
+        0xE8, 0x05, 0x00,  // 9000 call 9008
+        0x41,  // 9003 inc cx
+        0xEB, 0xFE,  // 9004 jmp 9004
+        0x90, 0x90,
+        0xB8, 0x00, 0x10,  // 9008 mov ax, 1000
+        0x8E, 0xD0,  // 900B mov ss, ax
+        0x43,  // 900D inc bx
+        0xB8, 0x14, 0x90,  // 900E mov ax, 9014
+        0x50,  // 9011 push ax
+        0xC3,  // 9012 ret, a jump to 9014
+        0x90,
+        0x47,  // 9014 inc di
+        0xB8, 0x00, 0x00,  // 9015 mov ax, 0
+        0x8E, 0xD0,  // 9018 mov ss, ax
+        0x90,  // 901A nop
+        0xC3,  // 901B ret
     ]
 
     private static let routines: [UInt8] = [

@@ -29,7 +29,8 @@ extension CommandTable {
             "finish", ["out", "fin"], "", .running, "go on until this code returns",
             details: """
                 By a RET or IRET that takes its address from the stack as it is now. No frame pointer is needed: what \
-                lies between is stepped, calls and interrupts in it are run. Ctrl-C ends it early.
+                lies between is stepped, calls and interrupts in it are run. Ctrl-C ends it early. It is refused where no \
+                CALL, INT or vector that leads to this code has left its address on the stack.
                 """,
             examples: [.init("finish", "out of a routine or an interrupt handler")],
             repeatable: true, action: SteppingActions.finish),

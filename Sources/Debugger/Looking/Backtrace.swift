@@ -45,7 +45,7 @@ extension Debugger {
 }
 
 /// Goes from frame to frame.
-private struct FrameWalker {
+struct FrameWalker {
     let snapshot: VCPUSnapshot
     let view: LinearMemory
     let disassembler: Disassembler
@@ -141,7 +141,7 @@ private struct FrameWalker {
         return ((stack &+ UInt64(width)) & stackMask, word(stack))
     }
 
-    private struct Caller {
+    struct Caller {
         var kind: Backtrace.Frame.Kind
         var selector: UInt16
         var ip: UInt64
@@ -149,7 +149,7 @@ private struct FrameWalker {
     }
 
     /// What the words of the stack from `slot` on say of the caller: near, far or interrupted.
-    private func caller(at slot: UInt64, _ selector: UInt16) -> Caller? {
+    func caller(at slot: UInt64, _ selector: UInt16) -> Caller? {
         guard let ip = word(slot) else { return nil }
         let near = base(of: selector).map { view.cut($0 &+ ip) } ?? ip
         if isCall(before: near, ip, far: false) {
@@ -170,38 +170,60 @@ private struct FrameWalker {
         return Caller(kind: .unverified, selector: selector, ip: ip, linear: near)
     }
 
+    /// Whether the next instruction is where a CALL or INT would return to.
+    var standsBehindCall: Bool {
+        instruction(before: snapshot.pc, snapshot.registers.rip) {
+            $0.contains(.call) || $0.contains(.interrupt)
+        } != nil
+    }
+
     private func isCall(before linear: UInt64, _ ip: UInt64, far: Bool) -> Bool {
-        stands(before: linear, ip) { $0.contains(.call) && $0.contains(.far) == far }
+        instruction(before: linear, ip) { $0.contains(.call) && $0.contains(.far) == far } != nil
     }
 
     private func isInterrupt(before linear: UInt64, _ ip: UInt64) -> Bool {
-        stands(before: linear, ip) { $0.contains(.interrupt) }
+        instruction(before: linear, ip) { $0.contains(.interrupt) } != nil
     }
 
-    /// Whether an instruction of that kind ends where `linear` begins.
-    private func stands(
-        before linear: UInt64, _ ip: UInt64, _ matches: (InstructionTraits) -> Bool
-    ) -> Bool {
-        let mode = DecodeMode(snapshot.mode, cs: snapshot.special.cs.attributes)
-        // The longest call is one through memory with a prefix, an SIB byte and a displacement of four bytes.
-        return (1...9).contains { length in
-            guard ip >= UInt64(length) else { return false }
-            let code = view.read(view.cut(linear &- UInt64(length)), count: length, .linear(linear))
-            guard code.isComplete else { return false }
-            let instruction = disassembler.decode(
-                code.bytes, at: ip &- UInt64(length), mode, formatted: false)
-            return instruction.validity == .valid && instruction.length == length
-                && matches(instruction.traits)
+    /// The CALL that a near or far caller was found by.
+    func call(before caller: Caller) -> Instruction? {
+        instruction(before: caller.linear, caller.ip) { traits in
+            traits.contains(.call) && traits.contains(.far) == (caller.kind == .far)
         }
     }
 
+    /// The vector of the INT that an interrupted caller was found by.
+    func vector(before caller: Caller) -> UInt8? {
+        instruction(before: caller.linear, caller.ip) { $0.contains(.interrupt) }?.interruptVector
+    }
+
+    /// The instruction of that kind that ends where `linear` begins: a direct one, which nearly all are, before those
+    /// through a register or memory.
+    private func instruction(
+        before linear: UInt64, _ ip: UInt64, _ matches: (InstructionTraits) -> Bool
+    ) -> Instruction? {
+        let mode = DecodeMode(snapshot.mode, cs: snapshot.special.cs.attributes)
+        // The longest call is one through memory with a prefix, an SIB byte and a displacement of four bytes.
+        let direct = mode.width == 16 ? 3 : 5
+        for length in [direct] + (1...9).filter({ $0 != direct }) where ip >= UInt64(length) {
+            let code = view.read(view.cut(linear &- UInt64(length)), count: length, .linear(linear))
+            guard code.isComplete else { continue }
+            let instruction = disassembler.decode(
+                code.bytes, at: ip &- UInt64(length), mode, formatted: false)
+            if instruction.validity == .valid, instruction.length == length, matches(instruction.traits) {
+                return instruction
+            }
+        }
+        return nil
+    }
+
     /// A word of the stack.
-    private func word(_ offset: UInt64) -> UInt64? {
+    func word(_ offset: UInt64) -> UInt64? {
         view.word(snapshot.special.linear(.ss, offset & stackMask, mode: snapshot.mode), size: width)
     }
 
     /// The base of a code segment; nil where the selector names none.
-    private func base(of selector: UInt16) -> UInt64? {
+    func base(of selector: UInt16) -> UInt64? {
         if selector == snapshot.special.cs.selector {
             return snapshot.mode == .long64 ? 0 : snapshot.special.cs.base
         }

@@ -22,14 +22,14 @@ extension Debugger {
     /// the stack as it is now. No frame pointer is needed: all is stepped, but calls and interrupts on the way are
     /// run.
     ///
-    /// - Throws: `.refused` where nothing on the stack looks like a return address.
+    /// - Throws: `.refused` where nothing on the stack is a return address of this code.
     public func startFinish() throws(DebuggerError) {
         let driver = try startable()
         guard seesReturnAddress(driver.snapshot) else {
             throw DebuggerError(
                 .refused,
                 "no caller is to be seen: nothing on the stack from \(hex(driver.snapshot.registers.rsp)) up "
-                    + "looks like a return address",
+                    + "is the return address of a call to this code",
                 remedy: "`step-until ret` or `step-until iret` goes to the next one, whatever it returns to")
         }
         try goWithOthers(driver, .out)
@@ -100,56 +100,5 @@ extension Debugger {
     /// What it came to in its turn is settled at the stop of all.
     private func noteTurn(_ driver: VCPUDriver) {
         if driver.passedHalt { driver.snapshot.activity = .halted }
-    }
-
-    // MARK: callers
-
-    /// How far up the stack a return address is looked for, in bytes.
-    private static let returnReach = 1024
-
-    /// Whether something on the stack may be a return address: behind a CALL or INT, or part of what an interrupt
-    /// pushes.
-    func seesReturnAddress(_ snapshot: VCPUSnapshot) -> Bool {
-        let view = view(of: snapshot)
-        let width = snapshot.mode.codeWidth(cs: snapshot.special.cs.attributes) / 8
-        let stack = snapshot.special.linear(.ss, snapshot.registers.rsp, mode: snapshot.mode)
-        // A stack below the code that runs ends there; how far that code reaches down is a guess.
-        let code = snapshot.pc & ~0x1FF
-        let reach = code >= stack ? min(UInt64(Self.returnReach), code - stack) : UInt64(Self.returnReach)
-        guard reach >= UInt64(width) else { return false }
-        let image = view.read(stack, count: Int(reach), .linear(stack))
-        let bytes = image.leading
-        guard bytes.count >= width else { return false }
-        let words = stride(from: 0, to: bytes.count - width + 1, by: width).map { start in
-            (0..<width).reduce(UInt64(0)) { $0 | UInt64(bytes[start + $1]) << UInt64($1 * 8) }
-        }
-        for (place, word) in words.enumerated() where word != 0 {
-            if call(returningTo: word, vcpu: snapshot.id) != nil { return true }
-            let before = snapshot.special.linear(.cs, word &- 2, mode: snapshot.mode)
-            if word >= 2, view.word(before, size: 1) == 0xCD { return true }
-            guard place + 2 < words.count else { continue }
-            if Self.isInterruptFrame(words[place + 1], flags: words[place + 2], snapshot) { return true }
-            // A far return leads to another segment.
-            if isFarReturn(offset: word, selector: words[place + 1], view, snapshot) { return true }
-        }
-        return false
-    }
-
-    /// CS and RFLAGS as an interrupt pushes them: bit 1 is always set, bits 3, 5 and 15 never, and IF or one of the
-    /// arithmetic flags nearly always. Source: SDM volume 1, 3.4.3.
-    private static func isInterruptFrame(_ selector: UInt64, flags: UInt64, _ snapshot: VCPUSnapshot) -> Bool
-    {
-        guard selector <= 0xFFFF, flags & 0x802A == 2, flags >> 22 == 0 else { return false }
-        return selector == UInt64(snapshot.special.cs.selector) || flags & 0x200 != 0
-    }
-
-    private func isFarReturn(
-        offset: UInt64, selector: UInt64, _ view: LinearMemory, _ snapshot: VCPUSnapshot
-    ) -> Bool {
-        guard snapshot.mode == .real || snapshot.mode == .virtual8086, selector != 0, offset >= 5 else {
-            return false
-        }
-        // CALL ptr16:16 is 9A and four bytes.
-        return view.word(selector << 4 &+ offset &- 5, size: 1) == 0x9A
     }
 }

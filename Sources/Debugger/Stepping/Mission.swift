@@ -38,6 +38,11 @@ struct Destination: Sendable {
         /// A stack pointer lower by more than this is taken for another stack.
         static let reach: UInt64 = 0x1_0000
 
+        /// Whether a stack pointer can be compared with this one.
+        func isSameStack(pointer now: UInt64, base nowBase: UInt64) -> Bool {
+            nowBase == base && max(now, pointer) - min(now, pointer) < Self.reach
+        }
+
         func isDeeper(pointer now: UInt64, base nowBase: UInt64) -> Bool {
             nowBase == base && now < pointer && pointer - now < Self.reach
         }

@@ -37,21 +37,33 @@ extension VCPUDriver {
         case .condition(let expression, let text):
             return isTrue(expression, registers, special, vcpu) ? .reached(.condition(text)) : nil
         case .out:
-            return hasReturned(walk) ? .reached(.returned) : nil
+            return hasReturned(walk, registers, special) ? .reached(.returned) : nil
         case .beyond(let start):
             let isElsewhere =
                 special.cs.base != walk.codeBase || CPUMode(registers, special) != walk.mode
-            return pc > start || isElsewhere || hasReturned(walk) ? .step(count: steps) : nil
+            return pc > start || isElsewhere || hasReturned(walk, registers, special)
+                ? .step(count: steps) : nil
         }
     }
 
     /// The instruction before was a return, and took its address from above where the order began: what the
-    /// code has pushed since, as for a jump by PUSH and RET, lies below.
-    private func hasReturned(_ walk: Walk) -> Bool {
+    /// code has pushed since, as for a jump by PUSH and RET, lies below. On another stack neither is known, and only a
+    /// CALL or INT before the place that it came to says that it returned.
+    private func hasReturned(
+        _ walk: Walk, _ registers: GeneralRegisters, _ special: SpecialRegisters
+    ) -> Bool {
         guard let done = walk.instruction,
             !done.traits.isDisjoint(with: [.return, .interruptReturn, .systemReturn])
         else { return false }
-        return !walk.frame.isDeeper(pointer: before.rsp, base: walk.stackBase)
+        if walk.frame.isSameStack(pointer: before.rsp, base: walk.stackBase) {
+            return !walk.frame.isDeeper(pointer: before.rsp, base: walk.stackBase)
+        }
+        // Who is interrupted from outside, or calls the system, has no CALL there.
+        guard done.traits.isDisjoint(with: [.interruptReturn, .systemReturn]) else { return true }
+        let snapshot = VCPUSnapshot(id: id, registers: registers, special: special, activity: .stopped)
+        let walker = FrameWalker(
+            snapshot, LinearMemory(memory: memory, special: special), Disassembler())
+        return walker.standsBehindCall
     }
 
     private func decode(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Instruction? {
