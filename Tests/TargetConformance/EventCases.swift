@@ -88,6 +88,39 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(all.number, Self.out(0x80, 0x21))
         },
+        ConformanceCase("catches REP OUTSB and REP INSB once each, with all their accesses") { fixture in
+            // 9000 mov cx, 3; 9003 rep outsb; 9005 mov cx, 2; 9008 rep insb; 900A inc bx; 900B jmp 900B
+            try fixture.load(
+                [0xB9, 0x03, 0x00, 0xF3, 0x6E, 0xB9, 0x02, 0x00, 0xF3, 0x6C, 0x43, 0xEB, 0xFE],
+                at: Fixture.code)
+            try fixture.debugger.setRegister("dx", to: 0x80)
+            try fixture.debugger.setRegister("si", to: 0x9000)
+            try fixture.debugger.setRegister("di", to: 0xA000)
+            let catchpoint = try fixture.debugger.setCatchpoint(.io(ports: 0x80...0x80, direction: nil))
+            for (ip, direction, count, string) in [
+                (0x9005, .out, 3, [0xB9, 0x03, 0x00]), (0x900A, .in, 2, []),
+            ] as [(UInt64, PortIO.Direction, Int, [UInt8])] {
+                try fixture.go()
+                guard case .io(let io)? = try fixture.caught().first?.what else {
+                    throw ConformanceFailure(description: "no I/O was caught")
+                }
+                try fixture.expect("rip", ip)
+                try fixture.expect("cx", 0)
+                try fixture.expect(
+                    io.direction == direction && io.count == count && io.string == string, "\(io)")
+            }
+            try fixture.expect("si", 0x9003)
+            try fixture.expect("di", 0xA002)
+            try fixture.expect(try fixture.debugger.breakpoint(catchpoint.number).hits == 2, "two hits")
+            // Stepped, each is one step and one hit.
+            try fixture.debugger.setRegister("rip", to: 0x9000)
+            for ip: UInt64 in [0x9003, 0x9005, 0x9008, 0x900A, 0x900B] {
+                try fixture.step()
+                try fixture.expect("rip", ip)
+            }
+            let hits = try fixture.debugger.breakpoint(catchpoint.number).hits
+            try fixture.expect(!fixture.isOurs || hits == 4, "two more, not \(hits - 2)")
+        },
         ConformanceCase("catches I/O while stepping, beside a breakpoint, and no other ports") { fixture in
             try fixture.load(talking, at: Fixture.code)
             let high = try fixture.debugger.setCatchpoint(.io(ports: 0x81...0x90, direction: .out))

@@ -81,7 +81,9 @@ enum CatchKind: String, CaseIterable, Sendable {
         switch self {
         case .io:
             "The device has had the OUT, or given the IN, when the guest stops. Without a port: all that leave the "
-                + "guest. Ports that the kernel serves itself (`--irqchip kernel`: PIC, PIT) are found by stepping."
+                + "guest. Ports that the kernel serves itself (`--irqchip kernel`: PIC, PIT) are found by stepping. INS "
+                + "and OUTS with REP are one hit, behind the instruction; the stop says how many accesses they made. A "
+                + "port that switches the guest off counts its hit, and the guest is off."
         case .mmio: "Guest-physical addresses where no memory is; `watch` is for memory."
         case .exit: "By the kernel's name without KVM_EXIT_, or by number. The exit has been handled."
         case .int:

@@ -134,7 +134,7 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
             var text = "\(direction) \(Hex(io.port)), \(counted(io.size, "byte"))"
             if io.count > 1 { text += " x\(io.count)" }
             if io.direction == .out, !io.string.isEmpty {
-                text += ", \(Hex.bytes(io.string))"
+                text += ", \(Hex.bytes(io.string.prefix(16)))" + (io.string.count > 16 ? ".." : "")
             } else if io.direction == .out, io.data.count > 0 {
                 text += ", \(Hex(io.data.value))"
             }

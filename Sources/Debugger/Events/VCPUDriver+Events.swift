@@ -31,6 +31,18 @@ struct EventState {
 
     var isQuiet: Bool { noted.isEmpty && !isMagicHere && request == nil }
 
+    /// INS and OUTS with REP may exit for each access: they are one event, all accesses together.
+    mutating func note(_ counter: BreakpointState, _ what: CaughtEvent.What) {
+        if case .io(let io) = what,
+            let place = noted.lastIndex(where: { $0.0.number == counter.number }),
+            case .io(let before) = noted[place].1, let both = before.followed(by: io)
+        {
+            noted[place].1 = .io(both)
+        } else {
+            noted.append((counter, what))
+        }
+    }
+
     mutating func begin() {
         noted.removeAll()
         caught.removeAll()
@@ -51,7 +63,7 @@ extension VCPUDriver {
         if armedSet.events.watchesExits {
             let found = armedSet.events.matching(exit)
             if !found.isEmpty {
-                events.noted += found
+                for (counter, what) in found { events.note(counter, what) }
                 isWanted = true
             }
         }
@@ -197,6 +209,64 @@ extension VCPUDriver {
 
     // MARK: verdicts
 
+    /// As ``caught(_:_:)``, but not in the middle of INS or OUTS with REP: that is one event, and over at its end.
+    func caughtByNow(_ verdict: Verdict, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict? {
+        guard case .resume = verdict, let left = try leftOfString(vcpu) else {
+            return try caught(verdict, vcpu)
+        }
+        // Where RIP stands on it although all is done, no further exit would come: it is stepped over.
+        if left == 0, !isStepping {
+            let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
+            prepare(registers, special, pc: VCPUSnapshot.pc(registers, special))
+            isStepping = true
+            try arm(vcpu)
+        }
+        return nil
+    }
+
+    /// How many accesses are left, where the port I/O that was noted last is a part of the INS or OUTS with REP that
+    /// RIP stands on; nil where it is not.
+    private func leftOfString(_ vcpu: any VCPUAccess) throws(KVMError) -> UInt64? {
+        guard case .io(let io)? = events.noted.last?.1 else { return nil }
+        let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
+        let pc = VCPUSnapshot.pc(registers, special)
+        let first = Self.prefix(memory, special, pc)
+        let isLong = special.efer.contains(.lma) && special.cs.attributes.isLong
+        let width = isLong ? 64 : special.cs.attributes.isBig ? 32 : 16
+        let opcode = OpcodeClass(bytes: first.bytes, count: first.count, isLong: isLong)
+        guard opcode == .repeatsString,
+            case .io(let next) = EventOpcode(
+                bytes: first.bytes, count: first.count, width: width, before: registers, after: registers),
+            next.port == io.port, next.direction == io.direction, next.size == io.size
+        else { return nil }
+        // The counter is as wide as addresses are.
+        let prefixes = (0..<first.count).map { UInt8(truncatingIfNeeded: first.bytes >> UInt64($0 * 8)) }
+            .prefix { !(0x6C...0x6F).contains($0) }
+        let isOther = prefixes.contains(0x67)
+        let bits = width == 64 ? (isOther ? 32 : 64) : (width == 16) != isOther ? 16 : 32
+        let mask: UInt64 = bits == 64 ? .max : 1 << UInt64(bits) - 1
+        let left = registers.rcx & mask
+        if isStepping { return registers.rip == before.rip ? left : nil }
+        // An OUT right before it, to the same port, is an event of its own.
+        let isElsewhere = prefixes.contains { [0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65].contains($0) }
+        let isPart = io.direction == .in || isElsewhere || hasWritten(io, registers, special, mask)
+        return isPart ? left : nil
+    }
+
+    /// What was written last stands behind (R)SI, as OUTS leaves it.
+    private func hasWritten(
+        _ io: PortIO, _ registers: GeneralRegisters, _ special: SpecialRegisters, _ mask: UInt64
+    ) -> Bool {
+        let isBackwards = registers.rflags.contains(.df)
+        let size = UInt64(io.size)
+        let source = isBackwards ? registers.rsi &+ size : registers.rsi &- size
+        let linear = special.linear(.ds, source & mask, mode: CPUMode(registers, special))
+        let view = LinearMemory(memory: memory, special: special)
+        guard let word = view.word(view.cut(linear), size: io.size) else { return true }
+        let last = io.string.suffix(io.size).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        return word == (io.string.isEmpty ? io.data.value : last)
+    }
+
     /// The verdict about what was noted; nil where it stops nothing, or something graver stops the guest anyway.
     func caught(_ verdict: Verdict, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict? {
         let noted = events.noted
@@ -225,6 +295,12 @@ extension VCPUDriver {
         if isMagicHere { return .stop(.magicBreakpoint) }
         if let request { return .stop(.ioDebug(request)) }
         return nil
+    }
+
+    /// What was noted of an exit that the machine ended the guest at, so that nobody asked for a verdict.
+    func countLeft(_ vcpu: any VCPUAccess) throws(KVMError) {
+        guard !events.noted.isEmpty else { return }
+        _ = try caught(.stop(.poweredOff), vcpu)
     }
 
     /// What this run came to.
@@ -281,5 +357,25 @@ extension GeneralRegisters {
             if byte == 0xCC || byte == 0xCE || byte == 0xF1 { return false }
         }
         return false
+    }
+}
+
+extension PortIO {
+    /// As much of a string is kept.
+    private static let longestString = 4096
+
+    /// Both as one, if they may be parts of the same instruction.
+    fileprivate func followed(by next: PortIO) -> PortIO? {
+        guard next.port == port, next.direction == direction, next.size == size else { return nil }
+        var both = self
+        both.count += next.count
+        guard direction == .out else { return both }
+        both.string = Array((bytes + next.bytes).prefix(Self.longestString))
+        return both
+    }
+
+    private var bytes: [UInt8] {
+        guard string.isEmpty else { return string }
+        return (0..<data.count).map { UInt8(truncatingIfNeeded: data.value >> UInt64($0 * 8)) }
     }
 }

@@ -128,7 +128,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         }
         var verdict = try verdict(event, vcpu)
         if let watched = try watched(vcpu) { verdict = watched }
-        if !events.isQuiet, let caught = try caught(verdict, vcpu) { verdict = caught }
+        if !events.isQuiet, let caught = try caughtByNow(verdict, vcpu) { verdict = caught }
         if case .resume = verdict, isStepping { try beginStep(vcpu) }
         return verdict
     }
@@ -158,6 +158,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
             if !isTaken { take(try guestRegisters(vcpu), try vcpu.specialRegisters()) }
             isTaken = false
             snapshot.activity = activity
+            try countLeft(vcpu)
         } catch {
             failure = error
             throw error

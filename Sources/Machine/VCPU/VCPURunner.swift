@@ -331,6 +331,8 @@ final class VCPURunner: @unchecked Sendable {
             isHandling = true
             if case .debug = exit { return exit }
             guard try handle(exit, controller) else { return exit }
+            // INS and OUTS with REP: a further part of the same instruction.
+            if controller.exited(exit) { isSeen = true }
         }
         return nil
     }

@@ -1,0 +1,115 @@
+import Debugger
+import KVMCore
+import Machine
+import Testing
+import X86
+
+/// What of catchpoints needs a machine of our own, with its chips.
+@Suite(.enabled(if: isLive, "needs /dev/kvm"), .serialized)
+struct EventLiveTests {
+    /// The timer's interrupt, by way of the PIC, about a thousand times a second.
+    private static let timer: [UInt8] = [
+        0xB0, 0x11, 0xE6, 0x20,  // 7C00 ICW1 to the PIC: edges, ICW4 follows
+        0xB0, 0x20, 0xE6, 0x21,  // 7C04 ICW2: vectors from 20h on
+        0xB0, 0x04, 0xE6, 0x21,  // 7C08 ICW3: the other PIC is at input 2
+        0xB0, 0x01, 0xE6, 0x21,  // 7C0C ICW4: 8086
+        0xB0, 0xFE, 0xE6, 0x21,  // 7C10 the mask: input 0 alone
+        0xB0, 0x34, 0xE6, 0x43,  // 7C14 the PIT's counter 0: both bytes, a rate generator
+        0xB0, 0xA9, 0xE6, 0x40,  // 7C18 1193 periods of 1.193182 MHz
+        0xB0, 0x04, 0xE6, 0x40,  // 7C1C
+        0xFB,  // 7C20 sti
+        0x41,  // 7C21 inc cx
+        0xEB, 0xFD,  // 7C22 jmp 7C21
+    ]
+    private static let handler: [UInt8] = [
+        0x42,  // 7D00 inc dx
+        0x50,  // 7D01 push ax
+        0xB0, 0x20, 0xE6, 0x20,  // 7D02 the end of the interrupt, to the PIC
+        0x58,  // 7D06 pop ax
+        0xCF,  // 7D07 iret
+    ]
+
+    @Test(.timeLimit(.minutes(2)))
+    func interruptsFromOutsideAreCaughtEachOnce() throws {
+        let machine = try machine(code: Self.timer) {
+            $0.ramSize = 1 << 20
+            $0.interruptController = .kernel
+        }
+        let debugger = try Debugger(target: machine)
+        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
+        try debugger.writeMemory(.physical(0x7D00), Self.handler)
+        for register in ["rcx", "rdx"] { try debugger.setRegister(register, to: 0) }
+        try debugger.setRegister("sp", to: 0x7000)
+        let catchpoint = try debugger.setCatchpoint(.interrupt(0x20))
+        let other = try debugger.setCatchpoint(.interrupt(0x21))
+        for number: UInt64 in 1...20 {
+            try debugger.continueRun()
+            guard debugger.stop.caught.count == 1, let event = debugger.stop.caught.first,
+                case .interrupt(let vectors, false, let isInside) = event.what
+            else {
+                Issue.record("stopped for \(debugger.stop.reason)")
+                return
+            }
+            #expect(event.number == catchpoint.number && vectors == [0x20])
+            #expect(try debugger.registerValue("rip").bits == (isInside ? 0x7D01 : 0x7D00))
+            #expect(try debugger.registerValue("dx").bits == number - (isInside ? 0 : 1), "none was missed")
+            let place = try debugger.readMemory(.linear(0x6FFA), count: 2).value(at: 0, width: 2)
+            #expect((0x7C21...0x7C22).contains(try #require(place)), "it returns into the loop")
+        }
+        #expect(try debugger.breakpoint(catchpoint.number).hits == 20)
+        #expect(try debugger.breakpoint(other.number).hits == 0)
+        // A step holds it off, and says so; without the catchpoint the guest goes on right.
+        try debugger.deleteAllBreakpoints()
+        let until = try debugger.setBreakpoint(at: .linear(0x7C21), condition: "$dx == 50")
+        try debugger.continueRun()
+        #expect(debugger.stop.reason == .breakpoint([until.number]))
+        #expect(try debugger.registerValue("sp").bits == 0x7000)
+        #expect(try debugger.registerValue("cx").bits > 0)
+    }
+
+    /// The kernel serves these ports itself: they are found by stepping, with the timer's interrupts on the way.
+    @Test(.timeLimit(.minutes(2)))
+    func portsOfTheKernelsChipsAreCaughtBetweenInterrupts() throws {
+        let machine = try machine(code: Self.timer) {
+            $0.ramSize = 1 << 20
+            $0.interruptController = .kernel
+        }
+        let debugger = try Debugger(target: machine)
+        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
+        try debugger.writeMemory(.physical(0x7D00), Self.handler)
+        try debugger.setRegister("rdx", to: 0)
+        try debugger.setRegister("sp", to: 0x7000)
+        let catchpoint = try debugger.setCatchpoint(.io(ports: 0x20...0x20, direction: .out))
+        #expect(catchpoint.mechanism == .stepping)
+        for (number, place) in [0x7C04, 0x7D06, 0x7D06, 0x7D06].enumerated() {
+            try debugger.continueRun()
+            #expect(debugger.stop.caught.map(\.number) == [catchpoint.number])
+            #expect(try debugger.registerValue("rip").bits == UInt64(place))
+            #expect(try debugger.registerValue("dx").bits == UInt64(number))
+        }
+    }
+
+    @Test(
+        "a port that switches the guest off counts the hit of its catchpoint",
+        arguments: [
+            ("isa-debug-exit", [0xB0, 0x01, 0xE6, 0xF4]), ("keyboard controller", [0xB0, 0xFE, 0xE6, 0x64]),
+        ] as [(String, [UInt8])])
+    func aPortThatSwitchesOffIsCounted(_ device: String, _ code: [UInt8]) throws {
+        // Freely, and as the last of two steps.
+        for isStepped in [false, true] {
+            let machine = try machine(code: code + [0xEB, 0xFE]) { $0.ramSize = 1 << 20 }
+            let debugger = try Debugger(target: machine)
+            let catchpoint = try debugger.setCatchpoint(.io(ports: nil, direction: .out))
+            let never = try debugger.setCatchpoint(.io(ports: nil, direction: .in))
+            let conditional = try debugger.setCatchpoint(
+                .io(ports: nil, direction: nil), condition: "$al == 0x77")
+            if isStepped { try debugger.step(count: 2) } else { try debugger.continueRun() }
+            #expect(debugger.stop.reason == .poweredOff)
+            #expect(debugger.stop.caught.map(\.number) == [catchpoint.number])
+            #expect(try debugger.breakpoint(catchpoint.number).hits == 1)
+            for number in [never.number, conditional.number] {
+                #expect(try debugger.breakpoint(number).hits == 0)
+            }
+        }
+    }
+}
