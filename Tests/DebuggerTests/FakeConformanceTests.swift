@@ -7,6 +7,8 @@ import Testing
     static let hosts: [FakeQuirks] = [
         [], [.lateHalt, .emptyREP], [.tfIsReal], [.tfIsReal, .trapAfterIO, .emptyREP],
         [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator],
+        // As on VMX and SVM.
+        [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
     ]
 
     @Test(arguments: ConformanceCase.all.filter { !$0.needsProcessor }, hosts)

@@ -27,6 +27,10 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public static let weakEmulator = FakeQuirks(rawValue: 1 << 8)
     /// The host has no MSR filter.
     public static let noMSRFilter = FakeQuirks(rawValue: 1 << 9)
+    /// What KVM's emulator does on VMX and SVM, accesses to devices, strings of port I/O and here every `mov [addr], ax`
+    /// as if to a page table that KVM watches, leaves TF clear, but where RIP is still the place that single-step was
+    /// asked for at.
+    public static let emulationDropsTF = FakeQuirks(rawValue: 1 << 10)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -51,6 +55,8 @@ public final class FakeVCPU: VCPUAccess {
     public private(set) var guestDebugCalls = 0
     /// TF is set for the debugger.
     var isTrapping = false
+    /// Where RIP was when single-step was asked for.
+    private var steppedFrom: UInt64?
     private var haltIsDue = false
     private var trapIsDue = false
     private var hasShownREP = false
@@ -128,6 +134,13 @@ public final class FakeVCPU: VCPUAccess {
         guestDebug = debug
         guestDebug.control.subtract([.injectBP, .injectDB])
         isTrapping = debug.control.contains(.singleStep)
+        steppedFrom = isTrapping ? general.rip : nil
+    }
+
+    /// The instruction was done by KVM's emulator.
+    private func wasEmulated() {
+        guard quirks.contains(.emulationDropsTF) else { return }
+        isTrapping = guestDebug.control.contains(.singleStep) && steppedFrom == general.rip
     }
 
     // MARK: KVM_RUN
@@ -176,7 +189,9 @@ public final class FakeVCPU: VCPUAccess {
             written = []
             holdsTraps = false
             let opcode = byte(0)
+            let isString = opcode == 0xF3 && (byte(1) == 0x6C || byte(1) == 0x6E)
             let exit = execute()
+            if isString || opcode == 0xA3 || protectedAccess != nil { wasEmulated() }
             if let exit { return finish(exit, isStep) }
             if let access = protectedAccess {
                 protectedAccess = nil

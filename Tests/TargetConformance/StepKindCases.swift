@@ -171,6 +171,59 @@ extension ConformanceCase {
             try fixture.expect("cr0.pe", 1)
             try fixture.expect(fixture.debugger.selected.mode == .protected16, "it is in protected mode")
         },
+        ConformanceCase("steps one instruction behind each that KVM does itself") { fixture in
+            // Between them INC BX, over which a lost step would run.
+            try fixture.load(
+                [
+                    0xE4, 0xE9, 0x43,  // 9000 in al, e9
+                    0xE6, 0x80, 0x43,  // 9003 out 80, al
+                    0xA3, 0x00, 0x60, 0x43,  // 9006 mov [6000], ax
+                    0x0F, 0xA2, 0x43,  // 900A cpuid
+                    0xBB, 0x10, 0x00, 0x43,  // 900D mov bx, 10
+                    0xB9, 0x74, 0x01, 0x43,  // 9011 mov cx, 174
+                    0x0F, 0x30, 0x43,  // 9015 wrmsr
+                    0xBA, 0x80, 0x00, 0x43,  // 9018 mov dx, 80
+                    0xB9, 0x02, 0x00, 0x43,  // 901C mov cx, 2
+                    0xF3, 0x6E, 0x43,  // 9020 rep outsb
+                    0xB9, 0x02, 0x00, 0x43,  // 9023 mov cx, 2
+                    0xF3, 0x6C, 0x43,  // 9027 rep insb
+                    0xCD, 0x20, 0x43,  // 902A int 20h
+                    0x43,  // 902D inc bx
+                ], at: Fixture.code)
+            try fixture.interruptHandler()
+            try fixture.debugger.setRegister("di", to: 0xA000)
+            try fixture.steps(to: [
+                0x9002, 0x9003, 0x9005, 0x9006, 0x9009, 0x900A, 0x900C, 0x900D, 0x9010, 0x9011, 0x9014,
+                0x9015,
+            ])
+            try fixture.debugger.setRegister("rdx", to: 0)
+            try fixture.steps(to: [
+                0x9017, 0x9018, 0x901B, 0x901C, 0x901F, 0x9020, 0x9022, 0x9023, 0x9026, 0x9027, 0x9029,
+                0x902A,
+                0x7D00, 0x7D01, 0x902C, 0x902D, 0x902E,
+            ])
+            try fixture.expect("bx", 0x10 + 10)
+            // All in one order.
+            try fixture.debugger.setRegister("rip", to: 0x9000)
+            try fixture.debugger.setRegister("bx", to: 0)
+            try fixture.debugger.setRegister("rax", to: 0)
+            try fixture.step(6)
+            try fixture.expect(.step(count: 6))
+            try fixture.expect("rip", 0x900A)
+            try fixture.expect("bx", 3)
+        },
+        ConformanceCase("steps one instruction behind an access to a device in memory") { fixture in
+            guard fixture.target is any MemoryProtecting else { return }
+            // 9000 mov [10], ax; 9003 inc bx; 9004 inc bx; 9005 mov ax, [20]; 9008 inc bx; 9009 jmp 9000
+            try fixture.load(
+                [0xA3, 0x10, 0x00, 0x43, 0x43, 0xA1, 0x20, 0x00, 0x43, 0xEB, 0xF5], at: Fixture.code)
+            try fixture.debugger.setRegister("ds.base", to: 0xFEB0_0000)
+            for _ in 0..<3 { try fixture.steps(to: [0x9003, 0x9004, 0x9005, 0x9008, 0x9009, 0x9000]) }
+            try fixture.expect("bx", 9)
+            try fixture.step(600)
+            try fixture.expect("rip", 0x9000)
+            try fixture.expect("bx", 309)
+        },
         ConformanceCase(
             "steps over a HLT with `next`, where something wakes the guest or not", stopsAtHalt: true
         ) { fixture in

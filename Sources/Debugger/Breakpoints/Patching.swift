@@ -18,6 +18,11 @@ final class Patching: Sendable {
     let canPatch: Bool
     /// ``DebugTraps/handlers``.
     let endsStepsInHandlers: Bool
+    /// The host steps with the processor's own TF, and KVM's emulator takes that away: whatever it did for the guest, as
+    /// an access to a device, a string of port I/O or a write to a page table that KVM watches, the next KVM_RUN would
+    /// not step. No one tells when it did, so single-step is asked for anew before each (x86_emulate_instruction and
+    /// __kvm_set_rflags in arch/x86/kvm).
+    var losesTF: Bool { !endsStepsInHandlers }
     /// The target, where it can make WRMSR exit.
     let msrTrap: (any MSRTrapping)?
     /// The guest's ports to its debugger, where it has them.

@@ -214,7 +214,7 @@ extension VCPUDriver {
     /// Makes guest debug what the moment needs, if it is not so already.
     func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
         let wanted = guestDebug()
-        guard armed != wanted else { return }
+        guard armed != wanted || isStepping && patching.losesTF else { return }
         armed = nil
         try vcpu.setGuestDebug(wanted)
         let hidden = hidesTF

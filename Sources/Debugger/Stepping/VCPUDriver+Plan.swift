@@ -5,7 +5,7 @@ extension VCPUDriver: PlanningController {
     /// Many steps that nobody looks at, from an instruction that needs no care.
     var plan: StepPlan? {
         guard case .step(let count) = mission, isStepping, !isRetried, opcode == .ordinary, !hasTF,
-            armed != nil,
+            armed != nil, !patching.losesTF,
             armedSet.linear[beforePC] == nil, count - steps > 1,
             // Whoever makes the steps compares a few addresses and nothing else.
             armedSet.linear.count <= ArmedBreakpoints.capacity, armedSet.physical.isEmpty,
