@@ -82,6 +82,31 @@ import Testing
         #expect(try guest.text("set $bx = 7").isEmpty == false)
     }
 
+    @Test func tracingIsASettingThatTheGuestMayChange() throws {
+        let guest = try guest()
+        #expect(try guest.text("show trace") == ["Tracing is off."])
+        #expect(try guest.text("trace on")[0].hasPrefix("Tracing is on: every instruction is stepped"))
+        #expect(guest.debugger.isTracing)
+        try guest.text("b 0x7c03")
+        let stop = try guest.text("c")
+        // It was the user who turned it on.
+        #expect(!stop.contains { $0.contains("tracing") })
+        #expect(try guest.text("info blackbox 5").contains { $0.contains("0000:7c00: inc ax") })
+        #expect(try guest.text("trace-reg off") == ["Tracing is off."])
+        #expect(try guest.failure("trace maybe").message.contains("`on` or `off`"))
+        #expect(try guest.failure("set trace").message.contains("`on` or `off`"))
+        // mov dx, 8a00; mov ax, 8a00; out dx, ax; mov ax, 8ae3; out dx, ax; mov ax, 8ae0; out dx, ax
+        try guest.debugger.writeMemory(
+            .physical(0x7C00),
+            [0xBA, 0x00, 0x8A, 0xB8, 0x00, 0x8A, 0xEF, 0xB8, 0xE3, 0x8A, 0xEF, 0xB8, 0xE0, 0x8A, 0xEF])
+        try guest.text("d")
+        try guest.text("set $ip = 0x7c00")
+        let asked = try guest.text("c")
+        #expect(asked[0].hasPrefix("The guest asked for its debugger (port 0x8a00)."))
+        #expect(asked.contains { $0.hasPrefix("The guest turned tracing on (port 0x8a00)") })
+        #expect(try guest.text("show trace")[0].hasPrefix("Tracing is on"))
+    }
+
     @Test(arguments: [
         ("catch", "needs a second word"), ("catch nothing", "there is no `catch nothing`"),
         ("catch io 0x10000", "ports are from 0 to 0xffff"), ("catch io 0x64-0x60", "ends before it begins"),

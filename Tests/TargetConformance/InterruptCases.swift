@@ -104,6 +104,45 @@ extension ConformanceCase {
             try fixture.expect(.breakpoint([end.number]))
             try fixture.expect("ax", 0x8A00)
         },
+        ConformanceCase("port 0x8A00 turns traces on and off: what runs meanwhile is in the black box") {
+            fixture in
+            guard fixture.target is any IODebugProviding else { return }
+            // Tracing is asked for before 0x8A00, which is nothing; then of instructions and of registers, and off again.
+            let on = iodebug([(0x8A00, 0x8AE3), (0x8A00, 0x8A00), (0x8A00, 0x8AE3), (0x8A00, 0x8AE5)])
+            let off = iodebug([(0x8A00, 0x8AE2), (0x8A00, 0x8AE4)])
+            // inc bx; inc cx; at the end inc di eight times more, and jmp $
+            let tail = [0x43, 0x41] + [UInt8](repeating: 0x47, count: 8)
+            try fixture.load(on + [0x43, 0x41] + off + tail + [0xEB, 0xFE], at: Fixture.code)
+            let inside = UInt64(0x9000 + on.count)
+            let traced = try fixture.debugger.setBreakpoint(at: .linear(inside + 1))
+            let end = try fixture.debugger.setBreakpoint(
+                at: .linear(inside + UInt64(off.count + tail.count) + 2))
+            try fixture.go()
+            try fixture.expect(.breakpoint([traced.number]))
+            try fixture.expect(fixture.debugger.isTracing, "it is on")
+            let box = try fixture.debugger.blackBox(limit: 10)
+            let last = box.steps.last?.record.registers
+            try fixture.expect(
+                last?.rip == inside && last?.rbx == 0, "the last step is INC BX: \(last?.rip ?? 0)")
+            try fixture.expect(
+                !box.steps.contains { $0.record.registers.rip == 0x9003 }, "not what ran before")
+            try fixture.go()
+            try fixture.expect(.breakpoint([end.number]))
+            try fixture.expect(!fixture.debugger.isTracing, "it is off")
+            try fixture.expect("bx", 2)
+            try fixture.expect("cx", 2)
+            let after = try fixture.debugger.blackBox(limit: 100)
+            try fixture.expect(
+                after.steps.last.map { $0.record.registers.rip < inside + UInt64(off.count) + 6 } ?? false,
+                "what ran behind it was not stepped")
+            // The user's own, and 0x8AFF ends it.
+            try fixture.debugger.setTracing(true)
+            try fixture.load(iodebug([(0x8A00, 0x8AFF)]) + [0x43, 0xEB, 0xFE], at: 0xA000)
+            let behind = try fixture.debugger.setBreakpoint(at: .linear(0xA008))
+            try fixture.go()
+            try fixture.expect(.breakpoint([behind.number]))
+            try fixture.expect(!fixture.debugger.isTracing, "it is off again")
+        },
         ConformanceCase("port 0x8A00 has a range of memory watched, and given up") { fixture in
             guard fixture.target is any IODebugProviding else { return }
             let set = iodebug([

@@ -63,6 +63,8 @@ public struct StopOutput: CommandOutput, Hashable {
     public var heldInterrupt: String?
     /// Interrupts cannot be held off here, and may come between steps; said once.
     var cannotHold = false
+    /// The guest turned tracing on or off since the stop before (port 0x8a00); absent where it did not.
+    public var tracing: Bool?
     public var exits: UInt64
     public var elapsedNanoseconds: UInt64
     /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
@@ -78,7 +80,8 @@ public struct StopOutput: CommandOutput, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
-            heldInterrupt, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds, displays
+            heldInterrupt, tracing, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds,
+            displays
     }
 
     init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
@@ -144,6 +147,14 @@ public struct StopOutput: CommandOutput, Hashable {
         if let heldInterrupt {
             result.append(
                 StyledLine("An interrupt is held off while stepping: \(heldInterrupt).", .warning))
+        }
+        if let tracing {
+            result.append(
+                StyledLine(
+                    tracing
+                        ? "The guest turned tracing on (port 0x8a00): every instruction is stepped and kept, and "
+                            + "`info blackbox` shows them; `trace off` ends it."
+                        : "The guest turned tracing off (port 0x8a00).", .warning))
         }
         if cannotHold {
             result.append(
@@ -242,6 +253,11 @@ extension StopOutput.Reason {
                     + "(port 0x8a00), which cannot be done.")
         case .ioDebug(.unwatch):
             self.init(kind: "ioDebug", text: "The guest asked to have nothing watched (port 0x8a00).")
+        case .ioDebug(.trace(let trace)):
+            self.init(
+                kind: "ioDebug",
+                text:
+                    "The guest asked for a trace to be turned \(trace.isEmpty ? "off" : "on") (port 0x8a00).")
         case .interrupted:
             self.init(kind: "interrupted", text: "Interrupted.")
         case .hlt:

@@ -31,6 +31,8 @@ public final class Session {
     var listing: (path: String, next: Int)?
     /// That interrupts cannot be held off was said.
     var hasToldOfInterrupts = false
+    /// What was last said of tracing.
+    var toldTracing = false
     let threads: ThreadTimes
     /// What is shown after every stop.
     var displays: [Display] = []
@@ -175,6 +177,7 @@ public final class Session {
         var output = StopOutput(
             stop, line: line, source: line?.source.flatMap(sourceText), displays: displayRows())
         noteInterrupts(&output, stop)
+        noteTracing(&output)
         return output
     }
 

@@ -43,6 +43,8 @@ struct BreakpointTable: Sendable {
     private var patchCount = 0
     /// `xchg bx, bx` stops the guest; this stands beside the breakpoints and has no number.
     var isMagic = false
+    /// All is stepped, for the black box.
+    var isTraced = false
 
     var entries: [Entry] { slots.compactMap { $0 } }
     var count: Int { slots.count - holes }
@@ -103,9 +105,9 @@ struct BreakpointTable: Sendable {
 
     mutating func removeAll() -> [Entry] {
         let all = entries
-        let (last, magic) = (lastNumber, isMagic)
+        let (last, magic, traced) = (lastNumber, isMagic, isTraced)
         self = BreakpointTable()
-        (lastNumber, isMagic) = (last, magic)
+        (lastNumber, isMagic, isTraced) = (last, magic, traced)
         return all
     }
 
@@ -200,7 +202,8 @@ struct BreakpointTable: Sendable {
     var set: ArmedSet {
         ArmedSet(
             registers: armed, linear: linear, physical: physical,
-            needsStepping: steppingCount > 0 || isMagic, hasPatches: patchCount > 0, watches: watches,
+            needsStepping: steppingCount > 0 || isMagic || isTraced, hasPatches: patchCount > 0,
+            watches: watches,
             events: events)
     }
 

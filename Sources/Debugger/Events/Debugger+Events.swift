@@ -119,6 +119,8 @@ extension Debugger {
                 try deleteBreakpoint(number)
             }
             watchedByGuest = []
+            try setTracing(false)
+        case .trace(let trace): try setTracing(!trace.isEmpty)
         }
         var mission = driver.mission
         var total = running.total

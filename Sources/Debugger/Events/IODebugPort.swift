@@ -11,8 +11,18 @@ public final class IODebugPort: Sendable {
         case stop
         /// 0x8A80: stop at accesses to this range of linear memory.
         case watch(Range<UInt64>)
-        /// 0x8AFF: the ranges are watched no more.
+        /// 0x8AFF: the ranges are watched no more, and nothing is traced.
         case unwatch
+        /// 0x8AE3 and 0x8AE2, 0x8AE5 and 0x8AE4: what is traced from here on.
+        case trace(Trace)
+    }
+
+    /// What Bochs prints of each instruction.
+    public struct Trace: OptionSet, Sendable, Hashable {
+        public var rawValue: Int
+        public init(rawValue: Int) { self.rawValue = rawValue }
+        public static let instructions = Trace(rawValue: 1 << 0)
+        public static let registers = Trace(rawValue: 1 << 1)
     }
 
     public static let ports: ClosedRange<UInt16> = 0x8A00...0x8A01
@@ -22,6 +32,7 @@ public final class IODebugPort: Sendable {
         var selected = 0
         /// The start of a range, inclusive, and its end, exclusive.
         var registers: (UInt32, UInt32) = (0, 0)
+        var trace: Trace = []
     }
     private let state = Mutex(State())
 
@@ -60,7 +71,12 @@ public final class IODebugPort: Sendable {
             case 0x8AFF:
                 state = State()
                 return .unwatch
-            // 0x8AE2 to 0x8AE5 turn traces on and off, of which there are none here.
+            case 0x8AE2, 0x8AE4:
+                state.trace.remove(value == 0x8AE2 ? .instructions : .registers)
+                return .trace(state.trace)
+            case 0x8AE3, 0x8AE5:
+                state.trace.insert(value == 0x8AE3 ? .instructions : .registers)
+                return .trace(state.trace)
             default: break
             }
             return nil
