@@ -81,6 +81,32 @@ import class TargetConformance.FakeTarget
         #expect(try debugger.setBreakpoint(at: .linear(0x1000)).number == Self.many + 1)
     }
 
+    /// Each is in force at once, and what that costs is counted: no change may copy all of them.
+    @Test func manyBreakpointsWhileTheGuestRuns() throws {
+        let count = 20_000
+        // 7C00 jmp 7C00
+        try debugger.writeMemory(.physical(0x7C00), [0xEB, 0xFE])
+        try debugger.setRegister("rip", to: 0x7C00)
+        try debugger.writeMemory(.physical(0x1_0000), [UInt8](repeating: 0x90, count: count * 8))
+        try debugger.startContinue()
+        for index in 0..<count { try debugger.setBreakpoint(at: .linear(0x1_0000 + UInt64(index) * 8)) }
+        #expect(debugger.table.linear.copied < count * 256, "\(debugger.table.linear.copied)")
+        #expect(target.holds == count)
+        // Numbers that are named are one change.
+        let some = (1...2000).map(String.init).joined(separator: " ")
+        for line in ["disable \(some)", "enable \(some)", "delete \(some)"] { _ = try output(line) }
+        #expect(target.holds == count + 3)
+        #expect(debugger.isRunning)
+        debugger.interrupt()
+        #expect(try debugger.collectStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(debugger.breakpoints.map(\.number) == Array(2001...count))
+        // None is lost: the last one stops the guest.
+        try debugger.setRegister("cs.base", to: 0x3_7000)
+        try debugger.setRegister("rip", to: 0x1_0000 + UInt64(count - 1) * 8 - 2 - 0x3_7000)
+        try debugger.continueRun()
+        #expect(debugger.stop.reason == .breakpoint([count]))
+    }
+
     @Test func ctrlCEndsAFileOfBreakpoints() throws {
         try source((0..<1000).map { "break \(Self.place($0))" }) {
             for _ in 0..<10 { _ = try session.advance()?.result.get() }

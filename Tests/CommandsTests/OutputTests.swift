@@ -1,3 +1,5 @@
+import Debugger
+import KVMCore
 import Testing
 
 @testable import Commands
@@ -72,5 +74,18 @@ import Testing
         #expect(wrapped("aa bb cc", 5) == ["aa bb", "cc"])
         #expect(wrapped("aaaaaaaa b", 3) == ["aaaaaaaa", "b"])
         #expect(wrapped("", 10) == [])
+    }
+
+    /// An INT in protected mode, which KVM's emulator does not have, is told from other failures.
+    @Test(
+        arguments: [
+            ([0xCD, 0x20], 1, true), ([0xCC], 1, true), ([0x0F, 0x0B], 1, false), ([0xCD, 0x20], 3, false),
+            ([], 1, false),
+        ] as [([UInt8], UInt32, Bool)])
+    func internalErrorsNameAnINT(_ bytes: [UInt8], _ suberror: UInt32, _ isNamed: Bool) {
+        let error = InternalError(suberror: suberror, data: [], instruction: bytes)
+        let text = StopOutput.Reason(.internalError(error)).text
+        #expect(text.hasPrefix("KVM internal error \(suberror): "))
+        #expect(text.contains("KVM's emulator has that for real mode alone") == isNamed)
     }
 }

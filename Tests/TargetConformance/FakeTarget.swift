@@ -181,7 +181,13 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
 
     public var passesPortWrites: Bool { true }
 
-    public func holdVCPUs(except vcpu: Int?) { holder = vcpu }
+    /// How often all vCPUs were made to stand still for a change.
+    public private(set) var holds = 0
+
+    public func holdVCPUs(except vcpu: Int?) {
+        holder = vcpu
+        if vcpu == nil { holds += 1 }
+    }
 
     /// What devices in memory give.
     static let deviceValue: UInt64 = 0x5A5A

@@ -10,7 +10,9 @@ extension CommandTable {
                 each is done is chosen when it is set, and shown: a debug register first, which changes nothing and \
                 needs no code to be there; then a patch in the code, which no command shows and which is put \
                 back when the guest overwrites it (the guest itself can read it); then single steps, which are \
-                slow. With `if` the guest stops only where the expression is not 0.
+                slow. With `if` the guest stops only where the expression is not 0. A patch stays in its physical page \
+                through every change of mode and page tables. Where a linear address leads to another page in other \
+                tables, that page gets one at the first stop with them; `hbreak` needs no such stop.
                 """,
             examples: [
                 .init("b 0x7c00", "at a linear address, as `b 7c00`"),

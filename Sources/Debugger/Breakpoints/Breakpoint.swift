@@ -2,7 +2,8 @@
 public struct Breakpoint: Sendable, Hashable {
     /// What is compared with what.
     public enum Kind: String, Sendable, Hashable {
-        /// The linear address of the instruction, whatever page it leads to.
+        /// The linear address of the instruction, whatever page it leads to; where it is done by a patch, the pages that
+        /// it led to when it was set and at the stops since.
         case linear
         /// The physical address of the instruction, whatever linear address leads to it.
         case physical
