@@ -17,6 +17,7 @@ import X86
         #expect(try driver.text("find/h 0:7c00, 0:7dff, 0xaa55") == ["0000:7dfe", "1 match in 512 B."])
         // GDB's end is the last byte: one less and the word is not whole.
         #expect(try driver.text("find/h 0x7c00, 0x7dfe, 0xaa55") == ["Not found in 511 B."])
+        #expect(try driver.text("find/b 0x55 in 0x7dfe 0x7dfe") == ["0x7dfe", "1 match in 1 B."])
         #expect(try driver.text("find 0xaa55aa55").first == "p:0x7dfe")
         #expect(try driver.text("find/h -21931 in p:0x7000 p:0x7fff").first == "p:0x7dfe")
         #expect(
@@ -40,6 +41,10 @@ import X86
             ("info msr frobnicate", 9), ("info msr 0x55", 9), ("wrmsr efer", nil), ("info ioapic", nil),
             ("info pic", nil), ("info pit", nil), ("info tlb 0 0", 11), ("display 1 +", nil),
             ("undisplay 7", 10),
+            // What is put together from a line is not the line: the caret stands in what was typed.
+            ("find 1 in 0 1+", 14), ("find 1 in 0 (1", 14), ("find 0, 1+, 5", 10), ("set $n 1+", 9),
+            ("set $n     rxa", 11), ("set $n* 1", 7), ("set cpuid[7,1+].eax = 0", 14),
+            ("set cpuid[7,rxa].eax = 0", 12),
         ] as [(String, Int?)])
     func mistakesAreToldWithACaret(_ line: String, _ column: Int?) throws {
         let driver = try Driver()

@@ -48,8 +48,7 @@ struct FindRequest {
             return .range(first, count: try session.length(from: first, to: end, call))
         }
         // GDB's end is the last byte.
-        let last = Argument(text: "(\(end.text)) + 1", column: end.column)
-        return .range(first, count: try session.length(from: first, to: last, call))
+        return .range(first, count: try session.length(from: first, to: end, isLast: true, call))
     }
 
     private static func bytes(

@@ -125,32 +125,28 @@ enum LookingActions {
 }
 
 extension Session {
-    /// The bytes from `start` up to, not including, an end: an address or `+LEN`.
+    /// The bytes from `start` up to an end: an address, which is the last byte's or that of the one behind it, or
+    /// `+LEN`.
     func length(
-        from start: Address, to end: Argument, _ call: Invocation
+        from start: Address, to end: Argument, isLast: Bool = false, _ call: Invocation
     ) throws(CommandError) -> UInt64 {
-        let count: UInt64
-        if end.text.hasPrefix("+") {
-            count = try size(end, call)
-        } else {
-            let last = try address(end, call)
-            let isPhysical = if case .physical = start { true } else { false }
-            if isPhysical {
-                let (from, to) = try call.perform(at: end) { () throws(DebuggerError) in
-                    (try debugger.physical(start), last.isPlain ? last.number : try debugger.physical(last))
-                }
-                count = to &- from
-                guard to > from else { throw call.error("the end does not lie behind the start", at: end) }
-            } else {
-                let (from, to) = try call.perform(at: end) { () throws(DebuggerError) in
-                    (try debugger.linear(start), try debugger.linear(last))
-                }
-                count = to &- from
-                guard to > from else { throw call.error("the end does not lie behind the start", at: end) }
-            }
+        guard !end.text.hasPrefix("+") else {
+            let count = try size(end, call)
+            guard count > 0 else { throw call.error("a length is 1 or more", at: end) }
+            return count
         }
-        guard count > 0 else { throw call.error("a length is 1 or more", at: end) }
-        return count
+        let last = try address(end, call)
+        let isPhysical = if case .physical = start { true } else { false }
+        let (from, to) = try call.perform(at: end) { () throws(DebuggerError) in
+            isPhysical
+                ? (try debugger.physical(start), last.isPlain ? last.number : try debugger.physical(last))
+                : (try debugger.linear(start), try debugger.linear(last))
+        }
+        guard isLast ? to >= from : to > from else {
+            throw call.error("the end does not lie behind the start", at: end)
+        }
+        // All 2^64 bytes are one more than can be counted.
+        return isLast && to - from < .max ? to - from + 1 : to - from
     }
 
     /// `+LEN`, with K, M and G for 1024 and its powers.

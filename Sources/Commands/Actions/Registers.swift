@@ -134,9 +134,20 @@ enum RegisterActions {
         // `set NAME VALUE` has no sign.
         let isSpelled =
             call.rest.text.contains("=") || call.rest.text.contains("++") || call.rest.text.contains("--")
-        let text = isSpelled ? call.rest.text : "\(left.text) = \(right.text)"
         let value = try call.perform(at: isSpelled ? call.rest : left) { () throws(DebuggerError) in
-            try session.debugger.evaluate(text)
+            guard !isSpelled else { return try session.debugger.evaluate(call.rest.text) }
+            let start = "\(left.text) = "
+            do throws(DebuggerError) {
+                return try session.debugger.evaluate(start + right.text)
+            } catch {
+                // The value stands elsewhere in the line than in what was put together.
+                var moved = error
+                moved.column = error.column.map { column in
+                    column < start.count
+                        ? min(column, left.text.count) : column - start.count + right.column - left.column
+                }
+                throw moved
+            }
         }
         let near =
             isNew && name.count > 3 && RegisterName(name) == nil

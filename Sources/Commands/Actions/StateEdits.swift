@@ -171,16 +171,20 @@ enum StateEdits {
                 "a leaf and a register are needed", at: left, remedy: "as in: set cpuid[7].ebx = 0")
         }
         let parts = place.text.split(separator: ",", maxSplits: 1, omittingEmptySubsequences: false)
-        func number(_ text: Substring, _ argument: Argument) throws(CommandError) -> UInt32 {
-            let value = try session.number(Argument(text: String(text), column: argument.column), call)
+        func number(_ argument: Argument) throws(CommandError) -> UInt32 {
+            let value = try session.number(argument, call)
             guard let number = UInt32(exactly: value) else {
                 throw call.error("\(Hex(value)) does not fit in 32 bits", at: argument)
             }
             return number
         }
-        let function = try number(parts.first ?? "", place)
-        let index = parts.count > 1 ? try number(parts[1], place) : 0
-        let value = try number(right.text[...], right)
+        func part(_ text: Substring) -> Argument {
+            let offset = place.text.distance(from: place.text.startIndex, to: text.startIndex)
+            return Argument(text: String(text), column: place.column + offset)
+        }
+        let function = try number(part(parts[0]))
+        let index = parts.count > 1 ? try number(part(parts[1])) : 0
+        let value = try number(right)
         try call.perform(at: left) { () throws(DebuggerError) in
             try session.debugger.setCPUID(function, index, register, value)
         }
