@@ -36,6 +36,23 @@ import X86
         #expect(beyond.gaps[0].reason.contains("no memory"))
     }
 
+    /// Each page of a hole has a reason of its own: they are looked up for each byte.
+    @Test func aHoleOfManyPages() throws {
+        let (debugger, _) = try debugger()
+        let image = try debugger.readMemory(.physical(0xF_FFFE), count: 1 << 20)
+        #expect(image.gaps.count == 256)
+        #expect(image[0] != nil && image[1] != nil)
+        #expect((2..<1 << 20).allSatisfy { image[$0] == nil })
+        #expect(image.value(at: 0, width: 2) != nil && image.value(at: 1, width: 2) == nil)
+        #expect(image.value(at: 0x1000, width: 8) == nil)
+        // Between two holes.
+        var two = image
+        two.gaps.removeSubrange(100..<102)
+        let start = image.gaps[100].range.lowerBound
+        #expect(two[start - 1] == nil && two[start] != nil && two[start + 0x1FFF] != nil)
+        #expect(two[start + 0x2000] == nil && two.value(at: start + 0x1FFC, width: 8) == nil)
+    }
+
     @Test func writingIsAllOrNothing() throws {
         let debugger = try pagedGuest()
         #expect(debuggerError { try debugger.writeMemory(.linear(0x40_0FFF), [9, 9]) }?.code == .unreadable)

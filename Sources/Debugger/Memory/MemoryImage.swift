@@ -59,7 +59,13 @@ public struct MemoryImage: Sendable, Hashable {
         return changed
     }
 
+    /// A hole may be a gap a page, and is asked for each of its bytes.
     private func isGap(_ range: Range<Int>) -> Bool {
-        gaps.contains { $0.range.overlaps(range) }
+        var (low, high) = (0, gaps.count)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if gaps[middle].range.upperBound <= range.lowerBound { low = middle + 1 } else { high = middle }
+        }
+        return low < gaps.count && gaps[low].range.overlaps(range)
     }
 }
