@@ -82,4 +82,13 @@ struct PatchLedgerTests {
         ledger.restoreAll(getpid())
         #expect(memory.bytes[4096 + 0x30] == 0x30 && memory.bytes[4096 + 0x31] == 0x31)
     }
+
+    @Test("what is to be forgotten may wrap round the end of addresses")
+    func wraps() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        memory.patch(ledger, 0, 0xE6, count: 1)
+        ledger.forget(.max - 1, count: 0xFFFF, getpid())
+        #expect(ledger.isEmpty && memory.bytes[0] == 0)
+    }
 }

@@ -31,8 +31,8 @@ final class PatchLedger {
     /// Bytes that are the guest's own again. Where the VMM has laid other memory over them meanwhile, they still have
     /// their patch.
     func forget(_ gpa: UInt64, count: Int, _ process: Int32) {
-        for place in gpa..<gpa &+ UInt64(count) {
-            if let entry = entries.removeValue(forKey: place) { Self.restore([entry], process) }
+        for offset in 0..<UInt64(max(count, 0)) {
+            if let entry = entries.removeValue(forKey: gpa &+ offset) { Self.restore([entry], process) }
         }
     }
 
