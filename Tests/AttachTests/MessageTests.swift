@@ -101,6 +101,36 @@ struct MessageTests {
     }
 
     @Test(
+        "a message of any length arrives, also where another comes between its pieces",
+        arguments: [
+            1, WirePieces.limit - 1, WirePieces.limit, WirePieces.limit + 1, 2 * WirePieces.limit - 2,
+            1 << 20,
+        ])
+    func pieces(length: Int) {
+        let message = [25] + (1..<length).map { UInt8(truncatingIfNeeded: $0 &* 0x9E37 >> 3) }
+        let cut = WirePieces.cut(message)
+        #expect(cut.allSatisfy { $0.count <= WirePieces.limit })
+        #expect((cut.count == 1) == (length <= WirePieces.limit))
+        var joined = WirePieces()
+        for _ in 0..<2 {
+            for (place, piece) in cut.enumerated() {
+                #expect(joined.take(TracerRequest.nudge.encoded[...]) == TracerRequest.nudge.encoded[...])
+                let isLast = place == cut.count - 1
+                #expect(joined.take(piece[...]).map(Array.init) == (isLast ? message : nil))
+            }
+        }
+    }
+
+    @Test("a message without an end is not kept")
+    func endless() {
+        var joined = WirePieces()
+        let piece = [0xFE] + [UInt8](repeating: 1, count: WirePieces.limit - 1)
+        let taken = (0..<100).compactMap { _ in joined.take(piece[...]) }
+        #expect(taken.count == 1 && taken.allSatisfy(\.isEmpty))
+        #expect(TracerRequest([]) == nil && TracerReply([]) == nil)
+    }
+
+    @Test(
         "a stop is what waitpid's status says",
         arguments: [
             (0x0000, TracedThread.Stop.ended), (0x0100, .ended), (0x0009, .ended), (0x8B, .ended),

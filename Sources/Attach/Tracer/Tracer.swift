@@ -23,6 +23,7 @@ final class Tracer {
     /// The VMM, once it is known.
     private var process: Int32?
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
+    private var pieces = WirePieces()
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
     private static let patience: UInt64 = 100_000_000
@@ -89,7 +90,9 @@ final class Tracer {
             takeLastWords()
             return (true, nil)
         }
-        guard let request = TracerRequest(buffer[..<count]) else {
+        // The rest of a long message follows at once.
+        guard let message = pieces.take(buffer[..<count]) else { return receive() }
+        guard let request = TracerRequest(message) else {
             send(.refused(AttachError(.tracer, "the tracer got a message that makes no sense")))
             return (false, nil)
         }
@@ -109,9 +112,8 @@ final class Tracer {
     }
 
     private func send(_ reply: TracerReply) {
-        let bytes = reply.encoded
         // A failure means that the other end is gone, which the next receive says too.
-        _ = clinux_send(socket, bytes, bytes.count)
+        _ = WirePieces.send(reply.encoded, to: socket)
     }
 
     /// - Returns: false after `.detach`.

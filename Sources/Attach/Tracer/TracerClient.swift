@@ -36,6 +36,7 @@ final class TracerClient: Sendable, RemoteChannel {
     private let tracer: Int32
     private struct State {
         var buffer = [UInt8](repeating: 0, count: 128 * 1024)
+        var pieces = WirePieces()
         var events: [TracerReply.Event] = []
         var isLost = false
     }
@@ -159,14 +160,14 @@ final class TracerClient: Sendable, RemoteChannel {
 
     private func send(_ request: TracerRequest, _ state: inout State) throws(AttachError) {
         guard !state.isLost else { throw Self.lost }
-        let bytes = request.encoded
-        guard clinux_send(socket, bytes, bytes.count) == bytes.count else {
+        guard WirePieces.send(request.encoded, to: socket) else {
             state.isLost = true
             throw Self.lost
         }
     }
 
     /// - Parameter timeout: nil waits for ever.
+    /// - Returns: nil, too, for a part of a message.
     private func receive(_ state: inout State, timeout: Duration?) throws(AttachError) -> TracerReply? {
         guard !state.isLost else { throw Self.lost }
         var count = -Int(EAGAIN)
@@ -189,7 +190,8 @@ final class TracerClient: Sendable, RemoteChannel {
             state.isLost = true
             throw Self.lost
         }
-        guard let reply = TracerReply(state.buffer[..<count]) else {
+        guard let message = state.pieces.take(state.buffer[..<count]) else { return nil }
+        guard let reply = TracerReply(message) else {
             throw AttachError(.tracer, "the tracer said what makes no sense")
         }
         return reply

@@ -1,3 +1,4 @@
+import CLinux
 import Debugger
 import X86
 
@@ -120,4 +121,46 @@ struct WireReader {
 
     /// Nothing is left over.
     var isAtEnd: Bool { at == bytes.endIndex }
+}
+
+/// How messages go through the socket: whole as a rule. A longer one, as a memory map of thousands of slots, goes in
+/// pieces, each with a mark in front; whole messages of another thread may come between them.
+struct WirePieces {
+    /// The longest piece, in bytes: half of what the receivers have room for.
+    static let limit = 64 * 1024
+    /// More than KVM has slots for.
+    private static let longest = 4 << 20
+    /// No message has a kind like these.
+    private static let more: UInt8 = 0xFE
+    private static let last: UInt8 = 0xFF
+
+    private var parts: [UInt8] = []
+
+    /// A message as it is sent.
+    static func cut(_ message: [UInt8]) -> [[UInt8]] {
+        guard message.count > limit else { return [message] }
+        return stride(from: 0, to: message.count, by: limit - 1).map { start in
+            let end = min(start + limit - 1, message.count)
+            return [end < message.count ? more : last] + message[start..<end]
+        }
+    }
+
+    /// False where the other end is gone.
+    static func send(_ message: [UInt8], to socket: Int32) -> Bool {
+        cut(message).allSatisfy { clinux_send(socket, $0, $0.count) == $0.count }
+    }
+
+    /// - Returns: the message that has come with this; nil while there is more of it to come.
+    mutating func take(_ piece: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
+        guard let mark = piece.first, mark >= Self.more else { return piece }
+        parts += piece.dropFirst()
+        // What makes no sense is not kept: what is left of it makes none either.
+        guard parts.count <= Self.longest else {
+            parts = []
+            return []
+        }
+        guard mark == Self.last else { return nil }
+        defer { parts = [] }
+        return parts[...]
+    }
 }
