@@ -51,16 +51,16 @@ struct ParsingTests {
         let map = AddressMap(
             """
             7f00000000-7f00003000 rw-s 00000000 00:0f 1 anon_inode:kvm-vcpu:1
-            7f00100000-7f00103000 rw-s 00001000 00:0f 1 anon_inode:kvm-vcpu:0
+            7f00100000-7f00110000 rw-s 00040000 00:0f 1 anon_inode:kvm-vcpu:0
             7f00200000-7f00203000 rw-s 00000000 00:0f 1 anon_inode:kvm-vcpu:0
             nonsense
             7f-7e rw-p 0 0 0
             10000000-20000000 rw-p 00000000 00:00 0
             """)
         #expect(map.areas.count == 4)
-        #expect(map.runPage(ofVCPU: 0) == 0x7F_0020_0000)
-        #expect(map.runPage(ofVCPU: 1) == 0x7F_0000_0000)
-        #expect(map.runPage(ofVCPU: 2) == nil)
+        #expect(map.runArea(ofVCPU: 0).map { [$0.start, $0.size] } == [0x7F_0020_0000, 0x3000])
+        #expect(map.runArea(ofVCPU: 1)?.start == 0x7F_0000_0000)
+        #expect(map.runArea(ofVCPU: 2) == nil)
         #expect(GuestMemoryMap.candidates(map).map(\.hva) == [0x1000_0000])
     }
 

@@ -30,6 +30,41 @@ struct TinyGuestLiveTests {
         #expect(String(decoding: bytes, as: UTF8.self) == "read only")
     }
 
+    @Test("a VMM that maps more of kvm_run than there is")
+    func wide() throws {
+        let tiny = try TinyGuest(vcpus: 2, "wide")
+        let target = try tiny.attach()
+        #expect(UInt64(target.mappingSize) == target.host.runSize)
+        let debugger = try Debugger(target: target)
+        try debugger.startStep(count: 3)
+        guard case .step? = try debugger.collectStop(timeout: .seconds(20))?.reason else {
+            throw Failure("no step")
+        }
+        try debugger.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("a memory map that is longer than a message")
+    func manySlots() throws {
+        let tiny = try TinyGuest(vcpus: 1, "slots=8000")
+        let target = try tiny.attach()
+        #expect(target.memory.regions.count == 8003)
+        // A patch in the last of them is the tracer's to put back, too.
+        let last = try #require(target.memory.regions.last)
+        let debugger = try Debugger(target: target)
+        try debugger.writeMemory(.physical(last.gpa), [0x90, 0x90])
+        try debugger.startStep(count: 3)
+        guard case .step? = try debugger.collectStop(timeout: .seconds(20))?.reason else {
+            throw Failure("no step")
+        }
+        try debugger.setBreakpoint(at: .physical(last.gpa))
+        #expect(try debugger.readMemory(.physical(last.gpa), count: 2).bytes == [0x90, 0x90])
+        try debugger.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
     @Test("registers are seen with no stop")
     func passive() throws {
         let tiny = try TinyGuest()

@@ -1,4 +1,5 @@
-// A VMM of the tests' own, for being attached to: `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32]`.
+// A VMM of the tests' own, for being attached to:
+// `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
@@ -6,7 +7,8 @@
 // them a signal now and then, whose EINTR is theirs. `image` runs another guest instead: the file at 0000:7C00, in
 // real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. SIGUSR2 plugs in one more
 // vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
-// 32-bit program would, before its own.
+// 32-bit program would, before its own. `wide` maps far more of `kvm_run` than KVM has. `slots` adds so
+// many memslots of a page from 1 GiB on, each a page from the next.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +59,7 @@ struct log {
 
 static struct log *logged;
 static int vm;
-static int run_size;
+static size_t run_size;
 static int with_filter;
 static int with_image;
 static volatile sig_atomic_t more;
@@ -222,7 +224,10 @@ int main(int count, char **arguments) {
 
     int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0) fail("/dev/kvm");
-    run_size = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+    for (int i = 3; i < count; i++) {
+        if (!strcmp(arguments[i], "wide")) run_size = (size_t)8 << 30;
+    }
     vm = ioctl(kvm, KVM_CREATE_VM, 0);
     if (vm < 0) fail("KVM_CREATE_VM");
     static const struct slot_log plan[slots] = {
@@ -237,6 +242,16 @@ int main(int count, char **arguments) {
         logged->slot[i].hva = (uint64_t)(uintptr_t)memory;
         struct kvm_userspace_memory_region region = {
             i, (uint32_t)plan[i].flags, plan[i].gpa, plan[i].size, (uint64_t)(uintptr_t)memory};
+        if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region)) fail("KVM_SET_USER_MEMORY_REGION");
+    }
+    unsigned more_slots = 0;
+    for (int i = 3; i < count; i++) {
+        if (!strncmp(arguments[i], "slots=", 6)) more_slots = (unsigned)atoi(arguments[i] + 6);
+    }
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (unsigned i = 0; i < more_slots; i++) {
+        struct kvm_userspace_memory_region region = {
+            slots + i, 0, (1ull << 30) + i * 8192ull, 4096, (uint64_t)(uintptr_t)page};
         if (ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region)) fail("KVM_SET_USER_MEMORY_REGION");
     }
     struct sigaction action = {.sa_handler = on_signal};

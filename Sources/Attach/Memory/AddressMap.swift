@@ -28,10 +28,10 @@ struct AddressMap: Sendable {
         }
     }
 
-    /// Where the VMM has mapped the beginning of a vCPU's `kvm_run`.
-    func runPage(ofVCPU id: Int) -> UInt64? {
+    /// Where the VMM has mapped a vCPU's `kvm_run` from its beginning on: a ring of dirty pages may lie elsewhere.
+    func runArea(ofVCPU id: Int) -> Area? {
         areas.first {
             $0.offset == 0 && $0.isWritable && KVMDescriptor(link: $0.name) == .vcpu(id: id)
-        }?.start
+        }
     }
 }

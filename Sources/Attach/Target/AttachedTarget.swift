@@ -88,9 +88,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         self.host = host
         debugAbilities = host.debug
         let addresses = ProcessFiles(guest.process).text("maps").map(AddressMap.init)
-        guard let first = guest.vcpus.first,
-            let page = addresses?.areas.first(where: { KVMDescriptor(link: $0.name) == .vcpu(id: first.id) })
-        else {
+        guard let first = guest.vcpus.first, let area = addresses?.runArea(ofVCPU: first.id) else {
             throw AttachError(
                 .notPermitted, "where the VMM has mapped its vCPUs cannot be found out",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
@@ -98,7 +96,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         client.open(guest.process)
         self.client = client
         self.launched = launched
-        let size = Int(page.size)
+        // A VMM may map more than there is: who touches that gets SIGBUS.
+        let size = Int(min(area.size, host.runSize))
         mappingSize = size
         let traced = guest.vcpus.compactMap { vcpu in
             vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }

@@ -6,6 +6,9 @@ struct HostAbilities {
     /// KVM_SYNC_X86_*. A class that this KVM does not know would make KVM_RUN fail: none where it is not known.
     var sync: UInt64 = 0
     var xsaveSize = 0
+    /// Of a vCPU's `kvm_run` with what lies behind it, in bytes. Everywhere on x86: the structure, the data of I/O, the
+    /// coalesced writes.
+    var runSize: UInt64 = 3 * 4096
 
     init() {
         guard let kvm = try? KVM.open() else { return }
@@ -13,6 +16,7 @@ struct HostAbilities {
         if !abilities.isEmpty { debug = abilities }
         sync = UInt64(UInt32(bitPattern: kvm.check(.syncRegs))) & 7
         xsaveSize = Int(kvm.check(.xsave2))
+        if let size = try? kvm.runMappingSize() { runSize = UInt64(size) }
     }
 }
 

@@ -249,7 +249,7 @@ final class Tracer {
         let maps = ProcessFiles(process).text("maps").map(AddressMap.init)
         var made = [TracedThread]()
         for vcpu in vcpus {
-            guard let address = maps?.runPage(ofVCPU: Int(vcpu.id)) else {
+            guard let address = maps?.runArea(ofVCPU: Int(vcpu.id))?.start else {
                 throw AttachError(
                     .notPermitted, "where the VMM has mapped vCPU \(vcpu.id) cannot be found out",
                     remedy: "run kvmscope as the user that runs the VMM, or as root")
