@@ -100,6 +100,47 @@ struct MessageTests {
         #expect(TracerRequest(beside.encoded[...]) == nil)
     }
 
+    /// Numbers that look random and are the same each time: xorshift.
+    private struct Numbers: RandomNumberGenerator {
+        var state: UInt64 = 0x9E37_79B9_7F4A_7C15
+        mutating func next() -> UInt64 {
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return state
+        }
+    }
+
+    @Test("damaged messages are refused, or are others: what was read can be sent, and reads the same")
+    func flipped() {
+        var numbers = Numbers()
+        func damaged(_ bytes: [UInt8]) -> [UInt8] {
+            var bytes = bytes
+            for _ in 0..<Int.random(in: 1...3, using: &numbers) {
+                let place = Int.random(in: 0..<bytes.count, using: &numbers)
+                bytes[place] = Bool.random(using: &numbers) ? .max : .random(in: 0...255, using: &numbers)
+            }
+            if Int.random(in: 0..<4, using: &numbers) == 0 {
+                bytes += (0..<Int.random(in: 1...40, using: &numbers)).map { _ in 0x80 }
+            }
+            return bytes
+        }
+        var read = 0
+        for _ in 0..<400 {
+            for request in Self.requests {
+                guard let other = TracerRequest(damaged(request.encoded)[...]) else { continue }
+                read += 1
+                #expect(TracerRequest(other.encoded[...]) == other)
+            }
+            for reply in Self.replies {
+                guard let other = TracerReply(damaged(reply.encoded)[...]) else { continue }
+                read += 1
+                #expect(TracerReply(other.encoded[...]) == other)
+            }
+        }
+        #expect(read > 1000)
+    }
+
     @Test(
         "a message of any length arrives, also where another comes between its pieces",
         arguments: [
