@@ -40,7 +40,7 @@ struct FrontEnd {
             do {
                 return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
             } catch {
-                write("kvmscope: \(error)\n", to: .standardError)
+                tell("\(error)")
                 return 2
             }
         }

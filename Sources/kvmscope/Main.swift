@@ -50,7 +50,7 @@ struct Program: ParsableCommand {
             signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
             session = Session(debugger: try Debugger(target: try options.machine()))
         } catch {
-            write("kvmscope: \(error)\n", to: .standardError)
+            tell("\(error)")
             throw ExitCode(2)
         }
         let status = FrontEnd(options: options.frontEnd, session: session, signals: signals).run { output in

@@ -64,6 +64,10 @@ func write(_ text: String, to file: FileDescriptor) {
     }
 }
 
+/// Says on standard error what there is to say before a session and beside it. Names and words of other programs are
+/// quoted there: what they hold must not drive the terminal.
+func tell(_ text: String) { write("kvmscope: \(text.printable)\n", to: .standardError) }
+
 func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
 func environmentValue(_ name: String) -> String? {

@@ -24,6 +24,18 @@ import Testing
         #expect(done.output.isEmpty)
     }
 
+    /// What another program is called, or has said, does not drive the terminal.
+    @Test(arguments: [
+        ["attach", "\u{1B}]0;title\u{7}"], ["launch", "--", "\u{1B}[2Jnone"], ["/\u{1B}[31mimage"],
+        ["launch", "--", "sh", "-c", "printf 'red\\033[31m'; exit 3"],
+    ])
+    func controlCharactersAreShown(_ arguments: [String]) throws {
+        let done = try run(Built.kvmscope, arguments)
+        #expect(done.status == 2)
+        #expect(done.errors.contains("\\x1b"), "\(done.errors)")
+        #expect(!done.errors.contains("\u{1B}") && !done.errors.contains("\u{7}"))
+    }
+
     @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
     func badImageIsRefused() throws {
         let folder = try TemporaryFolder()

@@ -43,7 +43,7 @@ struct AttachCommand: ParsableCommand {
             if !isTold {
                 isTold = true
                 let reason = found.obstacle?.message ?? ""
-                write("kvmscope: \(reason); waiting \(wait) s, Ctrl-C ends it\n", to: .standardError)
+                tell("\(reason); waiting \(wait) s, Ctrl-C ends it")
             }
             var ready = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
             _ = poll(&ready, 1, 50)
@@ -69,7 +69,7 @@ struct AttachCommand: ParsableCommand {
         } catch let code as ExitCode {
             throw code
         } catch {
-            write("kvmscope: \(error)\n", to: .standardError)
+            tell("\(error)")
             throw ExitCode(2)
         }
         let status = FrontEnd(options: frontEnd, session: session, signals: signals).runShowingRegisters()

@@ -56,14 +56,14 @@ struct LaunchCommand: ParsableCommand {
             let debugger = try Debugger(target: target)
             session = Session(debugger: debugger)
             if !frontEnd.json {
-                write(
-                    "kvmscope: launched \(target.name); its output goes to \(vmm.output); quitting ends it, `detach` lets it go on\n",
-                    to: .standardError)
+                tell(
+                    "launched \(target.name); its output goes to \(vmm.output); quitting ends it, `detach` lets it go on"
+                )
             }
         } catch let code as ExitCode {
             throw code
         } catch {
-            write("kvmscope: \(error)\n", to: .standardError)
+            tell("\(error)")
             throw ExitCode(2)
         }
         let status = FrontEnd(options: frontEnd, session: session, signals: signals).runShowingRegisters()
@@ -100,9 +100,8 @@ struct LaunchCommand: ParsableCommand {
                     progress == .hasMachine
                     ? "has a VM and does not run it yet (was it told to wait, as QEMU by -S?)"
                     : "has not asked for a VM yet (does it use KVM, as QEMU by -accel kvm?)"
-                write(
-                    "kvmscope: `\(command[0])` \(what); waiting, Ctrl-C ends it; its output goes to \(vmm.output)\n",
-                    to: .standardError)
+                tell(
+                    "`\(command[0])` \(what); waiting, Ctrl-C ends it; its output goes to \(vmm.output)")
             }
             var ready = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
             _ = poll(&ready, 1, 20)
