@@ -31,7 +31,7 @@ extension Debugger {
         case .dead:
             throw DebuggerError(
                 .refused, "vCPU \(driver.id) is dead and cannot go on", remedy: "set its registers first")
-        case .running, .stopped, .halted, .waiting: return driver
+        case .running, .stopped, .halted, .waiting, .paused: return driver
         }
     }
 
@@ -175,6 +175,10 @@ extension Debugger {
             }
         }
         let exits = report.measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
+        if let withholding {
+            if findings.reason == .interrupted { findings.reason = .withheld(withholding) }
+            self.withholding = nil
+        }
         // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
         let isAsked = findings.reason == .interrupted
         if !isAsked { selectedVCPU = report.vcpu }

@@ -53,6 +53,8 @@ public final class Debugger {
     @exclusivity(unchecked) var order: Order?
     /// Of `step all N`, while it runs.
     var turns: StepTurns?
+    /// Why the step that runs cannot be made.
+    var withholding: Withholding?
     /// The target, if it can run an order in one call.
     let synchronous: (any SynchronousRunning)?
     /// The target, if it can be let go for good.

@@ -130,6 +130,23 @@ public protocol StatisticsProviding: Target {
     func kernelStatistics() throws -> [KernelStatistics]
 }
 
+/// A target whose vCPUs are run by another program, which may keep them from running.
+public protocol VCPUWithholding: Target {
+    /// What keeps the vCPU from running, as far as looks at its thread tell; nil where nothing does. Stops nothing.
+    func withholding(vcpu id: Int) -> Withholding?
+}
+
+/// Why a vCPU does not run although it was let go.
+public struct Withholding: Sendable, Hashable {
+    /// For people: what is so, and what to do about it.
+    public var reason: String
+    public var remedy: String
+    public init(_ reason: String, remedy: String) {
+        self.reason = reason
+        self.remedy = remedy
+    }
+}
+
 /// A target that runs an order to its end in one call, for less than ``Target/resume(_:)`` and
 /// ``Target/waitForStop(timeout:)``: nobody else waits meanwhile, so ``Target/stopDescriptor`` is not raised.
 public protocol SynchronousRunning: Target {

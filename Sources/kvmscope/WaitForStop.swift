@@ -1,6 +1,7 @@
 import Commands
 import Debugger
 import Glibc
+import SystemPackage
 import Terminal
 
 /// How waiting for a running guest ended.
@@ -15,6 +16,8 @@ extension Session {
     /// SIGHUP end the program.
     func waitForStop(_ signals: SignalPipe) throws(CommandError) -> Wait {
         var interrupts = 0
+        let start = ContinuousClock.now
+        var isTold = false
         while true {
             // First: commands that let the guest go again and again would never get here otherwise.
             while let signal = signals.next() {
@@ -24,6 +27,12 @@ extension Session {
             }
             if let output = try collectStop(timeout: .zero) { return .stopped(output) }
             guard isRunning else { return .stopped(Silence()) }
+            if !isTold, let withholding, ContinuousClock.now - start > .seconds(1) {
+                isTold = true
+                write(
+                    "kvmscope: \(withholding.reason); \(withholding.remedy); waiting, Ctrl-C stops the guest\n",
+                    to: .standardError)
+            }
             var descriptors = [
                 pollfd(fd: debugger.stopDescriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),

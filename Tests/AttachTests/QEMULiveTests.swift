@@ -36,14 +36,17 @@ struct QEMULiveTests {
 
     /// The forms that the comparisons are made in.
     private static let forms = [["-smp", "1"], ["-smp", "2"], ["-smp", "2", "-sandbox", "on"]]
+    /// The same, and told to wait at its prompt from the start.
+    private static let waiting = [["-smp", "2", "-S"], ["-smp", "3,cores=3", "-S", "-sandbox", "on"]]
 
-    @Test("registers of every vCPU are what QEMU says, at its own prompt", arguments: forms)
+    @Test("registers of every vCPU are what QEMU says, at its own prompt", arguments: forms + waiting)
     func registers(form: [String]) throws {
-        let qemu = try QEMU(form)
+        let qemu = try QEMU(form, waits: !form.contains("-S"))
         usleep(500_000)
         try qemu.ask("stop")
         let target = try qemu.attach()
-        #expect(target.vcpus.count == Int(form[1]))
+        #expect(target.vcpus.count == Int(form[1].prefix(1)))
+        #expect(target.vcpus.allSatisfy { ($0.thread == 0) == form.contains("-S") })
         for identity in target.vcpus {
             let (general, special, debug) = try target.withVCPU(identity.id) { vcpu in
                 // What only a vCPU that stands still gives comes first: the others are then of the moment, too.
@@ -85,9 +88,11 @@ struct QEMULiveTests {
         #expect(try qemu.ask("info status").contains("running"))
     }
 
-    @Test("memory is what QEMU says, at its own prompt, and what is written is there", arguments: forms)
+    @Test(
+        "memory is what QEMU says, at its own prompt, and what is written is there",
+        arguments: forms + waiting)
     func memory(form: [String]) throws {
-        let qemu = try QEMU(form)
+        let qemu = try QEMU(form, waits: !form.contains("-S"))
         usleep(500_000)
         try qemu.ask("stop")
         let target = try qemu.attach()
@@ -235,5 +240,53 @@ struct QEMULiveTests {
         #expect(qemu.process.isRunning)
         let again = try #require(GuestFinder().guest(process: qemu.pid))
         #expect(again.obstacle == nil)
+    }
+
+    @Test(
+        "paused at its own prompt it is looked at, and a step says who keeps it from running",
+        arguments: forms)
+    func paused(form: [String]) throws {
+        let qemu = try QEMU(form)
+        usleep(500_000)
+        try qemu.ask("stop")
+        let target = try qemu.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        #expect(try debugger.liveSnapshot().activity == .paused)
+        #expect(target.valueSources.first { $0.kind == .registers }?.way == .injectedCalls)
+        debugger.interrupt()
+        let held = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try debugger.step()
+        guard case .withheld(let withholding) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(withholding.reason.contains("keeps vCPU 0 from running"))
+        #expect(withholding.reason.contains("waits in futex, not in KVM_RUN"))
+        #expect(withholding.remedy.contains("`cont` in QEMU's monitor"))
+        #expect(stop[0]?.registers == held[0]?.registers)
+        // It is let run there: the step is made.
+        try debugger.startStep()
+        try qemu.ask("cont")
+        let stepped = try #require(try debugger.collectStop(timeout: .seconds(20)))
+        guard [.step(count: 1), .hlt].contains(stepped.reason) else { throw Failure("\(stepped.reason)") }
+        try debugger.detach()
+        #expect(try qemu.ask("info status").contains("running"))
+    }
+
+    @Test("told to wait from the start: a breakpoint at the reset vector is hit once it is let run")
+    func resetVector() throws {
+        let qemu = try QEMU(["-smp", "2", "-S", "-sandbox", "on"], waits: false)
+        let debugger = try Debugger(target: try qemu.attach())
+        let first = try debugger.setBreakpoint(at: .linear(0xFFFF_FFF0))
+        let second = try debugger.setBreakpoint(at: .linear(0xFE05B))
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
+        try qemu.ask("cont")
+        var stop = try #require(try debugger.collectStop(timeout: .seconds(20)))
+        #expect(stop.reason == .breakpoint([first.number]) && stop.vcpu == 0)
+        #expect(stop[0]?.pc == 0xFFFF_FFF0)
+        stop = try debugger.continueRun()
+        #expect(stop.reason == .breakpoint([second.number]))
+        try debugger.detach()
+        #expect(try qemu.ask("info status").contains("running"))
+        #expect(try #require(GuestFinder().guest(process: qemu.pid)).obstacle == nil)
     }
 }

@@ -63,6 +63,27 @@ struct RefusalFactsTests {
         #expect(try obstacle { _, seen, _ in seen.executable = [] } == nil)
     }
 
+    @Test("a vCPU whose thread is not found; not one that the kernel says has none")
+    func threads() throws {
+        expect(
+            try obstacle { guest, _, _ in guest.vcpus[1].thread = nil }, .notRunning, "seen to run vCPU 1",
+            remedy: "once the guest runs")
+        expect(
+            try obstacle(asked: false) { guest, _, _ in guest.vcpus[1].thread = nil }, .notRunning,
+            "seen to run vCPU 1", remedy: "as root")
+        #expect(
+            try obstacle { guest, _, _ in
+                guest.vcpus[1].thread = nil
+                guest.vcpus[1].isUntouched = true
+            } == nil)
+        // One that is on a processor whenever it is looked at is looked at once it is stopped.
+        #expect(
+            try obstacle(asked: false) { guest, _, _ in
+                guest.vcpus[1].thread = nil
+                guest.busyThreads = [702]
+            } == nil)
+    }
+
     @Test("a 32-bit VMM")
     func bits32() throws {
         expect(

@@ -135,29 +135,49 @@ struct RefusalLiveTests {
     }
 
     @Test(
-        "a QEMU that was told to wait is waited for, and attached to when it runs",
+        "a QEMU that was told to wait is attached to, says why it does not step, and is continued from its monitor",
         .enabled(if: Host.runsQEMU, "needs QEMU"))
     func neverRan() throws {
         let qemu = try QEMU(["-S"], waits: false)
-        let waiting = try #require(GuestFinder().guest(process: qemu.pid))
-        #expect(waiting.obstacle?.code == .notRunning)
-        expectRefused(
-            try kvmscope(["attach", "\(qemu.pid)", "--wait", "1", "--batch"], as: []), "waiting 1 s",
-            "has not run yet", "`cont`", "kvmscope launch")
+        let answer = try kvmscope(
+            ["attach", "\(qemu.pid)", "--batch", "-ex", "vcpu list", "-ex", "stop", "-ex", "step"], as: [])
+        #expect(answer.status == 0, "\(answer.errors)")
+        #expect(answer.output.contains("paused") && answer.output.contains("f000:fff0"))
+        #expect(answer.output.contains("QEMU has not begun to run vCPU 0"), "\(answer.output)")
         let front = Process()
-        let output = Pipe()
+        let (output, errors) = (Pipe(), Pipe())
         front.executableURL = URL(filePath: Built.tracer.path)
-        front.arguments = ["attach", "\(qemu.pid)", "--wait", "60", "--batch", "-ex", "stop", "-ex", "step"]
+        front.arguments = [
+            "attach", "\(qemu.pid)", "--batch", "-ex", "stop", "-ex", "break 0xfe05b", "-ex", "continue",
+        ]
         front.standardOutput = output
-        front.standardError = FileHandle.nullDevice
+        front.standardError = errors
+        front.standardInput = FileHandle.nullDevice
         try front.run()
-        usleep(300_000)
+        // It says what it waits for, and waits.
+        let said = String(decoding: errors.fileHandleForReading.availableData, as: UTF8.self)
+        #expect(said.contains("`cont` in QEMU's monitor") && said.contains("Ctrl-C"), "\(said)")
         #expect(front.isRunning)
         try qemu.ask("cont")
-        let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        let told = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
         front.waitUntilExit()
-        #expect(front.terminationStatus == 0 && said.contains("Interrupted."), "\(said)")
+        #expect(front.terminationStatus == 0 && told.contains("Breakpoint 1."), "\(told)")
         #expect(try qemu.ask("info status").contains("running"))
+    }
+
+    @Test("without BPF nobody can say that a vCPU has not run: it is waited for")
+    func neverRanWithoutBPF() throws {
+        let tiny = try TinyGuest(vcpus: 1, "prompt")
+        let rights = ["--bounding-set=-bpf,-perfmon,-sys_admin"]
+        expectRefused(
+            try kvmscope(["attach", "\(tiny.pid)", "--wait", "1", "--batch"], as: rights), "waiting 1 s",
+            "no thread of process \(tiny.pid) was seen to run vCPU 0", "once the guest runs")
+        kill(tiny.pid, SIGUSR1)
+        let answer = try kvmscope(
+            ["attach", "\(tiny.pid)", "--wait", "20", "--batch", "-ex", "stop", "-ex", "step"], as: rights)
+        #expect(answer.status == 0 && answer.output.contains("Stepped 1 instruction"), "\(answer.errors)")
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
     }
 
     @Test("without BPF the memory map is searched for, and said not to be the kernel's")

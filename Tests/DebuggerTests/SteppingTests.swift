@@ -107,6 +107,28 @@ import X86
         #expect(try debugger.collectStop(timeout: .seconds(5))?.reason == .interrupted)
     }
 
+    @Test func aStepThatIsWithheldIsEndedAndSaysWhy() throws {
+        let (debugger, target) = try debugger([0x40, 0x43, 0xEB, 0xFC])
+        let reason = Withholding("its VMM has paused it", remedy: "let it run there")
+        target.withheld = reason
+        for start in [{ try debugger.startStep() }, { try debugger.startStepAll(count: 2) }] {
+            try start()
+            #expect(try debugger.collectStop(timeout: nil)?.reason == .withheld(reason))
+            #expect(debugger.stop.steps == 0)
+            #expect(debugger.selected.registers.rip == 0x7C00)
+        }
+        // To run freely it may wait for as long as it likes, and it is seen to wait.
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(10)) == nil)
+        #expect(try debugger.liveSnapshot().activity == .paused)
+        target.withheld = nil
+        #expect(try debugger.liveSnapshot().activity == .running)
+        debugger.interrupt()
+        #expect(try debugger.collectStop(timeout: nil)?.reason == .interrupted)
+        try debugger.step()
+        #expect(debugger.stop.reason == .step(count: 1))
+    }
+
     @Test func aStepOverARepeatedMoveDoesTheWholeOfIt() throws {
         let (debugger, _) = try debugger([0xF3, 0xA4, 0x90], quirks: .emptyREP)
         try debugger.setRegister("rcx", to: 4)

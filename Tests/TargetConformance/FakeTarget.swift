@@ -8,7 +8,7 @@ import SystemPackage
 // SAFETY: used from one thread at a time, as `Target` says; `interrupt()`, the one call that may come from
 // another, touches an atomic only.
 public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, MSRTrapping, IODebugProviding,
-    @unchecked Sendable
+    VCPUWithholding, @unchecked Sendable
 {
     public let name = "fake"
     public let ram: FakeMemory
@@ -26,6 +26,8 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     /// Bytes that the guest wrote to port 0xE9.
     public private(set) var output: [UInt8] = []
     public let ioDebug = IODebugPort()
+    /// Who runs the vCPUs does not, for this reason.
+    public var withheld: Withholding?
     /// What IN gives.
     public var input: UInt8 = 0x5A
     public var stopDescriptor: Int32 { pipe.readEnd.rawValue }
@@ -116,6 +118,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
                 let verdict = try order.controller.begin(vcpu)
                 if case .resume = verdict {} else { return verdict }
             }
+            guard withheld == nil else { return .resume }
             let start = monotonicTime()
             guard let exit = vcpu.run(budget: 100) else { return .resume }
             let recorder = exits.recorder(for: vcpu.id)
@@ -158,6 +161,8 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
         default: return try controller.decide(.fatal(exit), vcpu)
         }
     }
+
+    public func withholding(vcpu id: Int) -> Withholding? { withheld }
 
     private func report(_ vcpu: Int, _ reason: StopReason) -> StopReport {
         var report = StopReport(vcpu: vcpu, reason: reason)

@@ -1,5 +1,5 @@
 // A VMM of the tests' own, for being attached to:
-// `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N]`.
+// `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N] [prompt]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
@@ -63,6 +63,9 @@ static size_t run_size;
 static int with_filter;
 static int with_image;
 static volatile sig_atomic_t more;
+static volatile sig_atomic_t begun = 1;
+static pthread_mutex_t prompt = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t on_begin = PTHREAD_COND_INITIALIZER;
 static __thread struct vcpu_log *mine;
 
 // Real mode, at 0x1000. ESI holds the state; each round takes a number from port 0x11, mixes 64 times, and gives
@@ -95,6 +98,7 @@ static void fail(const char *what) {
 
 static void on_signal(int number) {
     if (number == SIGUSR2) more = 1;
+    if (number == SIGUSR1) begun = 1;
     if (mine) mine->signals++;
 }
 
@@ -141,6 +145,9 @@ static void *run_vcpu(void *argument) {
     mine = log;
     log->thread = (uint64_t)gettid();
     __atomic_fetch_add(&logged->ready, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_lock(&prompt);
+    while (!begun) pthread_cond_wait(&on_begin, &prompt);
+    pthread_mutex_unlock(&prompt);
     if (with_filter) install_filter();
     for (;;) {
         int result = ioctl(vcpu, KVM_RUN, 0);
@@ -210,6 +217,9 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
+    int with_prompt = 0;
+    for (int i = 3; i < count; i++) with_prompt |= !strcmp(arguments[i], "prompt");
+    begun = !with_prompt;
     if (with_image < 0) fail("image");
     if (vcpus < 1 || vcpus > max_vcpus) return 2;
     for (int i = 3; i < count; i++) {
@@ -261,12 +271,18 @@ int main(int count, char **arguments) {
     sigset_t unblocked;
     sigemptyset(&unblocked);
     sigaddset(&unblocked, SIGUSR2);
+    sigaddset(&unblocked, SIGUSR1);
     sigprocmask(SIG_UNBLOCK, &unblocked, NULL);
 
     pthread_t thread[max_vcpus];
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
     for (unsigned i = 0;; i++) {
         usleep(with_kick ? 3000 : 1000000);
+        if (with_prompt && begun) {
+            pthread_mutex_lock(&prompt);
+            pthread_cond_broadcast(&on_begin);
+            pthread_mutex_unlock(&prompt);
+        }
         if (more && vcpus < max_vcpus) {
             more = 0;
             pthread_create(&thread[vcpus], NULL, run_vcpu, (void *)(uintptr_t)vcpus);

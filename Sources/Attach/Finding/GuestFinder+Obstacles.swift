@@ -8,7 +8,9 @@ extension GuestFinder {
         var seen = VMMFacts(isOwn: guest.process == getpid())
         seen.status = files.text("status").flatMap(ProcessStatus.init)
         seen.executable = ProcessFiles.head("/proc/\(files.process)/exe", count: 5) ?? []
-        for thread in [guest.process] + guest.vcpus.compactMap(\.thread) {
+        // One that no thread has run yet may be run by any.
+        let isOpen = guest.vcpus.contains(where: \.isUntouched)
+        for thread in isOpen ? files.threads : [guest.process] + guest.vcpus.compactMap(\.thread) {
             guard let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init) else {
                 continue
             }
@@ -80,16 +82,8 @@ extension GuestFinder {
                 .unsupported, "process \(guest.process) runs \(guest.vmDescriptors.count) VMs",
                 remedy: "only a VMM with one VM can be attached to")
         }
-        let lost = guest.vcpus.filter { $0.thread == nil }
+        let lost = guest.vcpus.filter { $0.thread == nil && !$0.isUntouched }
         if let first = lost.first, facts != nil || lost.count > guest.busyThreads.count {
-            guard facts == nil else {
-                return AttachError(
-                    .notRunning,
-                    "vCPU \(first.id) of process \(guest.process) has not run yet: its registers cannot be read before its first KVM_RUN",
-                    remedy:
-                        "let the guest run (`cont` in QEMU's monitor), or start the VMM with `kvmscope launch`"
-                )
-            }
             return AttachError(
                 .notRunning, "no thread of process \(guest.process) was seen to run vCPU \(first.id)",
                 remedy: "try again once the guest runs, or as root, so that the kernel can be asked")

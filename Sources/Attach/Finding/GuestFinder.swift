@@ -69,6 +69,8 @@ public struct GuestFinder: Sendable {
                 vcpus[index].thread = thread
                 vcpus[index].threadSource = .kernel
             }
+            vcpus[index].isUntouched =
+                known.isEmpty && facts?.untouched.contains(vcpus[index].id) == true
         }
         let busy = VCPUThreads(files, vms: vms).fill(&vcpus)
 

@@ -44,6 +44,8 @@ public struct HostVCPU: Sendable, Hashable {
     public var thread: Int32?
     /// How the thread was found.
     public var threadSource: ThreadSource?
+    /// The kernel says that no thread has run it: there is none to be found.
+    public var isUntouched = false
 
     public init(id: Int, descriptor: Int32, thread: Int32? = nil, threadSource: ThreadSource? = nil) {
         self.id = id

@@ -15,7 +15,7 @@ struct VCPUThreads {
     /// - Returns: if there are still some, the threads that were on a processor at every look: what they are in is not
     ///   to be seen until they are stopped.
     func fill(_ vcpus: inout [HostVCPU]) -> [Int32] {
-        func missing() -> Bool { vcpus.contains { $0.thread == nil } }
+        func missing() -> Bool { vcpus.contains { $0.thread == nil && !$0.isUntouched } }
         guard missing() else { return [] }
         // Kernel threads that KVM hangs under the VMM (`kvm-nx-lpage-recovery`) are no threads of the VMM.
         let threads = files.threads.filter { !(files.text("task/\($0)/comm") ?? "").hasPrefix("kvm-nx-") }
@@ -40,7 +40,8 @@ struct VCPUThreads {
             guard
                 let id = files.text("task/\(thread)/comm").flatMap({
                     HostVCPU.id(fromThreadName: String($0.prefix { $0 != "\n" }))
-                }), let index = vcpus.firstIndex(where: { $0.id == id && $0.thread == nil })
+                }),
+                let index = vcpus.firstIndex(where: { $0.id == id && $0.thread == nil && !$0.isUntouched })
             else { continue }
             vcpus[index].thread = thread
             vcpus[index].threadSource = .name

@@ -24,4 +24,7 @@ extension KernelReader {
         // atomic_t: four bytes.
         return read(machine &+ offset).map { Int(UInt32(truncatingIfNeeded: $0)) }
     }
+
+    /// Whether it has ever been in KVM_RUN.
+    func hasRun(_ vcpu: VCPUObject) -> Bool? { read(vcpu.address &+ layout.vcpuPID).map { $0 != 0 } }
 }

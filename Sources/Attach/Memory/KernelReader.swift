@@ -58,6 +58,8 @@ final class KernelReader: Sendable {
         var regions: [MemoryRegion]?
         /// By vCPU id.
         var threads: [Int: Int32] = [:]
+        /// The ids of vCPUs that have never been in KVM_RUN.
+        var untouched: Set<Int> = []
         /// KVM_GUESTDBG_* that are on, by vCPU id.
         var guestDebug: [Int: UInt32] = [:]
         /// SEV-ES, SEV-SNP or TDX.
@@ -83,7 +85,9 @@ final class KernelReader: Sendable {
             // A vCPU's descriptor keeps the VM alive after the VM's own is closed.
             machine = machine ?? read(object &+ layout.vcpuVM)
             // struct pid holds a number a namespace; the one that is a thread of the VMM here is meant.
-            if let pid = read(object &+ layout.vcpuPID), pid != 0 {
+            let pid = read(object &+ layout.vcpuPID)
+            if pid == 0 { facts.untouched.insert(vcpu.id) }
+            if let pid, pid != 0 {
                 for level in 0..<UInt64(4) {
                     guard let number = read32(pid &+ layout.pidNumbers &+ level &* layout.pidNumberSize)
                     else { break }

@@ -74,18 +74,11 @@ extension AttachedTarget: SourceProviding {
             }
         }
         var sources: [ValueSource] = members.map { member in
-            ValueSource(
+            let why = whyNotSynced(member)
+            return ValueSource(
                 .registers, vcpu: members.count > 1 ? member.identity.id : nil,
-                member.hasRegisters ? .syncRegisters : .injectedCalls,
-                registersAge(vcpu: member.identity.id),
-                missing: member.hasRegisters
-                    ? []
-                    : [
-                        .init(
-                            .syncRegisters,
-                            "/dev/kvm cannot be asked, or has no KVM_CAP_SYNC_REGS; the guest is stopped for them"
-                        )
-                    ])
+                why == nil ? .syncRegisters : .injectedCalls, registersAge(vcpu: member.identity.id),
+                missing: why.map { [.init(.syncRegisters, $0)] } ?? [])
         }
         sources.append(ValueSource(.otherRegisters, .injectedCalls, .live))
         sources.append(ValueSource(.memory, .processMemory, .live))
@@ -111,10 +104,25 @@ extension AttachedTarget: SourceProviding {
         return sources
     }
 
+    /// Why its registers are not those that KVM leaves at each exit; nil where they are.
+    private func whyNotSynced(_ member: AttachedVCPU) -> String? {
+        if !member.hasRegisters {
+            return "/dev/kvm cannot be asked, or has no KVM_CAP_SYNC_REGS; the guest is stopped for them"
+        }
+        if member.isUntouched {
+            return "it has not been in KVM_RUN yet: all threads of the VMM are stopped for them, for a moment"
+        }
+        if phase != .held, !member.hasLeftRegisters {
+            return "it has not left KVM_RUN since kvmscope is attached; the guest is stopped for them"
+        }
+        return nil
+    }
+
     public func registersAge(vcpu id: Int) -> ValueAge {
         guard !isDetached, let member = members.first(where: { $0.identity.id == id }) else {
             return .unknown
         }
+        if phase != .held, let age = member.rememberedAge { return .read(age) }
         if phase == .held || !member.hasRegisters || !member.hasLeftRegisters { return .live }
         return .lastExit(unchanged: member.unchanged)
     }
@@ -137,15 +145,19 @@ extension AttachedTarget: SourceProviding {
 
     private var threadSource: ValueSource {
         let way: ValueSource.Way =
-            switch guest.vcpus.compactMap(\.threadSource).first {
+            switch guest.vcpus.compactMap(\.threadSource).first ?? .stopped {
             case .kernel: .kernelVCPU
             case .debugfs: .debugfs
             case .systemCall: .threadSystemCall
             case .name: .threadName
             case .calls: .watchedCalls
             case .stopped: .stoppedThread
-            case nil: .none
             }
+        if members.contains(where: \.isAbsent) {
+            return ValueSource(
+                .threads, .none, .unknown,
+                missing: [.init(.kernelVCPU, "no thread of the VMM has run the vCPU yet")])
+        }
         return ValueSource(.threads, way, .read(attachedMemory.age))
     }
 }
@@ -167,12 +179,12 @@ extension AttachedTarget: StatisticsProviding {
 extension HostGuest {
     /// With the threads that only a look at them tells.
     func withThreads(_ client: TracerClient) throws(AttachError) -> HostGuest {
-        guard vcpus.contains(where: { $0.thread == nil }) else { return self }
+        guard vcpus.contains(where: { $0.thread == nil && !$0.isUntouched }) else { return self }
         guard case .found(let found) = try client.ask(.find(process: process, threads: busyThreads)) else {
             throw AttachError(.tracer, "the tracer did not say which threads run the vCPUs")
         }
         var guest = self
-        for index in vcpus.indices where vcpus[index].thread == nil {
+        for index in vcpus.indices where vcpus[index].thread == nil && !vcpus[index].isUntouched {
             guard let match = found.first(where: { $0.descriptor == vcpus[index].descriptor }) else {
                 throw AttachError(
                     .notRunning, "no thread of process \(process) was seen to run vCPU \(vcpus[index].id)",

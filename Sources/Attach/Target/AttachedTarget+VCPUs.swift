@@ -38,6 +38,18 @@ extension AttachedTarget: VCPUAppearing {
         }
     }
 
+    /// Which threads were found to run vCPUs that none had run when they were taken on.
+    func learnThreads() {
+        guard members.contains(where: \.isAbsent),
+            case .found(let found)? = try? client.ask(.find(process: guest.process, threads: []))
+        else { return }
+        for member in members where member.isAbsent {
+            if let thread = found.first(where: { $0.descriptor == member.descriptor })?.thread {
+                member.isRun(by: thread)
+            }
+        }
+    }
+
     func makeMember(_ vcpu: HostVCPU, index: Int) throws -> AttachedVCPU {
         try AttachedVCPU(
             index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: mappingSize,
@@ -51,7 +63,8 @@ extension AttachedTarget: VCPUAppearing {
         // The threads of a process that is killed end one after the other.
         usleep(10_000)
         return others.contains { other in
-            guard let status = ProcessFiles(guest.process).text("task/\(other.identity.thread)/stat"),
+            let thread = other.isAbsent ? guest.process : other.identity.thread
+            guard let status = ProcessFiles(guest.process).text("task/\(thread)/stat"),
                 let end = status.lastIndex(of: ")")
             else { return false }
             let state = status[end...].dropFirst(2).first

@@ -99,8 +99,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         // A VMM may map more than there is: who touches that gets SIGBUS.
         let size = Int(min(area.size, host.runSize))
         mappingSize = size
-        let traced = guest.vcpus.compactMap { vcpu in
-            vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }
+        let traced = guest.vcpus.map { vcpu in
+            TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: vcpu.thread ?? 0)
         }
         _ = try client.ask(
             .attach(process: guest.process, mappingSize: UInt32(size), syncMask: host.sync, vcpus: traced))
@@ -134,8 +134,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// at them stops nothing.
     private func awaitRegisters() {
         let end = ContinuousClock.now + .milliseconds(20)
-        while members.contains(where: { $0.hasRegisters && !$0.hasLeftRegisters }), ContinuousClock.now < end
+        while members.contains(where: { $0.hasRegisters && !$0.hasLeftRegisters && !$0.isAbsent }),
+            ContinuousClock.now < end
         {
+            for member in members { _ = member.isWithheld }
             usleep(200)
         }
     }
@@ -314,6 +316,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         note(spread: spread)
         phase = .held
         for (member, standing) in zip(members, standings) { member.stood(standing) }
+        learnThreads()
         if let gone = members.first(where: \.isGone), !outlives(gone) {
             throw AttachError(
                 .ended, "the thread of vCPU \(gone.identity.id) has ended: the VMM is gone")
@@ -399,7 +402,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                                 advice: "the VMM has ended its thread")))
                 }
                 return
-            case .interrupted, .elsewhere, .running:
+            case .interrupted, .elsewhere, .running, .absent:
                 member.stood(event.standing)
                 return go([member])
             }
@@ -417,7 +420,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// A vCPU that came while the guest runs has no controller until the next stop.
     private func takeFree(_ member: AttachedVCPU, _ standing: TracerReply.Standing) {
         switch standing {
-        case .interrupted, .elsewhere, .running, .handled: go([member])
+        case .interrupted, .elsewhere, .running, .handled, .absent: go([member])
         case .debug, .patch: finish(member, .interrupted)
         case .gone: member.isGone = true
         }
@@ -455,7 +458,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 case .patch:
                     _ = other.observe(exits, handled: event.page)
                     _ = try? controller.decide(.patch, other.held)
-                case .interrupted, .elsewhere, .gone, .running: continue
+                case .interrupted, .elsewhere, .gone, .running, .absent: continue
                 }
             }
             phase = .held

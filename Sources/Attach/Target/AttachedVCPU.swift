@@ -7,7 +7,7 @@ import X86
 /// One vCPU of an attached guest, on this side.
 final class AttachedVCPU {
     let index: Int
-    let identity: VCPUIdentity
+    private(set) var identity: VCPUIdentity
     /// The calls are made in the VMM while the vCPU stands still.
     let vcpu: VCPU
     /// The shared page, for a look with no stop.
@@ -33,8 +33,13 @@ final class AttachedVCPU {
     /// `struct kvm_vcpu`, once the kernel was asked for it.
     private var kernelObject: KernelReader.VCPUObject?
     private let process: Int32
-    private let descriptor: Int32
-    private let thread: Int32
+    /// In the VMM.
+    let descriptor: Int32
+    private var thread: Int32 { identity.thread }
+    /// Registers that were asked for with a stop, and when; monotonic nanoseconds.
+    private var asked: (general: GeneralRegisters, special: SpecialRegisters, at: UInt64)?
+    /// A system call other than KVM_RUN that its thread waits in, and since when it was seen there.
+    private var sleep: (call: String, since: UInt64)?
 
     init(
         index: Int, process: Int32, vcpu: HostVCPU, client: TracerClient, mappingSize: Int, xsaveSize: Int,
@@ -43,7 +48,6 @@ final class AttachedVCPU {
         self.index = index
         self.process = process
         self.descriptor = vcpu.descriptor
-        thread = vcpu.thread ?? 0
         identity = VCPUIdentity(id: vcpu.id, process: process, thread: vcpu.thread ?? 0, isBoot: vcpu.id == 0)
         let descriptor = try client.borrow(vcpu.descriptor)
         defer { close(descriptor) }
@@ -60,7 +64,7 @@ final class AttachedVCPU {
         if standing == .gone { isGone = true }
         switch standing {
         case .debug, .handled, .interrupted, .patch: vcpu.observeExit(isCompleted: true)
-        case .elsewhere, .gone, .running: vcpu.forgetExit()
+        case .elsewhere, .gone, .running, .absent: vcpu.forgetExit()
         }
     }
 
@@ -138,6 +142,75 @@ final class AttachedVCPU {
         guard let shown, shown.looks > 1 else { return nil }
         return .nanoseconds(Int64(clamping: monotonicTime() &- shown.since))
     }
+
+    // MARK: What keeps it from running
+
+    /// No thread has run it yet, as far as is known.
+    var isAbsent: Bool { identity.thread == 0 }
+
+    func isRun(by thread: Int32) {
+        identity.thread = thread
+        asked = nil
+    }
+
+    /// The kernel says that it has never been in KVM_RUN.
+    var isUntouched: Bool {
+        guard isAbsent, let kernel = try? KernelReader.shared(), let object = kernelVCPU() else {
+            return false
+        }
+        return kernel.hasRun(object) == false
+    }
+
+    /// Registers of a vCPU that has never run do not change by themselves: what was asked for is good for a while.
+    func remember(_ general: GeneralRegisters, _ special: SpecialRegisters) {
+        asked = isAbsent ? (general, special, monotonicTime()) : nil
+    }
+
+    func forgetRegisters() { asked = nil }
+
+    /// What was asked for, if it is still to be trusted.
+    func rememberedRegisters() -> (GeneralRegisters, SpecialRegisters)? {
+        guard let asked, monotonicTime() &- asked.at < Self.trust, isUntouched else { return nil }
+        return (asked.general, asked.special)
+    }
+
+    /// How old they are; nil where there are none.
+    var rememberedAge: Duration? {
+        guard isAbsent, let asked else { return nil }
+        let age = monotonicTime() &- asked.at
+        return age < Self.trust ? .nanoseconds(Int64(clamping: age)) : nil
+    }
+
+    /// In nanoseconds.
+    private static let trust: UInt64 = 1_000_000_000
+    /// For so long a thread waits in one call before its vCPU is said to be kept from running, in nanoseconds.
+    private static let long: UInt64 = 15_000_000
+
+    /// The call in which its thread waits; nil where that is KVM_RUN, or it does not wait.
+    private func seenAsleep() -> (call: Int, text: String)? {
+        guard let text = ProcessFiles(process).text("task/\(thread)/syscall"),
+            case .inCall(let number, _, _, _)? = ThreadSyscall(text),
+            ThreadSyscall(text)?.runDescriptor == nil
+        else { return nil }
+        return (number, text)
+    }
+
+    /// Its VMM keeps it from running, as far as looks at its thread tell: it waits in one and the same call.
+    var isWithheld: Bool {
+        if isAbsent { return isUntouched }
+        guard let seen = seenAsleep() else {
+            sleep = nil
+            return false
+        }
+        guard let before = sleep, before.call == seen.text else {
+            sleep = (seen.text, monotonicTime())
+            return false
+        }
+        return monotonicTime() &- before.since >= Self.long
+    }
+
+    /// The name of the call that its thread waits in now.
+    var waitsIn: String? { seenAsleep().map { SystemCall.name($0.call) } }
 
     /// `struct kvm_vcpu`, where the kernel can be asked.
     func kernelVCPU() -> KernelReader.VCPUObject? {

@@ -20,9 +20,13 @@ final class HeldVCPU: VCPUAccess {
         return try vcpu.mpState()
     }
     func registers() throws(KVMError) -> GeneralRegisters { try vcpu.registers() }
-    func setRegisters(_ registers: GeneralRegisters) throws(KVMError) { try vcpu.setRegisters(registers) }
+    func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
+        member.forgetRegisters()
+        try vcpu.setRegisters(registers)
+    }
     func specialRegisters() throws(KVMError) -> SpecialRegisters { try vcpu.specialRegisters() }
     func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) {
+        member.forgetRegisters()
         try vcpu.setSpecialRegisters(registers)
     }
     func debugRegisters() throws(KVMError) -> DebugRegisters { try vcpu.debugRegisters() }

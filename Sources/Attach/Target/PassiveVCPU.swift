@@ -32,7 +32,8 @@ final class PassiveVCPU: VCPUAccess {
     }
 
     private func seen() -> (GeneralRegisters, SpecialRegisters)? {
-        target.phase == .held ? nil : member.registersAtLastExit()
+        if target.phase == .held { return nil }
+        return member.registersAtLastExit() ?? member.rememberedRegisters()
     }
 
     /// For a whole register file to be written: one that was made from old values would set the guest back.
@@ -49,18 +50,27 @@ final class PassiveVCPU: VCPUAccess {
         let seen = seen()
         gaveOld.general = seen != nil
         if let seen { return seen.0 }
-        return try stopped().registers()
+        return try asked().general
     }
     func specialRegisters() throws(KVMError) -> SpecialRegisters {
         let seen = seen()
         gaveOld.special = seen != nil
         if let seen { return seen.1 }
-        return try stopped().specialRegisters()
+        return try asked().special
+    }
+    /// Both, of one moment.
+    private func asked() throws(KVMError) -> (general: GeneralRegisters, special: SpecialRegisters) {
+        let vcpu = try stopped()
+        let both = (general: try vcpu.registers(), special: try vcpu.specialRegisters())
+        member.remember(both.general, both.special)
+        return both
     }
     func setRegisters(_ registers: GeneralRegisters) throws(KVMError) {
+        member.forgetRegisters()
         try writable(gaveOld.general).setRegisters(registers)
     }
     func setSpecialRegisters(_ registers: SpecialRegisters) throws(KVMError) {
+        member.forgetRegisters()
         try writable(gaveOld.special).setSpecialRegisters(registers)
     }
     func debugRegisters() throws(KVMError) -> DebugRegisters { try stopped().debugRegisters() }

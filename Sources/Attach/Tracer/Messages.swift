@@ -5,6 +5,7 @@ struct TracedVCPU: Sendable, Hashable {
     var id: Int32
     /// In the VMM.
     var descriptor: Int32
+    /// 0 where none has run it yet.
     var thread: Int32
 }
 
@@ -41,7 +42,8 @@ enum TracerRequest: Sendable, Hashable {
     case add(vcpus: [TracedVCPU])
     /// Where the guest's memory is. Not answered.
     case memory([MemoryRegion])
-    /// Which of these threads of a process run which vCPU: each is stopped for a moment. Answered by `.found`.
+    /// Which of these threads of a process run which vCPU: each is stopped for a moment. Of an attached guest, what is
+    /// known. Answered by `.found`.
     case find(process: Int32, threads: [Int32])
     /// Starts a program and follows it: first of all, in place of an attached guest.
     case launch(arguments: [String], input: String, output: String)
@@ -111,6 +113,8 @@ enum TracerReply: Sendable, Hashable {
         case running = 5
         /// On a patch, which it came to.
         case patch = 6
+        /// No thread has run it yet; all threads of the VMM stand still.
+        case absent = 7
     }
 
     struct Event: Sendable, Hashable {

@@ -169,20 +169,24 @@ extension TracedThread {
             _ = call(vcpu.descriptor, Self.setGuestDebug, &off)
             isArmed = false
         }
-        drainTrap(hold)
-        endCalls()
-        if trapWasBlocked {
-            var mask: UInt64 = 0
-            if clinux_ptrace_get_signal_mask(thread, &mask) >= 0 {
-                _ = clinux_ptrace_set_signal_mask(thread, mask | Self.trapBit)
-            }
-        }
+        forgetCalls(hold)
         var registers = hold.registers
         if hold.isAtRun { registers = atRun(registers) }
         set(&registers)
         if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
         meter.went(at: Self.now())
         state = .untraced
+    }
+
+    /// The thread's signals are again as it has them.
+    func forgetCalls(_ hold: Hold) {
+        drainTrap(hold)
+        endCalls()
+        guard trapWasBlocked else { return }
+        var mask: UInt64 = 0
+        if clinux_ptrace_get_signal_mask(thread, &mask) >= 0 {
+            _ = clinux_ptrace_set_signal_mask(thread, mask | Self.trapBit)
+        }
     }
 
     /// A trap that is still to come would end the VMM once it is not traced.

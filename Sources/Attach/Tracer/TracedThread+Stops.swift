@@ -256,7 +256,7 @@ extension TracedThread {
             switch standing {
             case .handled, .debug: handledExit
             case .patch: claimedExit
-            case .interrupted, .elsewhere, .gone, .running: nil
+            case .interrupted, .elsewhere, .gone, .running, .absent: nil
             }
         if standing == .patch { claimedExit = nil }
         return TracerReply.Event(

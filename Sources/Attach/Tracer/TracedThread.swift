@@ -46,7 +46,10 @@ final class TracedThread {
     let validRegisters: UInt64
     /// What the VMM's page held where KVM leaves registers.
     let registerArea: [UInt8]
-    var thread: Int32 { vcpu.thread }
+    /// The thread of the vCPU, or of one that no thread has run yet the one that makes calls for it; 0 for none.
+    var thread: Int32
+    /// No thread has run it yet, as far as is known.
+    var isAbsent: Bool
 
     var state = State.untraced
     var mode = GoMode.run
@@ -93,6 +96,8 @@ final class TracedThread {
         self.meter = meter
         self.process = process
         self.vcpu = vcpu
+        thread = vcpu.thread
+        isAbsent = vcpu.thread == 0
         validRegisters = page.load(SharedRunPage.Offset.validRegisters)
         registerArea = Array(UnsafeRawBufferPointer(rebasing: page.bytes[SharedRunPage.Offset.registerArea]))
         self.page = page
@@ -106,6 +111,7 @@ final class TracedThread {
         switch state {
         case .held(let hold): hold.standing
         case .gone: .gone
+        case .untraced where isAbsent: .absent
         case .untraced, .going: .running
         }
     }
@@ -202,7 +208,7 @@ final class TracedThread {
 
     /// Lets it go; the guest runs.
     func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
-        guard case .held(let hold) = state else { return }
+        guard case .held(let hold) = state, !isAbsent else { return }
         self.mode = mode
         self.plan = plan
         if mode == .run { handledExit = nil }

@@ -7,12 +7,12 @@ import Glibc
 /// everything is put back and the VMM goes on untraced.
 final class Tracer {
     private let socket: Int32
-    private var threads: [TracedThread] = []
-    private let meter = StandstillMeter()
+    var threads: [TracedThread] = []
+    let meter = StandstillMeter()
     private var mappingSize = 0
     private var syncMask: UInt64 = 0
     private var memory: AttachedMemory?
-    private let ledger = PatchLedger()
+    let ledger = PatchLedger()
     /// The descriptor that keeps other debuggers off this VMM.
     private var claimed: Int32 = -1
     /// Of a program that was started here.
@@ -21,7 +21,9 @@ final class Tracer {
     private var isFollowing = false
     private var calls: CallWatch?
     /// The VMM, once it is known.
-    private var process: Int32?
+    var process: Int32?
+    /// The VMM's other threads, while a vCPU has none that is known.
+    var bystanders: Bystanders?
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
     private var pieces = WirePieces()
 
@@ -73,7 +75,7 @@ final class Tracer {
     /// - Returns: whether the other end is gone, and the request, if there is one that makes sense.
     private func receive() -> (end: Bool, request: TracerRequest?) {
         let isRunning =
-            isFollowing || threads.contains(where: \.isGoing)
+            isFollowing || threads.contains(where: \.isGoing) || bystanders?.isWatching == true
         // After a stop the next order mostly follows at once; waking up from a sleep takes longer than looking again.
         for _ in 0..<(isRunning ? 1 : Self.looks) {
             let count = clinux_receive(socket, &buffer, buffer.count, 0)
@@ -111,7 +113,7 @@ final class Tracer {
         }
     }
 
-    private func send(_ reply: TracerReply) {
+    func send(_ reply: TracerReply) {
         // A failure means that the other end is gone, which the next receive says too.
         _ = WirePieces.send(reply.encoded, to: socket)
     }
@@ -137,11 +139,13 @@ final class Tracer {
             for order in orders where Int(order.index) < threads.count {
                 threads[Int(order.index)].resume(order.mode, order.plan)
             }
+            letBystandersGo(orders)
         case .callValue(let descriptor, let request, let value):
             send(.called(result: callValue(descriptor, request, value), argument: [], indirect: []))
         case .callBytes(let descriptor, let request, var argument):
             let result =
                 caller(descriptor).map { $0.call(descriptor, request, &argument) } ?? -EBUSY
+            if result == 0 { noteDebug(descriptor, request, argument) }
             send(.called(result: result, argument: argument, indirect: []))
         case .callIndirect(let descriptor, let request, var argument, let offset, var indirect):
             let result =
@@ -159,7 +163,11 @@ final class Tracer {
         case .nudge: send(.nudged)
         case .find(let process, let threads):
             // Of a process that is traced already, the threads are known.
-            send(.found(self.threads.isEmpty && follower == nil ? ThreadLook(process).look(threads) : []))
+            let known = self.threads.filter { !$0.isAbsent }.map {
+                ThreadLook.Found(thread: $0.thread, descriptor: $0.vcpu.descriptor)
+            }
+            let isFree = self.threads.isEmpty && follower == nil
+            send(.found(isFree ? ThreadLook(process).look(threads) : known))
         case .launch(let arguments, let input, let output):
             do throws(AttachError) {
                 guard follower == nil, threads.isEmpty else {
@@ -300,19 +308,22 @@ final class Tracer {
     /// Makes all vCPUs stand still, or none, if that fails.
     private func stopAll() throws(AttachError) {
         do throws(AttachError) {
-            for thread in threads { try thread.requestStop() }
+            try holdBystanders()
+            for thread in threads where !thread.isAbsent { try thread.requestStop() }
             try waitForAll()
+            try mount()
             for thread in threads { try thread.checkFilter() }
         } catch {
             for thread in threads {
                 thread.stopWanted = false
                 thread.resume(.run)
             }
+            letBystandersGo(threads.indices.map { .init(index: UInt16($0), mode: .run, plan: nil) })
             throw error
         }
     }
 
-    private func waitForAll() throws(AttachError) {
+    func waitForAll() throws(AttachError) {
         let start = TracedThread.now()
         while let late = threads.first(where: \.isGoing) {
             if collectStops() { continue }
@@ -333,12 +344,13 @@ final class Tracer {
     }
 
     /// Takes in what the threads have to say. True if there was anything.
-    private func collectStops() -> Bool {
+    func collectStops() -> Bool {
         if isFollowing { return follower?.collect() ?? false }
-        var any = false
+        var any = collectBystanders()
         let going = threads.count(where: \.isGoing)
         for (index, thread) in threads.enumerated() {
             switch thread.state {
+            case .held where thread.isAbsent: continue
             case .going, .held: break
             case .untraced, .gone: continue
             }
@@ -392,14 +404,18 @@ final class Tracer {
         follower = nil
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
         let armed = threads.count { $0.isArmed }
+        if bystanders != nil { try? holdBystanders() }
         for thread in threads {
             if thread.isGoing { try? thread.requestStop() }
         }
         // One that cannot be stopped keeps what it has; there is no way to change it.
         try? waitForAll()
+        disarmAbsent()
         // While all stand still.
         let patches = process.map { ledger.restoreAll($0) } ?? 0
         for thread in threads { thread.release() }
+        bystanders?.letGo()
+        bystanders = nil
         threads = []
         return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
     }

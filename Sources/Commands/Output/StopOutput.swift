@@ -7,7 +7,7 @@ public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
         /// "magicBreakpoint", "ioDebug", "interrupted", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
-        /// "stepLost", "exit" or "failed".
+        /// "stepLost", "withheld", "exit" or "failed".
         public var kind: String
         /// A sentence for people.
         public var text: String
@@ -289,6 +289,8 @@ extension StopOutput.Reason {
             self.init(
                 kind: "stepLost",
                 text: "The step was lost: the host did not single-step here. It ended with \(exit.text).")
+        case .withheld(let withholding):
+            self.init(kind: "withheld", text: "\(withholding.reason); \(withholding.remedy).")
         case .exit(let exit):
             self.init(kind: "exit", text: "Cannot go on from the exit \(exit.text).")
         case .failed(let error):

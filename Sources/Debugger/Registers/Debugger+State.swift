@@ -8,7 +8,10 @@ extension Debugger {
         let id = try driver(id ?? selectedVCPU).id
         guard isRunning else { return try known(id) }
         var snapshot = try call(id, "reading registers") { vcpu in try VCPUSnapshot(reading: vcpu, id: id) }
-        if snapshot.activity == .stopped { snapshot.activity = .running }
+        if snapshot.activity == .stopped {
+            let isWithheld = (target as? any VCPUWithholding)?.withholding(vcpu: id) != nil
+            snapshot.activity = isWithheld ? .paused : .running
+        }
         live[id] = snapshot
         return snapshot
     }

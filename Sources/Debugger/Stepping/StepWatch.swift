@@ -55,6 +55,10 @@ extension Debugger {
         let isDue = watch.isDue(exits)
         order?.watch = watch
         guard isDue else { return }
+        if let withholding = (target as? any VCPUWithholding)?.withholding(vcpu: id) {
+            self.withholding = withholding
+            return target.interrupt()
+        }
         let driver = try driver(id)
         let counter = watch.counter
         let look = try call(id, "looking at a long step") { vcpu in try driver.look(vcpu, counter) }

@@ -140,6 +140,8 @@ public enum StopReason: Sendable, Hashable {
     case poweredOff
     /// The host left a step early or late: single-step was not honoured.
     case stepLost(VCPUExit)
+    /// The program that runs the guest does not let the vCPU run, so that nothing was stepped.
+    case withheld(Withholding)
     /// Any other exit that the target does not know how to continue from.
     case exit(VCPUExit)
     /// KVM_RUN itself, or a call between two runs, failed.

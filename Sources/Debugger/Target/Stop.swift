@@ -102,6 +102,8 @@ public struct VCPUSnapshot: Sendable, Hashable {
     /// What a vCPU is doing.
     public enum Activity: String, Sendable, Hashable {
         case running, stopped, halted
+        /// It was let go, and the program that runs the guest does not let it run.
+        case paused
         /// Waits for INIT or SIPI (KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED).
         case waiting
         /// A triple fault, a failed entry or an internal error: it cannot go on without an edit.

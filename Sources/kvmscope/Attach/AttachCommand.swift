@@ -22,7 +22,8 @@ struct AttachCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "How long to wait for a guest that has not run yet, in seconds.", valueName: "seconds"))
+            "How long to wait for a guest whose threads are not to be seen before it runs, in seconds.",
+            valueName: "seconds"))
     var wait = 5
 
     @OptionGroup var frontEnd: FrontEndOptions
@@ -33,7 +34,8 @@ struct AttachCommand: ParsableCommand {
         }
     }
 
-    /// The guest that is meant. One that has not run yet is waited for: only its first KVM_RUN says which thread runs it.
+    /// The guest that is meant. Where the kernel cannot be asked, only a KVM_RUN says which thread runs a vCPU: then one
+    /// that has not run yet is waited for.
     private func find(_ signals: SignalPipe) throws -> HostGuest {
         let end = ContinuousClock.now + .seconds(wait)
         let finder = GuestFinder()

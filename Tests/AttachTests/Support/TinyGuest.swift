@@ -50,7 +50,8 @@ final class TinyGuest {
             }
             usleep(1000)
         }
-        for index in 0..<vcpus where image == nil { try waitForRounds(1, vcpu: index) }
+        guard image == nil, !options.contains("prompt") else { return }
+        for index in 0..<vcpus { try waitForRounds(1, vcpu: index) }
     }
 
     deinit {

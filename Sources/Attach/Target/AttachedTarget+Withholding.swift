@@ -1,0 +1,23 @@
+public import Debugger
+
+/// A VMM that keeps its guest from running: paused at its own prompt, or not begun.
+extension AttachedTarget: VCPUWithholding {
+    public func withholding(vcpu id: Int) -> Withholding? {
+        guard !isDetached, let member = members.first(where: { $0.identity.id == id }), member.isWithheld
+        else { return nil }
+        let way =
+            guest.vmm == .qemu
+            ? "`cont` in QEMU's monitor does" : "let it run there"
+        if member.isAbsent {
+            return Withholding(
+                "\(guest.vmm.rawValue) has not begun to run vCPU \(id): no thread of it has called KVM_RUN",
+                remedy: "the guest has to be let run in its VMM: \(way)")
+        }
+        guard let call = member.waitsIn else { return nil }
+        return Withholding(
+            "\(guest.vmm.rawValue) keeps vCPU \(id) from running: its thread \(member.identity.thread) waits in "
+                + "\(call), not in KVM_RUN",
+            remedy:
+                "the guest has to be let run in its VMM (\(way)), or sleeps in a HLT that the VMM emulates")
+    }
+}

@@ -1,0 +1,253 @@
+import CLinux
+import Glibc
+
+/// The threads of a VMM of which some are to run vCPUs that no thread has run yet.
+///
+/// Which thread will run such a vCPU nobody can say, and a call on the vCPU waits for as long as another thread is in
+/// its KVM_RUN. So calls are made while all of them stand still: then none is in KVM_RUN, nor can come there. While
+/// something of ours waits in the vCPU (guest debug, patches) their system calls are watched instead, until one of them
+/// is about to run it: the guest's first instruction is still to come then.
+final class Bystanders {
+    enum State {
+        case going
+        case held(user_regs_struct, isCarrier: Bool)
+    }
+
+    private let process: Int32
+    private(set) var threads: [Int32: State] = [:]
+    /// They go from system call to system call, and what they make is traced, too.
+    private(set) var isWatching = false
+
+    /// How long they may take to stand still, in nanoseconds.
+    private static let limit: UInt64 = 1_000_000_000
+    private static let watching = clinux_option_sysgood | clinux_option_clone
+
+    init(_ process: Int32) { self.process = process }
+
+    var isEmpty: Bool { threads.isEmpty }
+
+    /// A thread that stands at the entry to KVM_RUN, and is the caller's from then on.
+    struct Runner {
+        var thread: Int32
+        /// The vCPU's, in the VMM.
+        var descriptor: Int32
+    }
+
+    // MARK: Standing still
+
+    /// Makes every thread of the VMM but `known` stand still: until there is none left that does not.
+    ///
+    /// - Parameter isWanted: whether a KVM_RUN that one is about to call is to be told of.
+    /// - Throws: where one does not stop in time; then all go on.
+    func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(AttachError) -> [Runner] {
+        var runners: [Runner] = []
+        let start = TracedThread.now()
+        do throws(AttachError) {
+            while true {
+                let new = ProcessFiles(process).threads.filter { threads[$0] == nil && !known.contains($0) }
+                    .filter { thread in !runners.contains { $0.thread == thread } }
+                var seized = false
+                for thread in new where try seize(thread) { seized = true }
+                if !seized, goingThreads.isEmpty { return runners }
+                for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
+                while !goingThreads.isEmpty {
+                    runners += collect(isStopping: true, isWanted: isWanted)
+                    guard TracedThread.now() &- start < Self.limit else {
+                        throw AttachError(
+                            .notRunning,
+                            "thread \(goingThreads.first ?? 0) of the VMM does not stop within 1 s",
+                            remedy: "it is deep in the kernel or the host is overloaded; try again")
+                    }
+                    if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
+                }
+            }
+        } catch {
+            if isWatching { watch() } else { letGo() }
+            throw error
+        }
+    }
+
+    private var goingThreads: [Int32] {
+        threads.compactMap { if case .going = $0.value { $0.key } else { nil } }
+    }
+
+    /// - Returns: false for one that is gone, or none of the VMM's own: KVM hangs kernel threads under it.
+    private func seize(_ thread: Int32) throws(AttachError) -> Bool {
+        let files = ProcessFiles(process)
+        guard let comm = files.text("task/\(thread)/comm"), !comm.hasPrefix("kvm-nx-"),
+            let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init)
+        else { return false }
+        guard status.tracer == 0 else {
+            guard status.tracer == getpid() else {
+                throw AttachError(
+                    .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
+                    remedy: "end that debugger (or strace) first")
+            }
+            threads[thread] = .going
+            return true
+        }
+        let result = clinux_ptrace_seize(thread, isWatching ? Self.watching : TracedThread.options)
+        if result == -ESRCH { return false }
+        guard result >= 0 else { throw TracedThread.seizeError(-result, thread) }
+        threads[thread] = .going
+        return true
+    }
+
+    // MARK: What they come to
+
+    /// Takes in what those that go have to say.
+    ///
+    /// - Parameter isStopping: they are to stand still.
+    func collect(isStopping: Bool = false, isWanted: (Int32) -> Bool) -> [Runner] {
+        var runners: [Runner] = []
+        for thread in goingThreads {
+            var status: Int32 = 0
+            let result = clinux_wait(thread, &status, 0)
+            if result == 0 { continue }
+            guard result > 0, let stop = stop(thread, status) else { continue }
+            if stop == .ended {
+                threads[thread] = nil
+                continue
+            }
+            switch stop {
+            case .ended: break
+            case .event(let signal):
+                if isStopping {
+                    hold(thread, isCarrier: signal == SIGTRAP)
+                } else if signal == SIGTRAP {
+                    hide(thread)
+                    go(thread)
+                } else if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 {
+                    threads[thread] = nil
+                }
+                // The stop that was asked for is the only one that does not spend the asking.
+                continue
+            case .systemCall:
+                if let descriptor = entersRun(thread), isWanted(descriptor) {
+                    threads[thread] = nil
+                    runners.append(Runner(thread: thread, descriptor: descriptor))
+                    continue
+                }
+                go(thread)
+            case .signal(let signal): go(thread, signal: signal)
+            }
+            if isStopping, threads[thread] != nil { _ = clinux_ptrace_interrupt(thread) }
+        }
+        return runners
+    }
+
+    /// One that tells of a thread just made goes on, and the new one is among them.
+    private func stop(_ thread: Int32, _ status: Int32) -> TracedThread.Stop? {
+        if status & 0xFF == 0x7F, status >> 16 == clinux_event_clone {
+            var message: UInt = 0
+            if clinux_ptrace_event_message(thread, &message) >= 0 {
+                threads[Int32(truncatingIfNeeded: message)] = .going
+            }
+            go(thread)
+            return nil
+        }
+        guard let stop = TracedThread.Stop(status: status) else {
+            go(thread)
+            return nil
+        }
+        return stop
+    }
+
+    private func hold(_ thread: Int32, isCarrier: Bool) {
+        var registers = user_regs_struct()
+        guard clinux_ptrace_get_registers(thread, &registers) >= 0 else {
+            threads[thread] = nil
+            return
+        }
+        threads[thread] = .held(registers, isCarrier: isCarrier)
+    }
+
+    private func entersRun(_ thread: Int32) -> Int32? {
+        var info = clinux_syscall_info()
+        guard clinux_ptrace_syscall_info(thread, &info) >= 0, info.op == 1,
+            info.number == UInt64(SystemCall.ioctl),
+            UInt32(truncatingIfNeeded: info.arguments.1) == SystemCall.kvmRun
+        else { return nil }
+        return Int32(truncatingIfNeeded: info.arguments.0)
+    }
+
+    /// A KVM_RUN that our stop has ended is made again: the VMM sees no EINTR of it.
+    private func hide(_ thread: Int32) {
+        var registers = user_regs_struct()
+        guard clinux_ptrace_get_registers(thread, &registers) >= 0, isInRun(registers),
+            registers.rax == TracedThread.interruptedResult
+        else { return }
+        registers.rip = registers.rip &- 2
+        registers.rax = UInt64(SystemCall.ioctl)
+        registers.orig_rax = .max
+        _ = clinux_ptrace_set_registers(thread, &registers)
+    }
+
+    private func isInRun(_ registers: user_regs_struct) -> Bool {
+        registers.orig_rax == UInt64(SystemCall.ioctl)
+            && UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun
+            && TracedThread.isSystemCall(process, at: registers.rip &- 2)
+    }
+
+    private func go(_ thread: Int32, signal: Int32 = 0) {
+        let how = isWatching ? clinux_go_syscall : clinux_go_free
+        if clinux_ptrace_go(how, thread, signal) == -ESRCH { threads[thread] = nil }
+    }
+
+    // MARK: Of those that stand still
+
+    /// One that was in KVM_RUN with this descriptor, which it is from now on the thread of.
+    func takeRunner(of descriptor: Int32) -> Int32? {
+        for (thread, state) in threads {
+            guard case .held(let registers, _) = state, isInRun(registers),
+                Int32(truncatingIfNeeded: registers.rdi) == descriptor
+            else { continue }
+            threads[thread] = nil
+            return thread
+        }
+        return nil
+    }
+
+    /// One in whose name calls can be made: it stands behind a system call that our stop interrupted, and which it
+    /// makes again when it goes on with these registers.
+    var carrier: (thread: Int32, registers: user_regs_struct)? {
+        for (thread, state) in threads.sorted(by: { $0.key > $1.key }) {
+            guard case .held(let registers, true) = state, registers.cs == 0x33,
+                TracedThread.isSystemCall(process, at: registers.rip &- 2)
+            else { continue }
+            return (thread, registers)
+        }
+        return nil
+    }
+
+    // MARK: Going on
+
+    /// Lets those that stand still go, watched.
+    func watch() {
+        isWatching = true
+        for (thread, state) in threads {
+            guard case .held = state else { continue }
+            threads[thread] = .going
+            _ = clinux_ptrace_options(thread, Self.watching)
+            hide(thread)
+            go(thread)
+        }
+    }
+
+    /// Lets all go, untraced.
+    func letGo() {
+        // Of those that go, each has to be caught once more.
+        let start = TracedThread.now()
+        for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
+        while !goingThreads.isEmpty, TracedThread.now() &- start < Self.limit {
+            _ = collect(isStopping: true) { _ in false }
+            if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
+        }
+        for thread in threads.keys {
+            hide(thread)
+            _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
+        }
+        threads = [:]
+        isWatching = false
+    }
+}

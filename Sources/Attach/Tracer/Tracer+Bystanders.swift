@@ -1,0 +1,151 @@
+import CLinux
+import Glibc
+
+/// vCPUs that no thread has run yet: as of a QEMU that was started with `-S`, or whose VMM makes them ahead of time.
+extension Tracer {
+    private var absent: [TracedThread] { threads.filter(\.isAbsent) }
+
+    /// Makes all other threads of the VMM stand still, and finds among them those that run the vCPUs by now.
+    func holdBystanders() throws(AttachError) {
+        guard let process, !absent.isEmpty else { return }
+        let all = bystanders ?? Bystanders(process)
+        bystanders = all
+        for thread in absent { thread.stopWanted = true }
+        let known = Set(threads.filter { !$0.isAbsent }.map(\.thread))
+        let runners = try all.hold(except: known) { descriptor in
+            absent.contains { $0.vcpu.descriptor == descriptor }
+        }
+        for runner in runners { appeared(runner) }
+        for thread in absent {
+            guard let runner = all.takeRunner(of: thread.vcpu.descriptor) else { continue }
+            thread.appeared(runner, process)
+            // Stopped in KVM_RUN by us, or behind an exit that is the VMM's.
+            tell(thread, thread.handle(.event(signal: SIGTRAP)))
+        }
+        if absent.isEmpty { dismissBystanders() }
+    }
+
+    /// Lets calls be made for vCPUs without a thread, in the name of one that stands still.
+    func mount() throws(AttachError) {
+        guard let all = bystanders, let first = absent.first, !first.isHeld else { return }
+        guard let (thread, registers) = all.carrier else {
+            throw AttachError(
+                .notRunning, "no thread of the VMM waits in a system call, where calls can be made for it",
+                remedy: "try again")
+        }
+        first.mount(thread, registers, process ?? 0)
+    }
+
+    /// After some vCPUs were let go: the VMM's other threads go, too. One that is about to run a vCPU in which
+    /// something of ours waits, or that was not let go, is caught there.
+    func letBystandersGo(_ orders: [TracerRequest.Go]) {
+        guard let all = bystanders, !absent.isEmpty else { return }
+        let ordered = Set(orders.map { Int($0.index) })
+        for (index, thread) in threads.enumerated() where thread.isAbsent {
+            thread.dismount()
+            thread.stopWanted = !ordered.contains(index)
+            guard let order = orders.first(where: { Int($0.index) == index }) else { continue }
+            thread.mode = order.mode
+            thread.plan = order.plan
+        }
+        if absent.contains(where: { $0.seesReturns || $0.stopWanted }) {
+            all.watch()
+        } else {
+            dismissBystanders()
+        }
+    }
+
+    private func dismissBystanders() {
+        bystanders?.letGo()
+        bystanders = nil
+    }
+
+    /// Takes in what those that are watched have to say. True if a vCPU has its thread now.
+    func collectBystanders() -> Bool {
+        guard let all = bystanders, all.isWatching else { return false }
+        let runners = all.collect { descriptor in absent.contains { $0.vcpu.descriptor == descriptor } }
+        for runner in runners { appeared(runner) }
+        if absent.isEmpty { dismissBystanders() }
+        return !runners.isEmpty
+    }
+
+    /// At the entry to its first KVM_RUN.
+    private func appeared(_ runner: Bystanders.Runner) {
+        guard let process, let thread = absent.first(where: { $0.vcpu.descriptor == runner.descriptor })
+        else { return }
+        thread.appeared(runner.thread, process)
+        _ = clinux_ptrace_options(runner.thread, TracedThread.options)
+        thread.state = .going(.toSystemCall)
+        tell(thread, thread.handle(.systemCall))
+    }
+
+    private func tell(_ thread: TracedThread, _ event: TracerReply.Event?) {
+        guard var event, let index = threads.firstIndex(where: { $0 === thread }) else { return }
+        event.index = UInt16(index)
+        send(.event(event))
+    }
+
+    /// Guest debug of a vCPU for which another one's thread makes the calls.
+    func noteDebug(_ descriptor: Int32, _ request: UInt64, _ argument: [UInt8]) {
+        guard request == TracedThread.setGuestDebug else { return }
+        for thread in absent where thread.vcpu.descriptor == descriptor {
+            thread.isArmed = (argument.first ?? 0) & 1 != 0
+        }
+    }
+
+    /// Before all is let go for good.
+    func disarmAbsent() {
+        guard !absent.isEmpty else { return }
+        if absent.contains(where: \.isArmed) || !ledger.isEmpty {
+            try? holdBystanders()
+            try? mount()
+        }
+        if let carrier = absent.first(where: \.isHeld) {
+            for thread in absent where thread.isArmed {
+                var off = [UInt8](repeating: 0, count: 72)
+                _ = carrier.call(thread.vcpu.descriptor, TracedThread.setGuestDebug, &off)
+                thread.isArmed = false
+            }
+            carrier.dismount()
+        }
+    }
+}
+
+extension TracedThread {
+    /// The thread that runs it is known from here on.
+    fileprivate func appeared(_ thread: Int32, _ process: Int32) {
+        dismount()
+        self.thread = thread
+        isAbsent = false
+        state = .going(.free)
+        hasFilter = Self.isFiltered(thread, process)
+    }
+
+    /// Calls are made in the name of a thread that stands still, and is put back to where it stands.
+    fileprivate func mount(_ thread: Int32, _ registers: user_regs_struct, _ process: Int32) {
+        self.thread = thread
+        site = nil
+        hasFilter = Self.isFiltered(thread, process)
+        let now = Self.now()
+        state = .held(Hold(registers: registers, isAtRun: false, standing: .absent, since: now))
+        stopWanted = false
+        meter.held(at: now)
+    }
+
+    fileprivate func dismount() {
+        guard isAbsent, case .held(let hold) = state else { return }
+        forgetCalls(hold)
+        var registers = hold.registers
+        set(&registers)
+        meter.went(at: Self.now())
+        // What is known of the thread is of none that runs the vCPU.
+        thread = 0
+        site = nil
+        (isTrapOpen, trapWasBlocked, hasFilter) = (false, false, false)
+        state = .untraced
+    }
+
+    private static func isFiltered(_ thread: Int32, _ process: Int32) -> Bool {
+        ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)?.seccomp == 2
+    }
+}
