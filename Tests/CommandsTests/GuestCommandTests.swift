@@ -98,6 +98,15 @@ import Testing
             try driver.text("info sources").last == "Its vCPUs last stopped within 12.0 us of each other.")
         guest.stopTogether(within: .microseconds(9))
         #expect(try driver.text("step 2")[0].contains("vCPUs stopped within 9.00 us"))
+        // An edit of a guest that runs, too.
+        _ = try driver.session.execute("continue &")
+        guest.stopsTogether = .microseconds(11)
+        #expect(
+            try driver.text("set $rax = 5").last
+                == "The guest stood still for 143 us, its vCPUs stopped within 11.0 us of each other.")
+        #expect(try driver.json("set $rax = 6").contains(#""spreadNanoseconds":11000"#))
+        guest.stopsTogether = nil
+        #expect(try driver.text("set $rax = 7").last == "The guest stood still for 143 us.")
     }
 
     @Test func statistics() throws {

@@ -149,22 +149,28 @@ extension StatisticsOutput.Value {
 struct StoodStill: CommandOutput {
     var result: any CommandOutput
     var standstill: UInt64
+    /// How far apart its vCPUs came to stand still for it; nil where one is alone.
+    var spread: UInt64?
 
-    init(_ result: any CommandOutput, _ standstill: Duration) {
+    init(_ result: any CommandOutput, _ standstill: Duration, spread: Duration?) {
         self.result = result
         self.standstill = standstill.nanoseconds
+        self.spread = spread?.nanoseconds
     }
 
-    private enum CodingKeys: String, CodingKey { case standstillNanoseconds }
+    private enum CodingKeys: String, CodingKey { case standstillNanoseconds, spreadNanoseconds }
 
     /// The result's own keys, and one more: every result is an object.
     func encode(to encoder: any Encoder) throws {
         try result.encode(to: encoder)
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(standstill, forKey: .standstillNanoseconds)
+        try container.encodeIfPresent(spread, forKey: .spreadNanoseconds)
     }
 
     func lines(width: Int) -> [StyledLine] {
-        result.lines(width: width) + [StyledLine("The guest stood still for \(shortTime(standstill)).", .dim)]
+        var text = "The guest stood still for \(shortTime(standstill))"
+        if let spread { text += ", its vCPUs stopped within \(shortTime(spread)) of each other" }
+        return result.lines(width: width) + [StyledLine(text + ".", .dim)]
     }
 }

@@ -124,15 +124,16 @@ public final class Session {
         }
         currentDepth = depth
         currentOrigin = origin
-        let standstills = debugger.standstills?.count
+        let before = debugger.standstills
         wasCancelled = false
         let background = call.takeBackgroundMark()
         var outcome = try call.command.action(self, call)
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
         if case .done(let result) = outcome, !(result is DetachOutput), let now = debugger.standstills,
-            now.count != standstills
+            now.count != before?.count
         {
-            outcome = .done(StoodStill(result, now.last))
+            let isCommon = now.commonStops != before?.commonStops
+            outcome = .done(StoodStill(result, now.last, spread: isCommon ? now.spread : nil))
         }
         if case .running(var running) = outcome, running.action != "stop" {
             running.isBackground = background

@@ -58,7 +58,9 @@ public final class Gatherer {
         view.latest = debugger.latestStop.number
         view.kept = (debugger.history.first?.number ?? view.latest)...view.latest
         view.reason = reason
-        view.standstill = isRunning ? debugger.standstills?.last : stop.standstill
+        let standstills = debugger.standstills
+        view.standstill = isRunning ? standstills?.last : stop.standstill
+        view.spread = isRunning ? standstills.flatMap { $0.commonStops > 0 ? $0.spread : nil } : stop.spread
         if view.isPast {
             let then = shown[stop.number]
             view.vcpus = then?.vcpus ?? lines(stop, nil)

@@ -22,6 +22,8 @@ public struct GuestView: Sendable {
     public var vcpus: [VCPULine]
     /// How long the guest was last kept from running for what was done to it; nil where nothing measures that.
     public var standstill: Duration?
+    /// How far apart its vCPUs came to stand still, the last time that they did together.
+    public var spread: Duration?
     /// Age and source of the registers, of memory and of the exits, where they are not simply of this stop.
     public var registersFrom = ""
     public var memoryFrom = ""

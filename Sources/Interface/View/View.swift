@@ -73,8 +73,7 @@ extension Model {
                 brush.put(" \(pane.title) ", .dim)
             }
         }
-        let right = titleRight(frame.front)
-        if !right.isEmpty, brush.room > right.utf8.count + 3 {
+        if let right = titleRight(frame.front).first(where: { brush.room > $0.utf8.count + 3 }) {
             brush.go(frame.rect.width - right.utf8.count - 3, 0)
             brush.put(" \(right) ", guest?.isPast == true ? Look(.warning, .bold) : .plain)
         }
@@ -127,16 +126,24 @@ extension Model {
         return "PAST"
     }
 
-    private func titleRight(_ pane: Pane) -> String {
-        guard let guest, pane == .vcpus else { return "" }
+    /// What a title says at its right end: the most first, then what can be said with less room.
+    private func titleRight(_ pane: Pane) -> [String] {
+        guard let guest, pane == .vcpus else { return [] }
         let number =
             guest.isPast
             ? "PAST: stop \(guest.stop.number) of \(guest.latest)" : "stop \(guest.stop.number)"
-        let stood = guest.standstill.map { "stood still \(time($0.wholeNanoseconds))" } ?? ""
+        let stood = guest.standstill.map { time($0.wholeNanoseconds) }
+        let apart = guest.spread.map { time($0.wholeNanoseconds) }
         // Where they do not all fit, that there are more is said.
         let rows = layout.frame(of: .vcpus)?.content.height ?? 0
         let some = guest.vcpus.count > rows ? "\(rows) of \(guest.vcpus.count) shown" : ""
-        return words([some, stood, number])
+        let (long, short) = (stood.map { "stood still \($0)" } ?? "", stood.map { "stood \($0)" } ?? "")
+        return [
+            words([some, long, apart.map { "vCPUs stopped within \($0)" } ?? "", number]),
+            words([some, short, apart.map { "within \($0)" } ?? "", number]),
+            words([some, apart == nil ? "" : stood ?? "", apart.map { "within \($0)" } ?? "", number]),
+            words([some, long, number]), words([some, short, number]), words([some, number]),
+        ]
     }
 
     private func draw(separator: Rect, _ brush: inout Brush) {

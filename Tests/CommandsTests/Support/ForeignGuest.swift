@@ -11,6 +11,7 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
         var isDetached = false
         var standstills = Standstills()
         var statisticsFail = false
+        var stopsTogether: Duration?
     }
     private let state = Mutex(State())
 
@@ -25,7 +26,10 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
 
     func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
         // Only what is done to a guest that runs makes it stand still.
-        if isRunning { stand(for: .microseconds(143)) }
+        if isRunning {
+            stand(for: .microseconds(143))
+            if let spread = stopsTogether { stopTogether(within: spread) }
+        }
         return try inner.withVCPU(id, body)
     }
 
@@ -43,6 +47,12 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
             state.standstills.last = time
             state.standstills.total += time
         }
+    }
+
+    /// Each stop for an edit is one of several vCPUs, this far apart.
+    var stopsTogether: Duration? {
+        get { state.withLock { $0.stopsTogether } }
+        set { state.withLock { $0.stopsTogether = newValue } }
     }
 
     /// As if several vCPUs had been stopped together.
