@@ -203,14 +203,26 @@ extension Debugger {
 
     /// vCPUs that others have made since the last stop stand still with the rest.
     private func takeInNewVCPUs(_ vcpus: inout [VCPUSnapshot]) {
+        takeInNewDrivers()
+        for driver in drivers.dropFirst(vcpus.count) { vcpus.append(driver.snapshot) }
+    }
+
+    private func takeInNewDrivers() {
         guard let appearing, appearing.vcpuCount > drivers.count,
             let all = try? Self.drivers(of: target, beside: drivers, patching)
         else { return }
-        for driver in all.dropFirst(drivers.count) {
-            driver.armedSet = armedSet ?? .none
-            vcpus.append(driver.snapshot)
-        }
+        for driver in all.dropFirst(drivers.count) { driver.armedSet = armedSet ?? .none }
         drivers = all
+    }
+
+    /// A vCPU that has come while all run is driven as the others are.
+    func driverForNewcomer(_ id: Int) -> (any RunController)? {
+        takeInNewDrivers()
+        guard let driver = drivers.first(where: { $0.id == id }) else { return nil }
+        driver.mission = .run
+        orderedAlone = nil
+        order?.only = nil
+        return driver
     }
 }
 

@@ -114,6 +114,8 @@ public final class Debugger {
             number: 0, vcpu: first.id, reason: .created, vcpus: drivers.map(\.snapshot), exitsSince: 0,
             elapsed: .zero)
         exitsBefore = target.exits.total
+        appearing?.newcomerController = { [weak self] id in self?.driverForNewcomer(id) }
+        (target as? any PatchKeeping)?.patchesOverwritten = { [weak self] in self?.checkPatches() }
     }
 
     /// Drivers for the target's vCPUs, in its order; those of `known` are used again.
@@ -222,6 +224,8 @@ public final class Debugger {
             var taken = report.take()
             if taken == nil { taken = try awaitReport(until: deadline) }
             guard var report = taken else { return false }
+            // A vCPU that came while it was waited for is not alone.
+            if appearing != nil { running.only = order?.only }
             if try answer(&report, running) { continue }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)

@@ -40,6 +40,9 @@ public struct ConsoleOutput: Sendable, Hashable {
 public protocol VCPUAppearing: Target {
     /// How many there are by now; cheap.
     var vcpuCount: Int { get }
+    /// Asked, on the thread that waits for the stop, for who decides about a vCPU that has come while all run, which
+    /// stands still meanwhile. Without an answer it goes along until the next stop.
+    var newcomerController: ((_ vcpu: Int) -> (any RunController)?)? { get set }
 }
 
 /// A target to which vCPUs can be added.

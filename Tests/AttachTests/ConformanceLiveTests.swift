@@ -7,10 +7,7 @@ import Testing
 /// The debugging cases that every kind of target passes, on a guest that another program runs.
 @Suite("The conformance cases, attached", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
 struct ConformanceLiveTests {
-    @Test(
-        arguments: ConformanceCase.all.filter {
-            !$0.stopsAtHalt && !$0.overwrites && !$0.needsProcessor && !$0.pages
-        })
+    @Test(arguments: ConformanceCase.all.filter { !$0.stopsAtHalt && !$0.overwrites && !$0.pages })
     func passes(_ test: ConformanceCase) throws {
         var guests: [TinyGuest] = []
         try test.run { vcpus in

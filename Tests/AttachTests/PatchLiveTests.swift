@@ -203,6 +203,91 @@ struct PatchLiveTests {
         }
     }
 
+    @Test(
+        "a vCPU plugged in while patches stand is noticed without a stop, and comes to them as the others do")
+    func pluggedInAmongPatches() throws {
+        let tiny = try TinyGuest(vcpus: 1, "filter")
+        let image = try raw(tiny)
+        do {
+            let (target, debugger) = try stopped(tiny)
+            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            // Come to with another BX than 0 only: before it is noticed the new vCPU does not come by here.
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x1029))
+            #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
+            try debugger.startContinue()
+            try collecting(debugger) { try tiny.vcpu(0).rounds > 2 }
+            kill(tiny.pid, SIGUSR2)
+            try collecting(debugger) { target.vcpus.count == 2 }
+            try debugger.setRegister("bx", to: 7, vcpu: 1)
+            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(stop.reason == .breakpoint([breakpoint.number]) && stop.vcpu == 1)
+            #expect(stop.vcpus.map(\.id) == [0, 1])
+            try debugger.deleteAllBreakpoints()
+            try debugger.detach()
+        }
+        try expectWhole(tiny, image)
+        #expect(try tiny.vcpu(1).lastCommand == 7)
+    }
+
+    /// At 7C00, over and over: calls A000 and, with another BX than 0, first loads it again from 9100.
+    private static let loader: [UInt8] = {
+        var image = [UInt8](repeating: 0x90, count: 0x2410)
+        let code: [UInt8] = [
+            0x85, 0xDB,  // again: test bx, bx
+            0x74, 0x0D,  //        jz 7c11
+            0xBE, 0x00, 0x91,  //  mov si, 0x9100
+            0xBF, 0x00, 0xA0,  //  mov di, 0xa000
+            0xB9, 0x04, 0x00,  //  mov cx, 4
+            0xF3, 0xA4,  //        rep movsb
+            0x31, 0xDB,  //        xor bx, bx
+            0xE8, 0xEC, 0x23,  //  call 0xa000
+            0xEB, 0xE8,  //        jmp again
+        ]
+        // inc ax; inc dx; nop; ret
+        let part: [UInt8] = [0x40, 0x42, 0x90, 0xC3]
+        image.replaceSubrange(0..<code.count, with: code)
+        image.replaceSubrange(0x1500..<0x1504, with: part)
+        image.replaceSubrange(0x2400..<0x2404, with: part)
+        return image
+    }()
+
+    @Test("a breakpoint that the guest loads code over is there again while it runs, and that is told")
+    func overwritten() throws {
+        let tiny = try TinyGuest(vcpus: 1, image: Self.loader)
+        let (_, debugger) = try stopped(tiny)
+        for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0xA001))
+        #expect(breakpoint.mechanism.isPatch && breakpoint.isUnprotected && breakpoint.isWatched)
+        try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
+        for count in 1...5 {
+            try debugger.startContinue()
+            let hits = try debugger.breakpoint(breakpoint.number).hits
+            try collecting(debugger) { try debugger.breakpoint(breakpoint.number).hits > hits }
+            try debugger.setRegister("bx", to: 1, vcpu: 0)
+            try collecting(debugger) {
+                try debugger.breakpoint(breakpoint.number).overwritings == count
+            }
+            // It is come to again.
+            let then = try debugger.breakpoint(breakpoint.number).hits
+            try collecting(debugger) { try debugger.breakpoint(breakpoint.number).hits > then + 1 }
+            #expect(try debugger.readMemory(.physical(0xA000), count: 4).bytes == [0x40, 0x42, 0x90, 0xC3])
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        }
+        try debugger.detach()
+        var left = [UInt8](repeating: 0, count: 4)
+        let memory = AttachedMemory(
+            process: tiny.pid,
+            map: GuestMemoryMap(
+                regions: [
+                    MemoryRegion(
+                        slot: 0, gpa: 0, size: 0x10_0000, hva: try tiny.slots()[0][2], isReadOnly: false)
+                ], source: .none))
+        try left.withUnsafeMutableBytes { try memory.read(0xA000, into: $0) }
+        #expect(left == [0x40, 0x42, 0x90, 0xC3])
+        #expect(try tiny.vcpu().io == 0 && tiny.vcpu().debug == 0)
+    }
+
     @Test("a vCPU plugged in after patches were deleted is taken on, and no patch is left for it to run into")
     func pluggedInAfterPatches() throws {
         let tiny = try TinyGuest(vcpus: 1, "filter")

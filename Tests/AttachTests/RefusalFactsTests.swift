@@ -1,4 +1,6 @@
 import Foundation
+import KVMCore
+import SystemPackage
 import Testing
 
 @testable import Attach
@@ -99,6 +101,15 @@ struct RefusalFactsTests {
         expect(
             try obstacle { _, _, facts in facts.isProtected = true }, .encrypted, "SEV-ES, SEV-SNP, TDX",
             remedy: "by design")
+        // KVM_X86_*_VM, whatever VMM it is: plain and software-protected VMs are not encrypted.
+        for (type, kind) in [2: "SEV", 3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"] as [UInt8: String] {
+            expect(
+                try obstacle { guest, _, facts in
+                    guest.vmm = VMMKind(rawValue: "home-made")
+                    facts.machineType = type
+                }, .encrypted, "a VM of type \(kind)", remedy: "by design")
+        }
+        for type: UInt8? in [nil, 0, 1] { #expect(try obstacle { $2.machineType = type } == nil) }
         for object in ["tdx-guest,id=tdx0", "qom-type=tdx-guest,id=a", #"{"qom-type":"tdx-guest","id":"a"}"#]
         {
             expect(
@@ -113,6 +124,15 @@ struct RefusalFactsTests {
             try obstacle { guest, _, _ in
                 guest.arguments += ["-object", "memory-backend-ram,id=tdx-guest", "-name", "tdx-guest"]
             } == nil)
+    }
+
+    @Test("an encrypted guest where the kernel cannot be asked: by what KVM_GET_REGS says")
+    func encryptedByItsRegisters() {
+        let refusal = AttachedTarget.encryption(KVMError("KVM_GET_REGS", .invalidArgument), vcpu: 1)
+        expect(refusal, .encrypted, "does not give the registers of vCPU 1", remedy: "by design")
+        for errno: Errno in [.badFileDescriptor, .ioError, .noSuchProcess, .resourceBusy] {
+            #expect(AttachedTarget.encryption(KVMError("KVM_GET_REGS", errno), vcpu: 1) == nil)
+        }
     }
 
     @Test("a VMM that is traced: its main thread or one of a vCPU, but not by our own tracer")

@@ -106,7 +106,8 @@ import X86
         let memory = PatchedMemory(ram, table)
         #expect(table.insert(0x1002) && table.insert(0x1004))
         try [UInt8](repeating: 0x90, count: 4).withUnsafeBytes { try ram.write(0x1001, $0) }
-        table.check()
+        #expect(table.check().sorted() == [0x1002, 0x1004])
+        #expect(table.check().isEmpty, "they are there again")
         #expect(try raw(0x1001, 4) == [0x90, 0xCC, 0x90, 0xCC])
         #expect(try read(memory, 0x1001, 4) == [0x90, 0x90, 0x90, 0x90])
     }
@@ -148,6 +149,7 @@ import X86
         let target = FakeTarget()
         let ram: FakeMemory
         var isGone = false
+        var patchesOverwritten: (() -> Void)?
         /// What each byte hides, and what was there when it was told.
         var kept: [UInt64: (hidden: UInt8, then: UInt8)] = [:]
 

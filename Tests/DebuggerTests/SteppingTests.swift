@@ -169,6 +169,30 @@ import X86
         #expect(debugger.stop.number == 120)
     }
 
+    /// One that is plugged in while all run comes to breakpoints as the others do.
+    @Test func aNewcomerIsDrivenWithTheRest() throws {
+        // 7C00 jmp $; 7C02 inc ax; inc bx; jmp 7C02
+        let (debugger, target) = try debugger([0xEB, 0xFE, 0x40, 0x43, 0xEB, 0xFC])
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x7C03))
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(10)) == nil)
+        target.plugIn(at: 0x7C02)
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(stop.reason == .breakpoint([breakpoint.number]) && stop.vcpu == 1)
+        #expect(stop.vcpus.map(\.id) == [0, 1] && stop[1]?.registers.rip == 0x7C03)
+        try debugger.select(vcpu: 1)
+        #expect(try debugger.step().reason == .step(count: 1))
+        #expect(try debugger.registerValue("bx", vcpu: 1).bits == 1)
+        #expect(try debugger.continueRun().reason == .breakpoint([breakpoint.number]))
+        // Without anything at work, too, it is there at the next stop.
+        try debugger.deleteAllBreakpoints()
+        try debugger.startContinue()
+        target.plugIn(at: 0x7C00)
+        #expect(try debugger.collectStop(timeout: .milliseconds(10)) == nil)
+        debugger.interrupt()
+        #expect(try debugger.collectStop(timeout: .seconds(10))?.vcpus.map(\.id) == [0, 1, 2])
+    }
+
     @Test func addedVCPUsAreTakenIn() throws {
         let (debugger, target) = try debugger([0x40, 0xEB, 0xFD])
         let id = target.addVCPU()

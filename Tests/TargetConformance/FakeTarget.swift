@@ -3,12 +3,13 @@ import Glibc
 public import KVMCore
 import Synchronization
 import SystemPackage
+import X86
 
 /// A guest without KVM, for what is decided above it. It runs while its stop is waited for.
 // SAFETY: used from one thread at a time, as `Target` says; `interrupt()`, the one call that may come from
 // another, touches an atomic only.
 public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, MSRTrapping, IODebugProviding,
-    VCPUWithholding, @unchecked Sendable
+    VCPUWithholding, VCPUAppearing, @unchecked Sendable
 {
     public let name = "fake"
     public let ram: FakeMemory
@@ -66,6 +67,19 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
         let id = processors.count
         processors.append(FakeVCPU(id: id, memory: ram, quirks: quirks))
         return id
+    }
+
+    public var vcpuCount: Int { processors.count }
+    public var newcomerController: ((Int) -> (any RunController)?)?
+
+    /// A vCPU that comes while all run, as the first one but for its instruction pointer.
+    public func plugIn(at ip: UInt64) {
+        let id = addVCPU()
+        processors[id].special = processors[0].special
+        processors[id].general = processors[0].general
+        processors[id].general.rip = ip
+        guard isRunning, let controller = newcomerController?(id) else { return }
+        orders.append(RunOrder(vcpu: id, controller: controller))
     }
 
     public var vcpus: [VCPUIdentity] {

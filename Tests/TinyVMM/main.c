@@ -58,6 +58,7 @@ struct log {
 };
 
 static struct log *logged;
+static int kvm;
 static int vm;
 static size_t run_size;
 static int with_filter;
@@ -122,6 +123,17 @@ static void install_filter(void) {
     }
 }
 
+// What the host can do; without it a guest has no 64-bit mode.
+static void set_cpuid(int vcpu) {
+    enum { most = 256 };
+    struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + most * sizeof *cpuid->entries);
+    if (!cpuid) fail("calloc");
+    cpuid->nent = most;
+    if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid)) fail("KVM_GET_SUPPORTED_CPUID");
+    if (ioctl(vcpu, KVM_SET_CPUID2, cpuid)) fail("KVM_SET_CPUID2");
+    free(cpuid);
+}
+
 static void *run_vcpu(void *argument) {
     uint64_t id = (uint64_t)(uintptr_t)argument;
     struct vcpu_log *log = &logged->vcpu[id];
@@ -129,6 +141,7 @@ static void *run_vcpu(void *argument) {
     if (vcpu < 0) fail("KVM_CREATE_VCPU");
     struct kvm_run *run = mmap(NULL, run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     if (run == MAP_FAILED) fail("mmap kvm_run");
+    if (with_image) set_cpuid(vcpu);
     struct kvm_sregs sregs;
     struct kvm_regs regs;
     memset(&regs, 0, sizeof regs);
@@ -232,7 +245,7 @@ int main(int count, char **arguments) {
     logged = mmap(NULL, sizeof *logged, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (logged == MAP_FAILED) fail("map log");
 
-    int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     if (kvm < 0) fail("/dev/kvm");
     run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
     for (int i = 3; i < count; i++) {

@@ -96,6 +96,7 @@ extension GuestFinder {
 
     /// By what an encrypted guest gives itself away; nil if by nothing.
     static func encryption(_ facts: KernelReader.Facts?, links: [String], arguments: [String]) -> String? {
+        if let kind = facts?.machineType.flatMap(protectedKind) { return "KVM made it a VM of type \(kind)" }
         if facts?.isProtected == true { return "KVM protects its registers (SEV-ES, SEV-SNP, TDX)" }
         // Plain SEV protects memory alone, and where the kernel cannot be asked nothing else tells of the others.
         if usesSEV(links: links) { return "its VMM uses /dev/sev" }
@@ -109,6 +110,11 @@ extension GuestFinder {
                 } == true || object.contains("\"qom-type\":\"\(kind)\"")
             }
         }.map { "its VMM was given a \($0)" }
+    }
+
+    /// KVM_X86_SEV_VM and those behind it. Source: <asm/kvm.h>.
+    private static func protectedKind(_ type: UInt8) -> String? {
+        [2: "SEV", 3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"][type]
     }
 
     /// A VMM whose guest is encrypted by SEV holds the device of the security processor open.

@@ -84,6 +84,7 @@ public struct GuestFinder: Sendable {
             arguments: arguments, vmDescriptors: vms, vcpus: vcpus, ram: facts?.ram,
             uptime: Self.uptime(stat: files.text("stat"), system: ProcessFiles.bytes("/proc/uptime")))
         guest.busyThreads = busy
+        guest.isKnownToKernel = facts != nil
         guest.obstacle = obstacle(to: guest, files, facts, tracer: tracer)
         return guest
     }

@@ -16,6 +16,8 @@ public struct HostGuest: Sendable, Hashable {
     public var uptime: Duration?
     /// Threads that may run the vCPUs whose thread is not known: attaching finds out, by a look at them.
     public var busyThreads: [Int32] = []
+    /// The kernel was asked about it: what protects its registers would be known.
+    public var isKnownToKernel = false
     /// Why it cannot be attached to; nil if nothing speaks against it.
     public var obstacle: AttachError?
 

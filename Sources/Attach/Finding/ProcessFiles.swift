@@ -193,7 +193,8 @@ enum SystemCall {
     /// Those in which threads of VMMs wait; a number for any other.
     static func name(_ number: Int) -> String {
         let names = [
-            0: "read", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep", 128: "rt_sigtimedwait",
+            0: "read", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep",
+            128: "rt_sigtimedwait",
             202: "futex", 230: "clock_nanosleep", 232: "epoll_wait", 270: "pselect6", 271: "ppoll",
             281: "epoll_pwait", 449: "futex_waitv",
         ]

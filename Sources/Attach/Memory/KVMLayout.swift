@@ -30,6 +30,10 @@ struct KVMLayout: Sendable {
     var vcpuGuestDebug: UInt64
     /// `arch.guest_state_protected`, where the kernel has encrypted guests.
     var vcpuProtected: UInt64?
+    /// The same of a VM, before its vCPUs are protected, too: `arch.has_protected_state`, from Linux 6.9 on.
+    var machineProtected: UInt64?
+    /// KVM_X86_*_VM: `arch.vm_type`, from Linux 6.8 on.
+    var machineType: UInt64?
     /// `arch.mp_state`, on x86.
     var vcpuMPState: UInt64?
     var pidNumbers: UInt64
@@ -121,6 +125,11 @@ struct KVMLayout: Sendable {
         vcpuProtected = kvm.type("kvm_vcpu", .structure).flatMap {
             kvm.offset(of: ["arch", "guest_state_protected"], in: $0).map { UInt64($0) }
         }
+        let arch = kvm.type("kvm", .structure)
+        machineProtected = arch.flatMap {
+            kvm.offset(of: ["arch", "has_protected_state"], in: $0).map { UInt64($0) }
+        }
+        machineType = arch.flatMap { kvm.offset(of: ["arch", "vm_type"], in: $0).map { UInt64($0) } }
         vcpuMPState = kvm.type("kvm_vcpu", .structure).flatMap {
             kvm.offset(of: ["arch", "mp_state"], in: $0).map { UInt64($0) }
         }

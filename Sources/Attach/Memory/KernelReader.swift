@@ -64,6 +64,8 @@ final class KernelReader: Sendable {
         var guestDebug: [Int: UInt32] = [:]
         /// SEV-ES, SEV-SNP or TDX.
         var isProtected = false
+        /// KVM_X86_*_VM; nil where this kernel knows one kind only.
+        var machineType: UInt8?
 
         /// The writable memory of the guest, in bytes. What lies right below 4 GiB is that of devices, as a screen's:
         /// no VMM puts RAM there.
@@ -103,6 +105,14 @@ final class KernelReader: Sendable {
             }
         }
         facts.regions = machine.flatMap(slots)
+        if let machine, let offset = layout.machineProtected, let value = read32(machine &+ offset),
+            value & 0xFF != 0
+        {
+            facts.isProtected = true
+        }
+        if let machine, let offset = layout.machineType {
+            facts.machineType = read32(machine &+ offset).map { UInt8(truncatingIfNeeded: $0) }
+        }
         return facts
     }
 

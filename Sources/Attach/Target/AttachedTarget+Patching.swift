@@ -31,13 +31,20 @@ extension AttachedTarget: PatchKeeping {
         if hasOrders { letGoMeasured() }
     }
 
+    /// Some byte that the tracer keeps account of is no patch.
+    var patchesAreOverwritten: Bool {
+        patched.contains { gpa, patch in attachedMemory.word(gpa, size: 1) != UInt64(patch) }
+    }
+
     public func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws {
         // A guest that nobody traces would give the patch's exit to its VMM.
         if phase == .passive { try hold() }
         try client.tell(.patch(gpa: gpa, patch: patch, hidden: hidden))
+        for offset in 0..<UInt64(hidden.count) { patched[gpa &+ offset] = patch }
     }
 
     public func didRestore(_ gpa: UInt64, count: Int) {
+        for place in gpa..<gpa &+ UInt64(count) { patched[place] = nil }
         // Without the tracer there is nobody left who would put it back again.
         try? client.tell(.unpatch(gpa: gpa, count: UInt16(clamping: count)))
     }

@@ -38,6 +38,56 @@ extension AttachedTarget: VCPUAppearing {
         }
     }
 
+    /// The tracer has seen a change, while something of ours is in a guest that runs: vCPUs that have come are driven
+    /// as the others are, and patches that are gone are planted again. What can only be told with the guest standing
+    /// still makes it stand still for a moment.
+    func lookAround() throws(AttachError) {
+        guard phase == .running, hasOrders, report == nil else {
+            return try client.tell(.noticed(isPending: true))
+        }
+        let count = vmmVCPUCount
+        let (news, isPending) = holder == nil ? newcomers(count) : ([], count > members.count)
+        try client.tell(.noticed(isPending: isPending))
+        let isOverwritten = holder == nil && patchesAreOverwritten
+        guard !news.isEmpty || isOverwritten else { return }
+        try hold()
+        if isOverwritten { patchesOverwritten?() }
+        letGoMeasured()
+    }
+
+    /// How many vCPUs the VM has.
+    private var vmmVCPUCount: Int {
+        if let kernel = try? KernelReader.shared(), let vcpu = members[0].kernelVCPU(),
+            let count = kernel.vcpuCount(vcpu)
+        {
+            return count
+        }
+        let kinds = ProcessFiles(guest.process).kvmDescriptors ?? []
+        return Set(
+            kinds.compactMap { entry -> Int? in if case .vcpu(let id) = entry.kind { id } else { nil } }
+        ).count
+    }
+
+    /// Those that run by now; and whether there are others that do not yet.
+    private func newcomers(_ count: Int) -> (running: [HostVCPU], isPending: Bool) {
+        guard count > members.count, let now = GuestFinder().guest(process: guest.process) else {
+            return ([], false)
+        }
+        let known = Set(members.map(\.identity.id))
+        let new = now.vcpus.filter { !known.contains($0.id) }
+        let running = new.filter { $0.thread != nil }
+        return (running, running.count < new.count)
+    }
+
+    /// Gives vCPUs that came while all run someone who decides about them. All stand still.
+    func driveNewcomers() {
+        for member in members where member.isFree && member.isStanding && !member.isGone {
+            guard let controller = newcomerController?(member.identity.id) else { continue }
+            member.isFree = false
+            drive(member, controller)
+        }
+    }
+
     /// Which threads were found to run vCPUs that none had run when they were taken on.
     func learnThreads() {
         guard members.contains(where: \.isAbsent),

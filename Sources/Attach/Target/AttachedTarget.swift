@@ -36,7 +36,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     var phase = Phase.passive
     /// A run is on, from `resume` until its report is collected.
     var hasOrders = false
-    private var report: StopReport?
+    var report: StopReport?
     private let interruptIsWanted = Atomic<Bool>(false)
     /// As the tracer has measured it.
     public internal(set) var standstills = Standstills()
@@ -58,6 +58,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     var holdFailure: AttachError?
     /// The order is for all vCPUs there are, so that those that come meanwhile go, too.
     var isForAll = false
+    /// The bytes of the guest's memory that are patched, and with what.
+    var patched: [UInt64: UInt8] = [:]
+    public var newcomerController: ((Int) -> (any RunController)?)?
+    public var patchesOverwritten: (() -> Void)?
 
     /// Attaches to a guest, with no stop of anything.
     ///
@@ -103,7 +107,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: vcpu.thread ?? 0)
         }
         _ = try client.ask(
-            .attach(process: guest.process, mappingSize: UInt32(size), syncMask: host.sync, vcpus: traced))
+            .attach(
+                process: guest.process, mappingSize: UInt32(size),
+                syncMask: guest.isKnownToKernel ? host.sync : 0, vcpus: traced))
         members = try guest.vcpus.enumerated().map { index, vcpu in
             try AttachedVCPU(
                 index: index, process: guest.process, vcpu: vcpu, client: client, mappingSize: size,
@@ -118,6 +124,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             if launched != nil { try client.tell(.watchCalls) }
         }
         try client.tell(.memory(attachedMemory.regions))
+        if !guest.isKnownToKernel { try checkProtection() }
         if attachedMemory.source == .none { try searchMemory(addresses) }
         if launched == nil {
             awaitRegisters()
@@ -195,19 +202,23 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     private func beginWaiting() {
         while holder == nil, report == nil, !waiting.isEmpty {
             let (member, controller) = waiting.removeFirst()
-            member.controller = controller
-            member.planner = controller as? any PlanningController
-            member.isOut = true
-            do {
-                let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.held
-                switch try controller.begin(access) {
-                case .resume: break
-                case .park: finish(member, .hlt)
-                case .stop(let reason): finish(member, reason)
-                }
-            } catch {
-                finish(member, .failed(error))
+            drive(member, controller)
+        }
+    }
+
+    func drive(_ member: AttachedVCPU, _ controller: any RunController) {
+        member.controller = controller
+        member.planner = controller as? any PlanningController
+        member.isOut = true
+        do {
+            let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.held
+            switch try controller.begin(access) {
+            case .resume: break
+            case .park: finish(member, .hlt)
+            case .stop(let reason): finish(member, reason)
             }
+        } catch {
+            finish(member, .failed(error))
         }
     }
 
@@ -270,6 +281,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             if let timeout, isBusy, clock.now - start > timeout + Self.slice { return nil }
             do {
                 guard let event = try client.nextEvent(timeout: left.map { max($0, .zero) }) else {
+                    if client.takeChange() {
+                        try lookAround()
+                        continue
+                    }
                     if let timeout, clock.now - start >= timeout { return reportIfInterrupted() }
                     continue
                 }
@@ -329,6 +344,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     func letGo() {
         guard phase == .held else { return }
         if hasOrders, report == nil {
+            driveNewcomers()
             phase = .running
             deferred += client.takeEvents()
             dealWithDeferred()
@@ -382,7 +398,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
                 _ = controller.exited(exit)
-                verdict = try controller.decide(.handled(exit), member.held)
+                // The VMM goes on, and the instruction fails for ever.
+                let isFatal = if case .internalError = exit { true } else { false }
+                verdict = try controller.decide(isFatal ? .fatal(exit) : .handled(exit), member.held)
             case .patch:
                 _ = member.observe(exits, handled: event.page)
                 verdict = try controller.decide(.patch, member.held)
@@ -427,7 +445,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     /// Ends the run: all stand still, controllers take their last look, and the report waits.
-    private func finish(_ member: AttachedVCPU, _ reason: StopReason) {
+    func finish(_ member: AttachedVCPU, _ reason: StopReason) {
         guard report == nil else { return }
         do {
             heldSince = monotonicTime()

@@ -57,6 +57,11 @@ enum TracerRequest: Sendable, Hashable {
     case patch(gpa: UInt64, patch: UInt8, hidden: [UInt8])
     /// They are the guest's own again. Not answered.
     case unpatch(gpa: UInt64, count: UInt16)
+    /// What a `.changed` told was looked at. `isPending`: there is something that is not there yet, so that it is to be
+    /// told of again. Not answered.
+    case noticed(isPending: Bool)
+    /// Registers are to come with each exit: KVM_SYNC_X86_*. Not answered.
+    case synchronise(mask: UInt64)
     /// Puts everything back and lets go. Answered by `.released`.
     case detach
 
@@ -96,6 +101,9 @@ enum TracerReply: Sendable, Hashable {
     case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, patches: UInt32, stood: UInt64)
     /// A vCPU that was let go stands still again.
     case event(Event)
+    /// The VMM has other threads or descriptors than before, and so perhaps vCPUs, or a patch is overwritten. Told once
+    /// until the next request.
+    case changed
 
     /// How a vCPU stands.
     enum Standing: UInt8, Sendable {
@@ -199,6 +207,11 @@ extension TracerRequest {
             writer.put(count)
             return writer.bytes
         case .nudge: return [8]
+        case .synchronise(let mask):
+            var writer = WireWriter(28)
+            writer.put(mask)
+            return writer.bytes
+        case .noticed(let isPending): return [27, isPending ? 1 : 0]
         case .detach: return [9]
         case .standstills: return [20]
         case .memory(let regions):
@@ -279,6 +292,12 @@ extension TracerRequest {
             guard let descriptor = reader.take(Int32.self) else { return nil }
             self = .close(descriptor: descriptor)
         case 8: self = .nudge
+        case 28:
+            guard let mask = reader.take(UInt64.self) else { return nil }
+            self = .synchronise(mask: mask)
+        case 27:
+            guard let isPending = reader.take(UInt8.self), isPending <= 1 else { return nil }
+            self = .noticed(isPending: isPending == 1)
         case 9: self = .detach
         case 20: self = .standstills
         case 11:
@@ -356,6 +375,7 @@ extension TracerReply {
             indirect.withUnsafeBytes { writer.put($0) }
             return writer.bytes
         case .nudged: return [5]
+        case .changed: return [7]
         case .standstills(let count, let last, let total):
             var writer = WireWriter(20)
             writer.put(count)
@@ -420,6 +440,7 @@ extension TracerReply {
             else { return nil }
             self = .called(result: result, argument: Array(argument), indirect: Array(indirect))
         case 5: self = .nudged
+        case 7: self = .changed
         case 6:
             guard let index = reader.take(UInt16.self),
                 let standing = reader.take(UInt8.self).flatMap(Standing.init),

@@ -13,6 +13,9 @@ final class PatchLedger {
     }
 
     private var entries: [UInt64: Entry] = [:]
+    /// Places in the VMM, in order, made of ``entries`` when they are asked for; and which of them is looked at next.
+    private var order: [Entry]?
+    private var next = 0
 
     var isEmpty: Bool { entries.isEmpty }
 
@@ -20,6 +23,7 @@ final class PatchLedger {
     func note(
         _ gpa: UInt64, _ patch: UInt8, hiding hidden: [UInt8], _ memory: AttachedMemory, _ process: Int32
     ) {
+        order = nil
         for (offset, byte) in hidden.enumerated() {
             let place = gpa &+ UInt64(offset)
             guard let hva = memory.address(place, count: 1) else { continue }
@@ -31,6 +35,7 @@ final class PatchLedger {
     /// Bytes that are the guest's own again. Where the VMM has laid other memory over them meanwhile, they still have
     /// their patch.
     func forget(_ gpa: UInt64, count: Int, _ process: Int32) {
+        order = nil
         for offset in 0..<UInt64(max(count, 0)) {
             if let entry = entries.removeValue(forKey: gpa &+ offset) { Self.restore([entry], process) }
         }
@@ -51,12 +56,39 @@ final class PatchLedger {
         }
     }
 
+    /// So many pages of the VMM are looked at in one call.
+    private static let pages = 64
+
+    /// Whether a byte of them is no patch any more: the guest has loaded something over it, or it is lifted for a step.
+    /// Of many, some are looked at in each call.
+    func isOverwritten(_ process: Int32) -> Bool {
+        guard !isEmpty else { return false }
+        let all = order ?? entries.values.sorted { $0.hva < $1.hva }
+        order = all
+        if next >= all.count { next = 0 }
+        var page = [UInt8](repeating: 0, count: 4096)
+        for _ in 0..<Self.pages where next < all.count {
+            let start = all[next].hva & ~0xFFF
+            let isRead = clinux_process_read(process, start, &page, page.count) == page.count
+            var isIntact = true
+            while next < all.count, all[next].hva & ~0xFFF == start {
+                if isRead, page[Int(all[next].hva & 0xFFF)] != all[next].patch { isIntact = false }
+                next += 1
+            }
+            if !isIntact { return true }
+        }
+        return false
+    }
+
     /// Puts all of them back. A byte that is no patch any more is the guest's, and is left alone.
     ///
     /// - Returns: how many there were.
     @discardableResult
     func restoreAll(_ process: Int32) -> Int {
-        defer { entries = [:] }
+        defer {
+            entries = [:]
+            order = nil
+        }
         // Those of one patch at once, so that no vCPU that could not be stopped comes to half of it.
         var run: [Entry] = []
         for entry in entries.values.sorted(by: { $0.hva < $1.hva }) {

@@ -24,6 +24,7 @@ final class Tracer {
     var process: Int32?
     /// The VMM's other threads, while a vCPU has none that is known.
     var bystanders: Bystanders?
+    private var sentinel: Sentinel?
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
     private var pieces = WirePieces()
 
@@ -47,8 +48,9 @@ final class Tracer {
                 if !perform(request) { break }
             } else {
                 // One that is followed becomes ready by time, too.
-                _ = clinux_next_signal(isFollowing ? 10_000_000 : 200_000_000)
+                _ = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000)
             }
+            watch()
         }
         end()
     }
@@ -118,9 +120,25 @@ final class Tracer {
         _ = WirePieces.send(reply.encoded, to: socket)
     }
 
+    /// The guest runs with something of ours in it, so that what the VMM changes matters.
+    private var keepsWatch: Bool {
+        (!ledger.isEmpty || threads.contains(where: \.isArmed)) && threads.contains(where: \.isGoing)
+    }
+
+    private func watch() {
+        guard keepsWatch, let process else { return }
+        if sentinel == nil { sentinel = Sentinel(process) }
+        if sentinel?.isToTell(ledger) == true { send(.changed) }
+    }
+
     /// - Returns: false after `.detach`.
     private func perform(_ request: TracerRequest) -> Bool {
+        if case .noticed(let isPending) = request {
+            sentinel?.noticed(isPending: isPending)
+            return true
+        }
         switch request {
+        case .noticed: break
         case .attach(let process, let mappingSize, let syncMask, let vcpus):
             do throws(AttachError) {
                 try attach(process, Int(mappingSize), syncMask, vcpus)
@@ -197,6 +215,9 @@ final class Tracer {
             for thread in threads { thread.memory = memory }
         case .patch(let gpa, let patch, let hidden):
             if let memory, let process { ledger.note(gpa, patch, hiding: hidden, memory, process) }
+        case .synchronise(let mask):
+            syncMask = mask
+            for thread in threads { thread.synchronise(mask) }
         case .unpatch(let gpa, let count):
             if let process { ledger.forget(gpa, count: Int(count), process) }
         case .add(let vcpus):

@@ -39,6 +39,8 @@ final class TracerClient: Sendable, RemoteChannel {
         var pieces = WirePieces()
         var events: [TracerReply.Event] = []
         var isLost = false
+        /// ``TracerReply/changed`` came.
+        var hasChanged = false
     }
     private let state = Mutex(State())
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
@@ -98,6 +100,7 @@ final class TracerClient: Sendable, RemoteChannel {
                 guard let reply = try receive(&state, timeout: nil) else { continue }
                 switch reply {
                 case .event(let event): state.events.append(event)
+                case .changed: state.hasChanged = true
                 case .nudged: continue
                 case .refused(let error): throw error
                 default: return reply
@@ -119,16 +122,27 @@ final class TracerClient: Sendable, RemoteChannel {
         }
     }
 
+    /// Whether the tracer has told that something has changed, since this was asked last.
+    func takeChange() -> Bool {
+        state.withLock { state in
+            defer { state.hasChanged = false }
+            return state.hasChanged
+        }
+    }
+
     /// Some are kept.
     var hasEvents: Bool { state.withLock { !$0.events.isEmpty } }
 
-    /// The next thing that a vCPU did by itself; nil when it was nudged, or after `timeout` (nil: none).
+    /// The next thing that a vCPU did by itself; nil when it was nudged, when something has changed, or after `timeout` (nil: none).
     func nextEvent(timeout: Duration?) throws(AttachError) -> TracerReply.Event? {
         try state.withLock { (state) throws(AttachError) -> TracerReply.Event? in
             if !state.events.isEmpty { return state.events.removeFirst() }
             guard let reply = try receive(&state, timeout: timeout) else { return nil }
             switch reply {
             case .event(let event): return event
+            case .changed:
+                state.hasChanged = true
+                return nil
             case .nudged: return nil
             default: throw AttachError(.tracer, "the tracer said what nobody had asked for")
             }

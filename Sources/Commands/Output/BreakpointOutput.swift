@@ -26,6 +26,8 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var ignore: Int
     public var commands: [String]
     public var hits: Int
+    /// How often the guest overwrote its patch, which was then planted again; absent if it never did.
+    public var overwritten: Int?
 
     init(_ breakpoint: Breakpoint) {
         number = breakpoint.number
@@ -43,6 +45,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         ignore = breakpoint.ignore
         commands = breakpoint.commands
         hits = breakpoint.hits
+        overwritten = breakpoint.overwritings > 0 ? breakpoint.overwritings : nil
     }
 
     private static func note(_ breakpoint: Breakpoint) -> String? {
@@ -50,9 +53,13 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         case .debugRegister, .pageProtection, .exit, .msrFilter: nil
         case .stepping: "every instruction is stepped: slow"
         case .int3, .portOut:
-            breakpoint.isUnprotected
-                ? "the guest can read the patch; if it overwrites it, that is seen at the next stop"
-                : "the guest can read the patch"
+            switch (breakpoint.isUnprotected, breakpoint.isWatched) {
+            case (true, true):
+                "the guest can read the patch; if it overwrites it, that is mended some 10 ms later"
+            case (true, false):
+                "the guest can read the patch; if it overwrites it, that is seen at the next stop"
+            case (false, _): "the guest can read the patch"
+            }
         }
     }
 
@@ -82,6 +89,12 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         var lines: [StyledLine] = []
         if let condition { lines.append(StyledLine("        only if \(condition.printable)")) }
         if ignore > 0 { lines.append(StyledLine("        passes over the next \(counted(ignore, "hit"))")) }
+        if let overwritten {
+            lines.append(
+                StyledLine(
+                    "        the guest overwrote it \(counted(overwritten, "time")); `hbreak` is not to be overwritten",
+                    .warning))
+        }
         if let note { lines.append(StyledLine("        \(note)", .dim)) }
         return lines + commands.map { StyledLine("        \($0.printable)") }
     }

@@ -10,26 +10,36 @@ final class BreakpointState: Sendable {
     let condition: Expression?
     private let hitCount: Atomic<Int>
     private let ignoreCount: Atomic<Int>
+    /// How often the guest was seen to have overwritten its patch.
+    private let overwritingCount: Atomic<Int>
 
     struct FarPlace: Sendable, Hashable {
         var selector: UInt16
         var offset: UInt64
     }
 
-    init(number: Int, far: FarPlace?, condition: Expression?, hits: Int = 0, ignore: Int = 0) {
+    init(
+        number: Int, far: FarPlace?, condition: Expression?, hits: Int = 0, ignore: Int = 0,
+        overwritings: Int = 0
+    ) {
         self.number = number
         self.far = far
         self.condition = condition
         hitCount = Atomic(hits)
         ignoreCount = Atomic(ignore)
+        overwritingCount = Atomic(overwritings)
     }
 
     /// The same with another condition.
     func with(_ condition: Expression?) -> BreakpointState {
-        BreakpointState(number: number, far: far, condition: condition, hits: hits, ignore: ignore)
+        BreakpointState(
+            number: number, far: far, condition: condition, hits: hits, ignore: ignore,
+            overwritings: overwritings)
     }
 
     var hits: Int { hitCount.load(ordering: .relaxed) }
+    var overwritings: Int { overwritingCount.load(ordering: .relaxed) }
+    func countOverwriting() { overwritingCount.wrappingAdd(1, ordering: .relaxed) }
     /// How many hits more are passed over.
     var ignore: Int { ignoreCount.load(ordering: .relaxed) }
     func setIgnore(_ count: Int) { ignoreCount.store(count, ordering: .relaxed) }

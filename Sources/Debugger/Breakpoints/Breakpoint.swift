@@ -83,8 +83,12 @@ public struct Breakpoint: Sendable, Hashable {
     /// How often it was come to with its condition true.
     public var hits: Int
     public var mechanism: Mechanism
-    /// A patch on a page that is not protected: a guest that overwrites it is noticed at the next stop only.
+    /// A patch on a page that is not protected: a guest that overwrites it is noticed at the next stop only or, if
+    /// ``isWatched``, some milliseconds later.
     public var isUnprotected: Bool
+    public var isWatched = false
+    /// How often its patch was found overwritten, and planted again.
+    public var overwritings = 0
 
     public init(
         number: Int, kind: Kind, address: Address, linear: UInt64?, length: Int = 1, access: Access? = nil,

@@ -15,6 +15,7 @@ struct BreakpointTable: Sendable {
             var breakpoint = breakpoint
             breakpoint.hits = state.hits
             breakpoint.ignore = state.ignore
+            breakpoint.overwritings = state.overwritings
             return breakpoint
         }
     }

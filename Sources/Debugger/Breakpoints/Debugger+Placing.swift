@@ -34,6 +34,7 @@ extension Debugger {
         entry.breakpoint.mechanism = patching.mechanism
         entry.patches.append(gpa)
         entry.breakpoint.isUnprotected = !protect(gpa & ~0xFFF)
+        entry.breakpoint.isWatched = target is any PatchKeeping
         return true
     }
 
@@ -196,7 +197,20 @@ extension Debugger {
         if !protections.isEmpty {
             forEachStackPage { if protections[$0] == .readOnly { _ = protect($0) } }
         }
-        patching.table.check()
+        checkPatches()
+    }
+
+    /// Plants again what the guest has overwritten, and counts that. No vCPU is in the guest.
+    func checkPatches() {
+        let overwritten = patching.table.check()
+        guard !overwritten.isEmpty else { return }
+        let lost = Set(overwritten)
+        for entry in table.entries {
+            let isLost = entry.patches.contains { gpa in
+                (0..<UInt64(patching.table.kind.length)).contains { lost.contains(gpa + $0) }
+            }
+            if isLost { entry.state.countOverwriting() }
+        }
     }
 
     /// Other page tables, or paging was turned on or off: linear addresses may lead elsewhere. Where they led before

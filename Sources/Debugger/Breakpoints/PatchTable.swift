@@ -234,8 +234,12 @@ final class PatchTable: Sendable {
     }
 
     /// Looks whether the guest overwrote patches in the pages that nothing protects, and patches again.
-    func check() {
+    ///
+    /// - Returns: the bytes that it overwrote.
+    @discardableResult
+    func check() -> [UInt64] {
         state.withLock { state in
+            var overwritten: [UInt64] = []
             for (number, page) in state.open {
                 guard !isIntact(number, page) else { continue }
                 for offset in page.offsets() {
@@ -244,8 +248,10 @@ final class PatchTable: Sendable {
                         continue
                     }
                     take(gpa, number, offset, &state)
+                    overwritten.append(gpa)
                 }
             }
+            return overwritten
         }
     }
 

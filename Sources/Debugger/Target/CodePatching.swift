@@ -30,6 +30,9 @@ public protocol PatchKeeping: CodePatching {
     func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws
     /// They are the guest's own again.
     func didRestore(_ gpa: UInt64, count: Int)
+    /// Called, on the thread that waits for the stop and while all vCPUs stand still, where a running guest was seen to
+    /// have overwritten patches.
+    var patchesOverwritten: (() -> Void)? { get set }
 }
 
 /// Where an OUT that left the guest stands, if it is a patch in code.

@@ -1,0 +1,60 @@
+import CLinux
+import Glibc
+
+/// Looks now and then whether a VMM whose guest runs with something of ours in it has changed what matters to that: it
+/// has made or ended threads or opened descriptors, as for a vCPU that is plugged in, or patches in the guest's code are
+/// overwritten.
+struct Sentinel {
+    /// So often at most; monotonic nanoseconds.
+    private static let interval: UInt64 = 10_000_000
+    /// So often it looks again for something that is on its way.
+    private static let pendingInterval: UInt64 = 50_000_000
+
+    private let process: Int32
+    private var lastLook: UInt64 = 0
+    private var seen: Signature?
+    /// Told, and not looked at yet by who was told.
+    private var isTold = false
+    private var pendingSince: UInt64?
+
+    /// What changes with a vCPU: a thread, as a rule, and always a descriptor. Descriptors are counted by kernels from 6.2
+    /// on (`st_size` of /proc/PID/fd).
+    private struct Signature: Equatable {
+        var threads: UInt64
+        var descriptors: Int64
+
+        init(_ process: Int32) {
+            threads = Self.status("/proc/\(process)/task").map { UInt64($0.st_nlink) } ?? 0
+            descriptors = Self.status("/proc/\(process)/fd").map { Int64($0.st_size) } ?? 0
+        }
+
+        private static func status(_ path: String) -> stat? {
+            var status = stat()
+            return stat(path, &status) == 0 ? status : nil
+        }
+    }
+
+    init(_ process: Int32) { self.process = process }
+
+    mutating func isToTell(_ ledger: PatchLedger) -> Bool {
+        let now = TracedThread.now()
+        guard !isTold, now &- lastLook >= Self.interval else { return false }
+        lastLook = now
+        let signature = Signature(process)
+        // The first look tells, too: what came before it was not seen to come.
+        var tells = signature != seen
+        seen = signature
+        if let since = pendingSince, now &- since >= Self.pendingInterval {
+            pendingSince = nil
+            tells = true
+        }
+        if !tells { tells = ledger.isOverwritten(process) }
+        isTold = tells
+        return tells
+    }
+
+    mutating func noticed(isPending: Bool) {
+        isTold = false
+        pendingSince = isPending ? TracedThread.now() : nil
+    }
+}
