@@ -29,7 +29,9 @@ struct MessageTests {
         .callIndirect(
             descriptor: 3, request: 9, argument: [UInt8](repeating: 7, count: 16), offset: 8, indirect: [9]),
         .patch(gpa: 1 << 40, patch: 0xE6, hidden: [1, 2]), .unpatch(gpa: 0x9000, count: 2),
-        .close(descriptor: 5), .nudge, .detach, .standstills, .progress, .watchCalls,
+        .noticed(isPending: true), .noticed(isPending: false), .synchronise(mask: 7),
+        .add(vcpus: [TracedVCPU(id: 8, descriptor: 21, thread: 0)]), .close(descriptor: 5), .nudge, .detach,
+        .standstills, .progress, .watchCalls,
         .find(process: 7, threads: [8, 9]), .find(process: 7, threads: []),
         .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
         .go([
@@ -55,7 +57,8 @@ struct MessageTests {
         .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere], spread: 1 << 33), .stopped([], spread: 0),
-        .called(result: -22, argument: [1], indirect: [2, 3]), .nudged,
+        .called(result: -22, argument: [1], indirect: [2, 3]), .nudged, .changed,
+        .stopped([.absent, .interrupted], spread: 5),
         .found([.init(thread: 8, descriptor: 13)]), .found([]), .progress(.starting), .progress(.hasMachine),
         .progress(.bits32), .progress(.ended(status: 256)),
         .progress(.ready(machine)),

@@ -37,7 +37,7 @@ struct ObstacleTests {
     }
 
     @Test(
-        "an encrypted guest, one debugged by its VMM, one of several VMs, one that never ran",
+        "an encrypted guest, one debugged by its VMM, one of several VMs, one whose thread is not found",
         .enabled(if: getuid() == 0, "needs root"))
     func facts() {
         #expect(obstacle { _, _ in } == nil)
@@ -50,7 +50,7 @@ struct ObstacleTests {
             obstacle { guest, facts in
                 guest.vcpus[0].thread = nil
                 facts.threads = [:]
-            }, .notRunning, "has not run yet", "`cont`", "kvmscope launch")
+            }, .notRunning, "was seen to run vCPU 0", "once the guest runs")
         let gone = obstacle { guest, _ in guest.process = 0x3FFF_FFFF }
         #expect(gone?.code == .noProcess)
         expect(obstacle { guest, _ in guest.process = getpid() }, .ownProcess, "without attaching")

@@ -1,5 +1,5 @@
 import Debugger
-import Glibc
+import Foundation
 import Testing
 
 @testable import Attach
@@ -9,7 +9,8 @@ import Testing
 struct PatchLedgerTests {
     /// Two pages: guest-physical 0x1000 is the first, until it is moved.
     private final class Memory {
-        let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: 8192)
+        let bytes = UnsafeMutableRawPointer.allocate(byteCount: 8192, alignment: 4096)
+            .bindMemory(to: UInt8.self, capacity: 8192)
         init() { for index in 0..<8192 { bytes[index] = UInt8(truncatingIfNeeded: index) } }
         deinit { bytes.deallocate() }
 
@@ -90,5 +91,57 @@ struct PatchLedgerTests {
         memory.patch(ledger, 0, 0xE6, count: 1)
         ledger.forget(.max - 1, count: 0xFFFF, getpid())
         #expect(ledger.isEmpty && memory.bytes[0] == 0)
+    }
+
+    @Test("one that the guest has loaded something over is seen, in whichever page it is")
+    func overwritten() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        #expect(!ledger.isOverwritten(getpid()))
+        for offset in stride(from: 0x10, to: 0x90, by: 0x10) { memory.patch(ledger, offset, 0xE6, count: 2) }
+        for _ in 0..<3 { #expect(!ledger.isOverwritten(getpid())) }
+        memory.bytes[0x41] = 0x41
+        #expect(ledger.isOverwritten(getpid()))
+        // Planted again, or no patch any more.
+        memory.bytes[0x41] = 0xE6
+        for _ in 0..<3 { #expect(!ledger.isOverwritten(getpid())) }
+        ledger.forget(0x1080, count: 2, getpid())
+        #expect(!ledger.isOverwritten(getpid()))
+        memory.bytes[0x11] = 0x90
+        ledger.forget(0x1010, count: 2, getpid())
+        #expect(!ledger.isOverwritten(getpid()))
+    }
+
+    @Test("a change is told of once until it was looked at, and again while something is on its way")
+    func sentinel() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        memory.patch(ledger, 0x10, 0xCC, count: 1)
+        var sentinel = Sentinel(getpid())
+        func tells() -> Bool {
+            let end = ContinuousClock.now + .seconds(10)
+            while ContinuousClock.now < end {
+                if sentinel.isToTell(ledger) { return true }
+                usleep(1000)
+            }
+            return false
+        }
+        // What there is at first may have come before it was looked at.
+        #expect(tells())
+        memory.bytes[0x10] = 0x10
+        for _ in 0..<30 {
+            let isAgain = sentinel.isToTell(ledger)
+            #expect(!isAgain)
+            usleep(1000)
+        }
+        sentinel.noticed(isPending: false)
+        #expect(tells())
+        memory.bytes[0x10] = 0xCC
+        sentinel.noticed(isPending: true)
+        #expect(tells())
+        sentinel.noticed(isPending: false)
+        let pipe = Pipe()
+        #expect(tells())
+        _ = pipe
     }
 }

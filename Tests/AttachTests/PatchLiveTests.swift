@@ -172,18 +172,20 @@ struct PatchLiveTests {
     }
 
     @Test(
-        "the front end killed at any moment among patches: the guest's code is whole, and its sums are right")
-    func killed() throws {
+        "the front end ended at any moment among patches: the guest's code is whole, and its sums are right",
+        arguments: [SIGKILL, SIGTERM, SIGHUP, SIGINT])
+    func killed(number: Int32) throws {
         let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
         let image = try raw(tiny)
         var generator = SystemRandomNumberGenerator()
         let commands = Self.places.flatMap { ["-ex", "break \($0) if $bx == 9"] }
-        for _ in 0..<Rounds.scaled(6, full: 200) {
+        for _ in 0..<(number == SIGKILL ? Rounds.scaled(6, full: 200) : Rounds.scaled(1, full: 10)) {
             let front = Process()
             front.executableURL = URL(filePath: Built.tracer.path)
             front.arguments =
                 ["attach", "\(tiny.pid)", "--batch", "-ex", "stop"] + commands + ["-ex", "continue"]
             front.standardOutput = FileHandle.nullDevice
+            front.standardError = FileHandle.nullDevice
             front.standardInput = FileHandle.nullDevice
             try front.run()
             // Until the first patches are there, and then some: while they are planted, or hit.
@@ -191,7 +193,7 @@ struct PatchLiveTests {
             while try raw(tiny) == image, ContinuousClock.now < deadline { usleep(200) }
             usleep(UInt32.random(in: 0...60_000, using: &generator))
             #expect(front.isRunning)
-            kill(front.processIdentifier, SIGKILL)
+            kill(front.processIdentifier, number)
             front.waitUntilExit()
             for vcpu in 0..<2 { try waitUntilFree(tiny, vcpu) }
             try expectWhole(tiny, image)

@@ -262,10 +262,17 @@ struct QEMULiveTests {
         #expect(withholding.reason.contains("waits in futex, not in KVM_RUN"))
         #expect(withholding.remedy.contains("`cont` in QEMU's monitor"))
         #expect(stop[0]?.registers == held[0]?.registers)
-        // It is let run there: the step is made.
-        try debugger.startStep()
+        // It is let run there, and runs; then it is stepped.
+        try debugger.startContinue()
         try qemu.ask("cont")
-        let stepped = try #require(try debugger.collectStop(timeout: .seconds(20)))
+        let deadline = ContinuousClock.now + .seconds(20)
+        while try debugger.liveSnapshot().activity == .paused {
+            guard ContinuousClock.now < deadline else { throw Failure("it does not run") }
+            _ = try debugger.collectStop(timeout: .milliseconds(5))
+        }
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stepped = try debugger.step()
         guard [.step(count: 1), .hlt].contains(stepped.reason) else { throw Failure("\(stepped.reason)") }
         try debugger.detach()
         #expect(try qemu.ask("info status").contains("running"))
@@ -283,6 +290,58 @@ struct QEMULiveTests {
         #expect(stop.reason == .breakpoint([breakpoint.number]) && stop.vcpu == 0)
         // The one instruction before it is the jump of the reset vector: EDX has the processor's signature still.
         #expect(stop[0]?.pc == 0xFE05B && stop[0]?.registers.rax == 0 && stop[0]?.registers.rdx != 0)
+        try debugger.detach()
+        #expect(try qemu.ask("info status").contains("running"))
+        #expect(try #require(GuestFinder().guest(process: qemu.pid)).obstacle == nil)
+    }
+
+    @Test("accesses of a boot sector to memory, to ports and to devices are caught, and its HLT")
+    func events() throws {
+        let disk = NSTemporaryDirectory() + "disk-\(UUID().uuidString)"
+        defer { unlink(disk) }
+        var sector: [UInt8] = [
+            0xFA,  // 7C00        cli
+            0x31, 0xDB,  // 7C01  xor bx, bx
+            0x43,  // 7C03        again: inc bx
+            0x89, 0x1E, 0x00, 0x06,  // 7C04  mov [0x600], bx
+            0x88, 0xD8,  // 7C08  mov al, bl
+            0xE6, 0x80,  // 7C0A  out 0x80, al
+            0xB8, 0x00, 0xA0,  // 7C0C  mov ax, 0xa000
+            0x8E, 0xC0,  // 7C0F  mov es, ax
+            0x26, 0x88, 0x1E, 0x00, 0x00,  // 7C11  mov es:[0], bl
+            0xEB, 0xEB,  // 7C16  jmp again
+        ]
+        sector += [UInt8](repeating: 0, count: 510 - sector.count) + [0x55, 0xAA]
+        try Data(sector + [UInt8](repeating: 0, count: 1 << 20)).write(to: URL(filePath: disk))
+        let qemu = try QEMU(["-drive", "file=\(disk),format=raw"])
+        let debugger = try Debugger(target: try qemu.attach())
+        try debugger.setBreakpoint(at: .linear(0x7C03), isTemporary: true)
+        func next() throws -> Stop {
+            try debugger.startContinue()
+            return try #require(try debugger.collectStop(timeout: .seconds(120)))
+        }
+        #expect(try next().reason == .breakpoint([1]))
+        let watch = try debugger.setWatchpoint(at: .linear(0x600), length: 2, access: .write)
+        for number: UInt64 in 1...2 {
+            let stop = try next()
+            guard case .watchpoint(let hits) = stop.reason, let hit = hits.first else {
+                throw Failure("\(stop.reason)")
+            }
+            #expect(hit.number == watch.number && hit.new & 0xFF == number)
+            #expect(number == 1 || hit.old.map { $0 & 0xFF } == number - 1)
+            #expect(stop[0]?.registers.rip == 0x7C08)
+        }
+        try debugger.deleteAllBreakpoints()
+        let port = try debugger.setCatchpoint(.io(ports: 0x80...0x80, direction: .out))
+        var stop = try next()
+        guard case .caught(let caught) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(caught.map(\.number) == [port.number] && stop[0]?.registers.rip == 0x7C0C)
+        try debugger.deleteAllBreakpoints()
+        // The frame buffer of VGA: a device's, in this mode.
+        let device = try debugger.setCatchpoint(.mmio(0xA0000...0xAFFFF))
+        stop = try next()
+        guard case .caught(let access) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(access.map(\.number) == [device.number] && stop[0]?.registers.rip == 0x7C16)
         try debugger.detach()
         #expect(try qemu.ask("info status").contains("running"))
         #expect(try #require(GuestFinder().guest(process: qemu.pid)).obstacle == nil)

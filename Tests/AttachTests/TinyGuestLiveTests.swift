@@ -438,6 +438,52 @@ struct TinyGuestLiveTests {
         }
     }
 
+    @Test(
+        "a VMM that ends is said to have ended: while its guest is only looked at, runs with patches, is stepped"
+    )
+    func ends() throws {
+        func expectEnd(
+            _ tiny: TinyGuest, _ debugger: Debugger, _ number: Int32,
+            _ location: SourceLocation = #_sourceLocation
+        ) throws {
+            usleep(20_000)
+            kill(tiny.pid, number)
+            let stop = try #require(
+                try debugger.collectStop(timeout: .seconds(10)), sourceLocation: location)
+            guard case .failed(let error) = stop.reason else { throw Failure("\(stop.reason)") }
+            #expect(error.advice?.contains("has ended") == true, "\(error)")
+            // Nothing of what follows hangs, and the end of the session least.
+            #expect(throws: (any Error).self) { try debugger.fpu() }
+            _ = try? debugger.detach()
+        }
+        for number in [SIGKILL, SIGTERM] {
+            var tiny = try TinyGuest(vcpus: 2)
+            var debugger = try Debugger(target: try tiny.attach())
+            try debugger.startContinue()
+            try expectEnd(tiny, debugger, number)
+
+            tiny = try TinyGuest(vcpus: 2, "filter")
+            debugger = try stopped(tiny).1
+            for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x1029] {
+                try debugger.setBreakpoint(at: .linear(place))
+            }
+            try debugger.startContinue()
+            try expectEnd(tiny, debugger, number)
+
+            tiny = try TinyGuest(vcpus: 2)
+            debugger = try stopped(tiny).1
+            try debugger.startStep(count: 100_000_000)
+            _ = try debugger.collectStop(timeout: .milliseconds(20))
+            try expectEnd(tiny, debugger, number)
+
+            tiny = try TinyGuest(vcpus: 2, "prompt")
+            debugger = try Debugger(target: try tiny.attach())
+            try debugger.setBreakpoint(at: .linear(0x1029))
+            try debugger.startContinue()
+            try expectEnd(tiny, debugger, number)
+        }
+    }
+
     @Test("a VMM that dies under the debugger is said to have died")
     func death() throws {
         let tiny = try TinyGuest()

@@ -136,7 +136,8 @@ struct UntouchedLiveTests {
             let front = Process()
             front.executableURL = URL(filePath: Built.tracer.path)
             front.arguments = [
-                "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x1012", "-ex", "continue",
+                "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x1012 if $bx == 9", "-ex",
+                "continue",
             ]
             front.standardOutput = FileHandle.nullDevice
             front.standardError = FileHandle.nullDevice

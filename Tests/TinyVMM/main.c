@@ -281,11 +281,9 @@ int main(int count, char **arguments) {
     sigaction(SIGUSR1, &action, NULL);
     sigaction(SIGUSR2, &action, NULL);
     // Who starts it may have blocked any.
-    sigset_t unblocked;
-    sigemptyset(&unblocked);
-    sigaddset(&unblocked, SIGUSR2);
-    sigaddset(&unblocked, SIGUSR1);
-    sigprocmask(SIG_UNBLOCK, &unblocked, NULL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
 
     pthread_t thread[max_vcpus];
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);

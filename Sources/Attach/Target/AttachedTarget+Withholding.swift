@@ -3,7 +3,7 @@ public import Debugger
 /// A VMM that keeps its guest from running: paused at its own prompt, or not begun.
 extension AttachedTarget: VCPUWithholding {
     public func withholding(vcpu id: Int) -> Withholding? {
-        guard !isDetached, let member = members.first(where: { $0.identity.id == id }), member.isWithheld
+        guard !isDetached, let member = members.first(where: { $0.identity.id == id }), member.isWithheld()
         else { return nil }
         let way =
             guest.vmm == .qemu

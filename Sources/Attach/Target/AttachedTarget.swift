@@ -53,7 +53,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// What others came to meanwhile.
     var deferred: [TracerReply.Event] = []
     /// Those that begin when it is done.
-    private var waiting: [(AttachedVCPU, any RunController)] = []
+    var waiting: [(AttachedVCPU, any RunController)] = []
     /// The others could not be held for it.
     var holdFailure: AttachError?
     /// The order is for all vCPUs there are, so that those that come meanwhile go, too.
@@ -198,63 +198,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         if report == nil, phase == .held { letOut() }
     }
 
-    /// Lets those begin that are to, until one of them has to go on alone.
-    private func beginWaiting() {
-        while holder == nil, report == nil, !waiting.isEmpty {
-            let (member, controller) = waiting.removeFirst()
-            drive(member, controller)
-        }
-    }
-
-    func drive(_ member: AttachedVCPU, _ controller: any RunController) {
-        member.controller = controller
-        member.planner = controller as? any PlanningController
-        member.isOut = true
-        do {
-            let access: any VCPUAccess = phase == .passive ? PassiveVCPU(member, self) : member.held
-            switch try controller.begin(access) {
-            case .resume: break
-            case .park: finish(member, .hlt)
-            case .stop(let reason): finish(member, reason)
-            }
-        } catch {
-            finish(member, .failed(error))
-        }
-    }
-
-    /// Those that stand still and may go, go.
-    private func letOut() {
-        if let holder { return go(members.filter { $0.identity.id == holder && $0.isStanding }) }
-        let busy = Set(deferred.map(\.index))
-        go(
-            members.filter {
-                ($0.isOut || $0.isFree) && $0.isStanding && !$0.isGone && !busy.contains(UInt16($0.index))
-            })
-    }
-
-    /// A vCPU may go on; where it was alone and is no more, the others do, too.
-    private func goOn(_ member: AttachedVCPU) {
-        if let holdFailure {
-            self.holdFailure = nil
-            return lost(holdFailure)
-        }
-        dealWithDeferred()
-        beginWaiting()
-        if report == nil { letOut() }
-    }
-
-    /// What was put off, as far as the one that goes on alone lets it.
-    private func dealWithDeferred() {
-        func isNext(_ event: TracerReply.Event) -> Bool {
-            guard let holder else { return true }
-            return members.indices.contains(Int(event.index))
-                && members[Int(event.index)].identity.id == holder
-        }
-        while report == nil, let place = deferred.firstIndex(where: isNext) {
-            take(deferred.remove(at: place))
-        }
-    }
-
     public func interrupt() {
         interruptIsWanted.store(true, ordering: .sequentiallyConsistent)
         client.nudge()
@@ -275,7 +218,13 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 finish(members.first { $0.isOut } ?? members[0], .interrupted)
                 continue
             }
+            // Of a guest that nobody traces no event tells the end.
+            if phase == .passive, client.isVMMGone {
+                lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
+                continue
+            }
             var left = timeout.map { $0 - (clock.now - start) }
+            if phase == .passive { left = min(left ?? Self.glance, Self.glance) }
             // In the midst of stepping the next step is there sooner than the caller would come back.
             if isBusy, let limit = left, limit < Self.patience { left = Self.patience }
             if let timeout, isBusy, clock.now - start > timeout + Self.slice { return nil }
@@ -297,6 +246,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     private static let patience = Duration.milliseconds(1)
+    /// How often a guest that nobody traces is looked after.
+    private static let glance = Duration.milliseconds(250)
     private static let slice = Duration.milliseconds(10)
 
     /// An interrupt that came with the last message.
@@ -357,7 +308,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     /// - Precondition: they stand still.
-    private func go(_ chosen: [AttachedVCPU]) {
+    func go(_ chosen: [AttachedVCPU]) {
         guard !chosen.isEmpty else { return }
         phase = .running
         hasGone = true
@@ -379,7 +330,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
 
     // MARK: what vCPUs report
 
-    private func take(_ event: TracerReply.Event) {
+    func take(_ event: TracerReply.Event) {
         guard Int(event.index) < members.count else { return }
         let member = members[Int(event.index)]
         member.isStanding = true
@@ -497,7 +448,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     /// The VMM or the tracer is gone.
-    private func lost(_ error: AttachError) {
+    func lost(_ error: AttachError) {
         for member in members {
             member.isOut = false
             member.controller = nil

@@ -195,6 +195,21 @@ final class AttachedVCPU {
         return (number, text)
     }
 
+    /// As ``isWithheld``, with more than one look where one does not tell: a thread that we have just let go is on its way
+    /// back to its call, and one that is seen in a call may be there for a moment.
+    func isWithheld(patience: Int = 10) -> Bool {
+        if isAbsent || isWithheld { return isWithheld }
+        var looks = hasLeftRegisters ? 0 : patience
+        while sleep == nil, looks > 0 {
+            usleep(1000)
+            if isWithheld { return true }
+            looks -= 1
+        }
+        guard sleep != nil else { return false }
+        usleep(UInt32(Self.long / 1000) + 1000)
+        return isWithheld
+    }
+
     /// Its VMM keeps it from running, as far as looks at its thread tell: it waits in one and the same call.
     var isWithheld: Bool {
         if isAbsent { return isUntouched }

@@ -3,7 +3,7 @@ import Glibc
 
 /// vCPUs that no thread has run yet: as of a QEMU that was started with `-S`, or whose VMM makes them ahead of time.
 extension Tracer {
-    private var absent: [TracedThread] { threads.filter(\.isAbsent) }
+    private var absent: [TracedThread] { threads.filter { $0.isAbsent && !$0.isGone } }
 
     /// Makes all other threads of the VMM stand still, and finds among them those that run the vCPUs by now.
     func holdBystanders() throws(AttachError) {
@@ -65,8 +65,17 @@ extension Tracer {
         guard let all = bystanders, all.isWatching else { return false }
         let runners = all.collect { descriptor in absent.contains { $0.vcpu.descriptor == descriptor } }
         for runner in runners { appeared(runner) }
+        // Nobody is left who could run them.
+        if all.isEmpty { lose() }
         if absent.isEmpty { dismissBystanders() }
         return !runners.isEmpty
+    }
+
+    private func lose() {
+        for thread in absent {
+            thread.state = .gone
+            tell(thread, TracerReply.Event(index: 0, standing: .gone, stood: meter.tell(), page: []))
+        }
     }
 
     /// At the entry to its first KVM_RUN.

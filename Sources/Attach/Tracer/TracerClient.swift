@@ -130,6 +130,13 @@ final class TracerClient: Sendable, RemoteChannel {
         }
     }
 
+    /// The VMM has ended.
+    var isVMMGone: Bool {
+        var ended = pollfd(
+            fd: pidfd.load(ordering: .sequentiallyConsistent), events: Int16(POLLIN), revents: 0)
+        return poll(&ended, 1, 0) == 1
+    }
+
     /// Some are kept.
     var hasEvents: Bool { state.withLock { !$0.events.isEmpty } }
 

@@ -23,7 +23,7 @@ public struct VCPUOutput: CommandOutput, Hashable {
 
     public var id: Int
     public var isBoot: Bool
-    /// "running", "stopped", "halted", "waiting" or "dead"; absent if nothing is known.
+    /// "running", "paused" by its VMM, "stopped", "halted", "waiting" or "dead"; absent if nothing is known.
     public var state: String?
     /// KVM_GET_MP_STATE.
     public var mpState: String?
