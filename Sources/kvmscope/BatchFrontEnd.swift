@@ -38,7 +38,12 @@ struct BatchFrontEnd {
             output.show(error, of: line)
             return .failed
         }
-        while end == .done, let next = session.advance() {
+        while end == .done {
+            if let ended = session.endIfInterrupted() {
+                if !output.json { output.show(ended, of: line) }
+                break
+            }
+            guard let next = session.advance() else { break }
             do {
                 try showStop()
             } catch {

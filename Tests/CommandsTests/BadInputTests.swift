@@ -116,6 +116,27 @@ import class TargetConformance.FakeTarget
         #expect(debugger.breakpoints.count == 10)
     }
 
+    /// Where nobody but the session hears of it, as in the console: between two short lines.
+    @Test func ctrlCBetweenTheLinesOfAFileEndsIt() throws {
+        try source((0..<1000).map { "break \(Self.place($0))" }) {
+            #expect(session.endIfInterrupted().map { _ in true } == nil)
+            for _ in 0..<10 { _ = try session.advance()?.result.get() }
+            session.cancelRequested = { true }
+            // It is asked for fifty times a second at most.
+            usleep(30_000)
+            let ended = session.endIfInterrupted()
+            #expect(
+                ended?.lines(width: 80).map(\.text)
+                    == ["Interrupted: 990 lines of what was sourced are not done."])
+            #expect(session.advance() == nil && !session.hasQueuedLines)
+        }
+        session.cancelRequested = { false }
+        #expect(session.endIfInterrupted().map { _ in true } == nil)
+        #expect(debugger.breakpoints.count == 10)
+        _ = try output("delete")
+        #expect(debugger.breakpoints.isEmpty)
+    }
+
     @Test func holesInTheListOfBreakpoints() throws {
         for index in 0..<500 { try debugger.setBreakpoint(at: .linear(Self.place(index))) }
         for number in stride(from: 1, through: 500, by: 2) { try debugger.deleteBreakpoint(number) }

@@ -239,6 +239,15 @@ public final class Session {
 
     // MARK: - Queued lines
 
+    /// Asked between queued lines by a front end that hears of Ctrl-C in no other way: forgets them, and says so; nil
+    /// where nobody pressed it.
+    public func endIfInterrupted() -> (any CommandOutput)? {
+        let left = queue.count
+        guard left > 0, shouldStop() else { return nil }
+        return Message(
+            "Interrupted: \(counted(left, "line")) of what was sourced \(left == 1 ? "is" : "are") not done.")
+    }
+
     /// Does the next line that `source` queued; nil when there is none, or while the guest runs and the line that
     /// let it go did not end in `&`. A failure forgets the lines behind it.
     public func advance() -> Executed? {
