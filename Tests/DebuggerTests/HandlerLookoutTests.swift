@@ -21,7 +21,8 @@ private final class Lookout {
         var registers = ArmedBreakpoints()
         for place in places { registers.insert(place) }
         return ArmedSet(
-            registers: registers, linear: PlaceTable(), physical: PlaceTable(), needsStepping: false, hasPatches: false,
+            registers: registers, linear: PlaceTable(), physical: PlaceTable(), needsStepping: false,
+            hasPatches: false,
             watches: [])
     }
 
