@@ -64,7 +64,7 @@ struct UntouchedLiveTests {
         try debugger.setRegister("bx", to: 0x2A)
         try expectUntraced(tiny)
         begin(tiny)
-        try tiny.waitForRounds(2)
+        for vcpu in 0..<2 { try tiny.waitForRounds(2, vcpu: vcpu) }
         #expect(try tiny.vcpu().lastCommand == 0x2A)
         // From now on its registers come with each exit, and its threads are known at the next stop.
         #expect(try debugger.liveSnapshot().activity == .running)
