@@ -13,6 +13,9 @@ public final class Debugger {
     /// Stops that are kept.
     public static let historyLimit = 50
 
+    // What each step touches is not checked for overlapping access at run time: a debugger is used from one thread, and
+    // the checks cost a step some percent.
+
     public let target: any Target
     let appearing: (any VCPUAppearing)?
     /// The current stop or, while the guest runs, the one before; an earlier one while that is revisited.

@@ -29,15 +29,21 @@ struct EventLiveTests {
         0xCF,  // 7D07 iret
     ]
 
+    /// A debugger on that guest, its handler in place.
+    private static func onTheTimer() throws -> Debugger {
+        let debugger = try Debugger(
+            target: machine(code: timer) {
+                $0.ramSize = 1 << 20
+                $0.interruptController = .kernel
+            })
+        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
+        try debugger.writeMemory(.physical(0x7D00), handler)
+        return debugger
+    }
+
     @Test(.timeLimit(.minutes(2)))
     func interruptsFromOutsideAreCaughtEachOnce() throws {
-        let machine = try machine(code: Self.timer) {
-            $0.ramSize = 1 << 20
-            $0.interruptController = .kernel
-        }
-        let debugger = try Debugger(target: machine)
-        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
-        try debugger.writeMemory(.physical(0x7D00), Self.handler)
+        let debugger = try Self.onTheTimer()
         for register in ["rcx", "rdx"] { try debugger.setRegister(register, to: 0) }
         try debugger.setRegister("sp", to: 0x7000)
         let catchpoint = try debugger.setCatchpoint(.interrupt(0x20))
@@ -70,13 +76,7 @@ struct EventLiveTests {
     /// The kernel serves these ports itself: they are found by stepping, with the timer's interrupts on the way.
     @Test(.timeLimit(.minutes(2)))
     func portsOfTheKernelsChipsAreCaughtBetweenInterrupts() throws {
-        let machine = try machine(code: Self.timer) {
-            $0.ramSize = 1 << 20
-            $0.interruptController = .kernel
-        }
-        let debugger = try Debugger(target: machine)
-        try debugger.writeMemory(.physical(0x80), [0x00, 0x7D, 0, 0])
-        try debugger.writeMemory(.physical(0x7D00), Self.handler)
+        let debugger = try Self.onTheTimer()
         try debugger.setRegister("rdx", to: 0)
         try debugger.setRegister("sp", to: 0x7000)
         let catchpoint = try debugger.setCatchpoint(.io(ports: 0x20...0x20, direction: .out))
