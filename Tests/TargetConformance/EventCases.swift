@@ -119,7 +119,7 @@ extension ConformanceCase {
                 try fixture.expect("rip", ip)
             }
             let hits = try fixture.debugger.breakpoint(catchpoint.number).hits
-            try fixture.expect(!fixture.isOurs || hits == 4, "two more, not \(hits - 2)")
+            try fixture.expect(hits == 4, "two more, not \(hits - 2)")
         },
         ConformanceCase("catches I/O while stepping, beside a breakpoint, and no other ports") { fixture in
             try fixture.load(talking, at: Fixture.code)

@@ -343,7 +343,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             let verdict: Verdict
             switch event.standing {
             case .debug:
-                if !event.page.isEmpty { _ = member.observe(exits, handled: event.page) }
+                // The exit whose completion ended the step: no event of its own tells of it.
+                if !event.page.isEmpty {
+                    _ = controller.exited(member.observe(exits, handled: event.page))
+                }
                 guard case .debug(let debug) = member.observe(exits) else { return go([member]) }
                 verdict = try controller.decide(.debug(debug), member.held)
             case .handled:
@@ -416,7 +419,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 guard other !== member, other.isOut, let controller = other.controller else { continue }
                 switch event.standing {
                 case .debug:
-                    if !event.page.isEmpty { _ = other.observe(exits, handled: event.page) }
+                    if !event.page.isEmpty {
+                        _ = controller.exited(other.observe(exits, handled: event.page))
+                    }
                     if case .debug(let debug) = other.observe(exits) {
                         _ = try? controller.decide(.debug(debug), other.held)
                     }
