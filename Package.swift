@@ -107,7 +107,7 @@ let package = Package(
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
         + module(
-            "Debugger", ["KVMCore", "X86", "Disassembler", "CElf", "CLinux", deque, system],
+            "Debugger", ["KVMCore", "X86", "Disassembler", "CElf", "CLinux", system],
             tests: [conformance, "kvmscope", "SymbolFixture"])
         + module(
             "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],

@@ -1,4 +1,3 @@
-import DequeModule
 import Disassembler
 import KVMCore
 import X86
@@ -82,44 +81,20 @@ extension Debugger {
 
     /// Lets go as ``orders`` say.
     private func resume(_ only: Int?, stepper: Int?, isAwaited: Bool) throws(DebuggerError) {
-        var started: UInt64 = 0
+        let started = monotonicTime()
         do {
             if isAwaited, let synchronous {
-                report = try synchronous.run(orders) {
-                    started = monotonicTime()
-                    makeRoom(except: only)
-                }
-                if let only { self.drivers[only].prefetch() }
+                report = try synchronous.run(orders)
+                if let only { drivers[only].prefetch() }
             } else {
-                started = monotonicTime()
                 try target.resume(orders)
             }
         } catch {
             order = nil
-            if !coming.isEmpty {
-                coming = []
-                past.removeLast()
-            }
             throw DebuggerError("letting the guest go", error)
         }
         order = Order(started: started, only: only, stepper: stepper)
         if !live.isEmpty { live = [:] }
-    }
-
-    /// While the guest runs: room for the stop that is to come.
-    ///
-    /// - Parameter only: the place of the only vCPU that runs, which need not be kept.
-    private func makeRoom(except only: Int?) {
-        // What the stop that is forgotten now leaves has the size that is needed.
-        coming = endCurrent() ?? []
-        let count = stop.vcpus.count
-        guard coming.count == count else {
-            coming = stop.vcpus
-            // A copy of its own, which only this makes it.
-            coming.withUnsafeMutableBufferPointer { _ in }
-            return
-        }
-        for place in 0..<count where place != only { coming[place] = stop.vcpus[place] }
     }
 
     func startOneNext() throws(DebuggerError) {
@@ -156,11 +131,12 @@ extension Debugger {
     }
 
     /// Makes the new current stop.
-    func finish(_ report: StopReport, _ running: Order, steps: Int) {
+    func finish(_ report: consuming StopReport, _ running: Order, steps: Int) {
         var vcpus: [VCPUSnapshot] = []
-        swap(&vcpus, &coming)
-        if vcpus.isEmpty {
-            endCurrent()
+        swap(&vcpus, &spare)
+        if let only = running.only, vcpus.count == stop.vcpus.count {
+            for place in vcpus.indices where place != only { vcpus[place] = stop.vcpus[place] }
+        } else {
             vcpus = stop.vcpus
         }
         takeInNewVCPUs(&vcpus)
@@ -186,17 +162,18 @@ extension Debugger {
             findings.reason = .step(count: running.total)
         }
         turns = nil
-        stop = Stop(
+        var next = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: findings.reason,
             vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(
                 Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: findings.passedHalt, standstill: standstillBefore())
-        stop.steppedTwo = findings.steppedTwo
-        stop.spread = spreadOfStop()
-        if let failure = findings.conditionFailure { stop.conditionFailure = failure }
-        if !findings.caught.isEmpty { stop.caught = findings.caught }
+        next.steppedTwo = findings.steppedTwo
+        next.spread = spreadOfStop()
+        if let failure = findings.conditionFailure { next.conditionFailure = failure }
+        if !findings.caught.isEmpty { next.caught = findings.caught }
+        follow(with: &next)
         exitsBefore = exits
         settleBreakpoints(findings.hits)
     }

@@ -1,4 +1,3 @@
-import DequeModule
 import KVMCore
 import X86
 
@@ -46,7 +45,7 @@ public final class Debugger {
     /// The page tables by which breakpoints were placed last.
     var placedBy: PlacedBy?
     /// The stops before the current one.
-    @exclusivity(unchecked) var past = Deque<Stop>()
+    @exclusivity(unchecked) var past = PastStops(capacity: Debugger.historyLimit - 1)
     /// The stop where the guest stands, while ``stop`` is an earlier one.
     var present: Stop?
     /// What is kept beside the last stops, by their numbers.
@@ -70,8 +69,8 @@ public final class Debugger {
     var orderedAlone: Int?
     /// What that driver has for its mission: so many steps; nil where it has another.
     var orderedStep: Int?
-    /// The vCPUs of the stop that is to come, as they were: made while the guest runs.
-    @exclusivity(unchecked) var coming: [VCPUSnapshot] = []
+    /// What the stop that was forgotten last leaves, to be written over: it has the size that the next one needs.
+    @exclusivity(unchecked) var spare: [VCPUSnapshot] = []
     var exitsBefore: UInt64 = 0
     /// The target as the one that knows how long its guest stood still, and how often it had at the last stop.
     let meter: (any StandstillMeasuring)?
@@ -150,10 +149,11 @@ public final class Debugger {
     // MARK: what is known
 
     /// The last stops, the oldest first, the current one last.
-    public var history: [Stop] { Array(past) + [latestStop] }
-    /// The stop before the current one: what change marks compare with.
+    public var history: [Stop] { past.all + [latestStop] }
+    /// The stop before the current one, or while the guest runs the last one: what change marks compare with.
     public var previousStop: Stop? {
-        isRevisiting ? past.last { $0.number < stop.number } : past.last
+        if isRunning { return stop }
+        return isRevisiting ? past.last { $0.number < stop.number } : past.last
     }
     /// The selected vCPU at the current stop.
     public var selected: VCPUSnapshot { stop[selectedVCPU] ?? stop.vcpus[0] }
@@ -226,7 +226,7 @@ public final class Debugger {
         while var running = order {
             var taken = report.take()
             if taken == nil { taken = try awaitReport(until: deadline) }
-            guard var report = taken else { return false }
+            guard var report = consume taken else { return false }
             // A vCPU that came while it was waited for is not alone.
             if appearing != nil { running.only = order?.only }
             if try answer(&report, running) { continue }
@@ -243,7 +243,7 @@ public final class Debugger {
             }
             if turns != nil, try takeTurn(&report, &running, steps: steps) { continue }
             order = nil
-            finish(report, running, steps: steps)
+            finish(consume report, running, steps: steps)
         }
         return true
     }

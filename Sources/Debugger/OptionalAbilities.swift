@@ -155,9 +155,7 @@ public struct Withholding: Sendable, Hashable {
 public protocol SynchronousRunning: Target {
     /// Lets the named vCPUs go and returns why all stand still again; nil where that takes a second:
     /// ``Target/waitForStop(timeout:)`` has it then, later.
-    ///
-    /// - Parameter meanwhile: called once they are on their way, for what the caller need not do afterwards.
-    func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport?
+    func run(_ orders: [RunOrder]) throws -> StopReport?
 }
 
 /// A target whose interrupt controllers can be set as well.

@@ -137,9 +137,8 @@ public final class OwnedMachine: SynchronousRunning {
 
     public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
 
-    public func run(_ orders: [RunOrder], meanwhile: () -> Void) throws -> StopReport? {
+    public func run(_ orders: [RunOrder]) throws -> StopReport? {
         let runner = try start(orders, isAwaited: true)
-        meanwhile()
         if let report = runner?.runBorrowed(orders[0].controller) { return report }
         return parts.coordinator.wait(until: Clock.now() &+ 1_000_000_000)
     }

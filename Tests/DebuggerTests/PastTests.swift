@@ -1,8 +1,9 @@
-import Debugger
 import Disassembler
 import TargetConformance
 import Testing
 import X86
+
+@testable import Debugger
 
 @Suite struct PastTests {
     /// inc ax; mov [0x500], ax; inc ax; mov [0x500], ax
@@ -100,6 +101,36 @@ import X86
         #expect(debuggerError { try debugger.revisit(10_000) }?.code == .outOfRange)
         try debugger.revisit(21)
         #expect(try debugger.readMemory(.linear(0x7C00), count: 2).bytes == [0xEB, 0xFE])
+    }
+
+    /// A running guest is compared with the stop that it was let go from, which is no part of the past yet.
+    @Test func theStopBeforeARunIsTheOneItBeganAt() throws {
+        let debugger = try stepped()
+        #expect(debugger.previousStop?.number == 3)
+        try debugger.startContinue()
+        #expect(debugger.previousStop?.number == 4)
+        #expect(debugger.history.map(\.number) == [0, 1, 2, 3, 4])
+        debugger.interrupt()
+        while try debugger.collectStop(timeout: .seconds(1)) == nil {}
+        #expect(debugger.previousStop?.number == 4)
+        #expect(debugger.history.map(\.number) == [0, 1, 2, 3, 4, 5])
+    }
+
+    @Test func theOldestStopMakesRoomForTheNext() throws {
+        let (debugger, _) = try debugger()
+        var past = PastStops(capacity: 3)
+        #expect(past.first == nil && past.last == nil && past.all.isEmpty)
+        for number in 0..<8 {
+            var stop = debugger.stop
+            stop.number = number
+            #expect(past.take(&stop) == (number >= 3))
+            #expect(stop.number == (number >= 3 ? number - 3 : number))
+            #expect(past.last?.number == number)
+            #expect(past.all.map(\.number) == Array(max(0, number - 2)...number))
+            #expect(past.first?.number == max(0, number - 2))
+        }
+        #expect(past.last { $0.number < 7 }?.number == 6)
+        #expect(past.last { $0.number < 5 } == nil)
     }
 }
 

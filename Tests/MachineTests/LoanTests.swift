@@ -109,7 +109,7 @@ struct LoanLiveTests {
     private func step(_ machine: OwnedMachine, _ stepper: Stepper, _ count: Int = 1) throws -> StopReport? {
         stepper.left = count
         stepper.threads = []
-        return try machine.run([RunOrder(vcpu: 0, controller: stepper)]) {}
+        return try machine.run([RunOrder(vcpu: 0, controller: stepper)])
     }
 
     private func borrow(_ machine: OwnedMachine, _ stepper: Stepper) throws {

@@ -7,7 +7,7 @@
 struct PlaceTable: Sendable {
     // SAFETY: changed only where nobody else refers to it.
     private final class Base: @unchecked Sendable {
-        var states: [UInt64: [BreakpointState]]
+        @exclusivity(unchecked) var states: [UInt64: [BreakpointState]]
 
         init(_ states: [UInt64: [BreakpointState]]) { self.states = states }
     }

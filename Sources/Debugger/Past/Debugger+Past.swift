@@ -46,14 +46,10 @@ extension Debugger {
     /// The number of the first stop that is kept.
     private var firstStop: Int { past.first?.number ?? latestStop.number }
 
-    /// Another stop is to follow this one.
-    ///
-    /// - Returns: the vCPUs of the stop that is forgotten for it, to be written over.
-    @discardableResult
-    func endCurrent() -> [VCPUSnapshot]? {
-        let vcpus = past.count + 1 == Self.historyLimit ? past.removeFirst().vcpus : nil
-        past.append(stop)
-        return vcpus
+    /// Makes `next` the current stop, and the one before it the last of the past.
+    func follow(with next: inout Stop) {
+        swap(&stop, &next)
+        if past.take(&next) { swap(&spare, &next.vcpus) }
     }
 
     /// Runs `body`, and keeps what it reads of memory and of the debug registers as part of the current stop. Does
@@ -80,7 +76,7 @@ extension Debugger {
     /// Memory as it was at the stop that change marks compare with: while the guest runs the last one, otherwise
     /// the one before. Nil where nothing of it is kept; gaps where a part is not.
     public func earlierMemory(_ address: Address, count: Int) -> MemoryImage? {
-        guard let earlier = isRunning ? stop : previousStop, let memory = kept[earlier.number]?.memory,
+        guard let earlier = previousStop, let memory = kept[earlier.number]?.memory,
             let vcpu = earlier[selectedVCPU], (0...Self.maximumTransfer).contains(count)
         else { return nil }
         let view = LinearMemory(memory: memory, special: vcpu.special)

@@ -54,7 +54,7 @@ public final class Gatherer {
         let stop = isRunning ? sampled(needs) : debugger.stop
         var view = GuestView(name: debugger.target.name, stop: stop, selected: debugger.selectedVCPU)
         view.isRunning = isRunning
-        view.previous = isRunning ? debugger.stop : debugger.previousStop
+        view.previous = debugger.previousStop
         view.latest = debugger.latestStop.number
         view.kept = (debugger.history.first?.number ?? view.latest)...view.latest
         view.reason = reason

@@ -38,11 +38,11 @@ public final class VCPU {
     /// The classes of registers (KVM_SYNC_X86_*) that each run leaves in the page.
     private let synced: UInt64
     /// Those of them that are in the page and current.
-    private var current: UInt64 = 0
+    @exclusivity(unchecked) private var current: UInt64 = 0
 
     /// The last exit waits for KVM_RUN to complete it: I/O, MMIO, MSR accesses and hypercalls. Registers are
     /// not final, and setting them is refused, because the completion could undo it.
-    public private(set) var isIOPending = false
+    @exclusivity(unchecked) public private(set) var isIOPending = false
 
     static let syncRegisters = UInt64(KVM_SYNC_X86_REGS)
     static let syncSpecialRegisters = UInt64(KVM_SYNC_X86_SREGS)

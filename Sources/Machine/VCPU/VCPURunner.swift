@@ -97,7 +97,7 @@ final class VCPURunner: @unchecked Sendable {
         wasHome = true
         let departure = depart(controller, isBegun: isBegun)
         thread.isBack()
-        switch departure {
+        switch consume departure {
         case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
         case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
         case .stopped(let reason):
@@ -121,7 +121,7 @@ final class VCPURunner: @unchecked Sendable {
             return nil
         }
         thread.giveBack()
-        switch departure {
+        switch consume departure {
         case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
         case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
         case .stopped(let reason):
