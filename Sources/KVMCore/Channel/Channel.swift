@@ -27,4 +27,10 @@ public protocol RemoteChannel: Sendable {
     /// Brings a descriptor that a call made in the other process into this one, and closes it there
     /// (`KVM_GET_STATS_FD`). Returns the descriptor here, or `-errno`.
     func fetch(_ descriptor: Int32) -> Int32
+    /// Why the last call was not made, or is not known to have been, and what to do; nil where its result says all.
+    var trouble: String? { get }
+}
+
+extension RemoteChannel {
+    public var trouble: String? { nil }
 }

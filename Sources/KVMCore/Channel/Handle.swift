@@ -109,7 +109,15 @@ struct Handle: ~Copyable, Sendable {
             let result = body()
             if result >= 0 { return result }
             if result == -Errno.interrupted.rawValue { continue }
-            throw KVMError(request, result, advice: advice)
+            throw KVMError(request, result) { trouble ?? advice($0) }
+        }
+    }
+
+    /// What the channel knows of a call that failed.
+    private var trouble: String? {
+        switch channel {
+        case .direct: nil
+        case .remote(let remote): remote.trouble
         }
     }
 }
