@@ -144,4 +144,24 @@ struct PatchLedgerTests {
         #expect(tells())
         _ = pipe
     }
+
+    @Test("where a page of them is gone, those around it are put back")
+    func holes() throws {
+        let place = try #require(Hole())
+        let memory = AttachedMemory(
+            process: getpid(),
+            map: GuestMemoryMap(
+                regions: [
+                    MemoryRegion(slot: 0, gpa: 0, size: 3 * 4096, hva: place.address, isReadOnly: false)
+                ], source: .none))
+        let ledger = PatchLedger()
+        ledger.note(4080, 0xE6, hiding: [UInt8](repeating: 1, count: 4096), memory, getpid())
+        ledger.note(4080 + 4096, 0xE6, hiding: [UInt8](repeating: 2, count: 64), memory, getpid())
+        for offset in 4080..<4096 { place.bytes[offset] = 0xE6 }
+        for offset in 8192..<8240 { place.bytes[offset] = 0xE6 }
+        place.punch()
+        ledger.restoreAll(getpid())
+        #expect((4080..<4096).allSatisfy { place.bytes[$0] == 1 })
+        #expect((8192..<8240).allSatisfy { place.bytes[$0] == 2 })
+    }
 }

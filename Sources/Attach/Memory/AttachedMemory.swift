@@ -54,19 +54,27 @@ public final class AttachedMemory: PhysicalMemory {
 
     public func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
         let pieces = try pieces(gpa, bytes.count)
-        // Nothing is written if anything cannot be: what can be read now can be written, as a rule.
-        for piece in pieces {
-            var probe: UInt8 = 0
-            for offset in [0, piece.count - 1]
-            where clinux_process_read(process, piece.hva &+ UInt64(offset), &probe, 1) != 1 {
-                throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + offset))
-            }
+        // Nothing is written if anything cannot be: what was there is put back. Reading it finds most of what is amiss.
+        var before = [UInt8](repeating: 0, count: bytes.count)
+        var fault: MemoryFault?
+        before.withUnsafeMutableBytes { buffer in
+            do throws(MemoryFault) { try read(gpa, into: buffer) } catch { fault = error }
         }
+        if let fault { throw fault }
         for piece in pieces {
             // SAFETY: as above.
             let count = clinux_process_write(
                 process, piece.hva, bytes.baseAddress.map { $0 + piece.offset }, piece.count)
-            if count != piece.count { throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count))) }
+            guard count != piece.count else { continue }
+            for written in pieces where written.offset <= piece.offset {
+                let length = written.offset == piece.offset ? max(0, count) : written.count
+                _ = before.withUnsafeBytes {
+                    // SAFETY: as above; `before` is as long as `bytes`.
+                    clinux_process_write(
+                        process, written.hva, $0.baseAddress.map { $0 + written.offset }, length)
+                }
+            }
+            throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count)))
         }
     }
 

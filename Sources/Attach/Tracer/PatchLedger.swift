@@ -106,8 +106,13 @@ final class PatchLedger {
     private static func restore(_ run: [Entry], _ process: Int32) {
         guard let first = run.first else { return }
         var bytes = [UInt8](repeating: 0, count: run.count)
-        // A mapping that is gone has no patch either.
-        guard clinux_process_read(process, first.hva, &bytes, bytes.count) == bytes.count else { return }
+        guard clinux_process_read(process, first.hva, &bytes, bytes.count) == bytes.count else {
+            // A mapping that is gone has no patch either; those before and behind it have.
+            guard run.count > 1 else { return }
+            let page = run.firstIndex { $0.hva & 0xFFF == 0 && $0.hva != first.hva } ?? run.count / 2
+            restore(Array(run[..<page]), process)
+            return restore(Array(run[page...]), process)
+        }
         guard run.indices.contains(where: { bytes[$0] == run[$0].patch }) else { return }
         for (index, entry) in run.enumerated() where bytes[index] == entry.patch {
             bytes[index] = entry.hidden

@@ -108,20 +108,26 @@ struct SharedRunPage: ~Copyable {
 
     /// The exit as it is now: `struct kvm_run` up to the registers, and the data of an I/O exit behind it, where
     /// `data_offset` then points.
-    func exitCopy() -> [UInt8] {
-        var copy = [UInt8](UnsafeRawBufferPointer(rebasing: bytes[..<Offset.validRegisters]))
+    func exitCopy() -> [UInt8] { Self.exitCopy(UnsafeRawBufferPointer(bytes)) }
+
+    /// - Parameter page: a vCPU's whole mapping. The VMM may write it at any time: what is taken from it is taken once.
+    static func exitCopy(_ page: UnsafeRawBufferPointer) -> [UInt8] {
+        var copy = [UInt8](UnsafeRawBufferPointer(rebasing: page[..<Offset.validRegisters]))
+        func number<Value: FixedWidthInteger>(_ offset: Int, as type: Value.Type) -> Value {
+            copy.withUnsafeBytes { Value(littleEndian: $0.loadUnaligned(fromByteOffset: offset, as: type)) }
+        }
         // KVM_EXIT_IO: direction, size, port, count, data_offset at 40.
-        guard exitReason == 2 else { return copy }
-        let size = Int(load(Offset.payload + 1, as: UInt8.self))
-        let count = Int(load(Offset.payload + 4, as: UInt32.self))
-        let offset = load(Offset.payload + 8, as: UInt64.self)
+        guard number(Offset.exitReason, as: UInt32.self) == 2 else { return copy }
+        let size = Int(copy[Offset.payload + 1])
+        let count = Int(number(Offset.payload + 4, as: UInt32.self))
+        let offset = number(Offset.payload + 8, as: UInt64.self)
         guard size > 0, size <= 8, count > 0, count <= 4096, let start = Int(exactly: offset),
-            start >= 0, start < bytes.count, size * count <= bytes.count - start
+            start < page.count, size * count <= page.count - start
         else { return copy }
         copy.replaceSubrange(
             Offset.payload + 8..<Offset.payload + 16,
             with: withUnsafeBytes(of: UInt64(Offset.validRegisters).littleEndian) { Array($0) })
-        copy += bytes[start..<start + size * count]
+        copy += page[start..<start + size * count]
         return copy
     }
 }
