@@ -51,7 +51,20 @@ import X86
         #expect(common.contains(" stood 637.0us, within 21.3us, stop 12 "), "\(common)")
         #expect(title(80, "a").contains(" 637.0us, within 21.3us, stop 12 "), "\(title(80, "a"))")
         let long = title(80, "debian (QEMU, process 77)")
-        #expect(long.contains("stepped 1 instruction") && long.contains(" stop 12 "), "\(long)")
+        // The name gives way, not the figures.
+        #expect(long.contains(" de.., stepped 1 instruction ─"), "\(long)")
+        let middle = title(90, "debian (QEMU, process 77)")
+        #expect(middle.contains(" debian, stepped 1 instruction ─"), "\(middle)")
+        #expect(middle.contains(" 637.0us, within 21.3us, stop 12 "), "\(middle)")
+        #expect(long.contains(" 637.0us, within 21.3us, stop 12 "), "\(long)")
+        for name in [
+            "a-guest-of-a-long-name-and-more (QEMU, process 77)", String(repeating: "ä", count: 200),
+        ] {
+            let cut = title(80, name)
+            #expect(cut.contains(".., stepped 1 instruction ─"), "\(cut)")
+            #expect(cut.contains(" 637.0us, within 21.3us, stop 12 "), "\(cut)")
+        }
+        #expect(title(132, "debian (QEMU, process 77)").contains("debian (QEMU, process 77), stepped"))
         // One vCPU is alone.
         var guest = MadeUp.guest()
         guest.standstill = .microseconds(637)

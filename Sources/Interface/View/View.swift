@@ -65,7 +65,10 @@ extension Model {
                 brush.put(isFocused ? "[" : " ", .title)
                 if pane == .vcpus { brush.put("kvmscope ", .title) }
                 brush.put(pane.title, isFocused ? Look(.title, [.bold, .reverse]) : .title)
-                let detail = fitting(titleDetail(pane), in: brush.room - 3)
+                let room = brush.room - 3
+                let figures = titleFigures(pane).utf8.count
+                let spare = room - (figures > 0 ? figures + 3 : 0)
+                let detail = fitting(titleDetail(pane, room: spare), in: room)
                 if !detail.isEmpty { brush.put(" " + detail, .plain) }
                 brush.put(isFocused ? "]" : " ", .title)
             } else if brush.room > pane.title.utf8.count + 2 {
@@ -79,12 +82,14 @@ extension Model {
         }
     }
 
-    private func titleDetail(_ pane: Pane) -> String {
+    /// - Parameter room: for it, where what else is to be said has its room, too.
+    private func titleDetail(_ pane: Pane, room: Int) -> String {
         guard let guest else { return "" }
         switch pane {
         case .vcpus:
             let state = guest.isRunning ? "running" : guest.reason.isEmpty ? "stopped" : guest.reason
-            return guest.name.isEmpty ? state : "\(guest.name), \(state)"
+            guard !guest.name.isEmpty else { return state }
+            return "\(shortened(guest.name, to: room - state.utf8.count - 2)), \(state)"
         case .registers, .system:
             let from = guest.registersFrom.isEmpty && guest.isRunning ? "live" : guest.registersFrom
             return words([guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", past(from)])
@@ -116,6 +121,16 @@ extension Model {
         return String(text)
     }
 
+    /// A guest's name in so much room: without its VMM, then cut, but not to nothing.
+    private func shortened(_ name: String, to room: Int) -> String {
+        guard name.utf8.count > room, room >= 4 else { return name }
+        let bare = name.lastIndex(of: "(").map { String(name[..<$0].dropLast()) } ?? name
+        guard bare.isEmpty || bare.utf8.count > room else { return bare }
+        var cut = bare.isEmpty ? name[...] : bare[...]
+        while cut.utf8.count > room - 2 { cut.removeLast() }
+        return cut + ".."
+    }
+
     private func words(_ parts: [String]) -> String {
         parts.filter { !$0.isEmpty }.joined(separator: ", ")
     }
@@ -124,6 +139,12 @@ extension Model {
     private func past(_ now: String) -> String {
         guard let guest, guest.isPast else { return now }
         return "PAST"
+    }
+
+    /// What the vCPUs' title says at its right end, each figure in the least room; empty where it has no figures.
+    private func titleFigures(_ pane: Pane) -> String {
+        guard let guest, pane == .vcpus, guest.standstill != nil || guest.spread != nil else { return "" }
+        return titleRight(pane)[guest.spread == nil ? 4 : 2]
     }
 
     /// What a title says at its right end: the most first, then what can be said with less room.
