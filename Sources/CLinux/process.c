@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
@@ -101,6 +102,15 @@ int clinux_reap(int process) {
         result = waitpid(process, &status, 0);
     } while (result < 0 && errno == EINTR);
     return result < 0 ? -errno : status;
+}
+
+int clinux_reap_within(int process, int milliseconds) {
+    int pidfd = clinux_pidfd_open(process);
+    if (pidfd < 0) return pidfd;
+    struct pollfd ended = {pidfd, POLLIN, 0};
+    while (poll(&ended, 1, milliseconds) < 0 && errno == EINTR) {}
+    close(pidfd);
+    return ended.revents ? clinux_reap(process) : -ETIMEDOUT;
 }
 
 int clinux_hold_signals(void) {

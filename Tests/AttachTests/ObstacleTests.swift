@@ -57,15 +57,14 @@ struct ObstacleTests {
     }
 
     @Test(
-        "where the kernel does not tell which thread runs a vCPU, that is said",
+        "where the kernel does not tell which thread runs a vCPU, that is no obstacle: it is found out later",
         .enabled(if: getuid() == 0, "needs root"))
     func unknownThread() {
         let guest = HostGuest(
             process: process, name: "made up", vmm: .qemu, arguments: [], vmDescriptors: [9],
             vcpus: [HostVCPU(id: 3, descriptor: 10)])
-        expect(
-            GuestFinder(readsKernel: false).obstacle(to: guest, ProcessFiles(process), nil, tracer: 0),
-            .notRunning, "vCPU 3", "as root")
+        #expect(
+            GuestFinder(readsKernel: false).obstacle(to: guest, ProcessFiles(process), nil, tracer: 0) == nil)
     }
 
     @Test(

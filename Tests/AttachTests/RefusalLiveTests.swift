@@ -165,19 +165,42 @@ struct RefusalLiveTests {
         #expect(try qemu.ask("info status").contains("running"))
     }
 
-    @Test("without BPF nobody can say that a vCPU has not run: it is waited for")
+    @Test("without BPF, too, a guest that has not begun to run is attached to, and caught when it begins")
     func neverRanWithoutBPF() throws {
-        let tiny = try TinyGuest(vcpus: 1, "prompt")
+        let tiny = try TinyGuest(vcpus: 2, "prompt")
         let rights = ["--bounding-set=-bpf,-perfmon,-sys_admin"]
-        expectRefused(
-            try kvmscope(["attach", "\(tiny.pid)", "--wait", "1", "--batch"], as: rights), "waiting 1 s",
-            "no thread of process \(tiny.pid) was seen to run vCPU 0", "once the guest runs")
-        kill(tiny.pid, SIGUSR1)
         let answer = try kvmscope(
-            ["attach", "\(tiny.pid)", "--wait", "20", "--batch", "-ex", "stop", "-ex", "step"], as: rights)
-        #expect(answer.status == 0 && answer.output.contains("Interrupted."), "\(answer.errors)")
-        try tiny.waitForRounds()
-        try tiny.expectUnnoticed()
+            ["attach", "\(tiny.pid)", "--batch", "-ex", "vcpu list", "-ex", "stop", "-ex", "step"], as: rights
+        )
+        #expect(answer.status == 0 && answer.output.contains("paused"), "\(answer.output) \(answer.errors)")
+        #expect(answer.output.contains("none of its threads was seen in KVM_RUN"), "\(answer.output)")
+        let front = Process()
+        let output = Pipe()
+        front.executableURL = URL(filePath: "/usr/bin/setpriv")
+        front.arguments =
+            rights + [
+                Built.tracer.path, "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x1002",
+            ]
+            + ["-ex", "continue", "-ex", "step 3"]
+        front.standardOutput = output
+        front.standardInput = FileHandle.nullDevice
+        try front.run()
+        // Until its threads are watched.
+        let tasks = { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(tiny.pid)/task")) ?? [] }
+        let deadline = ContinuousClock.now + .seconds(20)
+        while !tasks().allSatisfy({ task in
+            let status = try? String(contentsOfFile: "/proc/\(tiny.pid)/task/\(task)/status", encoding: .utf8)
+            return status?.contains("TracerPid:\t0\n") == false && status?.contains("tracing stop") == false
+        }), ContinuousClock.now < deadline { usleep(1000) }
+        kill(tiny.pid, SIGUSR1)
+        let told = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        front.waitUntilExit()
+        #expect(front.terminationStatus == 0 && told.contains("Breakpoint 1."), "\(told)")
+        #expect(told.contains("Stepped 3 instructions."), "\(told)")
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
     }
 
     @Test("without BPF the memory map is searched for, and said not to be the kernel's")

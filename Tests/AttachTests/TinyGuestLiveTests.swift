@@ -55,8 +55,9 @@ struct TinyGuestLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.writeMemory(.physical(last.gpa), [0x90, 0x90])
         try debugger.startStep(count: 3)
-        guard case .step? = try debugger.collectStop(timeout: .seconds(20))?.reason else {
-            throw Failure("no step")
+        let stop = try debugger.collectStop(timeout: .seconds(20))
+        guard case .step? = stop?.reason else {
+            throw Failure("no step: \(String(describing: stop?.reason))")
         }
         try debugger.setBreakpoint(at: .physical(last.gpa))
         #expect(try debugger.readMemory(.physical(last.gpa), count: 2).bytes == [0x90, 0x90])

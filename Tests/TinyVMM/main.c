@@ -9,6 +9,12 @@
 // vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
 // 32-bit program would, before its own. `wide` maps far more of `kvm_run` than KVM has. `slots` adds so
 // many memslots of a page from 1 GiB on, each a page from the next.
+//
+// Odd ones, at each SIGUSR1: `loop` makes the `syscall` instruction of its KVM_RUN an endless loop, and the next time a
+// `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
+// `sleep`; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
+// registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
+// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait two seconds for a child.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,6 +34,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { max_vcpus = 8, slots = 3 };
@@ -63,7 +70,12 @@ static int vm;
 static size_t run_size;
 static int with_filter;
 static int with_image;
+static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork;
+static int first_vcpu;
+// mov eax, 16; syscall; ret
+static volatile uint8_t *run_code;
 static volatile sig_atomic_t more;
+static volatile sig_atomic_t pokes;
 static volatile sig_atomic_t begun = 1;
 static pthread_mutex_t prompt = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t on_begin = PTHREAD_COND_INITIALIZER;
@@ -99,7 +111,7 @@ static void fail(const char *what) {
 
 static void on_signal(int number) {
     if (number == SIGUSR2) more = 1;
-    if (number == SIGUSR1) begun = 1;
+    if (number == SIGUSR1) begun = 1, pokes++;
     if (mine) mine->signals++;
 }
 
@@ -134,6 +146,22 @@ static void set_cpuid(int vcpu) {
     free(cpuid);
 }
 
+static int run_once(int vcpu) {
+    if (!run_code) return ioctl(vcpu, KVM_RUN, 0);
+    long result = ((long (*)(long, long, long))(uintptr_t)run_code)(vcpu, KVM_RUN, 0);
+    if (result < 0) errno = (int)-result;
+    return result < 0 ? -1 : (int)result;
+}
+
+// With registers from each exit: their RSI is the state. BX is used for a number of its own, which has to come back.
+static void check_synchronised(struct kvm_run *run, struct vcpu_log *log, uint64_t *own, uint32_t state) {
+    struct kvm_regs *regs = &run->s.regs.regs;
+    if (run->io.port != 0x10) return;
+    if (regs->rflags == 0 || (uint32_t)regs->rsi != state || (*own && regs->r15 != *own)) log->wrong++;
+    regs->r15 = ++*own;
+    run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+}
+
 static void *run_vcpu(void *argument) {
     uint64_t id = (uint64_t)(uintptr_t)argument;
     struct vcpu_log *log = &logged->vcpu[id];
@@ -155,16 +183,31 @@ static void *run_vcpu(void *argument) {
     regs.rdx = 0x11;
     regs.rsp = with_image ? 0x7000 - id * 0x400 : 0x8000;
     ioctl(vcpu, KVM_SET_REGS, &regs);
+    if (id == 0) first_vcpu = vcpu;
+    if (with_sync) run->kvm_valid_regs = KVM_SYNC_X86_REGS;
+    uint64_t own = 0;
     mine = log;
     log->thread = (uint64_t)gettid();
     __atomic_fetch_add(&logged->ready, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&prompt);
     while (!begun) pthread_cond_wait(&on_begin, &prompt);
     pthread_mutex_unlock(&prompt);
+    while (with_late && id > 0 && !pokes) usleep(1000);
     if (with_filter) install_filter();
     for (;;) {
-        int result = ioctl(vcpu, KVM_RUN, 0);
+        int result = run_once(vcpu);
         log->returns++;
+        if (with_exec && pokes && id == 0) execl("/bin/sleep", "sleep", "60", NULL);
+        if (with_fork && pokes && id == 0) {
+            pokes = 0;
+            pid_t child = fork();
+            if (child == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                sleep(60);
+                _exit(0);
+            }
+            log->halts = (uint64_t)child;
+        }
         if (result < 0) {
             if (errno == EINTR) log->interrupted++;
             else log->other++, log->other_reason = (uint64_t)errno << 32;
@@ -201,6 +244,7 @@ static void *run_vcpu(void *argument) {
         } else if (run->io.port == 0x10) {
             if (*data == state) log->rounds++;
             else log->wrong++, state = *data;
+            if (with_sync) check_synchronised(run, log, &own, state);
         } else if (run->io.port == 0x12) {
             log->last_command = *(uint16_t *)data;
             log->commands++;
@@ -228,6 +272,13 @@ int main(int count, char **arguments) {
     for (int i = 3; i < count; i++) {
         if (!strcmp(arguments[i], "filter")) with_filter = 1;
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
+        if (!strcmp(arguments[i], "loop")) with_loop = 1;
+        if (!strcmp(arguments[i], "thief")) with_thief = 1;
+        if (!strcmp(arguments[i], "exec")) with_exec = 1;
+        if (!strcmp(arguments[i], "fork")) with_fork = 1;
+        if (!strcmp(arguments[i], "sync")) with_sync = 1;
+        if (!strcmp(arguments[i], "late")) with_late = 1;
+        if (!strcmp(arguments[i], "vfork")) with_vfork = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
     int with_prompt = 0;
@@ -285,14 +336,37 @@ int main(int count, char **arguments) {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 
+    if (with_loop) {
+        static const uint8_t code[] = {0xB8, SYS_ioctl, 0, 0, 0, 0x0F, 0x05, 0xC3};
+        uint8_t *page = mmap(
+            NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (page == MAP_FAILED) fail("mmap");
+        memcpy(page, code, sizeof code);
+        run_code = page;
+    }
     pthread_t thread[max_vcpus];
+    int poked = 0;
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
     for (unsigned i = 0;; i++) {
         usleep(with_kick ? 3000 : 1000000);
+        if (with_loop && pokes != poked) {
+            poked = pokes;
+            // jmp $
+            *(volatile uint16_t *)(run_code + 5) = pokes & 1 ? 0xFEEB : 0x050F;
+        }
+        while (with_thief && pokes & 1) ioctl(first_vcpu, KVM_RUN, 0);
         if (with_prompt && begun) {
             pthread_mutex_lock(&prompt);
             pthread_cond_broadcast(&on_begin);
             pthread_mutex_unlock(&prompt);
+        }
+        if (more && with_vfork) {
+            more = 0;
+            // The child has no other thread to come to: it is the kernel that keeps this one.
+            if (vfork() == 0) {
+                nanosleep(&(struct timespec){2, 0}, NULL);
+                _exit(0);
+            }
         }
         if (more && vcpus < max_vcpus) {
             more = 0;

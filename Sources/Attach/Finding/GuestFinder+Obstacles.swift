@@ -8,8 +8,8 @@ extension GuestFinder {
         var seen = VMMFacts(isOwn: guest.process == getpid())
         seen.status = files.text("status").flatMap(ProcessStatus.init)
         seen.executable = ProcessFiles.head("/proc/\(files.process)/exe", count: 5) ?? []
-        // One that no thread has run yet may be run by any.
-        let isOpen = guest.vcpus.contains(where: \.isUntouched)
+        // One that no thread is known to run may be run by any.
+        let isOpen = guest.vcpus.contains { $0.isUntouched || $0.thread == nil && facts == nil }
         for thread in isOpen ? files.threads : [guest.process] + guest.vcpus.compactMap(\.thread) {
             guard let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init) else {
                 continue
@@ -82,8 +82,8 @@ extension GuestFinder {
                 .unsupported, "process \(guest.process) runs \(guest.vmDescriptors.count) VMs",
                 remedy: "only a VMM with one VM can be attached to")
         }
-        let lost = guest.vcpus.filter { $0.thread == nil && !$0.isUntouched }
-        if let first = lost.first, facts != nil || lost.count > guest.busyThreads.count {
+        // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM standing still.
+        if facts != nil, let first = guest.vcpus.first(where: { $0.thread == nil && !$0.isUntouched }) {
             return AttachError(
                 .notRunning, "no thread of process \(guest.process) was seen to run vCPU \(first.id)",
                 remedy: "try again once the guest runs, or as root, so that the kernel can be asked")

@@ -50,6 +50,15 @@ struct ProcessFiles: Sendable {
         Self.bytes("\(root)/\(name)").map { String(decoding: $0, as: UTF8.self) }
     }
 
+    /// What the kernel says a thread does, by its letter in `stat`: `T` is stopped by a signal, `Z` has ended. Nil where
+    /// there is no such thread.
+    func state(thread: Int32? = nil) -> Character? {
+        guard let stat = text("task/\(thread ?? process)/stat"), let end = stat.lastIndex(of: ")") else {
+            return nil
+        }
+        return stat[end...].dropFirst(2).first
+    }
+
     /// The command line, an argument each.
     var arguments: [String] {
         guard let bytes = Self.bytes("\(root)/cmdline") else { return [] }

@@ -236,8 +236,9 @@ final class LaunchFollower {
     /// Lets go of every thread but the vCPUs', which are the caller's from here on: those that wait stand at the entry
     /// to KVM_RUN, the others run to their next system call. Nothing that they clone is traced any more.
     ///
+    /// - Parameter strays: those that do not stop in time.
     /// - Returns: the threads of `vcpus` that wait.
-    func handOver(_ vcpus: Set<Int32>) -> Set<Int32> {
+    func handOver(_ vcpus: Set<Int32>, _ strays: Strays) -> Set<Int32> {
         let waiting = Set(tracees.filter { vcpus.contains($0.key) && $0.value.isWaiting }.keys)
         for thread in waiting { _ = clinux_ptrace_options(thread, TracedThread.options) }
         let others = Set(tracees.keys).subtracting(waiting)
@@ -278,6 +279,8 @@ final class LaunchFollower {
                 }
                 if !any { _ = clinux_next_signal(1_000_000) }
             }
+            // One that has not stopped is let go when it does.
+            for thread in left { strays.add(thread) }
             return kept
         }
     }

@@ -156,7 +156,7 @@ extension AttachedTarget: SourceProviding {
         if members.contains(where: \.isAbsent) {
             return ValueSource(
                 .threads, .none, .unknown,
-                missing: [.init(.kernelVCPU, "no thread of the VMM has run the vCPU yet")])
+                missing: [.init(.kernelVCPU, "no thread of the VMM was seen to run the vCPU yet")])
         }
         return ValueSource(.threads, way, .read(attachedMemory.age))
     }
@@ -185,10 +185,9 @@ extension HostGuest {
         }
         var guest = self
         for index in vcpus.indices where vcpus[index].thread == nil && !vcpus[index].isUntouched {
+            // One in whose KVM_RUN no thread was is one that none runs for now: whoever does later is caught there.
             guard let match = found.first(where: { $0.descriptor == vcpus[index].descriptor }) else {
-                throw AttachError(
-                    .notRunning, "no thread of process \(process) was seen to run vCPU \(vcpus[index].id)",
-                    remedy: "try again once the guest runs, or as root, so that the kernel can be asked")
+                continue
             }
             guest.vcpus[index].thread = match.thread
             guest.vcpus[index].threadSource = .stopped

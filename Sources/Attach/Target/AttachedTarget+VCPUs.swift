@@ -10,15 +10,13 @@ extension AttachedTarget: VCPUAppearing {
         if let kernel = try? KernelReader.shared(), let vcpu = members[0].kernelVCPU(),
             let count = kernel.vcpuCount(vcpu)
         {
-            // Those that have not run are not waited for: nothing of them can go on unseen.
             guard count > members.count else { return }
         }
         guard let now = GuestFinder().guest(process: guest.process) else { return }
-        let known = Set(members.map(\.identity.id))
-        let new = now.vcpus.filter { $0.thread != nil && !known.contains($0.id) }
+        let new = newcomers(now)
         guard !new.isEmpty else { return }
-        let traced = new.compactMap { vcpu in
-            vcpu.thread.map { TracedVCPU(id: Int32(vcpu.id), descriptor: vcpu.descriptor, thread: $0) }
+        let traced = new.map {
+            TracedVCPU(id: Int32($0.id), descriptor: $0.descriptor, thread: $0.thread ?? 0)
         }
         _ = try client.ask(.add(vcpus: traced))
         guard case .stopped(let standings, let spread) = try client.ask(.stop),
@@ -68,15 +66,22 @@ extension AttachedTarget: VCPUAppearing {
         ).count
     }
 
-    /// Those that run by now; and whether there are others that do not yet.
-    private func newcomers(_ count: Int) -> (running: [HostVCPU], isPending: Bool) {
+    /// Those that can be taken on; and whether there are others that cannot yet.
+    private func newcomers(_ count: Int) -> (ready: [HostVCPU], isPending: Bool) {
         guard count > members.count, let now = GuestFinder().guest(process: guest.process) else {
             return ([], false)
         }
+        let ready = newcomers(now)
+        return (ready, ready.count < count - members.count)
+    }
+
+    /// vCPUs that have come: those that a thread runs, and those that none has run, so that whoever will is caught at
+    /// their first instruction. One that was run by a thread which is gone is nobody's.
+    private func newcomers(_ now: HostGuest) -> [HostVCPU] {
         let known = Set(members.map(\.identity.id))
-        let new = now.vcpus.filter { !known.contains($0.id) }
-        let running = new.filter { $0.thread != nil }
-        return (running, running.count < new.count)
+        return now.vcpus.filter {
+            !known.contains($0.id) && ($0.thread != nil || $0.isUntouched || !now.isKnownToKernel)
+        }
     }
 
     /// Gives vCPUs that came while all run someone who decides about them. All stand still.
@@ -106,6 +111,24 @@ extension AttachedTarget: VCPUAppearing {
             xsaveSize: host.xsaveSize, hasRegisters: host.sync & 3 == 3)
     }
 
+    /// Why no vCPU is there any more.
+    var endOfVMM: AttachError {
+        // The vCPUs' threads are gone a moment before their process is, or is another program.
+        for _ in 0..<50 {
+            let state = ProcessFiles(guest.process).state()
+            if state == nil || state == "Z" || state == "X" || client.isVMMGone { break }
+            if ProcessFiles(guest.process).kvmDescriptors?.isEmpty == true {
+                // One that ends has closed its descriptors before it is seen to have ended.
+                usleep(5000)
+                if client.isVMMGone { break }
+                return AttachError(
+                    .ended, "the VMM has ended: process \(guest.process) runs another program now (exec)")
+            }
+            usleep(1000)
+        }
+        return AttachError(.ended, "the VMM (process \(guest.process)) has ended")
+    }
+
     /// Whether the VMM lives on although the thread of one of its vCPUs has ended: it unplugged the vCPU.
     func outlives(_ member: AttachedVCPU) -> Bool {
         let others = members.filter { $0 !== member && !$0.isGone }
@@ -114,10 +137,7 @@ extension AttachedTarget: VCPUAppearing {
         usleep(10_000)
         return others.contains { other in
             let thread = other.isAbsent ? guest.process : other.identity.thread
-            guard let status = ProcessFiles(guest.process).text("task/\(thread)/stat"),
-                let end = status.lastIndex(of: ")")
-            else { return false }
-            let state = status[end...].dropFirst(2).first
+            guard let state = ProcessFiles(guest.process).state(thread: thread) else { return false }
             return state != "Z" && state != "X"
         }
     }

@@ -5,12 +5,20 @@ extension AttachedTarget: VCPUWithholding {
     public func withholding(vcpu id: Int) -> Withholding? {
         guard !isDetached, let member = members.first(where: { $0.identity.id == id }), member.isWithheld()
         else { return nil }
+        if member.isStoppedBySignal {
+            return Withholding(
+                "the VMM (process \(guest.process)) is stopped by a signal (SIGSTOP, or Ctrl-Z at its terminal)",
+                remedy: "`kill -CONT \(guest.process)` lets it go on, and its guest with it")
+        }
         let way =
             guest.vmm == .qemu
             ? "`cont` in QEMU's monitor does" : "let it run there"
         if member.isAbsent {
+            let seen =
+                member.kernelVCPU() == nil
+                ? "none of its threads was seen in KVM_RUN" : "no thread of it has called KVM_RUN"
             return Withholding(
-                "\(guest.vmm.rawValue) has not begun to run vCPU \(id): no thread of it has called KVM_RUN",
+                "\(guest.vmm.rawValue) has not begun to run vCPU \(id): \(seen)",
                 remedy: "the guest has to be let run in its VMM: \(way)")
         }
         guard let call = member.waitsIn else { return nil }

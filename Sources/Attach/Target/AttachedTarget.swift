@@ -220,7 +220,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             }
             // Of a guest that nobody traces no event tells the end.
             if phase == .passive, client.isVMMGone {
-                lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
+                lost(endOfVMM)
                 continue
             }
             var left = timeout.map { $0 - (clock.now - start) }
@@ -361,7 +361,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .gone:
                 member.isGone = true
                 guard outlives(member) else {
-                    return lost(AttachError(.ended, "the VMM (process \(guest.process)) has ended"))
+                    return lost(endOfVMM)
                 }
                 member.isOut = false
                 member.controller = nil

@@ -153,10 +153,11 @@ final class AttachedVCPU {
         asked = nil
     }
 
-    /// The kernel says that it has never been in KVM_RUN.
+    /// It has never been in KVM_RUN, as the kernel says or, where that cannot be asked, as far as is known.
     var isUntouched: Bool {
-        guard isAbsent, let kernel = try? KernelReader.shared(), let object = kernelVCPU() else {
-            return false
+        guard isAbsent else { return false }
+        guard let kernel = try? KernelReader.shared(), let object = kernelVCPU() else {
+            return !hasLeftRegisters
         }
         return kernel.hasRun(object) == false
     }
@@ -198,6 +199,7 @@ final class AttachedVCPU {
     /// As ``isWithheld``, with more than one look where one does not tell: a thread that we have just let go is on its way
     /// back to its call, and one that is seen in a call may be there for a moment.
     func isWithheld(patience: Int = 10) -> Bool {
+        if isStoppedBySignal { return true }
         if isAbsent || isWithheld { return isWithheld }
         var looks = hasLeftRegisters ? 0 : patience
         while sleep == nil, looks > 0 {
@@ -222,6 +224,13 @@ final class AttachedVCPU {
             return false
         }
         return monotonicTime() &- before.since >= Self.long
+    }
+
+    /// Its VMM stands still by a signal: some thread that nobody traces says so.
+    var isStoppedBySignal: Bool {
+        let files = ProcessFiles(process)
+        // The first to be asked is the main thread, which runs no vCPU as a rule.
+        return files.state() == "T" || files.threads.contains { files.state(thread: $0) == "T" }
     }
 
     /// The name of the call that its thread waits in now.

@@ -22,7 +22,12 @@ final class Bystanders {
     private static let limit: UInt64 = 1_000_000_000
     private static let watching = clinux_option_sysgood | clinux_option_clone
 
-    init(_ process: Int32) { self.process = process }
+    private let strays: Strays
+
+    init(_ process: Int32, _ strays: Strays) {
+        self.process = process
+        self.strays = strays
+    }
 
     var isEmpty: Bool { threads.isEmpty }
 
@@ -83,6 +88,7 @@ final class Bystanders {
                     .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                     remedy: "end that debugger (or strace) first")
             }
+            strays.remove(thread)
             threads[thread] = .going
             return true
         }
@@ -111,11 +117,12 @@ final class Bystanders {
             }
             switch stop {
             case .ended: break
+            case .exec: go(thread)
             case .event(let signal):
                 if isStopping {
                     hold(thread, isCarrier: signal == SIGTRAP)
                 } else if signal == SIGTRAP {
-                    hide(thread)
+                    Strays.hideInterruption(thread, process)
                     go(thread)
                 } else if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 {
                     threads[thread] = nil
@@ -171,24 +178,6 @@ final class Bystanders {
         return Int32(truncatingIfNeeded: info.arguments.0)
     }
 
-    /// A KVM_RUN that our stop has ended is made again: the VMM sees no EINTR of it.
-    private func hide(_ thread: Int32) {
-        var registers = user_regs_struct()
-        guard clinux_ptrace_get_registers(thread, &registers) >= 0, isInRun(registers),
-            registers.rax == TracedThread.interruptedResult
-        else { return }
-        registers.rip = registers.rip &- 2
-        registers.rax = UInt64(SystemCall.ioctl)
-        registers.orig_rax = .max
-        _ = clinux_ptrace_set_registers(thread, &registers)
-    }
-
-    private func isInRun(_ registers: user_regs_struct) -> Bool {
-        registers.orig_rax == UInt64(SystemCall.ioctl)
-            && UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun
-            && TracedThread.isSystemCall(process, at: registers.rip &- 2)
-    }
-
     private func go(_ thread: Int32, signal: Int32 = 0) {
         let how = isWatching ? clinux_go_syscall : clinux_go_free
         if clinux_ptrace_go(how, thread, signal) == -ESRCH { threads[thread] = nil }
@@ -199,7 +188,7 @@ final class Bystanders {
     /// One that was in KVM_RUN with this descriptor, which it is from now on the thread of.
     func takeRunner(of descriptor: Int32) -> Int32? {
         for (thread, state) in threads {
-            guard case .held(let registers, _) = state, isInRun(registers),
+            guard case .held(let registers, _) = state, Strays.isInRun(registers, process),
                 Int32(truncatingIfNeeded: registers.rdi) == descriptor
             else { continue }
             threads[thread] = nil
@@ -229,7 +218,7 @@ final class Bystanders {
             guard case .held = state else { continue }
             threads[thread] = .going
             _ = clinux_ptrace_options(thread, Self.watching)
-            hide(thread)
+            Strays.hideInterruption(thread, process)
             go(thread)
         }
     }
@@ -243,8 +232,13 @@ final class Bystanders {
             _ = collect(isStopping: true) { _ in false }
             if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
         }
+        // One that has not stopped is let go when it does.
+        for thread in goingThreads {
+            strays.add(thread)
+            threads[thread] = nil
+        }
         for thread in threads.keys {
-            hide(thread)
+            Strays.hideInterruption(thread, process)
             _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
         }
         threads = [:]

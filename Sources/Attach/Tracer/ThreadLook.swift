@@ -16,7 +16,12 @@ struct ThreadLook {
     /// A thread between two calls of KVM_RUN is looked at again.
     private static let looks = 20
 
-    init(_ process: Int32) { self.process = process }
+    private let strays: Strays
+
+    init(_ process: Int32, _ strays: Strays) {
+        self.process = process
+        self.strays = strays
+    }
 
     func look(_ threads: [Int32]) -> [Found] {
         threads.compactMap { thread in
@@ -39,16 +44,20 @@ struct ThreadLook {
 
     /// One stop, after which the thread goes on untraced as if it had not been.
     private func look(_ thread: Int32) -> Sight {
-        guard clinux_ptrace_seize(thread, TracedThread.options) >= 0,
-            clinux_ptrace_interrupt(thread) >= 0
-        else { return .failed }
+        guard clinux_ptrace_seize(thread, TracedThread.options) >= 0 else { return .failed }
+        guard clinux_ptrace_interrupt(thread) >= 0 else {
+            strays.add(thread)
+            return .failed
+        }
         let start = TracedThread.now()
         var status: Int32 = 0
         while true {
             let result = clinux_wait(thread, &status, 0)
             if result > 0 { break }
-            // One that does not stop in time stays traced until this process ends; nothing of it is changed.
-            guard result == 0, TracedThread.now() &- start < Self.patience else { return .failed }
+            guard result == 0, TracedThread.now() &- start < Self.patience else {
+                strays.add(thread)
+                return .failed
+            }
             _ = clinux_next_signal(1_000_000)
         }
         guard let stop = TracedThread.Stop(status: status), stop != .ended else { return .failed }
@@ -59,19 +68,8 @@ struct ThreadLook {
             UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun
         {
             sight = .descriptor(Int32(truncatingIfNeeded: registers.rdi))
-            // Interrupted by us and by no signal: the VMM is not to see it.
-            if case .event = stop, registers.rax == TracedThread.interruptedResult,
-                TracedThread.isSystemCall(process, at: registers.rip &- 2)
-            {
-                registers.rip = registers.rip &- 2
-                registers.rax = UInt64(SystemCall.ioctl)
-                registers.orig_rax = .max
-                _ = clinux_ptrace_set_registers(thread, &registers)
-            }
         }
-        var signal: Int32 = 0
-        if case .signal(let number) = stop { signal = number }
-        _ = clinux_ptrace_go(clinux_go_detach, thread, signal)
+        Strays.letGo(thread, process, status)
         return sight
     }
 }

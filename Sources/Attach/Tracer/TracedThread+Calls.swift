@@ -6,20 +6,34 @@ extension TracedThread {
     private static let trapBit: UInt64 = 1 << (5 - 1)
 
     /// Before the first call of a hold: no signal gets in between, and no filter ends the VMM.
-    private func beginCalls() {
-        guard savedMask == nil else { return }
+    ///
+    /// - Returns: false where a filter would, and cannot be lifted.
+    func beginCalls() -> Bool {
+        guard savedMask == nil else { return true }
+        // The thread may have got its filter since it was last looked at: it is lifted whether there is one or not.
+        isFilterLifted = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp) >= 0
+        if !isFilterLifted {
+            hasFilter = Self.isFiltered(thread, process)
+            if hasFilter { return false }
+        }
         var mask: UInt64 = 0
-        guard clinux_ptrace_get_signal_mask(thread, &mask) >= 0 else { return }
+        guard clinux_ptrace_get_signal_mask(thread, &mask) >= 0 else { return true }
         // SIGTRAP stays open: forcing a blocked one would reset what the VMM does with it.
         _ = clinux_ptrace_set_signal_mask(thread, ~Self.trapBit)
         savedMask = mask
-        if hasFilter {
-            _ = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
-        }
+        return true
+    }
+
+    static func isFiltered(_ thread: Int32, _ process: Int32) -> Bool {
+        ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)?.seccomp == 2
     }
 
     /// After the last one.
     func endCalls() {
+        if isFilterLifted {
+            isFilterLifted = false
+            _ = clinux_ptrace_options(thread, Self.options)
+        }
         guard let mask = savedMask else {
             openTrap()
             return
@@ -28,7 +42,6 @@ extension TracedThread {
         _ = clinux_ptrace_set_signal_mask(thread, mask & ~Self.trapBit)
         if mask & Self.trapBit != 0 { trapWasBlocked = true }
         isTrapOpen = true
-        if hasFilter { _ = clinux_ptrace_options(thread, Self.options) }
     }
 
     /// Once, before the first step: takes SIGTRAP out of the thread's mask.
@@ -70,54 +83,6 @@ extension TracedThread {
             remedy: remedy)
     }
 
-    /// Makes a system call in the VMM. Returns what it returned, or -errno; -ESRCH if the thread is gone.
-    func call(_ number: Int, _ first: UInt64, _ second: UInt64 = 0, _ third: UInt64 = 0) -> Int64 {
-        guard case .held(let hold) = state else { return Int64(-EBUSY) }
-        guard let site = site ?? findSite(hold.registers) else { return Int64(-EAGAIN) }
-        beginCalls()
-        var registers = hold.registers
-        registers.rip = site
-        registers.rax = UInt64(number)
-        registers.orig_rax = .max
-        registers.rdi = first
-        registers.rsi = second
-        registers.rdx = third
-        set(&registers)
-        while !isGone {
-            guard clinux_ptrace_go(How.run.rawValue, thread, 0) >= 0 else {
-                state = .gone
-                break
-            }
-            var status: Int32 = 0
-            let result = clinux_wait(thread, &status, 1)
-            guard result == thread, let stop = Stop(status: status) else {
-                if result < 0 { state = .gone }
-                continue
-            }
-            if stop == .ended {
-                state = .gone
-                break
-            }
-            guard let after = self.registers() else { break }
-            // A trap or an interrupt left over from before comes ahead of the call.
-            guard after.rip != site else {
-                if stop == .signal(SIGTRAP) { trapIsPending = false }
-                continue
-            }
-            if case .event = stop { trapIsPending = true }
-            return Int64(bitPattern: after.rax)
-        }
-        return Int64(-ESRCH)
-    }
-
-    /// The `syscall` instruction behind which the thread stands, wherever in the VMM that is.
-    private func findSite(_ registers: user_regs_struct) -> UInt64? {
-        let candidate = registers.rip &- 2
-        guard registers.cs == 0x33, Self.isSystemCall(process, at: candidate) else { return nil }
-        site = candidate
-        return candidate
-    }
-
     /// An ioctl in the VMM whose argument lies in memory, which is the shared page's unused part. `argument` is
     /// replaced by what the kernel made of it.
     func call(_ descriptor: Int32, _ request: UInt64, _ argument: inout [UInt8]) -> Int32 {
@@ -130,20 +95,27 @@ extension TracedThread {
         _ descriptor: Int32, _ request: UInt64, _ argument: inout [UInt8], offset: Int?,
         _ indirect: inout [UInt8]
     ) -> Int32 {
+        if let offset, offset < 0 || offset + 8 > argument.count { return -EINVAL }
         let start = SharedRunPage.Offset.scratch
         let second = start + (argument.count + 63) / 64 * 64
         guard second + indirect.count <= start + SharedRunPage.scratchSize else { return -E2BIG }
         let end = second + indirect.count
+        guard isHeld else { return Int32(truncatingIfNeeded: call(SystemCall.ioctl, 0)) }
         let saved = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<end]))
-        defer { page.bytes[start..<end].copyBytes(from: saved) }
         page.bytes[start..<start + argument.count].copyBytes(from: argument)
         page.bytes[second..<end].copyBytes(from: indirect)
         if let offset {
-            guard offset >= 0, offset + 8 <= argument.count else { return -EINVAL }
             page.store(pageAddress &+ UInt64(second), at: start + offset)
         }
         let result = call(
             SystemCall.ioctl, UInt64(bitPattern: Int64(descriptor)), request, pageAddress &+ UInt64(start))
+        guard !isAway else {
+            // The kernel may still read it.
+            borrowed = (start, saved)
+            if request == Self.setGuestDebug, descriptor == vcpu.descriptor { isArmed = true }
+            return Int32(truncatingIfNeeded: result)
+        }
+        defer { page.bytes[start..<end].copyBytes(from: saved) }
         argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + argument.count]))
         indirect = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[second..<end]))
         // Whoever sets RIP while a patch's OUT is still to be completed has it where it is to be.
@@ -163,13 +135,19 @@ extension TracedThread {
     func release() {
         // Before the thread is let go: from then on the page is the VMM's.
         restorePage()
+        isLeftBehind = isAway
         guard case .held(let hold) = state else { return }
         if isArmed {
             var off = [UInt8](repeating: 0, count: 72)
             _ = call(vcpu.descriptor, Self.setGuestDebug, &off)
+            // All else is done once it is back.
+            isLeftBehind = isAway
+            if isLeftBehind { return }
             isArmed = false
         }
         forgetCalls(hold)
+        isLeftBehind = isAway
+        if isLeftBehind { return }
         var registers = hold.registers
         if hold.isAtRun { registers = atRun(registers) }
         set(&registers)

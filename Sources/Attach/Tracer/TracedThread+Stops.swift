@@ -10,6 +10,8 @@ extension TracedThread {
         case event(signal: Int32)
         case systemCall
         case signal(Int32)
+        /// The thread is another program's now.
+        case exec
 
         init?(status: Int32) {
             if status & 0x7F == 0 || (status & 0xFF != 0x7F) {
@@ -19,6 +21,8 @@ extension TracedThread {
             let signal = status >> 8 & 0xFF
             if status >> 16 == clinux_event_stop {
                 self = .event(signal: signal)
+            } else if status >> 16 == clinux_event_exec {
+                self = .exec
             } else if status >> 16 != 0 {
                 return nil
             } else if signal == SIGTRAP | 0x80 {
@@ -34,24 +38,25 @@ extension TracedThread {
     /// - Returns: what is to be told, if it now stands still by itself.
     func handle(_ stop: Stop) -> TracerReply.Event? {
         guard case .going(let how) = state else {
-            if stop == .ended {
-                if isHeld { meter.went(at: Self.now()) }
-                state = .gone
+            if stop == .ended || stop == .exec {
+                leave(stop)
+            } else if case .away(let hold) = state {
+                returned(hold, stop)
             }
             return nil
         }
         switch stop {
-        case .ended:
-            state = .gone
+        case .ended, .exec:
+            leave(stop)
             return event(.gone)
-        case .event(let signal) where signal != SIGTRAP:
-            // A group stop (SIGSTOP to the VMM): it goes on with the group, unless it is wanted here.
-            guard stopWanted, let registers = registers() else {
+        case .event(let signal):
+            isGroupStopped = signal != SIGTRAP
+            if isGroupStopped, !stopWanted {
+                // A group stop (SIGSTOP to the VMM): it goes on with the group.
                 if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 { state = .gone }
                 return nil
             }
-            return hold(registers, atRun: false, .elsewhere)
-        case .event: return interrupted(how)
+            return interrupted(how)
         case .systemCall: return systemCall()
         case .signal(SIGTRAP): return trapped(how)
         case .signal(let signal): return signalled(signal, how)
@@ -80,7 +85,7 @@ extension TracedThread {
             go(how)
             return nil
         }
-        if isImpatient { return hold(registers, atRun: false, .elsewhere) }
+        if isImpatient || isGroupStopped { return hold(registers, atRun: false, .elsewhere) }
         // In the VMM: it is caught when it next issues KVM_RUN.
         go(.toSystemCall)
         return nil
@@ -127,7 +132,9 @@ extension TracedThread {
         }
         if how == .run {
             if isRunReturn(registers) { return runReturned(registers) }
-            go(.run)
+            // Code that loops where KVM_RUN was called would have us look at each turn of it.
+            idleTraps += 1
+            go(idleTraps > Self.trapLimit ? .toSystemCall : .run)
             return nil
         }
         // The VMM's own.
@@ -202,6 +209,7 @@ extension TracedThread {
     }
 
     private func runReturned(_ registers: user_regs_struct) -> TracerReply.Event? {
+        idleTraps = 0
         let wasCompleting = isCompleting
         if isCompleting {
             isCompleting = false

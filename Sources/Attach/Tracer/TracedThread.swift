@@ -22,6 +22,8 @@ final class TracedThread {
         case untraced
         case going(How)
         case held(Hold)
+        /// In a call of ours that does not come back; held again once it has.
+        case away(Hold)
         case gone
     }
 
@@ -83,8 +85,24 @@ final class TracedThread {
     /// The guest's, to see which instruction comes next; nil where it is not known.
     var memory: AttachedMemory?
 
+    /// Its process is stopped by a signal (SIGSTOP, SIGTSTP): it may not go on before SIGCONT.
+    var isGroupStopped = false
+    /// So many traps came in a row from one and the same instruction.
+    var idleTraps = 0
+
     // What is changed while calls are made in the thread's name, and put back.
     var savedMask: UInt64?
+    var isFilterLifted = false
+    /// What the page held where the argument of the call is that it is away in.
+    var borrowed: (start: Int, bytes: [UInt8])?
+    /// Why the last call was not made, or did not come back.
+    var trouble: AttachError?
+    /// Where calls are made, if not at ``site``: the VMM has changed its code there.
+    var otherSite: UInt64?
+    /// With these it is to go on once it is back from where it is away.
+    var leave: (mode: GoMode, plan: StepPlan?)?
+    /// It is to be let go for good then.
+    var isLeftBehind = false
     var trapWasBlocked = false
     var isTrapOpen = false
     var hasFilter = false
@@ -106,13 +124,14 @@ final class TracedThread {
 
     var isHeld: Bool { if case .held = state { true } else { false } }
     var isGoing: Bool { if case .going = state { true } else { false } }
+    var isAway: Bool { if case .away = state { true } else { false } }
     var isGone: Bool { if case .gone = state { true } else { false } }
     var standing: TracerReply.Standing {
         switch state {
         case .held(let hold): hold.standing
         case .gone: .gone
         case .untraced where isAbsent: .absent
-        case .untraced, .going: .running
+        case .untraced, .going, .away: .running
         }
     }
 
@@ -127,10 +146,15 @@ final class TracedThread {
     /// Makes KVM leave these classes of registers in the page at each exit. RFLAGS is never 0 in what it leaves:
     /// with a 0 there nothing has been left yet.
     func synchronise(_ mask: UInt64) {
-        page.bytes[SharedRunPage.Offset.registerArea].copyBytes(
-            from: [UInt8](repeating: 0, count: registerArea.count))
+        // What a VMM that uses them itself has there is its own: it may be about to give it to KVM (kvm_dirty_regs).
+        if !isUsedByVMM {
+            page.bytes[SharedRunPage.Offset.registerArea].copyBytes(
+                from: [UInt8](repeating: 0, count: registerArea.count))
+        }
         page.store(validRegisters | mask, at: SharedRunPage.Offset.validRegisters)
     }
+
+    private var isUsedByVMM: Bool { validRegisters != 0 }
 
     func restorePage() {
         if isCompleting {
@@ -138,26 +162,28 @@ final class TracedThread {
             page.clearImmediateExit()
         }
         page.store(validRegisters, at: SharedRunPage.Offset.validRegisters)
-        page.bytes[SharedRunPage.Offset.registerArea].copyBytes(from: registerArea)
+        if !isUsedByVMM { page.bytes[SharedRunPage.Offset.registerArea].copyBytes(from: registerArea) }
     }
 
     // MARK: Seizing
 
-    static let options = clinux_option_sysgood
+    static let options = clinux_option_sysgood | clinux_option_exec
 
     /// Begins to trace the thread, which goes on running.
     func seize() throws(AttachError) {
         guard case .untraced = state else { return }
-        let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
-        if let tracer = status?.tracer, tracer != 0 {
+        // A number that is no thread of the VMM any more may be one of another program.
+        guard let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
+        else { throw Self.seizeError(ESRCH, thread) }
+        if status.tracer != 0 {
             throw AttachError(
-                .traced, "thread \(thread) of the VMM is already traced by process \(tracer)",
+                .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                 remedy: "end that debugger (or strace) first")
         }
         let result = clinux_ptrace_seize(thread, Self.options)
         guard result >= 0 else { throw Self.seizeError(-result, thread) }
         state = .going(.free)
-        hasFilter = status?.seccomp == 2
+        hasFilter = status.seccomp == 2
     }
 
     /// Takes over a thread that is traced from its start: one that stands at the entry to KVM_RUN, which then returns
@@ -194,6 +220,8 @@ final class TracedThread {
     /// Asks it to stand still.
     func requestStop() throws(AttachError) {
         if isHeld || isGone { return }
+        leave = nil
+        if isAway { throw awayError }
         try seize()
         stopWanted = true
         isImpatient = false
@@ -208,12 +236,15 @@ final class TracedThread {
 
     /// Lets it go; the guest runs.
     func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
+        if isAway { leave = (mode, plan) }
         guard case .held(let hold) = state, !isAbsent else { return }
         self.mode = mode
         self.plan = plan
         if mode == .run { handledExit = nil }
         endCalls()
         meter.went(at: Self.now())
+        // It stops once more before it goes on, and tells whether it may.
+        if isGroupStopped { interrupt() }
         if hold.isAtRun {
             issueRun(hold.registers)
         } else {

@@ -8,7 +8,7 @@ extension Tracer {
     /// Makes all other threads of the VMM stand still, and finds among them those that run the vCPUs by now.
     func holdBystanders() throws(AttachError) {
         guard let process, !absent.isEmpty else { return }
-        let all = bystanders ?? Bystanders(process)
+        let all = bystanders ?? Bystanders(process, strays(of: process))
         bystanders = all
         for thread in absent { thread.stopWanted = true }
         let known = Set(threads.filter { !$0.isAbsent }.map(\.thread))
@@ -28,6 +28,7 @@ extension Tracer {
     /// Lets calls be made for vCPUs without a thread, in the name of one that stands still.
     func mount() throws(AttachError) {
         guard let all = bystanders, let first = absent.first, !first.isHeld else { return }
+        if first.isAway { throw first.awayError }
         guard let (thread, registers) = all.carrier else {
             throw AttachError(
                 .notRunning, "no thread of the VMM waits in a system call, where calls can be made for it",
@@ -141,9 +142,10 @@ extension TracedThread {
         meter.held(at: now)
     }
 
-    fileprivate func dismount() {
+    func dismount() {
         guard isAbsent, case .held(let hold) = state else { return }
         forgetCalls(hold)
+        if isAway { return }
         var registers = hold.registers
         set(&registers)
         meter.went(at: Self.now())
@@ -152,9 +154,5 @@ extension TracedThread {
         site = nil
         (isTrapOpen, trapWasBlocked, hasFilter) = (false, false, false)
         state = .untraced
-    }
-
-    private static func isFiltered(_ thread: Int32, _ process: Int32) -> Bool {
-        ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)?.seccomp == 2
     }
 }

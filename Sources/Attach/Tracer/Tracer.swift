@@ -16,60 +16,53 @@ final class Tracer {
     /// The descriptor that keeps other debuggers off this VMM.
     private var claimed: Int32 = -1
     /// Of a program that was started here.
-    private var follower: LaunchFollower?
+    var follower: LaunchFollower?
     /// Its threads are not the tracer's own yet.
-    private var isFollowing = false
+    var isFollowing = false
     private var calls: CallWatch?
     /// The VMM, once it is known.
     var process: Int32?
     /// The VMM's other threads, while a vCPU has none that is known.
     var bystanders: Bystanders?
     private var sentinel: Sentinel?
+    /// Those that nobody waits for any more, and vCPUs' threads that were to be let go while they were away.
+    var strays: Strays?
+    var leftBehind: [TracedThread] = []
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
     private var pieces = WirePieces()
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
     private static let patience: UInt64 = 100_000_000
     /// How long until it is given up.
-    private static let limit: UInt64 = 2_000_000_000
+    static let limit: UInt64 = 2_000_000_000
 
     init(socket: Int32) { self.socket = socket }
 
     /// Serves until the other end is gone or says so.
     func serve() {
         guard clinux_hold_signals() >= 0, clinux_signal_on_data(socket) >= 0 else { return }
+        var collected = 0
         while true {
             // A stop of a thread is the most likely, and the most urgent. One that ends has to be taken in even
-            // while it is held: until then its process cannot end.
-            if collectStops() { continue }
+            // while it is held: until then its process cannot end. But threads that stop without end are not to keep
+            // orders waiting.
+            if collected < Self.stretch, collectStops() {
+                collected += 1
+                continue
+            }
+            let isBusy = collected == Self.stretch
+            collected = 0
             let (end, request) = receive()
             if end { break }
             if let request {
                 if !perform(request) { break }
-            } else {
+            } else if !isBusy {
                 // One that is followed becomes ready by time, too.
                 _ = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000)
             }
             watch()
         }
         end()
-    }
-
-    /// The other end is gone: a guest that was attached to goes on, one that was launched ends with its debugger.
-    private func end() {
-        guard let follower else {
-            letGo()
-            return
-        }
-        follower.kill(process)
-        let start = TracedThread.now()
-        var status: Int32 = 0
-        // -ECHILD: all are gone.
-        while TracedThread.now() &- start < Self.limit {
-            let result = clinux_wait(-1, &status, 0)
-            if result < 0 { break }
-            if result == 0 { _ = clinux_next_signal(5_000_000) }
-        }
     }
 
     // MARK: Messages
@@ -88,6 +81,8 @@ final class Tracer {
     }
 
     private static let looks = 50
+    /// After so many stops in a row orders are looked for.
+    private static let stretch = 64
 
     private func decode(_ count: Int) -> (end: Bool, request: TracerRequest?) {
         guard count > 0 else {
@@ -159,25 +154,23 @@ final class Tracer {
             }
             letBystandersGo(orders)
         case .callValue(let descriptor, let request, let value):
-            send(.called(result: callValue(descriptor, request, value), argument: [], indirect: []))
+            call(descriptor) { callValue($0, descriptor, request, value) }
         case .callBytes(let descriptor, let request, var argument):
-            let result =
-                caller(descriptor).map { $0.call(descriptor, request, &argument) } ?? -EBUSY
-            if result == 0 { noteDebug(descriptor, request, argument) }
-            send(.called(result: result, argument: argument, indirect: []))
+            call(
+                descriptor, { $0.call(descriptor, request, &argument) },
+                memory: { result in
+                    if result == 0 { noteDebug(descriptor, request, argument) }
+                    return (argument, [])
+                })
         case .callIndirect(let descriptor, let request, var argument, let offset, var indirect):
-            let result =
-                caller(descriptor).map {
-                    $0.call(descriptor, request, &argument, offset: Int(offset), &indirect)
-                } ?? -EBUSY
-            send(.called(result: result, argument: argument, indirect: indirect))
+            call(
+                descriptor, { $0.call(descriptor, request, &argument, offset: Int(offset), &indirect) },
+                memory: { _ in (argument, indirect) })
         case .close(let descriptor):
-            let result = caller(descriptor).map {
-                $0.call(SystemCall.close, UInt64(bitPattern: Int64(descriptor)))
+            call(descriptor) {
+                Int32(
+                    truncatingIfNeeded: $0.call(SystemCall.close, UInt64(bitPattern: Int64(descriptor))))
             }
-            send(
-                .called(
-                    result: Int32(truncatingIfNeeded: result ?? Int64(-EBUSY)), argument: [], indirect: []))
         case .nudge: send(.nudged)
         case .find(let process, let threads):
             // Of a process that is traced already, the threads are known.
@@ -185,7 +178,7 @@ final class Tracer {
                 ThreadLook.Found(thread: $0.thread, descriptor: $0.vcpu.descriptor)
             }
             let isFree = self.threads.isEmpty && follower == nil
-            send(.found(isFree ? ThreadLook(process).look(threads) : known))
+            send(.found(isFree ? ThreadLook(process, strays(of: process)).look(threads) : known))
         case .launch(let arguments, let input, let output):
             do throws(AttachError) {
                 guard follower == nil, threads.isEmpty else {
@@ -268,7 +261,7 @@ final class Tracer {
         try add(vcpus, process, pidfd)
         guard isFollowing, let follower else { return }
         isFollowing = false
-        let waiting = follower.handOver(Set(vcpus.map(\.thread)))
+        let waiting = follower.handOver(Set(vcpus.map(\.thread)), strays(of: process))
         for thread in threads { thread.adopt(isAtRun: waiting.contains(thread.thread)) }
         try waitForAll()
     }
@@ -368,11 +361,12 @@ final class Tracer {
     func collectStops() -> Bool {
         if isFollowing { return follower?.collect() ?? false }
         var any = collectBystanders()
+        if collectStrays() { any = true }
         let going = threads.count(where: \.isGoing)
         for (index, thread) in threads.enumerated() {
             switch thread.state {
             case .held where thread.isAbsent: continue
-            case .going, .held: break
+            case .going, .held, .away: break
             case .untraced, .gone: continue
             }
             var status: Int32 = 0
@@ -382,7 +376,9 @@ final class Tracer {
             if result == 0 { continue }
             any = true
             guard result > 0 else {
-                thread.state = .gone
+                // A thread that calls exec has the number of its process from then on.
+                if let process { Self.leaveExec(process) }
+                thread.leave(.ended)
                 send(.event(TracerReply.Event(index: UInt16(index), standing: .gone, stood: 0, page: [])))
                 continue
             }
@@ -396,49 +392,6 @@ final class Tracer {
             }
         }
         return any
-    }
-
-    /// The held thread that makes a call on a descriptor: the vCPU's own, or any.
-    private func caller(_ descriptor: Int32) -> TracedThread? {
-        threads.first { $0.vcpu.descriptor == descriptor && $0.isHeld } ?? threads.first { $0.isHeld }
-    }
-
-    private func callValue(_ descriptor: Int32, _ request: UInt64, _ value: UInt64) -> Int32 {
-        // KVM_RUN is a matter of `.go`.
-        guard UInt32(truncatingIfNeeded: request) != SystemCall.kvmRun, let thread = caller(descriptor) else {
-            return -EBUSY
-        }
-        return Int32(
-            truncatingIfNeeded: thread.call(
-                SystemCall.ioctl, UInt64(bitPattern: Int64(descriptor)), request, value))
-    }
-
-    /// Puts everything back, and lets go.
-    ///
-    /// - Returns: how many threads were traced, how many vCPUs had guest debug on, how many bytes were patched.
-    @discardableResult
-    private func letGo() -> (traced: UInt16, armed: UInt16, patches: Int) {
-        if isFollowing {
-            isFollowing = false
-            _ = follower?.handOver([])
-        }
-        follower = nil
-        let traced = threads.count { if case .untraced = $0.state { false } else { true } }
-        let armed = threads.count { $0.isArmed }
-        if bystanders != nil { try? holdBystanders() }
-        for thread in threads {
-            if thread.isGoing { try? thread.requestStop() }
-        }
-        // One that cannot be stopped keeps what it has; there is no way to change it.
-        try? waitForAll()
-        disarmAbsent()
-        // While all stand still.
-        let patches = process.map { ledger.restoreAll($0) } ?? 0
-        for thread in threads { thread.release() }
-        bystanders?.letGo()
-        bystanders = nil
-        threads = []
-        return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
     }
 }
 

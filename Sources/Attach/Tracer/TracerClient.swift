@@ -41,6 +41,8 @@ final class TracerClient: Sendable, RemoteChannel {
         var isLost = false
         /// ``TracerReply/changed`` came.
         var hasChanged = false
+        /// Why the last call in the VMM was not made.
+        var trouble: AttachError?
     }
     private let state = Mutex(State())
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
@@ -79,8 +81,12 @@ final class TracerClient: Sendable, RemoteChannel {
         close(socket)
         let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
         if descriptor >= 0 { close(descriptor) }
-        _ = clinux_reap(tracer)
+        // One that waits for a thread of the VMM to come back from the kernel ends later.
+        _ = clinux_reap_within(tracer, Self.patience)
     }
+
+    /// How long its end is waited for, in milliseconds.
+    private static let patience: Int32 = 3000
 
     private static func error(_ act: String, _ result: Int32) -> AttachError {
         AttachError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
@@ -223,11 +229,19 @@ final class TracerClient: Sendable, RemoteChannel {
     // MARK: RemoteChannel
 
     private func result(_ request: TracerRequest) -> (Int32, [UInt8], [UInt8]) {
-        guard case .called(let result, let argument, let indirect)? = try? ask(request) else {
+        do throws(AttachError) {
+            guard case .called(let result, let argument, let indirect) = try ask(request) else {
+                return (-EIO, [], [])
+            }
+            state.withLock { $0.trouble = nil }
+            return (result, argument, indirect)
+        } catch {
+            state.withLock { $0.trouble = error }
             return (-EIO, [], [])
         }
-        return (result, argument, indirect)
     }
+
+    var trouble: String? { state.withLock { $0.trouble?.description } }
 
     func call(_ descriptor: Int32, _ request: UInt, value: UInt) -> Int32 {
         result(.callValue(descriptor: descriptor, request: UInt64(request), value: UInt64(value))).0

@@ -71,7 +71,9 @@ long clinux_send(int socket, const void *bytes, size_t count);
 long clinux_receive(int socket, void *bytes, size_t count, int block);
 // Starts `path` in a session of its own, with `socket` as its descriptor 3 and nothing else of ours: the pid.
 int clinux_spawn_detached(const char *path, const char *const arguments[], int socket);
+// Waits for a child to end: its status, or -errno; within a time, or -ETIMEDOUT.
 int clinux_reap(int process);
+int clinux_reap_within(int process, int milliseconds);
 // Starts a program that the caller traces from its first instruction on, with `options` of PTRACE_SEIZE. Its standard
 // input is read from the file `input`, its output and errors go to the end of the file `output`; it has no other
 // descriptor. `arguments` ends with NULL; the first is looked for in PATH. The pid, or -errno of what failed, exec

@@ -1,0 +1,98 @@
+import CLinux
+import Glibc
+
+/// The end of tracing, of one thread and of all.
+extension Tracer {
+    /// The other end is gone: a guest that was attached to goes on, one that was launched ends with its debugger.
+    func end() {
+        guard let follower else {
+            letGo()
+            return awaitStrays()
+        }
+        follower.kill(process)
+        let start = TracedThread.now()
+        var status: Int32 = 0
+        // -ECHILD: all are gone.
+        while TracedThread.now() &- start < Self.limit {
+            let result = clinux_wait(-1, &status, 0)
+            if result < 0 { break }
+            if result == 0 { _ = clinux_next_signal(5_000_000) }
+        }
+    }
+
+    /// Puts everything back, and lets go.
+    ///
+    /// - Returns: how many threads were traced, how many vCPUs had guest debug on, how many bytes were patched.
+    @discardableResult
+    func letGo() -> (traced: UInt16, armed: UInt16, patches: Int) {
+        if isFollowing {
+            isFollowing = false
+            if let follower { _ = follower.handOver([], strays(of: process ?? follower.root)) }
+        }
+        follower = nil
+        let traced = threads.count { if case .untraced = $0.state { false } else { true } }
+        let armed = threads.count { $0.isArmed }
+        if bystanders != nil { try? holdBystanders() }
+        for thread in threads {
+            if thread.isGoing { try? thread.requestStop() }
+        }
+        // One that cannot be stopped is put back when it does stop.
+        try? waitForAll()
+        disarmAbsent()
+        // While all stand still.
+        let patches = process.map { ledger.restoreAll($0) } ?? 0
+        for thread in threads {
+            thread.release()
+            if thread.isAway || thread.isGoing { leftBehind.append(thread) }
+        }
+        bystanders?.letGo()
+        bystanders = nil
+        threads = []
+        return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
+    }
+
+    // MARK: Those that do not stop in time
+
+    func strays(of process: Int32) -> Strays {
+        let strays = strays ?? Strays(process)
+        self.strays = strays
+        return strays
+    }
+
+    /// Lets go of those that have stopped by now. True if there was any.
+    func collectStrays() -> Bool {
+        var any = strays?.collect() ?? false
+        for thread in leftBehind {
+            var status: Int32 = 0
+            let result = clinux_wait(thread.thread, &status, 0)
+            if result == 0 { continue }
+            any = true
+            if result < 0 {
+                thread.leave(.ended)
+            } else if let stop = TracedThread.Stop(status: status) {
+                _ = thread.handle(stop)
+                if thread.isHeld { thread.release() }
+            } else {
+                thread.go(.free)
+            }
+        }
+        leftBehind.removeAll { !$0.isAway && !$0.isGoing }
+        return any
+    }
+
+    /// Stays for as long as there are some: without it, what was changed in them would be left as it is.
+    private func awaitStrays() {
+        while !leftBehind.isEmpty || strays?.isEmpty == false {
+            if !collectStrays() { _ = clinux_next_signal(50_000_000) }
+        }
+    }
+
+    /// A traced thread of the VMM has become another program, which is let go.
+    static func leaveExec(_ process: Int32) {
+        var status: Int32 = 0
+        guard clinux_wait(process, &status, 0) == process, TracedThread.Stop(status: status) == .exec else {
+            return
+        }
+        _ = clinux_ptrace_go(clinux_go_detach, process, 0)
+    }
+}

@@ -1,0 +1,249 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+import X86
+
+@testable import Attach
+
+/// VMMs that do what none should, or what few do, while they are attached to.
+@Suite("Attached to an odd VMM", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct OddVMMLiveTests {
+    /// `again: inc ax; jmp again`, at 7C00: it never exits by itself.
+    static let spinning: [UInt8] = [0x40, 0xEB, 0xFD]
+
+    private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        return (target, debugger)
+    }
+
+    /// Gives the small VMM its word, and waits until it has acted on it.
+    private func poke(_ tiny: TinyGuest) {
+        kill(tiny.pid, SIGUSR1)
+        usleep(100_000)
+    }
+
+    private func waitUntilFree(_ tiny: TinyGuest, _ vcpu: Int = 0) throws {
+        let end = ContinuousClock.now + .seconds(10)
+        while try tiny.isTraced(vcpu) {
+            guard ContinuousClock.now < end else { throw Failure("vCPU \(vcpu) is still traced") }
+            usleep(500)
+        }
+    }
+
+    private func guestDebug(_ tiny: TinyGuest) throws -> UInt32? {
+        let guest = try #require(GuestFinder().guest(process: tiny.pid))
+        return try KernelReader.shared().guestDebug(of: tiny.pid, vcpu: guest.vcpus[0].descriptor)
+    }
+
+    @Test(
+        "one that makes a loop of its own `syscall` instruction: calls are made by the kernel's, and all is put back"
+    )
+    func loop() throws {
+        let tiny = try TinyGuest(vcpus: 1, "loop")
+        do {
+            let (target, debugger) = try stopped(tiny)
+            _ = try debugger.setBreakpoint(at: .linear(0x1034))
+            _ = try debugger.continueRun()
+            poke(tiny)
+            _ = try debugger.fpu()
+            // Its KVM_RUN is made no more: what it does instead is its own affair, and it is stopped all the same.
+            try debugger.startStep(count: 1)
+            #expect(try debugger.collectStop(timeout: .milliseconds(200)) == nil)
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try debugger.fpu()
+            try target.detach()
+        }
+        try waitUntilFree(tiny)
+        #expect(try guestDebug(tiny) == 0)
+        poke(tiny)
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test(
+        "a call that does not come back, as another thread runs the vCPU, is told and given up, and put back later"
+    )
+    func thief() throws {
+        let tiny = try TinyGuest(vcpus: 1, image: Self.spinning, "thief")
+        let (_, debugger) = try stopped(tiny)
+        poke(tiny)
+        let error = #expect(throws: (any Error).self) { try debugger.fpu() }
+        #expect("\(try #require(error))".contains("does not come back"), "\(String(describing: error))")
+        // Nothing waits for it, and each call says so.
+        let again = #expect(throws: (any Error).self) { try debugger.setRegister("bx", to: 7) }
+        #expect("\(try #require(again))".contains("does not come back"), "\(String(describing: again))")
+        // The main thread lets the vCPU go.
+        kill(tiny.pid, SIGUSR1)
+        let deadline = ContinuousClock.now + .seconds(10)
+        while (try? debugger.fpu()) == nil {
+            guard ContinuousClock.now < deadline else { throw Failure("it does not come back") }
+            usleep(1000)
+        }
+        #expect(try debugger.step(count: 5).reason == .step(count: 5))
+        try debugger.detach()
+        try waitUntilFree(tiny)
+        #expect(try guestDebug(tiny) == 0)
+        #expect(try tiny.vcpu().debug == 0 && tiny.vcpu().interrupted == 0)
+    }
+
+    @Test(
+        "detached while a call does not come back: it is put back when it does, by a tracer that stays for it"
+    )
+    func detachedWhileAway() throws {
+        let tiny = try TinyGuest(vcpus: 1, image: Self.spinning, "thief")
+        do {
+            let (_, debugger) = try stopped(tiny)
+            _ = try debugger.setBreakpoint(at: .linear(0x9000))
+            try debugger.startContinue()
+            #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(try guestDebug(tiny) != 0)
+            poke(tiny)
+            #expect(throws: (any Error).self) { try debugger.fpu() }
+            try debugger.detach()
+        }
+        #expect(try tiny.isTraced(0))
+        kill(tiny.pid, SIGUSR1)
+        try waitUntilFree(tiny)
+        #expect(try guestDebug(tiny) == 0)
+        usleep(20_000)
+        #expect(try tiny.vcpu().debug == 0 && tiny.vcpu().interrupted == 0)
+    }
+
+    private func isTraced(_ process: Int32) throws -> Bool {
+        try !String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8).contains("TracerPid:\t0\n")
+    }
+
+    @Test(
+        "a vCPU's thread that becomes another program: the VMM has ended, and the program is not held",
+        arguments: [1, 2])
+    func exec(vcpus: Int) throws {
+        let tiny = try TinyGuest(vcpus: vcpus, "exec")
+        let (_, debugger) = try stopped(tiny)
+        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
+            try debugger.setBreakpoint(at: .linear(place))
+        }
+        try debugger.startContinue()
+        kill(tiny.pid, SIGUSR1)
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        guard case .failed(let error) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(error.advice?.contains("runs another program now") == true, "\(error)")
+        _ = try? debugger.detach()
+        let comm = try String(contentsOfFile: "/proc/\(tiny.pid)/comm", encoding: .utf8)
+        #expect(comm == "sleep\n")
+        #expect(try !isTraced(tiny.pid))
+        // It comes to its sleep, and is not stopped.
+        let end = ContinuousClock.now + .seconds(10)
+        while ProcessFiles(tiny.pid).state() != "S" {
+            guard ContinuousClock.now < end else { throw Failure("it does not go on") }
+            usleep(1000)
+        }
+    }
+
+    @Test("a child that a vCPU's thread makes is not traced, and has none of what is done to its parent")
+    func fork() throws {
+        let tiny = try TinyGuest(vcpus: 1, "fork")
+        let (_, debugger) = try stopped(tiny)
+        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
+            try debugger.setBreakpoint(at: .linear(place))
+        }
+        try debugger.startStep(count: 100_000_000)
+        kill(tiny.pid, SIGUSR1)
+        let deadline = ContinuousClock.now + .seconds(10)
+        while try tiny.vcpu().halts == 0 {
+            #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
+            guard ContinuousClock.now < deadline else { throw Failure("it makes no child") }
+        }
+        let child = Int32(try tiny.vcpu().halts)
+        defer { kill(child, SIGKILL) }
+        #expect(try !isTraced(child))
+        #expect(["S", "R"].contains(ProcessFiles(child).state()))
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        try debugger.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
+    @Test("one that uses the registers in `kvm_run` itself gets its own, and none of ours")
+    func synchronised() throws {
+        let tiny = try TinyGuest(vcpus: 2, "sync")
+        for round in 0..<20 {
+            let (target, debugger) = try stopped(tiny)
+            if round % 2 == 0 { #expect(try debugger.step(count: 20).reason == .step(count: 20)) }
+            #expect(try debugger.stop.vcpus.allSatisfy { $0.registers.rsi != 0 } && tiny.vcpu().wrong == 0)
+            if round % 3 == 0 { try debugger.startContinue() }
+            try target.detach()
+            for vcpu in 0..<2 { try tiny.waitForRounds(1, vcpu: vcpu) }
+        }
+        // Only looked at, nothing is stopped, and all the more nothing may be changed.
+        for _ in 0..<20 { try tiny.attach().detach() }
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("a thread that is too deep in the kernel to stop goes on as if it had not been asked to")
+    func deep() throws {
+        let tiny = try TinyGuest(vcpus: 2, "prompt", "vfork")
+        let debugger = try Debugger(target: try tiny.attach())
+        kill(tiny.pid, SIGUSR2)
+        let end = ContinuousClock.now + .seconds(5)
+        while try !String(contentsOfFile: "/proc/\(tiny.pid)/syscall", encoding: .utf8).hasPrefix("58 ") {
+            guard ContinuousClock.now < end else { throw Failure("it does not call vfork") }
+            usleep(1000)
+        }
+        let error = #expect(throws: (any Error).self) { try debugger.fpu() }
+        #expect("\(try #require(error))".contains("does not stop within 1 s"), "\(String(describing: error))")
+        usleep(2_500_000)
+        #expect(try !isTraced(tiny.pid))
+        // The main thread has to give the others its word.
+        kill(tiny.pid, SIGUSR1)
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+        try debugger.detach()
+    }
+
+    @Test("a vCPU that is made and run later is taken on at once: it comes to no patch unseen")
+    func late() throws {
+        let tiny = try TinyGuest(vcpus: 1, "late", "filter")
+        let (target, debugger) = try stopped(tiny)
+        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003] {
+            try debugger.setBreakpoint(at: .linear(place))
+        }
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x1012))
+        #expect(breakpoint.mechanism.isPatch)
+        try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
+        try debugger.startContinue()
+        func collecting(until isSo: () throws -> Bool) throws {
+            let deadline = ContinuousClock.now + .seconds(20)
+            while try !isSo() {
+                guard ContinuousClock.now < deadline else { throw Failure("the guest does not go on") }
+                #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
+            }
+        }
+        kill(tiny.pid, SIGUSR2)
+        try collecting { target.vcpus.count == 2 }
+        #expect(try tiny.vcpu(1).returns == 0)
+        kill(tiny.pid, SIGUSR1)
+        try collecting { try tiny.vcpu(1).rounds > 2 }
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(try target.vcpus.map { UInt64($0.thread) } == [tiny.vcpu(0).thread, tiny.vcpu(1).thread])
+        try debugger.detach()
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+}
