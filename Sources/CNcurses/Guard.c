@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <termios.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "CNcurses.h"
@@ -22,6 +23,7 @@ static const int ending_signals[] = {SIGUSR1, SIGUSR2,   SIGPIPE, SIGALRM, SIGVT
 enum { ENDING_COUNT = sizeof ending_signals / sizeof ending_signals[0] };
 
 static struct sigaction earlier_fatal[FATAL_COUNT];
+static int is_catching;
 static int is_ending_ours[ENDING_COUNT];
 static volatile sig_atomic_t is_armed;
 static struct termios found_modes;
@@ -98,25 +100,46 @@ static void end_by(int signal_number)
 static void on_fatal(int signal_number, siginfo_t *information, void *context)
 {
     int kept = errno;
-    if (is_armed) {
-        put_back();
-        // What reports the crash (Swift's runtime) would ask on the terminal whether to look closer, and wait.
-        int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (nothing >= 0)
-            dup2(nothing, STDIN_FILENO);
-    }
+    put_back();
+    // What reports the crash (Swift's runtime) would ask on the terminal whether to look closer, and wait.
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (nothing >= 0)
+        dup2(nothing, STDIN_FILENO);
     struct sigaction earlier = {.sa_handler = SIG_DFL};
     for (int i = 0; i < FATAL_COUNT; i++)
         if (fatal_signals[i] == signal_number)
             earlier = earlier_fatal[i];
-    // The runtime's handler reports and returns, and counts on the fault to come again. One that another process
-    // sent, or abort() raised, does not.
+    // With the signals blocked that it asked for: the runtime's handler reads memory that may not be there, and a
+    // fault in that is an end without a report where SIGSEGV is blocked.
+    sigset_t blocked = ((ucontext_t *)context)->uc_sigmask;
+    sigorset(&blocked, &blocked, &earlier.sa_mask);
+    if (!(earlier.sa_flags & SA_NODEFER))
+        sigaddset(&blocked, signal_number);
+    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
+    // It reports and returns, and counts on the fault to come again. One that another process sent, or abort()
+    // raised, does not.
     if (earlier.sa_flags & SA_SIGINFO)
         earlier.sa_sigaction(signal_number, information, context);
     else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN)
         earlier.sa_handler(signal_number);
     errno = kept;
     end_by(signal_number);
+}
+
+void cncurses_catch_crashes(void)
+{
+    if (is_catching)
+        return;
+    is_catching = 1;
+    stack_t stack = {.ss_sp = alternate_stack, .ss_size = sizeof alternate_stack};
+    sigaltstack(&stack, NULL);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_fatal;
+    action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+    sigfillset(&action.sa_mask);
+    for (int i = 0; i < FATAL_COUNT; i++)
+        sigaction(fatal_signals[i], &action, &earlier_fatal[i]);
 }
 
 static void on_ending(int signal_number)
@@ -186,15 +209,7 @@ int cncurses_guard_arm(void)
         at_exit = 1;
         atexit(put_back);
     }
-    stack_t stack = {.ss_sp = alternate_stack, .ss_size = sizeof alternate_stack};
-    sigaltstack(&stack, NULL);
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = on_fatal;
-    action.sa_flags = SA_ONSTACK | SA_SIGINFO;
-    sigfillset(&action.sa_mask);
-    for (int i = 0; i < FATAL_COUNT; i++)
-        sigaction(fatal_signals[i], &action, &earlier_fatal[i]);
+    cncurses_catch_crashes();
     watch_endings();
     take_error();
     is_armed = 1;
@@ -206,8 +221,6 @@ void cncurses_guard_disarm(void)
     if (!is_armed)
         return;
     is_armed = 0;
-    for (int i = 0; i < FATAL_COUNT; i++)
-        sigaction(fatal_signals[i], &earlier_fatal[i], NULL);
     unwatch_endings();
     tcsetattr(STDOUT_FILENO, TCSANOW, &found_modes);
     show_kept_error();

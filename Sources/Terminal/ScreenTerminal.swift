@@ -22,7 +22,7 @@ public final class ScreenTerminal {
         // readline asks terminfo too, and leaves its answer current: before the screen, then.
         editor = LineEditor(place: .screen, history: history)
         display = try Display(colours: colours)
-        signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT])
+        signals = try SignalPipe([SIGINT] + SignalPipe.ending + [SIGWINCH, SIGCONT])
         editor.begin(prompt: prompt)
     }
 

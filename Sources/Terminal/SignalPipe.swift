@@ -5,8 +5,12 @@ import SystemPackage
 /// Signals as bytes that a descriptor gives, so that a `poll` loop sees them in order with all else.
 ///
 /// While one of SIGTERM, SIGHUP or SIGQUIT waits unread, a second of its kind ends the process at once, with the
-/// terminal put back: a loop that hangs can still be ended. For one thread, and one at a time in the process.
+/// terminal put back: a loop that hangs can still be ended. A crash's signal ends it, too, after the runtime's report,
+/// whoever sent it. For one thread, and one at a time in the process.
 public final class SignalPipe {
+    /// What asks a program to end.
+    public static let ending: [Int32] = [SIGTERM, SIGHUP, SIGQUIT]
+
     private let signals: [Int32]
     /// Taken from the pipe and not yet asked for.
     private var kept: [Int32] = []
@@ -21,6 +25,7 @@ public final class SignalPipe {
         }
         self.signals = signals
         self.descriptor = descriptor
+        cncurses_catch_crashes()
         for signal in signals {
             let result = cncurses_watch(signal)
             guard result == 0 else {
@@ -41,7 +46,7 @@ public final class SignalPipe {
 
     /// Whether the user asks to end what is being done: takes a SIGINT that waits. Other signals are left for
     /// ``next()``, and those that ask the process to end count, too.
-    public func takeInterrupt(ending: [Int32]) -> Bool {
+    public func takeInterrupt() -> Bool {
         while true {
             let signal = cncurses_next_signal()
             if signal == 0 { break }
@@ -49,7 +54,7 @@ public final class SignalPipe {
         }
         let before = kept.count
         kept.removeAll { $0 == SIGINT }
-        return kept.count < before || kept.contains(where: ending.contains)
+        return kept.count < before || kept.contains(where: Self.ending.contains)
     }
 
     /// Puts back the actions that the signals had before.

@@ -47,7 +47,7 @@ struct Program: ParsableCommand {
         let session: Session
         let signals: SignalPipe
         do {
-            signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
+            signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             session = Session(debugger: try Debugger(target: try options.machine()))
         } catch {
             tell("\(error)")

@@ -12,8 +12,8 @@ enum Wait {
 }
 
 extension Session {
-    /// Waits until the guest that was let go stands still. The first SIGINT stops it; a second one, SIGTERM and
-    /// SIGHUP end the program.
+    /// Waits until the guest that was let go stands still. The first SIGINT stops it; a second one, SIGTERM,
+    /// SIGHUP and SIGQUIT end the program.
     func waitForStop(_ signals: SignalPipe) throws(CommandError) -> Wait {
         var interrupts = 0
         let start = ContinuousClock.now

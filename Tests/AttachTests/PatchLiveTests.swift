@@ -173,7 +173,7 @@ struct PatchLiveTests {
 
     @Test(
         "the front end ended at any moment among patches: the guest's code is whole, and its sums are right",
-        arguments: [SIGKILL, SIGTERM, SIGHUP, SIGINT])
+        arguments: [SIGKILL, SIGTERM, SIGHUP, SIGINT, SIGQUIT, SIGSEGV, SIGABRT])
     func killed(number: Int32) throws {
         let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
         let image = try raw(tiny)
@@ -187,6 +187,8 @@ struct PatchLiveTests {
             front.standardOutput = FileHandle.nullDevice
             front.standardError = FileHandle.nullDevice
             front.standardInput = FileHandle.nullDevice
+            front.environment = ProcessInfo.processInfo.environment.merging(
+                ["SWIFT_BACKTRACE": "enable=yes,symbolicate=off"]) { $1 }
             try front.run()
             // Until the first patches are there, and then some: while they are planted, or hit.
             let deadline = ContinuousClock.now + .seconds(20)

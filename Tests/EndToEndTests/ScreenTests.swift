@@ -161,7 +161,9 @@ struct ScreenTests {
         let program = try program(in: terminal)
         kill(program, signal)
         try waitForTheEnd(of: program, in: terminal)
-        #expect(try terminal.screen().contains("Program crashed"))
+        // The report is whole.
+        let report = try terminal.screen()
+        #expect(report.contains("Program crashed") && report.contains("Backtrace took"))
         #expect(try condition(terminal) == before)
     }
 

@@ -87,6 +87,9 @@ cncurses_input cncurses_get(void);
 /// Stops the process as Ctrl-Z does, and comes back when it is continued.
 void cncurses_suspend(void);
 
+/// From here on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT and SIGSYS end the process also where another one
+/// sent them: what was installed for them before (the runtime's report) is called first. Nobody is asked anything.
+void cncurses_catch_crashes(void);
 /// Makes `signal` write its number into a pipe. 0 or -errno. A second SIGTERM, SIGHUP or SIGQUIT that comes
 /// while the first one waits unread ends the process at once, with the terminal put back.
 int cncurses_watch(int signal);

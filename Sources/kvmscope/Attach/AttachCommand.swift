@@ -62,7 +62,7 @@ struct AttachCommand: ParsableCommand {
         let session: Session
         let signals: SignalPipe
         do {
-            signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
+            signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             let tracer = try StartedTracer()
             let debugger = try Debugger(target: try AttachedTarget(try find(signals), tracer: tracer))
             // The guest runs, and is to be seen running.

@@ -49,7 +49,7 @@ struct LaunchCommand: ParsableCommand {
         let session: Session
         let signals: SignalPipe
         do {
-            signals = try SignalPipe([SIGINT, SIGTERM, SIGHUP])
+            signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             let vmm = try LaunchedVMM(command, input: inputPath, output: try outputPath())
             try wait(for: vmm, signals)
             let target = try vmm.target()
