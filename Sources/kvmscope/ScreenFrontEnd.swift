@@ -233,12 +233,12 @@ final class ScreenFrontEnd {
 
     private func show(candidates: [String]) {
         // The first column's width is every column's.
-        let column = (candidates.map(\.count).max() ?? 0) + 2
+        let column = (candidates.map(\.columns).max() ?? 0) + 2
         let columns = max(1, width / max(1, column))
         let rows = (candidates.count + columns - 1) / columns
         let lines = (0..<rows).map { row in
             stride(from: row, to: candidates.count, by: rows).map { index in
-                candidates[index] + String(repeating: " ", count: column - candidates[index].count)
+                candidates[index] + String(repeating: " ", count: column - candidates[index].columns)
             }.joined()
         }
         apply(.output(lines.map { OutputLine($0) }))

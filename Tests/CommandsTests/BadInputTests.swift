@@ -222,7 +222,7 @@ import class TargetConformance.FakeTarget
         let rows = try #require(try output("telescope 0x10000 16384") as? TelescopeOutput)
         let lines = rows.lines(width: 80)
         #expect(lines.count == 16_384)
-        #expect(lines.allSatisfy { $0.count < 200 })
+        #expect(lines.allSatisfy { $0.columns < 200 })
         let all = try debugger.pointerChain(from: 0x1_0000, depth: 100_000)
         #expect(all?.addresses.count == 16_384)
         #expect(all?.end == .loop(to: 0x1_0000))
@@ -245,7 +245,7 @@ import class TargetConformance.FakeTarget
         // The error fits on the screen, and its caret stands under the fault.
         let lines = error.lines(width: 80)
         #expect(lines.count >= 3)
-        #expect(lines.prefix(3).allSatisfy { $0.count <= 80 }, "\(lines.map(\.count))")
+        #expect(lines.prefix(3).allSatisfy { $0.columns <= 80 }, "\(lines.map(\.columns))")
         #expect(error.message.contains("deep"), "\(error.message)")
     }
 
@@ -264,10 +264,40 @@ import class TargetConformance.FakeTarget
             word, "print \(word)", "help \(word)", "print 0x\(word)", "set $\(word) = ", "info \(word)",
         ] {
             let lines = try failure(line).lines(width: 80)
-            #expect(lines.allSatisfy { $0.count < 400 }, "\(lines.map(\.count))")
+            #expect(lines.allSatisfy { $0.columns < 400 }, "\(lines.map(\.columns))")
         }
         #expect(session.complete(word, cursor: word.utf8.count).candidates.isEmpty)
         #expect(session.complete("p $" + word, cursor: word.utf8.count + 3).candidates.isEmpty)
+    }
+
+    /// Quotes, escapes, tabs, and characters that take two columns or none.
+    @Test(
+        arguments: [
+            ("watch \"1 +\"", "\""), ("hexdump \"0x7c00 + é\" 4", "é"), ("crc 0 \"1 + \t)\"", ")"),
+            ("crc\t\"0\"\t\"1 + ]\"", "]"), ("wrmsr \"zz\" 1", "z"), ("crc \"漢\" \"1\"", "漢"),
+            ("loadmem \"/no 漢字 e\u{301}\" \"1 + }\"", "}"), ("find \"漢字\\q\"", "\\"),
+            ("find \"a\\n\\xzz\"", "\\"), ("find \"漢\" in 0 (1+])", "]"), ("step until \"1 +\"", "\""),
+            ("b 0x7c00 if \"1 +\"", "\""), ("print 漢", "漢"), ("telescope \"😀 + ]\"", "😀"),
+            ("loadmem \"/no\u{1B}\" \"1 + }\"", "}"), ("print 1 + é", "é"),
+        ])
+    func caretsStandUnderTheFault(_ line: String, _ character: Character) throws {
+        let lines = try failure(line).lines(width: 80)
+        let caret = try #require(lines.first { $0.text.last == "^" }).columns - 1
+        var column = 0
+        let under = lines[1].text.first {
+            column += String($0).columns
+            return column > caret
+        }
+        #expect(under == character, "\(lines.map(\.text))")
+    }
+
+    @Test func quotedWordsAreCutOffWhole() throws {
+        #expect(try failure("break \"if\" 1").column == 6)
+        _ = try output("tbreak 0x7c05")
+        #expect(
+            try output("condition \"1\" $ax == 1").lines(width: 80).map(\.text).joined().contains("$ax == 1"))
+        #expect(try failure("condition \"1\" )").column == 14)
+        #expect(try failure("tcatch \"io\" )").column == 12)
     }
 
     @Test(arguments: [16, 20, 40, 80, 200])
@@ -280,6 +310,11 @@ import class TargetConformance.FakeTarget
             #expect(lines[2].last == "^")
             let under = Array(lines[1]).dropFirst(lines[2].count - 1).first
             if column < line.count { #expect(under == characters[column], "\(lines)") }
+        }
+        let wide = String(repeating: "漢", count: 300)
+        for column in [0, 7, 150, 293, 300] {
+            let lines = CommandError("wrong", line: wide, column: column).lines(width: width)
+            #expect(lines[1].columns <= max(width, 18) && lines[2].columns <= max(width, 18))
         }
         let short = CommandError("wrong", line: "p 1 +", column: 5).lines(width: width).map(\.text)
         #expect(short == ["error: wrong", "  p 1 +", "       ^"])

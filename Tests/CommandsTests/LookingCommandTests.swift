@@ -29,7 +29,7 @@ import X86
 
     @Test(
         arguments: [
-            ("find", 4), ("find \"abc", 5), ("find \"\"", 5), ("find x\"5\"", 5), ("find \"\\q\"", 5),
+            ("find", 4), ("find \"abc", 5), ("find \"\"", 5), ("find x\"5\"", 5), ("find \"\\q\"", 6),
             ("find/b 0x1ff", 7), ("find/i 5", 5), ("find 5 in 0x7c00", 10), ("find 5 in 0x7c00 0x7b00", 17),
             ("find 1 + in 0 +5", nil), ("crc 0x7c00", nil), ("crc 0x7c00 0x7c00", 11),
             ("crc 0x7c00 +0x1000000", 4), ("hexdump", nil), ("hexdump p:0x200000", 8),

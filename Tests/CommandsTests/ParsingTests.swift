@@ -40,7 +40,9 @@ import Testing
     @Test func wordsAreSplitOutsideOfParenthesesAndQuotes() {
         let words = split(Argument(text: "\"a b\" (1 + 2) c\"d e\"  f", column: 10))
         #expect(words.map(\.text) == ["a b", "(1 + 2)", "c\"d e\"", "f"])
-        #expect(words.map(\.column) == [10, 16, 24, 32])
+        #expect(words.map(\.column) == [11, 16, 24, 32])
+        #expect(words.map(\.isQuoted) == [true, false, false, false])
+        #expect(words.map(\.start) == [10, 16, 24, 32] && words.map(\.end) == [15, 23, 30, 33])
     }
 
     @Test(arguments: ["(", "((((", "\"", ")", "a) b", "\"a b"])

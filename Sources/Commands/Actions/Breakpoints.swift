@@ -294,7 +294,7 @@ enum BreakpointActions {
         }
         let number = try number(first, session, call)
         var rest = call.rest
-        let behind = first.column - rest.column + first.text.count
+        let behind = first.end - rest.column
         rest.text = String(rest.text.dropFirst(behind))
         rest.column += behind
         while rest.text.first?.isWhitespace == true {
@@ -348,7 +348,9 @@ extension Invocation {
     /// What stands before and behind the word `if`.
     func condition(in argument: Argument) -> (place: Argument, condition: Argument?) {
         let words = split(argument)
-        guard let word = words.first(where: { $0.text == "if" }) else { return (argument, nil) }
+        guard let word = words.first(where: { $0.text == "if" && !$0.isQuoted }) else {
+            return (argument, nil)
+        }
         let offset = word.column - argument.column
         var place = Argument(text: String(argument.text.prefix(offset)), column: argument.column)
         while place.text.last?.isWhitespace == true { place.text.removeLast() }

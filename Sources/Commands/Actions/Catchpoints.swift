@@ -176,8 +176,8 @@ enum CatchActions {
                 remedy: "one of: " + all.map(\.rawValue).joined(separator: ", "))
         }
         var rest = call.rest
-        rest.text.removeFirst(word.text.count)
-        rest.column += word.text.count
+        rest.text.removeFirst(word.end - rest.column)
+        rest.column = word.end
         while rest.text.first?.isWhitespace == true {
             rest.text.removeFirst()
             rest.column += 1

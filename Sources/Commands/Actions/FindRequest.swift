@@ -98,6 +98,8 @@ struct FindRequest {
                 bytes += Array(String(character).utf8)
                 continue
             }
+            // Behind the opening quote.
+            let place = text.count - rest.count
             switch rest.popFirst() {
             case "n": bytes.append(10)
             case "r": bytes.append(13)
@@ -108,13 +110,13 @@ struct FindRequest {
             case "x":
                 guard let byte = UInt8(rest.prefix(2), radix: 16), rest.prefix(2).allSatisfy(\.isHexDigit)
                 else {
-                    throw call.error("\\x needs two hexadecimal digits", at: argument)
+                    throw call.error("\\x needs two hexadecimal digits", at: argument, offset: place)
                 }
                 bytes.append(byte)
                 rest = rest.dropFirst(2)
             case let other:
                 throw call.error(
-                    "there is no escape \\\(other.map(String.init) ?? "")", at: argument,
+                    "there is no escape \\\(other.map(String.init) ?? "")", at: argument, offset: place,
                     remedy: "\\n \\r \\t \\0 \\\\ \\\" \\xNN")
             }
         }

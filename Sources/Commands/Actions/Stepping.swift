@@ -93,7 +93,7 @@ enum SteppingActions {
         _ session: Session, _ call: Invocation, untilTrue arguments: [Argument]
     ) throws(CommandError) -> Outcome {
         guard arguments.count > 1 else { throw call.usageError("`step until` needs an expression") }
-        let start = arguments[1].column
+        let start = arguments[1].start
         let expression = Argument(
             text: String(call.line.dropFirst(start).prefix(call.rest.column + call.rest.text.count - start)),
             column: start)

@@ -48,29 +48,42 @@ public struct CommandError: Error, Sendable, Hashable, CustomStringConvertible {
     /// The line and the caret under it; of a line that is longer than the terminal is wide, what stands around the
     /// fault.
     private func place(of column: Int, width: Int) -> [StyledLine] {
-        // A tab is one character of the line and must be one column here, or the caret is off.
-        func shown(_ text: some StringProtocol) -> String {
-            String(text.map { $0 == "\t" ? " " : $0 }).printable
-        }
         let most = max(width - 2, 16)
-        var before = line.prefix(column)
-        var behind = line.dropFirst(column)
+        // Each character as it is shown; how far a tab goes the caret cannot know.
+        let shown = line.map { $0 == "\t" ? " " : String($0).printable }
+        var before = shown.prefix(column)
+        var behind = shown.dropFirst(column)
         var (front, back) = ("", "")
-        if line.count > most {
-            if before.count > most / 2 {
-                before = before.suffix(most / 2 - 1)
+        if Self.columns(shown) > most {
+            if Self.columns(before) > most / 2 {
+                before = before.suffix(Self.fitting(before.reversed(), in: most / 2 - 1))
                 front = "…"
             }
-            let room = most - before.count - front.count
-            if behind.count > room {
-                behind = behind.prefix(room - 1)
+            let room = most - Self.columns(before) - front.columns
+            if Self.columns(behind) > room {
+                behind = behind.prefix(Self.fitting(behind, in: room - 1))
                 back = "…"
             }
         }
-        let left = front + shown(before)
-        var caret = StyledLine("  " + String(repeating: " ", count: left.count))
+        let left = front + before.joined()
+        var caret = StyledLine("  " + String(repeating: " ", count: left.columns))
         caret.append("^", .error)
-        return [StyledLine("  " + left + shown(behind) + back, .dim), caret]
+        return [StyledLine("  " + left + behind.joined() + back, .dim), caret]
+    }
+
+    private static func columns(_ pieces: some Sequence<String>) -> Int {
+        pieces.reduce(0) { $0 + $1.columns }
+    }
+
+    /// How many of `pieces` have room in so many columns.
+    private static func fitting(_ pieces: some Sequence<String>, in columns: Int) -> Int {
+        var (count, used) = (0, 0)
+        for piece in pieces {
+            used += piece.columns
+            if used > columns { break }
+            count += 1
+        }
+        return count
     }
 }
 

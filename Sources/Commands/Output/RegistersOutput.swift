@@ -97,7 +97,7 @@ public struct RegistersOutput: CommandOutput, Hashable {
         var line = StyledLine()
         for name in [SegmentName.cs, .ss, .ds, .es, .fs, .gs] {
             let isChanged = changed.contains { $0 == name.rawValue || $0.hasPrefix("\(name.rawValue).") }
-            if line.count > 0 { line.append("  ") }
+            if line.columns > 0 { line.append("  ") }
             line.appendMark(isChanged)
             line.append(name.rawValue + " ", .dim)
             line.append(

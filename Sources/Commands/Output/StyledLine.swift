@@ -28,8 +28,8 @@ public struct StyledLine: Sendable, Hashable {
 
     /// The line without its styles.
     public var text: String { spans.map(\.text).joined() }
-    /// The number of characters.
-    public var count: Int { spans.reduce(0) { $0 + $1.text.count } }
+    /// How many columns of a terminal it takes.
+    public var columns: Int { spans.reduce(0) { $0 + $1.text.columns } }
 
     /// Adds text; a span of the same style grows.
     public mutating func append(_ text: String, _ style: Style = .plain) {
@@ -52,7 +52,7 @@ public struct StyledLine: Sendable, Hashable {
 
     /// Adds spaces up to `column`; one at least, so that neighbours never touch.
     public mutating func pad(to column: Int) {
-        append(String(repeating: " ", count: max(1, column - count)))
+        append(String(repeating: " ", count: max(1, column - columns)))
     }
 
     /// The line for a terminal: with SGR sequences (ECMA-48, 8.3.117) if `color`, else the text alone.
@@ -101,12 +101,12 @@ extension String {
 
     /// The text with spaces after it up to `width`.
     func padded(_ width: Int) -> String {
-        self + String(repeating: " ", count: max(0, width - count))
+        self + String(repeating: " ", count: max(0, width - columns))
     }
 
     /// The text with spaces before it up to `width`.
     func leftPadded(_ width: Int) -> String {
-        String(repeating: " ", count: max(0, width - count)) + self
+        String(repeating: " ", count: max(0, width - columns)) + self
     }
 }
 

@@ -16,12 +16,12 @@ struct TextTable {
     var lines: [StyledLine] {
         let all = [headings.map { StyledLine.Span($0, .heading) }] + rows
         let widths = headings.indices.map { column in
-            all.map { column < $0.count ? $0[column].text.count : 0 }.max() ?? 0
+            all.map { column < $0.count ? $0[column].text.columns : 0 }.max() ?? 0
         }
         return all.map { cells in
             var line = StyledLine()
             for (column, cell) in cells.enumerated() {
-                let gap = String(repeating: " ", count: max(0, widths[column] - cell.text.count))
+                let gap = String(repeating: " ", count: max(0, widths[column] - cell.text.columns))
                 if column > 0 { line.append("  ") }
                 if rightAligned.contains(column) { line.append(gap) }
                 line.append(cell.text, cell.style)

@@ -1,8 +1,14 @@
 /// A piece of a command line and where it stands.
 struct Argument: Sendable, Hashable {
     var text: String
-    /// In characters of the whole line, from 0.
+    /// Where the text begins, in characters of the whole line, from 0.
     var column: Int
+    /// It stands in double quotes, which are not part of the text.
+    var isQuoted = false
+
+    /// Where it begins and ends in the line, with its quotes.
+    var start: Int { isQuoted ? column - 1 : column }
+    var end: Int { column + text.count + (isQuoted ? 1 : 0) }
 }
 
 /// A command line taken apart.
@@ -119,7 +125,8 @@ func split(_ argument: Argument) -> [Argument] {
         guard !current.isEmpty else { return }
         let isWhole = current.count >= 2 && current.first == "\"" && current.last == "\""
         let text = isWhole ? String(current.dropFirst().dropLast()) : current
-        result.append(Argument(text: text, column: argument.column + start))
+        let column = argument.column + start + (isWhole ? 1 : 0)
+        result.append(Argument(text: text, column: column, isQuoted: isWhole))
         current = ""
     }
     for (index, character) in argument.text.enumerated() {

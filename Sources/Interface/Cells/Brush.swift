@@ -1,3 +1,5 @@
+import Commands
+
 /// Draws into one rectangle of a screen: nothing lands outside it. Places are relative to the rectangle.
 struct Brush: ~Copyable {
     private(set) var screen: Screen

@@ -1,3 +1,5 @@
+import Commands
+
 extension Model {
     func drawOutput(_ brush: inout Brush) {
         let height = brush.height

@@ -1,3 +1,4 @@
+import Commands
 import Debugger
 
 extension Model {
@@ -216,22 +217,21 @@ extension Model {
         let line = commandLine
         // The part of the line around the cursor, where it is longer than the row.
         let before = String(decoding: line.text.utf8.prefix(line.cursor), as: UTF8.self)
-        let prompt = width(line.prompt)
+        let width = before.columns
+        let prompt = line.prompt.columns
         let room = max(1, size.width - prompt - 1)
         var hidden = 0
         var shown = Substring(line.text).unicodeScalars
-        while width(before) - hidden > room, let first = shown.first {
+        while width - hidden > room, let first = shown.first {
             hidden += cellWidth(first)
             shown.removeFirst()
         }
         brush.put(line.prompt, Look(.prompt, .bold))
         brush.put(String(shown))
         if edit == nil, focus == nil, !showsHelp {
-            brush.setCursor(onScreen: brush.point(min(size.width - 1, prompt + width(before) - hidden), 0))
+            brush.setCursor(onScreen: brush.point(min(size.width - 1, prompt + width - hidden), 0))
         }
     }
-
-    private func width(_ text: String) -> Int { text.unicodeScalars.reduce(0) { $0 + cellWidth($1) } }
 
     private func drawHints(_ layout: Layout, _ brush: inout Brush) {
         brush.move(to: Rect(x: 0, y: layout.hintRow, width: size.width, height: 1))

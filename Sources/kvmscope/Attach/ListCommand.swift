@@ -68,11 +68,11 @@ struct GuestTable: CommandOutput {
                 guest.attachable ? "yes" : "no: \(guest.obstacle ?? "")",
             ]
         }
-        let widths = header.indices.map { column in ([header] + rows).map { $0[column].count }.max() ?? 0 }
+        let widths = header.indices.map { column in ([header] + rows).map { $0[column].columns }.max() ?? 0 }
         func line(_ cells: [String]) -> String {
             cells.enumerated().map { index, cell in
                 index == cells.count - 1
-                    ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+                    ? cell : cell + String(repeating: " ", count: widths[index] - cell.columns)
             }.joined(separator: "  ")
         }
         var lines = [StyledLine(line(header), .heading)]
