@@ -23,6 +23,10 @@ struct MemoryMapTests {
             name("work"), 12 << 24, 1,  // 4: FUNC
         ]
         damage(&types)
+        return typeData(types, strings)
+    }
+
+    private func typeData(_ types: [UInt32], _ strings: [UInt8]) -> [UInt8] {
         var bytes: [UInt8] = [0x9F, 0xEB, 1, 0]
         func put(_ value: UInt32) { bytes += withUnsafeBytes(of: value.littleEndian) { Array($0) } }
         for value in [24, 0, UInt32(types.count * 4), UInt32(types.count * 4), UInt32(strings.count)] {
@@ -58,6 +62,57 @@ struct MemoryMapTests {
         #expect(circular?.offset(of: "c", in: 3) == nil)
         // More members than there are bytes.
         #expect(BTF(typeData { $0[14] = 4 << 24 | 0xFFFF }, wanted: ["outer"]) == nil)
+    }
+
+    @Test("structures in structures are each looked through once", .timeLimit(.minutes(1)))
+    func nested() throws {
+        let strings = Array("\0outer\0last\0".utf8)
+        // Each of 200 holds all others and itself, without a name and 4 bytes apart; the last one has `last`, too.
+        let count: UInt32 = 200
+        var types: [UInt32] = []
+        for id in 1...count {
+            types += [id == 1 ? 1 : 0, 4 << 24 | (id == count ? count + 1 : count), 0]
+            for member in 1...count { types += [0, member, member * 32] }
+        }
+        types += [7, 1, 0]
+        let btf = try #require(BTF(typeData(types, strings), wanted: ["outer"]))
+        let outer = try #require(btf.type("outer", .structure))
+        #expect(btf.offset(of: "nothing", in: outer) == nil)
+        #expect(btf.offset(of: "last", in: outer) == 4 * Int(count))
+        // As deep as they like: each holds the next, 1 byte on.
+        var chain: [UInt32] = []
+        for id in 1...count { chain += [id == 1 ? 1 : 0, 4 << 24 | 1, 0, id == count ? 7 : 0, id + 1, 8] }
+        let deep = try #require(BTF(typeData(chain, strings), wanted: ["outer"]))
+        #expect(deep.offset(of: "last", in: 1) == Int(count))
+        #expect(deep.offset(of: ["last", "last"], in: 1) == nil)
+    }
+
+    @Test("each word and byte of a description may be anything, in the base and in what is beside it")
+    func anything() throws {
+        let good = typeData()
+        let base = try #require(BTF(good, wanted: ["outer", "work"]))
+        for place in good.indices {
+            for value: UInt32 in [0, 1, 2, 0x7F, 0x80, 0xFFFF, 0x7FFF_FFFF, 0xFFFF_FFFF] {
+                var bytes = good
+                for (index, byte) in withUnsafeBytes(of: value, Array.init).enumerated()
+                where place + index < bytes.count { bytes[place + index] = byte }
+                for btf in [
+                    BTF(bytes, wanted: ["outer", "work"]), BTF(bytes, wanted: ["outer", "work"], base: base),
+                ] {
+                    guard let btf else { continue }
+                    for name in ["outer", "work"] {
+                        guard let id = btf.type(name, .structure) ?? btf.type(name, .function) else {
+                            continue
+                        }
+                        for member in ["a", "b", "c", "outer", ""] {
+                            if let offset = btf.offset(of: member, in: id) { #expect(offset >= 0) }
+                        }
+                        _ = btf.offset(of: ["a", "b"], in: id)
+                    }
+                    #expect(KVMLayout(kernel: btf, kvm: base) == nil)
+                }
+            }
+        }
     }
 
     @Test("a candidate counts as checked where its page tables say what KVM says")

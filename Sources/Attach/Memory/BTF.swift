@@ -99,7 +99,7 @@ struct BTF: Sendable {
 
     /// Where a member stands in a structure, in bytes; anonymous structures and unions are looked through.
     func offset(of member: String, in type: UInt32) -> Int? {
-        find(member, in: type, depth: 0)?.offset
+        find(member, in: type)?.offset
     }
 
     /// Where a member of a member stands: `["arch", "guest_state_protected"]`.
@@ -107,31 +107,35 @@ struct BTF: Sendable {
         var type = type
         var offset = 0
         for member in path {
-            guard let found = find(member, in: type, depth: 0) else { return nil }
+            guard let found = find(member, in: type) else { return nil }
             offset += found.offset
             type = found.type
         }
         return offset
     }
 
-    private func find(_ member: String, in type: UInt32, depth: Int) -> (offset: Int, type: UInt32)? {
-        guard depth < 16, let at = record(type) else { return nil }
-        let info = info(at)
-        let kind = info >> 24 & 0x1F
-        guard kind == Kind.structure.rawValue || kind == Kind.union.rawValue else { return nil }
-        for index in 0..<Int(info & 0xFFFF) {
-            let entry = at + 12 + index * 12
-            guard let name = Self.load32(bytes, entry), let memberType = Self.load32(bytes, entry + 4),
-                let position = Self.load32(bytes, entry + 8)
-            else { return nil }
-            // With kind_flag the upper byte is the size of a bit field.
-            let bits = info >> 31 == 1 ? position & 0xFF_FFFF : position
-            if name == 0 {
-                if let inner = find(member, in: memberType, depth: depth + 1) {
-                    return (Int(bits) / 8 + inner.offset, inner.type)
+    /// Each structure is looked through once, however often it holds others or itself.
+    private func find(_ member: String, in type: UInt32) -> (offset: Int, type: UInt32)? {
+        var waiting = [(type: type, offset: 0)]
+        var seen: Set<UInt32> = []
+        while let (type, start) = waiting.popLast() {
+            guard seen.insert(type).inserted, let at = record(type) else { continue }
+            let info = info(at)
+            let kind = info >> 24 & 0x1F
+            guard kind == Kind.structure.rawValue || kind == Kind.union.rawValue else { continue }
+            for index in 0..<Int(info & 0xFFFF) {
+                let entry = at + 12 + index * 12
+                guard let name = Self.load32(bytes, entry), let memberType = Self.load32(bytes, entry + 4),
+                    let position = Self.load32(bytes, entry + 8)
+                else { return nil }
+                // With kind_flag the upper byte is the size of a bit field.
+                let bits = info >> 31 == 1 ? position & 0xFF_FFFF : position
+                let offset = start + Int(bits) / 8
+                if name == 0 {
+                    waiting.append((memberType, offset))
+                } else if text(name, is: member) {
+                    return (offset, memberType)
                 }
-            } else if text(name, is: member) {
-                return (Int(bits) / 8, memberType)
             }
         }
         return nil
