@@ -138,8 +138,14 @@ void cncurses_catch_crashes(void)
     action.sa_sigaction = on_fatal;
     action.sa_flags = SA_ONSTACK | SA_SIGINFO;
     sigfillset(&action.sa_mask);
-    for (int i = 0; i < FATAL_COUNT; i++)
+    // As below: some programs start others with all signals blocked.
+    sigset_t caught;
+    sigemptyset(&caught);
+    for (int i = 0; i < FATAL_COUNT; i++) {
         sigaction(fatal_signals[i], &action, &earlier_fatal[i]);
+        sigaddset(&caught, fatal_signals[i]);
+    }
+    pthread_sigmask(SIG_UNBLOCK, &caught, NULL);
 }
 
 static void on_ending(int signal_number)

@@ -196,7 +196,13 @@ struct PatchLiveTests {
             usleep(UInt32.random(in: 0...60_000, using: &generator))
             #expect(front.isRunning)
             kill(front.processIdentifier, number)
-            front.waitUntilExit()
+            let end = ContinuousClock.now + .seconds(20)
+            while front.isRunning, ContinuousClock.now < end { usleep(1000) }
+            if front.isRunning {
+                Issue.record("signal \(number) did not end it")
+                kill(front.processIdentifier, SIGKILL)
+                front.waitUntilExit()
+            }
             for vcpu in 0..<2 { try waitUntilFree(tiny, vcpu) }
             try expectWhole(tiny, image)
             let guest = try #require(GuestFinder().guest(process: tiny.pid))
