@@ -98,13 +98,6 @@ struct AttachedScreenTests {
                 String(contentsOf: process, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)))
         if let number {
             kill(pid, number)
-            try terminal?.waitFor("ready>")
-            #expect(try terminal?.property("alternate_on") == "0")
-            #expect(try terminal?.property("cursor_flag") == "1")
-            let before = try String(contentsOf: modes, encoding: .utf8)
-            try terminal?.enter("clear; stty -g > \(modes.path); echo don\"\"e")
-            try terminal?.waitFor("done")
-            #expect(try String(contentsOf: modes, encoding: .utf8) == before)
         } else {
             // The terminal goes away with its server.
             terminal = nil
@@ -112,6 +105,14 @@ struct AttachedScreenTests {
         let end = Date(timeIntervalSinceNow: 10)
         while kill(pid, 0) == 0, Date() < end { usleep(1000) }
         #expect(kill(pid, 0) != 0, "kvmscope has ended")
+        if let terminal {
+            let before = try String(contentsOf: modes, encoding: .utf8)
+            try terminal.enter("clear; stty -g > \(modes.path); echo don\"\"e")
+            try terminal.waitFor("done")
+            #expect(try String(contentsOf: modes, encoding: .utf8) == before)
+            #expect(try terminal.property("alternate_on") == "0")
+            #expect(try terminal.property("cursor_flag") == "1")
+        }
         try guest.expectGoesOn()
         #expect(try guest.code() == code)
     }

@@ -16,9 +16,11 @@ struct ScreenTests {
     }
 
     private func condition(_ terminal: RealTerminal) throws -> Condition {
-        let modes = terminal.folder.url.appending(path: "modes")
-        try terminal.enter("clear; stty -g > \(modes.path); echo don\"\"e")
-        try terminal.waitFor("done")
+        // A word and a file of each call's own: what an earlier one wrote is still there, on the screen, too.
+        let word = UUID().uuidString.prefix(8)
+        let modes = terminal.folder.url.appending(path: "modes-\(word)")
+        try terminal.enter("clear; stty -g > \(modes.path); echo done\"\"-\(word)")
+        try terminal.waitFor("done-\(word)")
         return Condition(
             modes: try String(contentsOf: modes, encoding: .utf8),
             alternate: try terminal.property("alternate_on"), cursor: try terminal.property("cursor_flag"),
@@ -70,8 +72,7 @@ struct ScreenTests {
         try terminal.enter("continue")
         try terminal.wait("the guest's end") { $0.contains("Halted") || $0.contains("HLT") }
 
-        try terminal.enter("quit")
-        try terminal.waitFor("ready>")
+        try quit(terminal)
         #expect(try condition(terminal) == before)
     }
 
@@ -84,8 +85,7 @@ struct ScreenTests {
         try terminal.waitFor("debug register")
         try terminal.press("F5")
         try terminal.wait("the breakpoint") { stands($0, at: "0000:061f") && $0.contains("breakpoint 1") }
-        try terminal.enter("quit")
-        try terminal.waitFor("ready>")
+        try quit(terminal)
     }
 
     /// `jmp $` never exits by itself. F12, Ctrl-C and `stop` each get it back.
@@ -101,8 +101,7 @@ struct ScreenTests {
         try terminal.waitFor("00001234")
         if how == "stop" { try terminal.enter("stop") } else { try terminal.press(how) }
         try terminal.wait("the stop") { $0.lowercased().contains("interrupted") || $0.contains("Stopped by") }
-        try terminal.enter("quit")
-        try terminal.waitFor("ready>")
+        try quit(terminal)
     }
 
     @Test func theScreenFollowsTheTerminal() throws {
@@ -116,8 +115,7 @@ struct ScreenTests {
                 return screen.contains("(kvmscope)") && (lines.first?.count ?? 0) >= columns - 1
             }
         }
-        try terminal.enter("quit")
-        try terminal.waitFor("ready>")
+        try quit(terminal)
     }
 
     /// Whatever ends it, the terminal is as it was found.
@@ -172,6 +170,12 @@ struct ScreenTests {
         let shell = try terminal.property("pane_pid")
         let children = try String(contentsOfFile: "/proc/\(shell)/task/\(shell)/children", encoding: .utf8)
         return try #require(children.split(separator: " ").first.flatMap { Int32($0) })
+    }
+
+    private func quit(_ terminal: RealTerminal) throws {
+        let program = try program(in: terminal)
+        try terminal.enter("quit")
+        try waitForTheEnd(of: program, in: terminal)
     }
 
     /// The prompt alone does not tell: it stood above the program's name all the time.
