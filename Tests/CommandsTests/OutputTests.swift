@@ -46,6 +46,18 @@ import Testing
         #expect(table.lines.map(\.text) == ["A          Count", "long name      1", "b          1,000"])
     }
 
+    @Test func columnsAreLeftOutWhereThereIsNoRoom() {
+        var table = TextTable(["A", "Bb", "Count", "D"], rightAligned: [2])
+        table.add([.init("漢"), .init("b"), .init("1"), .init("d")])
+        func texts(_ width: Int) -> [String] {
+            table.lines(width: width, dropping: [2, 0]).map(\.text)
+        }
+        #expect(texts(16) == ["A   Bb  Count  D", "漢  b       1  d"])
+        #expect(texts(15) == ["A   Bb  D", "漢  b   d", "no room for: Count"])
+        #expect(texts(9) == texts(15) && texts(8) == ["Bb  D", "b   d", "no room for: A, Count"])
+        #expect(texts(0) == texts(8))
+    }
+
     @Test func errorsPointAtThePlace() {
         let error = CommandError(
             "no such thing", line: "p\t$foo + 1", column: 2, suggestion: "$fs", remedy: "try it")

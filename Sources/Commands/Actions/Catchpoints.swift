@@ -356,7 +356,7 @@ enum CatchActions {
     ) throws(CommandError) -> UInt8 {
         let value = try session.number(word, call)
         guard let vector = UInt8(exactly: value) else {
-            throw call.error("vectors are from 0 to 255, not \(value)", at: word)
+            throw call.error("vectors are from 0 to 255, not \(session.signed(value))", at: word)
         }
         return vector
     }

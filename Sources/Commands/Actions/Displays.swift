@@ -68,7 +68,8 @@ enum DisplayActions {
             let value = try session.number(argument, call)
             guard let display = session.displays.first(where: { UInt64($0.number) == value }) else {
                 throw call.error(
-                    "there is no display \(value)", at: argument, remedy: "`info display` lists them")
+                    "there is no display \(session.signed(value))", at: argument,
+                    remedy: "`info display` lists them")
             }
             ended.insert(display.number)
         }

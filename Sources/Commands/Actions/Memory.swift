@@ -247,7 +247,7 @@ enum MemoryActions {
         let address = try session.number(arguments[0], call)
         let size = try session.number(arguments[1], call)
         guard [1, 2, 4, 8].contains(size) else {
-            throw call.error("a size is 1, 2, 4 or 8 bytes, not \(size)", at: arguments[1])
+            throw call.error("a size is 1, 2, 4 or 8 bytes, not \(session.signed(size))", at: arguments[1])
         }
         let value = try session.number(arguments[2], call)
         return try write(session, call, value, Int(size), to: .physical(address), arguments[0], arguments[2])

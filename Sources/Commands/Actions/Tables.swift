@@ -80,7 +80,9 @@ enum TableActions {
         _ argument: Argument, _ session: Session, _ call: Invocation
     ) throws(CommandError) -> Int {
         let value = try session.number(argument, call)
-        guard value < 16_384 else { throw call.error("\(value) is no index of a table", at: argument) }
+        guard value < 16_384 else {
+            throw call.error("\(session.signed(value)) is no index of a table", at: argument)
+        }
         return Int(value)
     }
 

@@ -109,9 +109,9 @@ public struct BreakpointList: CommandOutput, Hashable {
         var table = TextTable(
             ["Num", "Type", "Enb", "Address", "Linear", "By", "Hits"], rightAligned: [0, 6])
         for row in breakpoints { row.add(to: &table) }
-        let rows = table.lines
-        guard rows.count == breakpoints.count + 1 else { return rows }
-        return [rows[0]] + zip(rows.dropFirst(), breakpoints).flatMap { [$0] + $1.details }
+        let rows = table.lines(width: width, dropping: [4, 5, 6])
+        let behind = rows.dropFirst(breakpoints.count + 1)
+        return [rows[0]] + zip(rows.dropFirst(), breakpoints).flatMap { [$0] + $1.details } + behind
     }
 }
 

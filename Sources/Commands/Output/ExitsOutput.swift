@@ -77,11 +77,11 @@ public struct ExitsOutput: CommandOutput, Hashable {
 
     public func lines(width: Int) -> [StyledLine] {
         guard count > 0 else { return [StyledLine("No exits yet.")] }
-        var result = table(rows, first: "Exit")
+        var result = table(rows, first: "Exit", width)
         if vcpus.count > 1 {
             for vcpu in vcpus where vcpu.count > 0 {
                 result.append(StyledLine())
-                result += table(vcpu.rows, first: "vCPU \(vcpu.vcpu)")
+                result += table(vcpu.rows, first: "vCPU \(vcpu.vcpu)", width)
             }
         }
         var total = StyledLine("\(counted(count, "exit"))", .heading)
@@ -97,10 +97,10 @@ public struct ExitsOutput: CommandOutput, Hashable {
                 .init(exit.handlingNanoseconds.map(shortTime) ?? "-"), .init(exit.exit),
             ])
         }
-        return result + list.lines
+        return result + list.lines(width: width, dropping: [1, 3])
     }
 
-    private func table(_ rows: [Row], first: String) -> [StyledLine] {
+    private func table(_ rows: [Row], first: String, _ width: Int) -> [StyledLine] {
         var table = TextTable(
             [first, "Count", "%", "Rate/s", "Time", "Avg", "Max", "In KVM_RUN"],
             rightAligned: [1, 2, 3, 4, 5, 6, 7])
@@ -112,7 +112,7 @@ public struct ExitsOutput: CommandOutput, Hashable {
                 .init(shortTime(row.guestNanoseconds), .dim),
             ])
         }
-        return table.lines
+        return table.lines(width: width, dropping: [7, 3, 4, 6])
     }
 
     private func rate(_ perSecond: Double) -> String {

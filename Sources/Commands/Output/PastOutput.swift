@@ -61,6 +61,6 @@ struct StopList: CommandOutput, Hashable {
     func lines(width: Int) -> [StyledLine] {
         var table = TextTable(["", "Stop", "vCPU", "At", "Mode", "Reason"], rightAligned: [1, 2])
         for stop in stops { table.add(stop.cells) }
-        return table.lines
+        return table.lines(width: width, dropping: [2, 4])
     }
 }

@@ -156,7 +156,7 @@ public struct VCPUListOutput: CommandOutput, Hashable {
             [" Id", "Role", "State", "Mode", "CS:IP", "Thread", "CPU", "Guest", "Kernel", "User", "Exits"],
             rightAligned: [5, 6, 7, 8, 9, 10])
         for vcpu in vcpus { table.add(vcpu.cells(isSelected: vcpu.id == selected)) }
-        return table.lines
+        return table.lines(width: width, dropping: [5, 6, 9, 8, 7, 1, 10])
     }
 }
 
