@@ -6,7 +6,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-_Static_assert(PTRACE_CONT == 7 && PTRACE_SINGLESTEP == 9 && PTRACE_DETACH == 17 && PTRACE_SYSCALL == 24, "");
+_Static_assert(PTRACE_CONT == 7 && PTRACE_DETACH == 17 && PTRACE_SYSCALL == 24, "");
 _Static_assert(PTRACE_LISTEN == 0x4208 && PTRACE_EVENT_STOP == 128, "");
 _Static_assert(PTRACE_O_TRACESYSGOOD == 1, "");
 _Static_assert(PTRACE_O_SUSPEND_SECCOMP == 1 << 21, "");

@@ -123,7 +123,6 @@ void cncurses_resize(void)
 void cncurses_forget(void) { clearok(curscr, TRUE); }
 int cncurses_columns(void) { return COLS; }
 int cncurses_rows(void) { return LINES; }
-int cncurses_is_unicode(void) { return is_unicode; }
 int cncurses_colours(void) { return colours; }
 
 void cncurses_pair(int pair, int foreground, int background)

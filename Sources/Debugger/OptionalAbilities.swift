@@ -7,9 +7,6 @@ public protocol ConsoleProviding: Target {
     var consoles: [ConsoleName] { get }
     /// What the guest wrote to `console`; nil if there is no such console. Safe from any thread.
     func consoleOutput(_ console: ConsoleName) -> ConsoleOutput?
-    /// Grows with every byte the guest writes to any console: unchanged, there is nothing new to draw. Safe from
-    /// any thread and cheap.
-    var consoleGeneration: UInt64 { get }
     /// Gives `bytes` to the guest as input; false if the console takes none or has no room for all of them.
     func consoleInput(_ console: ConsoleName, _ bytes: [UInt8]) -> Bool
 }

@@ -3,13 +3,7 @@ import Glibc
 
 /// Decodes x86 instructions, through Zydis.
 public struct Disassembler: Sendable, Hashable {
-    public enum Syntax: String, Sendable, Hashable, CaseIterable {
-        case intel, att
-    }
-
-    public var syntax: Syntax
-
-    public init(syntax: Syntax = .intel) { self.syntax = syntax }
+    public init() {}
 
     /// Decodes the instruction that `bytes` begins with.
     ///
@@ -96,8 +90,6 @@ public struct Disassembler: Sendable, Hashable {
         _ raw: ZydisDecodedInstruction, _ operands: UnsafeMutableBufferPointer<ZydisDecodedOperand>,
         _ address: UInt64, _ facts: InstructionFacts
     ) -> String {
-        let style: ZydisFormatterStyle =
-            syntax == .intel ? ZYDIS_FORMATTER_STYLE_INTEL : ZYDIS_FORMATTER_STYLE_ATT
         if let relative = facts.relative,
             // SAFETY: only initialised operands are in the buffer, which is lent for this call.
             let index = unsafe operands.firstIndex(where: { $0.type == ZYDIS_OPERAND_TYPE_IMMEDIATE })
@@ -112,14 +104,14 @@ public struct Disassembler: Sendable, Hashable {
             // the last of them a NUL, and only then is the text read.
             unsafe withUnsafePointer(to: raw) { raw in
                 let status = unsafe czydis_format(
-                    style, raw, operands.baseAddress, address, buffer.baseAddress, buffer.count)
+                    ZYDIS_FORMATTER_STYLE_INTEL, raw, operands.baseAddress, address, buffer.baseAddress,
+                    buffer.count)
                 guard status == 0, let start = buffer.baseAddress else { return facts.mnemonic }
                 return unsafe String(cString: start)
             }
         }
         // Zydis writes the far return as `ret far`; the field says `retf`.
-        guard syntax == .intel, facts.traits.isSuperset(of: [.return, .far]), text.hasPrefix("ret far")
-        else { return text }
+        guard facts.traits.isSuperset(of: [.return, .far]), text.hasPrefix("ret far") else { return text }
         return "retf" + text.dropFirst("ret far".count)
     }
 }

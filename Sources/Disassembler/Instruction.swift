@@ -42,13 +42,6 @@ public struct Instruction: Sendable, Hashable {
     /// an address given beyond that does not wrap.
     public var next: UInt64 { mode.advance(address, by: bytes.count) }
 
-    /// True where "step over" means to run until ``next`` is reached: calls, interrupts, repeated string
-    /// instructions, LOOP and HLT.
-    public var isStepOver: Bool {
-        !traits.isDisjoint(with: [.call, .interrupt, .loop, .halt])
-            || traits.isSuperset(of: [.string, .rep])
-    }
-
     /// Whether the branch will be taken with these registers; nil for what is no branch. Unconditional jumps,
     /// calls and returns always are.
     public func willBranch(_ file: RegisterFile) -> Bool? {

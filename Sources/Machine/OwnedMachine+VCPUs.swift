@@ -107,8 +107,6 @@ extension OwnedMachine: ConsoleProviding {
 
     public func consoleOutput(_ console: ConsoleName) -> ConsoleOutput? { buffer(console)?.output }
 
-    public var consoleGeneration: UInt64 { debugConsole.total &+ serialConsole.total }
-
     /// The serial port alone takes input.
     public func consoleInput(_ console: ConsoleName, _ bytes: [UInt8]) -> Bool {
         console == .serial && serialPort.receive(bytes)

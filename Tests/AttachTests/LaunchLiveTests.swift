@@ -122,7 +122,6 @@ struct LaunchLiveTests {
         let console = try #require(target.consoles.first)
         let text = Array("typed; a message\n".utf8)
         #expect(target.consoleOutput(console) == ConsoleOutput(total: UInt64(text.count), bytes: text))
-        #expect(target.consoleGeneration == UInt64(text.count))
         #expect(!target.consoleInput(console, [1]))
         #expect(target.consoleOutput(.serial) == nil)
     }

@@ -64,19 +64,6 @@ import X86
 
     @Test(
         arguments: [
-            ("e80000", true), ("9a00000000", true), ("cd10", true), ("f3a4", true), ("e2fe", true),
-            ("f4", true),
-            ("cc", true),
-            ("a4", false), ("eb00", false), ("7400", false), ("c3", false), ("90", false), ("e300", false),
-            ("f390", false),
-            ("cf", false),
-        ] as [(String, Bool)])
-    func steppedOver(hex: String, isOver: Bool) {
-        #expect(Disassembler().decode(bytes(hex), at: 0, .real16).isStepOver == isOver)
-    }
-
-    @Test(
-        arguments: [
             (0xFFFF as UInt64, DecodeMode.real16, 0 as UInt64), (0xFFFF_FFFF, .protected32, 0),
             (0xFFFF_FFFF, .long64, 0x1_0000_0000), (.max, .long64, 0), (0x1_0000, .real16, 0x1_0001),
         ] as [(UInt64, DecodeMode, UInt64)])

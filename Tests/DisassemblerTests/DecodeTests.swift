@@ -147,13 +147,6 @@ struct Sample: Sendable, CustomTestStringConvertible {
         #expect(Disassembler().decode(bytes(hex), at: 0, .protected32).interruptVector == vector)
     }
 
-    @Test func attSyntax() {
-        let disassembler = Disassembler(syntax: .att)
-        #expect(
-            disassembler.decode(bytes("8b448304"), at: 0, .protected32).text == "mov 0x4(%ebx,%eax,4), %eax")
-        #expect(disassembler.decode(bytes("cb"), at: 0, .real16).text == "lret")
-    }
-
     @Test(
         arguments: [
             // What the mode does not have: LTR in real mode, PUSHA in 64-bit mode, LOCK on a NOP.

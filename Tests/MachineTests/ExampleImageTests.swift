@@ -23,7 +23,7 @@ struct ExampleImageTests {
     @Test func bootIsABootSector() throws {
         let image = try example("boot").image
         #expect(image.bytes.count == 512)
-        #expect(image.hasBootMark)
+        #expect(image.bytes.suffix(2) == [0x55, 0xAA])
         #expect(image.entry == .bootSector(drive: 0x80))
     }
 

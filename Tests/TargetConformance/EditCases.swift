@@ -1,5 +1,5 @@
-import Debugger
-import X86
+public import Debugger
+public import X86
 
 extension ConformanceCase {
     /// 7C00 jmp $; 7C02 inc bx; 7C03 hlt
@@ -129,4 +129,12 @@ extension ConformanceCase {
             try fixture.expect("bx", 50, vcpu: 0)
         },
     ]
+}
+
+extension Debugger {
+    /// What an edit that was refused must not change.
+    public func registerFile() throws(DebuggerError) -> RegisterFile {
+        RegisterFile(
+            general: selected.registers, special: selected.special, debug: try debugRegisters())
+    }
 }

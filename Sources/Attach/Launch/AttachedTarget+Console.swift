@@ -11,8 +11,6 @@ extension AttachedTarget: ConsoleProviding {
     /// None for a guest that was attached to: what its VMM prints goes elsewhere.
     public var consoles: [ConsoleName] { launched == nil ? [] : [Self.console] }
 
-    public var consoleGeneration: UInt64 { outputSize }
-
     private var outputSize: UInt64 {
         var facts = stat()
         guard let launched, stat(launched.output, &facts) == 0 else { return 0 }

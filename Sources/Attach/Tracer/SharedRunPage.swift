@@ -20,7 +20,6 @@ struct SharedRunPage: ~Copyable {
         /// `struct kvm_run` ends at 2352. From here to the end of the page of I/O data nothing is in use while
         /// the vCPU stands still.
         static let scratch = 2432
-        static let ioData = 4096
     }
 
     /// - Parameter descriptor: the vCPU's, in this process.

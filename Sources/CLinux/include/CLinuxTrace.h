@@ -17,7 +17,6 @@ static const unsigned long clinux_option_suspend_seccomp = 1UL << 21;
 
 // The ways to let a stopped thread go, by their PTRACE_ numbers.
 static const int clinux_go_free = 7;
-static const int clinux_go_step = 9;
 static const int clinux_go_detach = 17;
 static const int clinux_go_syscall = 24;
 static const int clinux_go_listen = 0x4208;

@@ -71,8 +71,6 @@ void cncurses_resize(void);
 void cncurses_forget(void);
 int cncurses_columns(void);
 int cncurses_rows(void);
-/// Nonzero where the locale can show any Unicode scalar; else line-drawing scalars go to the terminal's own set.
-int cncurses_is_unicode(void);
 /// The colours that the terminal has, 0 for none; `cncurses_open` has started them.
 int cncurses_colours(void);
 /// Pair 1 to 63; -1 is the terminal's own colour.

@@ -56,9 +56,6 @@ final class BreakpointState: Sendable {
         }
         return true
     }
-
-    /// Takes back a hit that was counted and stopped nothing, because another vCPU's stop came first.
-    func uncount() { hitCount.wrappingSubtract(1, ordering: .relaxed) }
 }
 
 /// The enabled breakpoints and watchpoints as the drivers have them. Made new when they change, and never changed.

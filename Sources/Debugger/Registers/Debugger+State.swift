@@ -47,13 +47,6 @@ extension Debugger {
         try call(id, "reading MSR \(hex(index))") { vcpu in try vcpu.msr(index) }
     }
 
-    /// The registers of the last known state with the debug registers of the moment.
-    public func registerFile(vcpu id: Int? = nil) throws(DebuggerError) -> RegisterFile {
-        let snapshot = try known(id)
-        return RegisterFile(
-            general: snapshot.registers, special: snapshot.special, debug: try debugRegisters(vcpu: id))
-    }
-
     /// What is known without stopping anything: the current stop or, while the guest runs, the last
     /// ``liveSnapshot(vcpu:)``.
     func known(_ id: Int?) throws(DebuggerError) -> VCPUSnapshot {

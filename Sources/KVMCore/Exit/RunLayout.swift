@@ -14,7 +14,6 @@ enum RunLayout {
     static let payload = 32
     static let payloadSize = 256
     static let validRegisters = 288
-    static let dirtyRegisters = 296
     static let registers = 304
     static let specialRegisters = 448
     static let events = 760

@@ -89,10 +89,4 @@ public struct GuestImage: Sendable, Hashable {
         let bytes = try ImageFile.read(path, limit: room) { layout.oversized(path, $0, at: address) }
         return try GuestImage(name: path, bytes: bytes, at: address, entry: entry)
     }
-
-    /// Whether it ends with the mark of a boot sector, 55 AA at offset 510.
-    public var hasBootMark: Bool {
-        bytes.count >= Self.sectorSize && bytes[Self.sectorSize - 2] == 0x55
-            && bytes[Self.sectorSize - 1] == 0xAA
-    }
 }

@@ -8,8 +8,6 @@ extension SegmentAttributes {
     public var isWritableData: Bool { isCodeOrData && type & 8 == 0 && type & 2 != 0 }
     /// Data, or code that can be read.
     public var isReadable: Bool { isCodeOrData && (type & 8 == 0 || type & 2 != 0) }
-    /// A data segment whose valid offsets lie above the limit.
-    public var isExpandDown: Bool { isCodeOrData && type & 0xC == 4 }
     /// A TSS, 16 or 32/64 bits, free or busy.
     public var isTaskState: Bool { !isCodeOrData && [1, 3, 9, 11].contains(type) }
     /// An LDT.

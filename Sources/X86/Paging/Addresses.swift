@@ -46,13 +46,4 @@ extension SpecialRegisters {
 extension CPUMode {
     /// Hexadecimal digits of an offset in a segment: 4, 8 or 16.
     public var offsetDigits: Int { codeWidth / 4 }
-
-    /// Hexadecimal digits of a linear address: 5 where 20 bits (and the 64 KiB above) are reached, 8 or 16.
-    public var linearDigits: Int {
-        switch self {
-        case .real, .virtual8086: 5
-        case .protected16, .protected32, .compatibility16, .compatibility32: 8
-        case .long64: 16
-        }
-    }
 }

@@ -122,7 +122,6 @@ final class FakeGuest: Target, ConsoleProviding {
     // MARK: - Console
 
     let consoles = [ConsoleName.debug]
-    var consoleGeneration: UInt64 { state.withLock { UInt64($0.console.count) } }
     func consoleOutput(_ console: ConsoleName) -> ConsoleOutput? {
         guard console == .debug else { return nil }
         return state.withLock { ConsoleOutput(total: UInt64($0.console.count), bytes: $0.console) }
