@@ -58,6 +58,18 @@ import Testing
         #expect(texts(0) == texts(8))
     }
 
+    @Test func meaningsStandBesideOrBelow() {
+        let meaning = "fpu vme de pse tsc msr pae mce cx8 apic"
+        let output = FieldsOutput(
+            "T", fields: [.init("eax", Hex(0x1234), meaning), .init("ebx", Hex(1), "sse")])
+        let wide = output.lines(width: 80).map(\.text)
+        #expect(wide.count == 3 && wide[1].hasSuffix("  " + meaning))
+        let narrow = output.lines(width: 35).map(\.text)
+        #expect(narrow.allSatisfy { $0.columns <= 35 }, "\(narrow)")
+        #expect(narrow[2] == "   fpu vme de pse tsc msr pae mce")
+        #expect(narrow[3] == "   cx8 apic" && narrow[4].hasSuffix("  sse"))
+    }
+
     @Test func errorsPointAtThePlace() {
         let error = CommandError(
             "no such thing", line: "p\t$foo + 1", column: 2, suggestion: "$fs", remedy: "try it")

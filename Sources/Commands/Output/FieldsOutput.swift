@@ -56,14 +56,16 @@ public struct FieldsOutput: CommandOutput, Hashable {
                     result.append(line)
                     continue
                 }
-                let column = names + values + 5
-                // A long list goes on below its own beginning.
-                for (index, part) in folded(meaning, width: max(24, width - column)).enumerated() {
-                    if index == 0 {
+                // A long list goes on below its own beginning, or stands below it all where there is little room.
+                let room = width - (names + values + 5)
+                let isBelow = room < 24 && meaning.columns > room
+                let indent = isBelow ? 3 : names + values + 5
+                for (index, part) in folded(meaning, width: max(16, width - indent)).enumerated() {
+                    if index == 0, !isBelow {
                         line.append("  " + part)
                     } else {
                         result.append(line)
-                        line = StyledLine(String(repeating: " ", count: column) + part)
+                        line = StyledLine(String(repeating: " ", count: indent) + part)
                     }
                 }
                 result.append(line)
