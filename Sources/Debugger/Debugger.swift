@@ -61,6 +61,8 @@ public final class Debugger {
     let synchronous: (any SynchronousRunning)?
     /// The target, if it can be let go for good.
     let detaching: (any Detaching)?
+    /// What runs now was asked to stop.
+    var isInterrupted = false
     /// The report of an order that was run so.
     @exclusivity(unchecked) var report: StopReport?
     /// The orders given last.
@@ -191,6 +193,7 @@ public final class Debugger {
     public func startNext(count: Int = 1) throws(DebuggerError) {
         try checkCount(count)
         _ = try startable()
+        isInterrupted = false
         try startOneNext()
         order?.remaining = count - 1
         order?.total = count
@@ -212,7 +215,11 @@ public final class Debugger {
     }
 
     /// Asks the guest to stop; the stop is to be collected.
-    public func interrupt() { target.interrupt() }
+    public func interrupt() {
+        // Between two parts of an order nothing runs that the target could stop.
+        isInterrupted = order != nil
+        target.interrupt()
+    }
 
     /// The stop, once all vCPUs stand still; nil after `timeout` (nil: none). At once the current stop where
     /// nothing runs.
@@ -232,6 +239,9 @@ public final class Debugger {
             if try answer(&report, running) { continue }
             let place = running.only ?? stop.place(of: report.vcpu)
             let steps = running.steps &+ (place.map { drivers[$0].steps } ?? 0)
+            if isInterrupted, running.remaining > 0 || turns != nil, case .step = report.reason {
+                report = StopReport(vcpu: report.vcpu, reason: .interrupted, measured: report.measured)
+            }
             if running.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
                 // Of `next N`, one is over and the next begins where it ended.
                 try startOneNext()
@@ -243,6 +253,7 @@ public final class Debugger {
             }
             if turns != nil, try takeTurn(&report, &running, steps: steps) { continue }
             order = nil
+            isInterrupted = false
             finish(consume report, running, steps: steps)
         }
         return true

@@ -1,4 +1,5 @@
 import Debugger
+import Glibc
 import X86
 
 extension ConformanceCase {
@@ -118,6 +119,23 @@ extension ConformanceCase {
             try fixture.collect()
             try fixture.expect(.interrupted)
             try fixture.expect(fixture.debugger.stop.steps > 0, "it stepped")
+        },
+        ConformanceCase("`next N` and `step all N` are interrupted between two of their parts, too", vcpus: 2)
+        {
+            fixture in
+            try fixture.load(counting)
+            for start in [fixture.debugger.startNext(count:), fixture.debugger.startStepAll(count:)] {
+                try start(1 << 30)
+                var ready = pollfd(fd: fixture.debugger.stopDescriptor, events: Int16(POLLIN), revents: 0)
+                try fixture.expect(poll(&ready, 1, 20_000) == 1, "a part is over")
+                fixture.debugger.interrupt()
+                try fixture.collect()
+                try fixture.expect(.interrupted)
+                // That was it: what is ordered next is done.
+                try fixture.debugger.startNext(count: 3)
+                try fixture.collect()
+                try fixture.expect(.step(count: 3))
+            }
         },
         ConformanceCase("steps all vCPUs, each as far", vcpus: 3) { fixture in
             try fixture.load(counting)

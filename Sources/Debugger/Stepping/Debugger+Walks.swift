@@ -60,6 +60,7 @@ extension Debugger {
                 .refused, "no vCPU can step: they wait for INIT and SIPI, or are dead",
                 remedy: "`continue` lets all go")
         }
+        isInterrupted = false
         try goTurn(turns)
         self.turns = turns
     }
