@@ -26,17 +26,20 @@ extension Debugger {
         returnToPresent()
         turns = nil
         let driver = try driver(selectedVCPU)
-        switch driver.snapshot.activity {
-        case .dead:
+        guard canGoOn(driver) else {
             throw DebuggerError(
                 .refused, "vCPU \(driver.id) is dead and cannot go on", remedy: "set its registers first")
-        case .running, .stopped, .halted, .waiting, .paused: return driver
         }
+        return driver
+    }
+
+    func canGoOn(_ driver: VCPUDriver) -> Bool {
+        driver.snapshot.activity != .dead || target is any ExitForwarding
     }
 
     /// The vCPUs that go on a `continue`.
     func awake() -> [VCPUDriver] {
-        let alive = drivers.filter { $0.snapshot.activity != .dead }
+        let alive = drivers.filter(canGoOn)
         let awake = alive.filter { !$0.isParked }
         return awake.isEmpty ? alive : awake
     }

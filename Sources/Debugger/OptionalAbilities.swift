@@ -42,6 +42,10 @@ public protocol VCPUAppearing: Target {
     var newcomerController: ((_ vcpu: Int) -> (any RunController)?)? { get set }
 }
 
+/// A target whose vCPUs another program runs, which decides what becomes of one that has shut down or failed: it is let
+/// go as any other, and that program sees the exit then.
+public protocol ExitForwarding: Target {}
+
 /// A target to which vCPUs can be added.
 public protocol VCPUCreating: Target {
     /// Creates a vCPU, stopped or, if the guest runs, left standing until the next ``Target/resume(_:)``.

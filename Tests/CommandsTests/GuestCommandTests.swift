@@ -48,6 +48,25 @@ import Testing
         #expect(error.remedy?.contains("kvmscope attach") == true)
     }
 
+    @Test func whatBecomesOfADeadVCPUIsTheOtherProgramsToSay() throws {
+        // ud2
+        let (guest, driver) = try foreign([0x0F, 0x0B])
+        #expect(try driver.text("continue")[0].hasPrefix("Triple fault"))
+        #expect(driver.session.debugger.stop.vcpus[0].activity == .dead)
+        // It was not mended.
+        for order in ["continue", "step", "step all"] {
+            #expect(try driver.text(order)[0].hasPrefix("Triple fault"), "\(order)")
+        }
+        guest.inner.ram.store([0xEB, 0xFE], at: 0x7C00)
+        #expect(try driver.text("step").last?.contains("7c00: jmp 0x7c00") == true)
+
+        let own = try Driver([0x0F, 0x0B])
+        #expect(try own.text("continue")[0].hasPrefix("Triple fault"))
+        for order in ["continue", "step"] {
+            #expect(try own.failure(order).message == "vCPU 0 is dead and cannot go on")
+        }
+    }
+
     @Test func sources() throws {
         let (_, driver) = try foreign()
         let text = try driver.text("info sources", width: 120)

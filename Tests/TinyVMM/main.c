@@ -1,5 +1,6 @@
 // A VMM of the tests' own, for being attached to:
-// `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N] [prompt]`.
+// `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N] [prompt] [mortal]
+// [busy] [probe] [heir]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
@@ -8,7 +9,10 @@
 // real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. SIGUSR2 plugs in one more
 // vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
 // 32-bit program would, before its own. `wide` maps far more of `kvm_run` than KVM has. `slots` adds so
-// many memslots of a page from 1 GiB on, each a page from the next.
+// many memslots of a page from 1 GiB on, each a page from the next. `mortal` ends it when its
+// guest shuts down. `busy` makes the thread of its last vCPU go round in the VMM's own code after some exits, until
+// SIGUSR1. `probe` makes a VM with no vCPU before its own. `heir` forks a process that has all its descriptors and does
+// nothing.
 //
 // Odd ones, at each SIGUSR1: `loop` makes the `syscall` instruction of its KVM_RUN an endless loop, and the next time a
 // `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
@@ -62,6 +66,7 @@ struct log {
     uint64_t ready;
     struct slot_log slot[slots];
     struct vcpu_log vcpu[max_vcpus];
+    uint64_t heir;
 };
 
 static struct log *logged;
@@ -74,9 +79,12 @@ static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, wi
 static int first_vcpu;
 // mov eax, 16; syscall; ret
 static volatile uint8_t *run_code;
+static int with_mortal;
+static uint64_t busy_vcpu = UINT64_MAX;
 static volatile sig_atomic_t more;
 static volatile sig_atomic_t pokes;
 static volatile sig_atomic_t begun = 1;
+static volatile sig_atomic_t released;
 static pthread_mutex_t prompt = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t on_begin = PTHREAD_COND_INITIALIZER;
 static __thread struct vcpu_log *mine;
@@ -111,7 +119,7 @@ static void fail(const char *what) {
 
 static void on_signal(int number) {
     if (number == SIGUSR2) more = 1;
-    if (number == SIGUSR1) begun = 1, pokes++;
+    if (number == SIGUSR1) begun = released = 1, pokes++;
     if (mine) mine->signals++;
 }
 
@@ -195,6 +203,8 @@ static void *run_vcpu(void *argument) {
     while (with_late && id > 0 && !pokes) usleep(1000);
     if (with_filter) install_filter();
     for (;;) {
+        while (id == busy_vcpu && log->rounds >= 10 && !released) {
+        }
         int result = run_once(vcpu);
         log->returns++;
         if (with_exec && pokes && id == 0) execl("/bin/sleep", "sleep", "60", NULL);
@@ -232,6 +242,7 @@ static void *run_vcpu(void *argument) {
         if (run->exit_reason != KVM_EXIT_IO) {
             log->other++;
             log->other_reason = run->exit_reason;
+            if (with_mortal && run->exit_reason == KVM_EXIT_SHUTDOWN) exit(0);
             continue;
         }
         log->io++;
@@ -255,6 +266,17 @@ static void *run_vcpu(void *argument) {
         }
     }
     return NULL;
+}
+
+// A process that has the descriptors, which KVM does not let it use.
+static void fork_heir(void) {
+    pid_t heir = fork();
+    if (heir < 0) fail("fork");
+    if (heir == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) pause();
+    }
+    logged->heir = (uint64_t)heir;
 }
 
 // KVM_CREATE_VM through the calls of 32-bit programs: ioctl is 54 there.
@@ -281,13 +303,17 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "vfork")) with_vfork = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
-    int with_prompt = 0;
+    int with_prompt = 0, with_heir = 0;
     for (int i = 3; i < count; i++) with_prompt |= !strcmp(arguments[i], "prompt");
+    for (int i = 3; i < count; i++) {
+        if (!strcmp(arguments[i], "busy")) busy_vcpu = vcpus - 1;
+    }
     begun = !with_prompt;
     if (with_image < 0) fail("image");
     if (vcpus < 1 || vcpus > max_vcpus) return 2;
     for (int i = 3; i < count; i++) {
         if (!strcmp(arguments[i], "stay")) with_stay = 1;
+        if (!strcmp(arguments[i], "mortal")) with_mortal = 1;
         if (!strcmp(arguments[i], "bits32")) create_vm_as_32_bit();
     }
     if (!with_stay) prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -300,6 +326,8 @@ int main(int count, char **arguments) {
     if (kvm < 0) fail("/dev/kvm");
     run_size = (size_t)ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
     for (int i = 3; i < count; i++) {
+        if (!strcmp(arguments[i], "probe") && ioctl(kvm, KVM_CREATE_VM, 0) < 0) fail("KVM_CREATE_VM");
+        if (!strcmp(arguments[i], "heir")) with_heir = 1;
         if (!strcmp(arguments[i], "wide")) run_size = (size_t)8 << 30;
     }
     vm = ioctl(kvm, KVM_CREATE_VM, 0);
@@ -347,6 +375,10 @@ int main(int count, char **arguments) {
     pthread_t thread[max_vcpus];
     int poked = 0;
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
+    if (with_heir) {
+        while (__atomic_load_n(&logged->ready, __ATOMIC_SEQ_CST) < vcpus) usleep(1000);
+        fork_heir();
+    }
     for (unsigned i = 0;; i++) {
         usleep(with_kick ? 3000 : 1000000);
         if (with_loop && pokes != poked) {

@@ -1,5 +1,7 @@
 public import Debugger
 
+extension AttachedTarget: ExitForwarding {}
+
 /// What of another program's guest can be caught: all that makes KVM_RUN return to that program.
 extension AttachedTarget: EventDelivering {
     public func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {

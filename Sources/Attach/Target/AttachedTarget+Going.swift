@@ -1,4 +1,6 @@
 import Debugger
+import Glibc
+import KVMCore
 
 /// Which vCPUs begin, go on, and wait for one that goes on alone.
 extension AttachedTarget {
@@ -22,8 +24,16 @@ extension AttachedTarget {
             case .stop(let reason): finish(member, reason)
             }
         } catch {
-            finish(member, .failed(error))
+            failed(member, error)
         }
+    }
+
+    /// A call between two runs failed. In a VMM that has ended all do.
+    func failed(_ member: AttachedVCPU, _ error: KVMError) {
+        // The threads of a process that is killed end one after the other.
+        if !client.isVMMGone { usleep(10_000) }
+        if client.isVMMGone { return lost(endOfVMM) }
+        finish(member, .failed(error))
     }
 
     /// Those that stand still and may go, go.

@@ -12,7 +12,7 @@ extension AttachedTarget: VCPUWithholding {
         }
         let way =
             guest.vmm == .qemu
-            ? "`cont` in QEMU's monitor does" : "let it run there"
+            ? "`cont` in QEMU's monitor does, or `virsh resume`" : "let it run there"
         if member.isAbsent {
             let seen =
                 member.kernelVCPU() == nil
@@ -26,6 +26,7 @@ extension AttachedTarget: VCPUWithholding {
             "\(guest.vmm.rawValue) keeps vCPU \(id) from running: its thread \(member.identity.thread) waits in "
                 + "\(call), not in KVM_RUN",
             remedy:
-                "the guest has to be let run in its VMM (\(way)), or sleeps in a HLT that the VMM emulates")
+                "the guest has to be let run in its VMM (\(way)) and here (`continue`), or sleeps in a HLT that the "
+                + "VMM emulates")
     }
 }

@@ -352,9 +352,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .handled:
                 let exit = member.observe(exits, handled: event.page)
                 _ = controller.exited(exit)
-                // The VMM goes on, and the instruction fails for ever.
-                let isFatal = if case .internalError = exit { true } else { false }
-                verdict = try controller.decide(isFatal ? .fatal(exit) : .handled(exit), member.held)
+                verdict = try controller.decide(.handled(exit), member.held)
+            case .fatal:
+                verdict = try controller.decide(
+                    .fatal(member.observe(exits, handled: event.page)), member.held)
             case .patch:
                 _ = member.observe(exits, handled: event.page)
                 verdict = try controller.decide(.patch, member.held)
@@ -385,14 +386,14 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .park: finish(member, .hlt)
             }
         } catch {
-            finish(member, .failed(error))
+            failed(member, error)
         }
     }
 
     /// A vCPU that came while the guest runs has no controller until the next stop.
     private func takeFree(_ member: AttachedVCPU, _ standing: TracerReply.Standing) {
         switch standing {
-        case .interrupted, .elsewhere, .running, .handled, .absent: go([member])
+        case .interrupted, .elsewhere, .running, .handled, .absent, .fatal: go([member])
         case .debug, .patch: finish(member, .interrupted)
         case .gone: member.isGone = true
         }
@@ -429,6 +430,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                     let exit = other.observe(exits, handled: event.page)
                     _ = controller.exited(exit)
                     _ = try? controller.decide(.handled(exit), other.held)
+                case .fatal:
+                    let exit = other.observe(exits, handled: event.page)
+                    _ = try? controller.decide(.fatal(exit), other.held)
                 case .patch:
                     _ = other.observe(exits, handled: event.page)
                     _ = try? controller.decide(.patch, other.held)
@@ -464,9 +468,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         deferred = []
         phase = .held
         report = StopReport(
-            vcpu: members[0].identity.id,
-            reason: .failed(
-                KVMError("KVM_RUN in process \(guest.process)", .noSuchProcess, advice: error.description)))
+            vcpu: members[0].identity.id, reason: .ended(error.description))
         client.nudge()
     }
 }

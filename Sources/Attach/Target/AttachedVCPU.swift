@@ -63,7 +63,7 @@ final class AttachedVCPU {
         isStanding = standing != .running
         if standing == .gone { isGone = true }
         switch standing {
-        case .debug, .handled, .interrupted, .patch: vcpu.observeExit(isCompleted: true)
+        case .debug, .handled, .interrupted, .patch, .fatal: vcpu.observeExit(isCompleted: true)
         case .elsewhere, .gone, .running, .absent: vcpu.forgetExit()
         }
     }

@@ -123,6 +123,8 @@ enum TracerReply: Sendable, Hashable {
         case patch = 6
         /// No thread has run it yet; all threads of the VMM stand still.
         case absent = 7
+        /// Behind an exit that the guest cannot go on from by itself, which the VMM has not seen yet.
+        case fatal = 8
     }
 
     struct Event: Sendable, Hashable {
@@ -130,7 +132,7 @@ enum TracerReply: Sendable, Hashable {
         var standing: Standing
         /// How long the guest stood still, if that ended since the last thing told; nanoseconds, or 0.
         var stood: UInt64
-        /// Of `.handled`: `struct kvm_run` as it was at the exit, its I/O data behind it. The same of `.debug`, where
+        /// Of `.handled` and `.fatal`: `struct kvm_run` as it was at the exit, its I/O data behind it. The same of `.debug`, where
         /// completing that exit was the end of a step; otherwise empty.
         var page: [UInt8]
         /// Debug exits that the plan covered, since the vCPU was let go.

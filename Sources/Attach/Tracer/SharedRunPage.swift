@@ -66,6 +66,16 @@ struct SharedRunPage: ~Copyable {
 
     var exitReason: UInt32 { load(Offset.exitReason) }
 
+    /// Whether the guest cannot go on from the exit by itself: what becomes of it is the VMM's to say, and it may be the
+    /// VMM's end.
+    var isFatal: Bool { isShutdown || [Self.exitFailEntry, Self.exitInternalError].contains(exitReason) }
+    /// A triple fault, by which some guests start again.
+    var isShutdown: Bool { exitReason == Self.exitShutdown }
+
+    private static let exitShutdown: UInt32 = 8
+    private static let exitFailEntry: UInt32 = 9
+    private static let exitInternalError: UInt32 = 17
+
     /// A debug exit's payload: `kvm_run.debug.arch`.
     var debugExit: DebugExit {
         DebugExit(

@@ -119,7 +119,10 @@ extension TracedThread {
         argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + argument.count]))
         indirect = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[second..<end]))
         // Whoever sets RIP while a patch's OUT is still to be completed has it where it is to be.
-        if result == 0, request == Self.setRegisters, descriptor == vcpu.descriptor { claimedExit = nil }
+        if result == 0, request == Self.setRegisters, descriptor == vcpu.descriptor {
+            claimedExit = nil
+            withdrawFatalExit()
+        }
         if result == 0, request == Self.setGuestDebug, descriptor == vcpu.descriptor {
             isArmed = (argument.first ?? 0) & 1 != 0
         }
@@ -128,6 +131,14 @@ extension TracedThread {
 
     /// KVM_SET_GUEST_DEBUG.
     static let setGuestDebug: UInt64 = 0x4048_AE9B
+
+    /// Whoever sets RIP behind an exit that would end the guest has mended it: it goes on from there, and the VMM is not to
+    /// see the exit.
+    private func withdrawFatalExit() {
+        guard case .held(var hold) = state, hold.standing == .fatal else { return }
+        hold.isAtRun = true
+        state = .held(hold)
+    }
 
     // MARK: Putting back
 

@@ -29,7 +29,9 @@ extension TracedThread {
             if isAway { trouble = awayError }
             return Int64(-EBUSY)
         }
-        guard let own = site ?? findSite(hold.registers) else { return Int64(-EAGAIN) }
+        guard let own = site ?? findSite(hold.registers) ?? spareSite(hold.registers) else {
+            return Int64(-EAGAIN)
+        }
         guard beginCalls() else {
             trouble = Self.filterError(EPERM)
             return Int64(-EACCES)
@@ -94,6 +96,13 @@ extension TracedThread {
         return code.indices.dropLast().first { code[$0] == 0x0F && code[$0 + 1] == 0x05 }.map {
             area.start &+ UInt64($0)
         }
+    }
+
+    /// The same, for a thread that is in no call: one that is busy in the VMM's own code.
+    private func spareSite(_ registers: user_regs_struct) -> UInt64? {
+        guard registers.cs == 0x33 else { return nil }
+        otherSite = otherSite ?? kernelSite()
+        return otherSite
     }
 
     private func inject(_ hold: Hold, _ start: user_regs_struct) -> Outcome {

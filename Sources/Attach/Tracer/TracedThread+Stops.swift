@@ -236,7 +236,11 @@ extension TracedThread {
             go(.toSystemCall)
             return nil
         }
-        // The exit is the VMM's.
+        // The exit is the VMM's. From one of these it may not come back.
+        if registers.rax == 0, page.isFatal, mode == .runReportingHandled || !page.isShutdown {
+            handledExit = page.exitCopy()
+            return hold(registers, atRun: false, .fatal)
+        }
         handledExit = registers.rax == 0 && mode == .runReportingHandled ? page.exitCopy() : nil
         go(isWatched ? .toSystemCall : .free)
         return nil
@@ -252,7 +256,7 @@ extension TracedThread {
         let now = Self.now()
         state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: now))
         meter.held(at: now)
-        defer { if standing == .handled || standing == .debug { handledExit = nil } }
+        defer { if [.handled, .debug, .fatal].contains(standing) { handledExit = nil } }
         // What we asked for is told in the answer to that.
         if wanted, passed.count == 0, standing == .interrupted || standing == .elsewhere { return nil }
         return event(standing)
@@ -262,7 +266,7 @@ extension TracedThread {
         defer { passed = TracerReply.Passed() }
         let page: [UInt8]? =
             switch standing {
-            case .handled, .debug: handledExit
+            case .handled, .debug, .fatal: handledExit
             case .patch: claimedExit
             case .interrupted, .elsewhere, .gone, .running, .absent: nil
             }

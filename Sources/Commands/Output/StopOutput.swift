@@ -7,7 +7,7 @@ public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
         /// "magicBreakpoint", "ioDebug", "interrupted", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
-        /// "stepLost", "withheld", "exit" or "failed".
+        /// "stepLost", "withheld", "exit", "ended" or "failed".
         public var kind: String
         /// A sentence for people.
         public var text: String
@@ -89,6 +89,8 @@ public struct StopOutput: CommandOutput, Hashable {
         number = stop.number
         vcpu = stop.vcpu
         reason = Reason(stop.reason)
+        // With interrupt controllers in the kernel something may wake it.
+        if stop.reason == .hlt, stop.passedHalt { reason.text = "Halted: HLT." }
         if !stop.caught.isEmpty {
             reason.events = stop.caught.map(CaughtRow.init)
             if case .caught = stop.reason {
@@ -117,7 +119,7 @@ public struct StopOutput: CommandOutput, Hashable {
         // One plain step says no more than where it went: the line below is the news.
         let isPlainStep = reason.kind == "step" && steps <= 1
         if !isPlainStep {
-            let isBad = ["tripleFault", "internalError", "failEntry", "stepLost", "failed"].contains(
+            let isBad = ["tripleFault", "internalError", "failEntry", "stepLost", "ended", "failed"].contains(
                 reason.kind)
             var head = StyledLine(reason.text, isBad ? .error : .heading)
             var facts: [String] = []
@@ -293,6 +295,8 @@ extension StopOutput.Reason {
             self.init(kind: "withheld", text: "\(withholding.reason); \(withholding.remedy).")
         case .exit(let exit):
             self.init(kind: "exit", text: "Cannot go on from the exit \(exit.text).")
+        case .ended(let what):
+            self.init(kind: "ended", text: "\(what.prefix(1).uppercased())\(what.dropFirst()).")
         case .failed(let error):
             self.init(kind: "failed", text: "KVM failed: \(error.description).")
         }

@@ -54,7 +54,7 @@ extension Debugger {
     public func startStepAll(count: Int = 1) throws(DebuggerError) {
         try checkCount(count)
         _ = try startable()
-        let able = drivers.filter { $0.snapshot.activity != .dead && $0.snapshot.activity != .waiting }
+        let able = drivers.filter { canGoOn($0) && $0.snapshot.activity != .waiting }
         guard let turns = StepTurns(able.map(\.id), count: count) else {
             throw DebuggerError(
                 .refused, "no vCPU can step: they wait for INIT and SIPI, or are dead",

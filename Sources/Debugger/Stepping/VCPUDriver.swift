@@ -182,6 +182,8 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         let special = try vcpu.specialRegisters()
         snapshot.registers = registers
         snapshot.special = special
+        // Set to what they are, too, registers say that it is to go on from there.
+        if snapshot.activity == .dead { try vcpu.setRegisters(try vcpu.registers()) }
         if snapshot.activity == .halted || snapshot.activity == .dead { snapshot.activity = .stopped }
         guard running else { return }
         try endStep(vcpu)

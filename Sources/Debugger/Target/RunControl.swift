@@ -144,6 +144,8 @@ public enum StopReason: Sendable, Hashable {
     case withheld(Withholding)
     /// Any other exit that the target does not know how to continue from.
     case exit(VCPUExit)
+    /// The program that ran the guest has ended, or can no longer be reached: what is known of it, in words.
+    case ended(String)
     /// KVM_RUN itself, or a call between two runs, failed.
     case failed(KVMError)
 }

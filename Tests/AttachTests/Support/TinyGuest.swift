@@ -50,7 +50,7 @@ final class TinyGuest {
             }
             usleep(1000)
         }
-        guard image == nil, !options.contains("prompt") else { return }
+        guard image == nil, !options.contains("prompt"), !options.contains("busy") else { return }
         for index in 0..<vcpus { try waitForRounds(1, vcpu: index) }
     }
 
@@ -84,6 +84,11 @@ final class TinyGuest {
     func slots() throws -> [[UInt64]] {
         let all = try words()
         return (0..<3).map { Array(all[1 + $0 * 4..<5 + $0 * 4]) }
+    }
+
+    /// The process that it has forked; 0 before.
+    var heir: Int32 {
+        get throws { Int32(truncatingIfNeeded: try words()[1 + 3 * 4 + 8 * 13]) }
     }
 
     /// Waits until the guest has finished `count` more rounds of right sums.

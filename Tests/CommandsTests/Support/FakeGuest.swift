@@ -6,8 +6,8 @@ import X86
 
 /// A guest without KVM: a few instructions, executed while someone waits for the stop.
 ///
-/// It knows NOP, `mov al, imm8` (B0), `out imm8, al` (E6), `jmp rel8` (EB) and HLT (F4), in real mode; that is
-/// enough to be stepped, let go, stopped at a breakpoint, and to spin for ever.
+/// It knows NOP, `mov al, imm8` (B0), `out imm8, al` (E6), `jmp rel8` (EB), HLT (F4) and UD2 (0F 0B), which
+/// shuts it down, in real mode; that is enough to be stepped, let go, stopped at a breakpoint, and to spin for ever.
 final class FakeGuest: Target, ConsoleProviding {
     let name = "fake"
     let exits = ExitLog()
@@ -112,6 +112,7 @@ final class FakeGuest: Target, ConsoleProviding {
             exits.recorder(for: id).entered(.hlt, start: 5000, end: 6000)
             exits.recorder(for: id).handled(at: 6100)
             return .fatal(.hlt)
+        case 0x0F: return .fatal(.shutdown)
         default: cpu.general.rip += 1
         }
         guard isStepping else { return nil }

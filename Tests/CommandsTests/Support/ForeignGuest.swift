@@ -5,7 +5,9 @@ import SystemPackage
 
 /// The fake guest as another program's: it can be detached, measures its standstills, and says where its values
 /// come from.
-final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasuring, StatisticsProviding {
+final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasuring, StatisticsProviding,
+    ExitForwarding
+{
     let inner: FakeGuest
     private struct State {
         var isDetached = false

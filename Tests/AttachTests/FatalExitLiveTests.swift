@@ -1,0 +1,95 @@
+import Debugger
+import Foundation
+import Testing
+import X86
+
+@testable import Attach
+
+/// What a guest cannot go on from by itself is the VMM's to deal with, and may be its end: it is told of before the VMM
+/// sees it.
+@Suite("Exits that end a guest", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct FatalExitLiveTests {
+    /// At 0x7C00: spins until BX is not 0, and then shuts down: an exception in protected mode with no IDT.
+    private static let mortal: [UInt8] = [
+        0x85, 0xDB,  //                                spin: test bx, bx
+        0x74, 0xFC,  //                                      jz spin
+        0x31, 0xC0,  //                                      xor ax, ax
+        0x8E, 0xD8,  //                                      mov ds, ax
+        0x0F, 0x01, 0x1E, 0x37, 0x7C,  //                    lidt [idtr]
+        0x0F, 0x01, 0x16, 0x31, 0x7C,  //                    lgdt [gdtr]
+        0x0F, 0x20, 0xC0,  //                                mov eax, cr0
+        0x0C, 0x01,  //                                      or al, 1
+        0x0F, 0x22, 0xC0,  //                                mov cr0, eax
+        0xEA, 0x1F, 0x7C, 0x08, 0x00,  //                    jmp 0x08:protected
+        0x0F, 0x0B,  //                           protected: ud2
+        0, 0, 0, 0, 0, 0, 0, 0,  //                     gdt: dq 0
+        0xFF, 0xFF, 0, 0, 0, 0x9B, 0xCF, 0,  //              32-bit code, base 0, limit 4 GiB
+        0x0F, 0x00, 0x21, 0x7C, 0x00, 0x00,  //        gdtr: dw 15; dd gdt
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00,  //        idtr: dw 0; dd 0
+    ]
+
+    private func caught(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        try debugger.setCatchpoint(.tripleFault)
+        try debugger.setRegister("bx", to: 1)
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(stop.reason == .tripleFault)
+        #expect(stop.caught.map(\.what) == [.tripleFault])
+        #expect(stop.vcpus[0].activity == .dead)
+        // It stands before the VMM has seen that, as it was then.
+        #expect(try tiny.vcpu().other == 0 && tiny.process.isRunning)
+        #expect(stop.vcpus[0].registers.rbx == 1)
+        #expect(stop.vcpus[0].special.idt.limit == 0 && stop.vcpus[0].pc == 0x7C1F)
+        return (target, debugger)
+    }
+
+    @Test("a triple fault that ends the VMM is told of first, and then the end")
+    func ends() throws {
+        let tiny = try TinyGuest(image: Self.mortal, "mortal")
+        let (_, debugger) = try caught(tiny)
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(what.contains("has ended"))
+        tiny.process.waitUntilExit()
+        #expect(tiny.process.terminationStatus == 0)
+    }
+
+    @Test("one that the VMM lives on after is told to it when the guest is let go", arguments: [false, true])
+    func livesOn(detaches: Bool) throws {
+        let tiny = try TinyGuest(image: Self.mortal)
+        let (target, debugger) = try caught(tiny)
+        if detaches { try debugger.detach() } else { try debugger.startContinue() }
+        let end = ContinuousClock.now + .seconds(10)
+        while try tiny.vcpu().other == 0, ContinuousClock.now < end { usleep(1000) }
+        let log = try tiny.vcpu()
+        #expect(log.other >= 1 && log.otherReason == 8 && log.debug == 0 && log.interrupted == 0)
+        #expect(try tiny.isTraced(0) == !detaches)
+        _ = target
+    }
+
+    @Test("one that is mended by an edit is never seen by the VMM", arguments: [false, true])
+    func mended(detaches: Bool) throws {
+        let tiny = try TinyGuest(image: Self.mortal, "mortal")
+        let (target, debugger) = try caught(tiny)
+        // `jmp protected`
+        try debugger.writeMemory(.physical(0x7C1F), [0xEB, 0xFE])
+        try debugger.setRegister("eip", to: 0x7C1F)
+        #expect(try debugger.step().reason == .step(count: 1))
+        if detaches { try debugger.detach() } else { try debugger.startContinue() }
+        usleep(20_000)
+        #expect(tiny.process.isRunning)
+        let log = try tiny.vcpu()
+        #expect(log.other == 0 && log.debug == 0 && log.interrupted == 0)
+        guard !detaches else { return #expect(try !tiny.isTraced(0)) }
+        debugger.interrupt()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(stop.vcpus[0].pc == 0x7C1F)
+        _ = target
+    }
+}
