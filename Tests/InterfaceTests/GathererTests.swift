@@ -1,12 +1,19 @@
 import Commands
 import Debugger
-import Interface
 import TargetConformance
 import Testing
 import X86
 
+@testable import Interface
+
 /// What the panes are given, from a guest without KVM.
 @Suite struct GathererTests {
+    @Test(arguments: [
+        ("Breakpoint 1.", "breakpoint 1"), ("KVM failed: x. y", "KVM failed: x"),
+        ("QEMU keeps vCPU 0 from running", "QEMU keeps vCPU 0 from running"), ("A", "a"), ("", ""),
+    ])
+    func titles(_ sentence: String, _ title: String) { #expect(Gatherer.title(sentence) == title) }
+
     private let size = Size(width: 200, height: 60)
 
     private func session(_ code: [UInt8], vcpus: Int = 1) throws -> Session {

@@ -86,9 +86,15 @@ public final class Gatherer {
     private func noticeStop() {
         guard debugger.stop.number != number else { return }
         number = debugger.stop.number
-        // Said in a title, not as a sentence.
         let text = (session.stopOutput(for: debugger.stop) as? StopOutput)?.reason.text ?? ""
-        reason = text.prefix(1).lowercased() + text.dropFirst().prefix { $0 != "." }
+        reason = Self.title(text)
+    }
+
+    /// The first sentence, as a part of a title: names such as KVM keep their capitals.
+    static func title(_ text: String) -> String {
+        let sentence = text.prefix { $0 != "." }
+        let isName = sentence.dropFirst().first?.isUppercase == true
+        return isName ? String(sentence) : sentence.prefix(1).lowercased() + sentence.dropFirst()
     }
 
     private func keep(_ view: GuestView) {
