@@ -45,7 +45,14 @@ struct ObstacleTests {
         expect(
             obstacle { $1.guestDebug[0] = 0x10001 }, .guestDebugInUse, "vCPU 0", "gdbstub",
             "delete its breakpoints")
-        expect(obstacle { guest, _ in guest.vmDescriptors = [9, 11] }, .unsupported, "2 VMs")
+        expect(obstacle { guest, _ in guest.machines = 2 }, .unsupported, "2 VMs")
+        expect(
+            obstacle { guest, _ in guest.isForeign = true }, .noGuest, "another process made",
+            "attach to that one")
+        expect(
+            obstacle { guest, _ in
+                guest.vcpus.append(HostVCPU(id: 1, descriptor: 11, thread: guest.process))
+            }, .unsupported, "runs vCPUs 0 and 1 in turn", "a thread for each vCPU")
         expect(
             obstacle { guest, facts in
                 guest.vcpus[0].thread = nil
@@ -54,6 +61,33 @@ struct ObstacleTests {
         let gone = obstacle { guest, _ in guest.process = 0x3FFF_FFFF }
         #expect(gone?.code == .noProcess)
         expect(obstacle { guest, _ in guest.process = getpid() }, .ownProcess, "without attaching")
+    }
+
+    @Test(
+        "which descriptors are of one VM: those that are duplicates, and a VM without vCPUs beside one that has some"
+    )
+    func machines() {
+        typealias Kin = KernelReader.Kinship
+        func found(_ all: [(Int32, KVMDescriptor)], _ kin: [Int32: UInt64]?) -> [[Int]] {
+            let (vms, vcpus, count) = GuestFinder.machines(
+                all.map { (descriptor: $0.0, kind: $0.1) }, kin.map { Kin(machines: $0) })
+            return [vms.map { Int($0) }, vcpus.map(\.id), vcpus.map { Int($0.descriptor) }, [count]]
+        }
+        let one: [(Int32, KVMDescriptor)] = [
+            (3, .vm), (4, .vcpu(id: 0)), (5, .vcpu(id: 1)), (6, .vcpu(id: 0)),
+        ]
+        #expect(found(one, nil) == [[3], [0, 1], [4, 5], [1]])
+        #expect(found(one, [3: 0xA, 4: 0xA, 5: 0xA, 6: 0xA]) == [[3], [0, 1], [4, 5], [1]])
+        // Another VM's vCPU of the same id is another one.
+        #expect(found(one, [3: 0xA, 4: 0xA, 5: 0xA, 6: 0xB]) == [[3], [0, 1, 0], [4, 5, 6], [2]])
+        let two: [(Int32, KVMDescriptor)] = [(3, .vm), (4, .vm), (5, .vcpu(id: 0)), (6, .vm), (7, .other)]
+        #expect(found(two, nil) == [[3, 4, 6], [0], [5], [3]])
+        #expect(found(two, [3: 0xA, 4: 0xB, 5: 0xB, 6: 0xB]) == [[4], [0], [5], [1]])
+        // None has vCPUs yet.
+        #expect(found([(3, .vm), (4, .vm)], [3: 0xA, 4: 0xB]) == [[3, 4], [], [], [2]])
+        // The VM's own descriptor is closed.
+        #expect(found([(5, .vcpu(id: 2))], [5: 0xB]) == [[], [2], [5], [1]])
+        #expect(found([(5, .vcpu(id: 2))], nil) == [[], [2], [5], [1]])
     }
 
     @Test(

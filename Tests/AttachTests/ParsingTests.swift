@@ -76,6 +76,14 @@ struct ParsingTests {
                 "/opt/cloud-hypervisor", ["ch", "--api-socket", "path=/run/ch/one.sock"], "cloud-hypervisor",
                 "one.sock"
             ),
+            (
+                "/opt/cloud-hypervisor", ["ch", "--api-socket", "/run/vc/vm/4f2e/clh-api.sock"],
+                "cloud-hypervisor", "4f2e"
+            ),
+            ("/firecracker", ["fc", "--api-sock", "/tmp/fc1.sock"], "Firecracker", "fc1.sock"),
+            ("/firecracker", ["fc", "--api-sock", "a/fc1.sock", "--id", "x"], "Firecracker", "x"),
+            ("/firecracker", ["fc", "--api-sock", "api.sock"], "Firecracker", "api.sock"),
+            ("/firecracker", ["fc", "--no-api"], "Firecracker", nil),
             ("/usr/bin/lkvm", ["lkvm", "run", "--name", "n"], "kvmtool", "n"),
             ("/home/me/vmm", ["vmm"], "vmm", nil),
         ] as [(String, [String], String, String?)])
@@ -83,6 +91,18 @@ struct ParsingTests {
         let vmm = VMMKind(executable: executable)
         #expect(vmm.rawValue == kind)
         #expect(vmm.guestName(arguments) == name)
+    }
+
+    @Test("a program that uses libkrun")
+    func libkrun() {
+        let vmm = VMMKind(executable: "/opt/bin/msb", command: "libkrun VM")
+        #expect(vmm == .libkrun)
+        #expect(vmm.guestName(["msb", "machine", "--name", "fleet1"]) == "fleet1")
+        #expect(vmm.guestName(["msb"]) == nil)
+        #expect(vmm.defaultName(executable: "/opt/bin/msb (deleted)", command: "libkrun VM") == "msb")
+        let other = VMMKind(executable: "/opt/bin/msb", command: "msb")
+        #expect(other.rawValue == "msb")
+        #expect(other.defaultName(executable: "/opt/bin/msb", command: "worker") == "worker")
     }
 
     @Test(

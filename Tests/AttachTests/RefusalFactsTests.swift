@@ -138,6 +138,15 @@ struct RefusalFactsTests {
         }
         #expect(
             try obstacle { _, seen, _ in seen.threads[1].status = try Self.status(tracer: 99) } == nil)
+        for (name, remedy) in [
+            ("gdb", "end that debugger"), ("kvmscope", "`detach` or `quit` there first"),
+        ] {
+            expect(
+                try obstacle { _, seen, _ in
+                    seen.threads[1].status = try Self.status(tracer: 42)
+                    seen.tracers[42] = name
+                }, .traced, "traced by process 42 (\(name))", remedy: remedy)
+        }
     }
 
     @Test("a filtered VMM, where the filter may not be lifted")

@@ -16,6 +16,10 @@ extension GuestFinder {
             }
             seen.threads.append((thread, status))
         }
+        for tracer in Set(seen.threads.map(\.status.tracer)) where tracer != 0 {
+            seen.tracers[tracer] = ProcessFiles(tracer).text("comm")?.split(separator: "\n").first.map(
+                String.init)
+        }
         seen.links = files.descriptorLinks
         return Self.obstacle(to: guest, seen, facts, privileges, tracer: tracer)
     }
@@ -30,6 +34,8 @@ extension GuestFinder {
         var executable: [UInt8] = []
         /// Its main thread and those of its vCPUs.
         var threads: [(thread: Int32, status: ProcessStatus)] = []
+        /// The commands of the processes that trace them.
+        var tracers: [Int32: String] = [:]
         /// What its descriptors are.
         var links: [String] = []
     }
@@ -55,9 +61,13 @@ extension GuestFinder {
         }
         for (thread, status) in seen.threads {
             if status.tracer != 0, status.tracer != tracer {
+                let name = seen.tracers[status.tracer]
                 return AttachError(
-                    .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
-                    remedy: "end that debugger (or strace) first")
+                    .traced,
+                    "thread \(thread) of the VMM is already traced by process \(status.tracer)"
+                        + (name.map { " (\($0))" } ?? ""),
+                    remedy: name == "kvmscope"
+                        ? "`detach` or `quit` there first" : "end that debugger (or strace) first")
             }
             if status.seccomp == 2, !privileges.has(.systemAdministration) {
                 return AttachError(
@@ -65,6 +75,12 @@ extension GuestFinder {
                     remedy:
                         "lifting the filter while kvmscope works needs CAP_SYS_ADMIN: run kvmscope as root")
             }
+        }
+        if guest.isForeign {
+            return AttachError(
+                .noGuest,
+                "process \(guest.process) has descriptors of a VM that another process made and runs",
+                remedy: "attach to that one: `kvmscope list` shows it")
         }
         if let sign = encryption(facts, links: seen.links, arguments: guest.arguments) {
             return AttachError(
@@ -77,10 +93,17 @@ extension GuestFinder {
                 "the VMM debugs vCPU \(debugged.key) itself (KVM_SET_GUEST_DEBUG; a gdbstub in use?)",
                 remedy: "disconnect its debugger and delete its breakpoints first")
         }
-        guard guest.vmDescriptors.count <= 1 else {
+        guard guest.machines <= 1 else {
             return AttachError(
-                .unsupported, "process \(guest.process) runs \(guest.vmDescriptors.count) VMs",
+                .unsupported, "process \(guest.process) runs \(guest.machines) VMs",
                 remedy: "only a VMM with one VM can be attached to")
+        }
+        let threads = Dictionary(grouping: guest.vcpus.filter { $0.thread != nil }, by: \.thread)
+        if let shared = threads.values.filter({ $0.count > 1 }).min(by: { $0[0].id < $1[0].id }) {
+            return AttachError(
+                .unsupported,
+                "thread \(shared[0].thread ?? 0) of process \(guest.process) runs vCPUs \(shared[0].id) and \(shared[1].id) in turn",
+                remedy: "only a VMM with a thread for each vCPU can be attached to")
         }
         // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM standing still.
         if facts != nil, let first = guest.vcpus.first(where: { $0.thread == nil && !$0.isUntouched }) {

@@ -24,7 +24,8 @@ public struct GuestFinder: Sendable {
                 if !files.arguments.isEmpty { hidden += 1 }
                 continue
             }
-            if let guest = guest(files, descriptors) { guests.append(guest) }
+            // One that merely holds descriptors of another's VM is no VMM.
+            if let guest = guest(files, descriptors), !guest.isForeign { guests.append(guest) }
         }
         return GuestList(guests: guests, hiddenProcesses: hidden)
     }
@@ -53,15 +54,10 @@ public struct GuestFinder: Sendable {
         _ files: ProcessFiles, _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)],
         known: [HostVCPU] = [], tracer: Int32 = 0
     ) -> HostGuest? {
-        let vms = descriptors.filter { $0.kind == .vm }.map(\.descriptor)
-        var vcpus = known
-        for (descriptor, kind) in descriptors where known.isEmpty {
-            // A descriptor that was duplicated is the same vCPU.
-            if case .vcpu(let id) = kind, !vcpus.contains(where: { $0.id == id }) {
-                vcpus.append(HostVCPU(id: id, descriptor: descriptor))
-            }
-        }
-        guard !vms.isEmpty || !vcpus.isEmpty else { return nil }
+        let kinship = kernel?.kinship(of: files.process, descriptors)
+        let (vms, found, machines) = Self.machines(descriptors, kinship)
+        guard !vms.isEmpty || !found.isEmpty else { return nil }
+        var vcpus = known.isEmpty ? found : known
         vcpus.sort { $0.id < $1.id }
         let facts = kernel?.facts(of: files.process, vm: vms.first, vcpus: vcpus)
         for index in vcpus.indices {
@@ -78,15 +74,47 @@ public struct GuestFinder: Sendable {
         let command =
             files.text("comm").map { $0.split(separator: "\n").first.map(String.init) ?? $0 }
             ?? "\(files.process)"
-        let vmm = VMMKind(executable: files.link("exe") ?? arguments.first ?? command)
+        let executable = files.link("exe") ?? arguments.first ?? command
+        let vmm = VMMKind(executable: executable, command: command)
         var guest = HostGuest(
-            process: files.process, name: vmm.guestName(arguments) ?? command, vmm: vmm,
+            process: files.process,
+            name: vmm.guestName(arguments) ?? vmm.defaultName(executable: executable, command: command),
+            vmm: vmm,
             arguments: arguments, vmDescriptors: vms, vcpus: vcpus, ram: facts?.ram,
             uptime: Self.uptime(stat: files.text("stat"), system: ProcessFiles.bytes("/proc/uptime")))
         guest.busyThreads = busy
         guest.isKnownToKernel = facts != nil
+        guest.machines = machines
+        guest.isForeign = kinship.map { !$0.foreign.isEmpty && $0.foreign.count == machines } ?? false
         guest.obstacle = obstacle(to: guest, files, facts, tracer: tracer)
         return guest
+    }
+
+    /// The VMs and vCPUs that descriptors stand for, without a VM that has no vCPU, as some programs make to try what KVM
+    /// can do, where another one has.
+    ///
+    /// - Returns: a descriptor of each VM that has one, a descriptor of each vCPU, and how many VMs there are.
+    static func machines(
+        _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)], _ kinship: KernelReader.Kinship?
+    ) -> (vms: [Int32], vcpus: [HostVCPU], count: Int) {
+        var vcpus = [HostVCPU]()
+        for (descriptor, kind) in descriptors {
+            guard case .vcpu(let id) = kind else { continue }
+            // A descriptor that was duplicated is the same vCPU.
+            let machine = kinship?.machines[descriptor]
+            guard !vcpus.contains(where: { $0.id == id && kinship?.machines[$0.descriptor] == machine })
+            else { continue }
+            vcpus.append(HostVCPU(id: id, descriptor: descriptor))
+        }
+        let all = descriptors.filter { $0.kind == .vm }.map(\.descriptor)
+        guard let kinship else { return (all, vcpus, max(all.count, 1)) }
+        var seen = Set<UInt64>()
+        let populated = Set(vcpus.compactMap { kinship.machines[$0.descriptor] })
+        let vms = all.filter { descriptor in
+            guard let machine = kinship.machines[descriptor] else { return true }
+            return (populated.isEmpty || populated.contains(machine)) && seen.insert(machine).inserted
+        }
+        return (vms, vcpus, max(populated.union(seen).count, 1))
     }
 
     /// How long a process has run, from its start (field 22 of its `stat`) and the system's uptime.

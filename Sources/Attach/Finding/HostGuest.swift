@@ -8,6 +8,10 @@ public struct HostGuest: Sendable, Hashable {
     public var arguments: [String]
     /// The descriptors of VMs in the VMM; of one VM, as a rule.
     public var vmDescriptors: [Int32]
+    /// How many VMs the VMM has.
+    public var machines = 1
+    /// The process has descriptors of a VM that another process made, and may not run it.
+    public var isForeign = false
     /// By id.
     public var vcpus: [HostVCPU]
     /// The RAM that the guest sees, in bytes, where the memory map is readable.

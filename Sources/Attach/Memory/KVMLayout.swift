@@ -7,6 +7,15 @@ struct KVMLayout: Sendable {
     var iteratorDescriptor: Int16
     var metaSequence: Int16
     var filePrivate: Int16
+    /// Nil where the kernel does not describe them.
+    var owner: Owner?
+
+    /// How the address space of a task and that of a VM's maker are found.
+    struct Owner: Sendable {
+        var iteratorTask: Int16
+        var taskMM: Int16
+        var kvmMM: UInt64
+    }
 
     var kvmSlots: UInt64
     /// The number of vCPUs: `online_vcpus`.
@@ -40,7 +49,8 @@ struct KVMLayout: Sendable {
     var pidNumberSize: UInt64 { 16 }
 
     static let names = [
-        "bpf_iter_task_file", "bpf_iter__task_file", "bpf_iter_meta", "file", "rb_node", "pid", "kvm",
+        "bpf_iter_task_file", "bpf_iter__task_file", "bpf_iter_meta", "file", "rb_node", "pid", "task_struct",
+        "kvm",
         "kvm_memslots",
         "kvm_memory_slot", "kvm_vcpu",
     ]
@@ -104,6 +114,11 @@ struct KVMLayout: Sendable {
         iteratorDescriptor = descriptor
         metaSequence = sequence
         self.filePrivate = filePrivate
+        if let task = small("bpf_iter__task_file", "task"), let taskMM = small("task_struct", "mm"),
+            let kvmMM = member(kvm, "kvm", "mm")
+        {
+            owner = Owner(iteratorTask: task, taskMM: taskMM, kvmMM: kvmMM)
+        }
         self.kvmSlots = kvmSlots
         kvmVCPUs = member(kvm, "kvm", "online_vcpus")
         slotsTree = tree

@@ -32,16 +32,26 @@ final class KernelReader: Sendable {
         self.layout = layout
         typealias I = BPFProgram.Instruction
         let frame = BPFProgram.frame
-        // if (!ctx->file) return 0; record = { ctx->fd, ctx->file->private_data }; bpf_seq_write(meta->seq, record)
+        // if (!ctx->file) return 0; record = { ctx->fd, ctx->file->private_data, ctx->task ? ctx->task->mm : 0 };
+        // bpf_seq_write(meta->seq, record)
+        let owner: [I] =
+            layout.owner.map {
+                [
+                    .load64(1, 6, $0.iteratorTask), .skipUnlessZero(1, 2), .set(0, 0), .exit,
+                    .load64(1, 1, $0.taskMM),
+                ]
+            } ?? [.set(1, 0)]
         files = try BPFProgram(
             type: clinux_bpf_tracing_program, attach: clinux_bpf_trace_iterator,
             target: layout.iterator,
             [
                 .copy(6, 1), .load64(7, 6, layout.iteratorFile), .skipUnlessZero(7, 2), .set(0, 0), .exit,
-                .load32(1, 6, layout.iteratorDescriptor), .store64(frame, -16, 1),
-                .load64(1, 7, layout.filePrivate), .store64(frame, -8, 1),
-                .load64(1, 6, layout.iteratorMeta), .load64(1, 1, layout.metaSequence), .copy(2, frame),
-                .add(2, -16), .set(3, 16), .call(BPFProgram.Helper.sequenceWrite), .set(0, 0), .exit,
+                .load32(1, 6, layout.iteratorDescriptor), .store64(frame, -24, 1),
+                .load64(1, 7, layout.filePrivate), .store64(frame, -16, 1),
+            ] + owner + [
+                .store64(frame, -8, 1), .load64(1, 6, layout.iteratorMeta),
+                .load64(1, 1, layout.metaSequence), .copy(2, frame), .add(2, -24), .set(3, 24),
+                .call(BPFProgram.Helper.sequenceWrite), .set(0, 0), .exit,
             ])
         // context = { address, value, result }
         word = try BPFProgram(
@@ -78,7 +88,7 @@ final class KernelReader: Sendable {
     }
 
     func facts(of process: Int32, vm: Int32?, vcpus: [HostVCPU]) -> Facts? {
-        guard let objects = privateData(of: process) else { return nil }
+        guard let objects = privateData(of: process)?.objects else { return nil }
         let threads = Set(ProcessFiles(process).threads)
         var facts = Facts()
         var machine = vm.flatMap { objects[$0] }
@@ -123,7 +133,7 @@ final class KernelReader: Sendable {
     }
 
     func object(of process: Int32, vcpu descriptor: Int32) -> VCPUObject? {
-        privateData(of: process)?[descriptor].map(VCPUObject.init)
+        privateData(of: process)?.objects[descriptor].map(VCPUObject.init)
     }
 
     /// KVM_MP_STATE_* as it is now; nil where this kernel keeps it elsewhere.
@@ -133,31 +143,60 @@ final class KernelReader: Sendable {
 
     /// KVM_GUESTDBG_* of one vCPU as it is now.
     func guestDebug(of process: Int32, vcpu descriptor: Int32) -> UInt32? {
-        privateData(of: process)?[descriptor].flatMap { read32($0 &+ layout.vcpuGuestDebug) }
+        privateData(of: process)?.objects[descriptor].flatMap { read32($0 &+ layout.vcpuGuestDebug) }
     }
 
-    /// `file->private_data` of every descriptor of a process.
-    private func privateData(of process: Int32) -> [Int32: UInt64]? {
+    /// What belongs together among a process's KVM descriptors.
+    struct Kinship: Sendable {
+        /// The VM of each descriptor of a VM or vCPU: the address of its `struct kvm`.
+        var machines: [Int32: UInt64] = [:]
+        /// VMs that a process of another address space made: KVM refuses this one's calls. Source: kvm_vcpu_ioctl in
+        /// virt/kvm/kvm_main.c.
+        var foreign: Set<UInt64> = []
+    }
+
+    func kinship(of process: Int32, _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)]) -> Kinship? {
+        guard let (objects, space) = privateData(of: process) else { return nil }
+        var kinship = Kinship()
+        for (descriptor, kind) in descriptors {
+            guard let object = objects[descriptor] else { continue }
+            switch kind {
+            case .vm: kinship.machines[descriptor] = object
+            case .vcpu: kinship.machines[descriptor] = read(object &+ layout.vcpuVM)
+            case .other: break
+            }
+        }
+        guard let offset = layout.owner?.kvmMM, space != 0 else { return kinship }
+        for machine in Set(kinship.machines.values) {
+            if let maker = read(machine &+ offset), maker != space { kinship.foreign.insert(machine) }
+        }
+        return kinship
+    }
+
+    /// `file->private_data` of every descriptor of a process, and its address space: `task->mm`, or 0.
+    private func privateData(of process: Int32) -> (objects: [Int32: UInt64], space: UInt64)? {
         let iterator = clinux_bpf_iterate(files.descriptor, process)
         guard iterator >= 0 else { return nil }
         defer { close(iterator) }
         var objects = [Int32: UInt64]()
-        var buffer = [UInt64](repeating: 0, count: 512)
+        var space: UInt64 = 0
+        // A read may end within a record: what is left of it is held over.
+        var buffer = [UInt64](repeating: 0, count: 3 * 256)
         var held = 0
         while true {
             // SAFETY: the read is cut to what is left of the buffer behind the bytes held over.
             let got = buffer.withUnsafeMutableBytes { bytes in
                 Glibc.read(iterator, bytes.baseAddress.map { $0 + held }, bytes.count - held)
             }
-            guard got > 0 else { return got == 0 ? objects : nil }
+            guard got > 0 else { return got == 0 ? (objects, space) : nil }
             held += got
-            for record in 0..<held / 16 {
-                objects[Int32(truncatingIfNeeded: buffer[record * 2])] = buffer[record * 2 + 1]
+            for record in 0..<held / 24 {
+                objects[Int32(truncatingIfNeeded: buffer[record * 3])] = buffer[record * 3 + 1]
+                space = buffer[record * 3 + 2]
             }
-            // A read may end within a record.
-            let whole = held / 16 * 2
-            for index in 0..<2 { buffer[index] = whole + index < buffer.count ? buffer[whole + index] : 0 }
-            held %= 16
+            let whole = held / 24 * 3
+            for index in 0..<3 { buffer[index] = whole + index < buffer.count ? buffer[whole + index] : 0 }
+            held %= 24
         }
     }
 
