@@ -102,7 +102,8 @@ extension GuestFinder {
         if let shared = threads.values.filter({ $0.count > 1 }).min(by: { $0[0].id < $1[0].id }) {
             return AttachError(
                 .unsupported,
-                "thread \(shared[0].thread ?? 0) of process \(guest.process) runs vCPUs \(shared[0].id) and \(shared[1].id) in turn",
+                "thread \(shared[0].thread ?? 0) of process \(guest.process) runs vCPUs \(shared[0].id) and "
+                    + "\(shared[1].id) in turn",
                 remedy: "only a VMM with a thread for each vCPU can be attached to")
         }
         // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM standing still.
