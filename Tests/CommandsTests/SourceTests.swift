@@ -92,6 +92,31 @@ import X86
         #expect(driver.session.advance() == nil)
     }
 
+    @Test func aGuestThatRanBeforeAnyoneAskedIsStoppedByAFile() throws {
+        let folder = try Folder(["a.cmd": "p 1\nstop\nset $al = 7\n"])
+        let guest = FakeGuest([0xEB, 0xFE])
+        let debugger = try Debugger(target: guest)
+        try debugger.startContinue()
+        let driver = Driver(guest, debugger)
+        try driver.output("source \(folder.path)/a.cmd")
+        var lines: [String] = []
+        while let next = driver.session.advance() {
+            lines.append(next.line)
+            if case .running = try next.result.get() { _ = try driver.session.collectStop(timeout: nil) }
+        }
+        #expect(lines == ["p 1", "stop", "set $al = 7"])
+        #expect(!debugger.isRunning && debugger.selected.registers.rax & 0xFF == 7)
+        // Where someone waits for the stop, it would wait, too.
+        guard case .running = try driver.session.execute("continue") else { throw CommandError("no") }
+        #expect(try driver.failure("source \(folder.path)/a.cmd").message.contains("stands still"))
+        driver.session.interrupt()
+        _ = try driver.session.collectStop(timeout: nil)
+        guard case .running = try driver.session.execute("continue &") else { throw CommandError("no") }
+        #expect(throws: Never.self) { try driver.session.execute("source \(folder.path)/a.cmd") }
+        driver.session.interrupt()
+        _ = try driver.session.collectStop(timeout: nil)
+    }
+
     @Test func memoryGoesToFilesAndBack() throws {
         let folder = try Folder(["empty": ""])
         let driver = try Driver()

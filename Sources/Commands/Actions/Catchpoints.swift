@@ -85,7 +85,10 @@ enum CatchKind: String, CaseIterable, Sendable {
                 + "and OUTS with REP are one hit, behind the instruction; the stop says how many accesses they made. A "
                 + "port that switches the guest off counts its hit, and the guest is off."
         case .mmio: "Guest-physical addresses where no memory is; `watch` is for memory."
-        case .exit: "By the kernel's name without KVM_EXIT_, or by number. The exit has been handled."
+        case .exit:
+            "By the kernel's name without KVM_EXIT_, or by number. The exit has been handled. SHUTDOWN, FAIL_ENTRY and "
+                + "INTERNAL_ERROR of a guest that was attached to are seen before its VMM acts on them, which may end "
+                + "it: `continue` gives it the exit, and a register that is set takes the exit back."
         case .int:
             "INT n, an interrupt or an exception. " + Self.slow
                 + " A debug register stands at the handler, so that it is "
@@ -101,7 +104,9 @@ enum CatchKind: String, CaseIterable, Sendable {
                 + "difference. Elsewhere, and for the x2APIC's, by stepping."
         case .cr: "CR0 by LMSW and CLTS, too. " + Self.slow
         case .hlt: "The vCPU is halted then. With the interrupt controllers in the kernel by stepping."
-        case .triplefault: "A triple fault stops the guest anyway; `info blackbox` says why."
+        case .triplefault:
+            "A triple fault stops a guest of kvmscope's own anyway. One that was attached to is stopped before its VMM "
+                + "resets it or ends; `continue` lets the VMM do so. `info blackbox` says why it came."
         }
     }
 

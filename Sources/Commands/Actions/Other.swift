@@ -19,9 +19,10 @@ extension CommandTable {
             "source", [], "FILE", .other, "do the commands of a file",
             details: """
                 One command a line; blank lines and lines that start with `#` are left out. A command that lets the \
-                guest go is waited for. The first that fails ends it.
+                guest go is waited for. The first that fails ends it. While the guest runs it works where nobody waits for a \
+                stop: behind `continue &`, or when the guest was attached to and has not been stopped.
                 """,
-            examples: [.init("source boot.cmd", "as typed")], completion: [.file],
+            examples: [.init("source boot.cmd", "as typed")], completion: [.file], whileRunning: true,
             action: OtherActions.source),
         Command(
             "history", [], "[N]", .other, "list the last N commands typed, or all", whileRunning: true,
@@ -85,6 +86,11 @@ enum OtherActions {
     static func source(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let arguments = call.arguments
         guard arguments.count == 1 else { throw call.usageError("`source` takes one file") }
+        guard !session.isRunning || session.isBackground else {
+            throw call.error(
+                "`source` needs a guest that stands still, or runs with nobody waiting for its stop",
+                at: Argument(text: "", column: 0), remedy: "stop it first: `stop`, Ctrl-C or F12")
+        }
         let lines = try Files.lines(arguments[0], call)
         let count = try session.enqueue(lines, file: arguments[0].text, call)
         return .done(SourceOutput(file: arguments[0].text, commands: count))

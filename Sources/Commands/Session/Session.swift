@@ -47,8 +47,8 @@ public final class Session {
 
     /// The line that let the guest go last: what a stop that nobody waited for belongs to.
     public private(set) var runningLine = ""
-    /// That line ended in `&`.
-    private var isBackground = false
+    /// That line ended in `&`, or the guest ran before there was any: nobody waits for a stop.
+    private(set) var isBackground: Bool
 
     /// The breakpoint whose commands are being given, and those given so far.
     private var collecting: (number: Int, lines: [String])?
@@ -72,6 +72,7 @@ public final class Session {
 
     public init(debugger: Debugger) {
         self.debugger = debugger
+        isBackground = debugger.isRunning
         self.table = .standard
         self.threads = ThreadTimes(debugger.target.vcpus)
     }
