@@ -56,6 +56,33 @@ struct AttachedMemoryTests {
         #expect(throws: MemoryFault(gpa: fault)) { try bytes.withUnsafeBytes { try memory.write(gpa, $0) } }
     }
 
+    @Test("memory that is plugged in or moved meanwhile: a map that is in doubt is taken again")
+    func doubt() throws {
+        let (old, new) = (try #require(Hole()), try #require(Hole()))
+        func map(_ hole: Hole, at gpa: UInt64) -> GuestMemoryMap {
+            let region = MemoryRegion(slot: 0, gpa: gpa, size: 3 * 4096, hva: hole.address, isReadOnly: false)
+            return GuestMemoryMap(regions: [region], source: .none)
+        }
+        let memory = AttachedMemory(process: getpid(), map: map(old, at: 0x1_0000))
+        new.bytes[5] = 0x77
+        nonisolated(unsafe) var looks = 0
+        memory.onDoubt { looks += 1 }
+        usleep(20_000)
+        #expect(throws: MemoryFault(gpa: 0x10_0000)) { try read(memory, 0x10_0000, 1) }
+        #expect(try read(memory, 0x1_0000, 1) == [0] && looks == 1)
+        // There is more by now.
+        let both = GuestMemoryMap(
+            regions: map(old, at: 0x1_0000).regions + map(new, at: 0x10_0000).regions, source: .none)
+        memory.onDoubt { [weak memory] in memory?.replace(both) }
+        #expect(try read(memory, 0x10_0005, 1) == [0x77])
+        // What was the guest's is the VMM's own: nothing is written there.
+        let moved = map(new, at: 0x1_0000)
+        memory.onDoubt { [weak memory] in memory?.replace(moved) }
+        usleep(20_000)
+        try [UInt8(0x55)].withUnsafeBytes { try memory.write(0x1_0001, $0) }
+        #expect(old.bytes[1] == 0 && new.bytes[1] == 0x55)
+    }
+
     @Test("a page that is unmapped is a fault there, and nothing around it is written")
     func unmapped() throws {
         let place = try #require(Hole())

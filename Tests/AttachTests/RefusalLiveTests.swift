@@ -84,7 +84,7 @@ struct RefusalLiveTests {
         _ = try debugger.collectStop(timeout: .seconds(10))
         expectRefused(
             try kvmscope(["attach", "\(tiny.pid)", "--batch"], as: []), "already traced by process",
-            "end that debugger (or strace) first")
+            "(kvmscope); `detach` or `quit` there first")
         try debugger.detach()
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()

@@ -9,6 +9,8 @@ public final class AttachedMemory: PhysicalMemory {
         var map: GuestMemoryMap
         /// CLOCK_MONOTONIC, nanoseconds.
         var taken: UInt64
+        /// Takes a newer map, if there is one.
+        var look: (@Sendable () -> Void)?
     }
     private let state: Mutex<State>
 
@@ -28,8 +30,24 @@ public final class AttachedMemory: PhysicalMemory {
     /// Takes a newer map.
     func replace(_ newer: GuestMemoryMap) {
         let now = monotonicTime()
-        state.withLock { $0 = State(map: newer, taken: now) }
+        state.withLock {
+            $0.map = newer
+            $0.taken = now
+        }
     }
+
+    /// What is to be done where the map may be an old one: the VMM plugs memory in and out at any time, also while its
+    /// vCPUs stand still, and what was the guest's may be something else of the VMM's then.
+    func onDoubt(_ look: @escaping @Sendable () -> Void) { state.withLock { $0.look = look } }
+
+    private func doubt(olderThan limit: Duration) {
+        guard age >= limit else { return }
+        state.withLock(\.look)?()
+    }
+
+    /// A map as old as this is looked at again where it has nothing at an address, and before a write.
+    private static let missLimit = Duration.milliseconds(10)
+    private static let writeLimit = Duration.milliseconds(1)
 
     /// The map was taken again, and is the same.
     func confirm() {
@@ -44,7 +62,7 @@ public final class AttachedMemory: PhysicalMemory {
             if count != buffer.count { throw MemoryFault(gpa: gpa &+ UInt64(max(0, count))) }
             return
         }
-        for piece in try pieces(gpa, buffer.count) {
+        for piece in try surePieces(gpa, buffer.count) {
             // SAFETY: the pieces lie one behind the other in the buffer.
             let count = clinux_process_read(
                 process, piece.hva, buffer.baseAddress.map { $0 + piece.offset }, piece.count)
@@ -53,7 +71,8 @@ public final class AttachedMemory: PhysicalMemory {
     }
 
     public func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
-        let pieces = try pieces(gpa, bytes.count)
+        doubt(olderThan: Self.writeLimit)
+        let pieces = try surePieces(gpa, bytes.count)
         // Nothing is written if anything cannot be: what was there is put back. Reading it finds most of what is amiss.
         var before = [UInt8](repeating: 0, count: bytes.count)
         var fault: MemoryFault?
@@ -93,6 +112,15 @@ public final class AttachedMemory: PhysicalMemory {
         var hva: UInt64
         var offset: Int
         var count: Int
+    }
+
+    private func surePieces(_ gpa: UInt64, _ count: Int) throws(MemoryFault) -> [Piece] {
+        do {
+            return try pieces(gpa, count)
+        } catch {
+            doubt(olderThan: Self.missLimit)
+            return try pieces(gpa, count)
+        }
     }
 
     /// The range, cut where slots end.

@@ -126,6 +126,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         try client.tell(.memory(attachedMemory.regions))
         if !guest.isKnownToKernel { try checkProtection() }
         if attachedMemory.source == .none { try searchMemory(addresses) }
+        attachedMemory.onDoubt { [weak self] in self?.refreshMemory() }
         if launched == nil {
             awaitRegisters()
         } else {
