@@ -246,4 +246,26 @@ struct OddVMMLiveTests {
             try tiny.expectUnnoticed(vcpu: vcpu)
         }
     }
+
+    @Test("a filter of system calls that is put on while its threads are traced is lifted for calls, too")
+    func hardened() throws {
+        let tiny = try TinyGuest(vcpus: 2, "harden")
+        let (_, debugger) = try stopped(tiny)
+        _ = try debugger.setBreakpoint(at: .linear(0x9000))
+        try debugger.startContinue()
+        kill(tiny.pid, SIGUSR1)
+        let end = ContinuousClock.now + .seconds(10)
+        while try tiny.vcpu(0).halts == 0 || tiny.vcpu(1).halts == 0 {
+            #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
+            guard ContinuousClock.now < end else { throw Failure("it puts no filter on") }
+        }
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try debugger.fpu()
+        try debugger.detach()
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
 }

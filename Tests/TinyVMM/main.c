@@ -18,7 +18,8 @@
 // `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
 // `sleep`; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
-// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait two seconds for a child.
+// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait two seconds for a child. `harden` puts the
+// filter on at SIGUSR1, and has `halts` 1 then.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -75,7 +76,7 @@ static int vm;
 static size_t run_size;
 static int with_filter;
 static int with_image;
-static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork;
+static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden;
 static int first_vcpu;
 // mov eax, 16; syscall; ret
 static volatile uint8_t *run_code;
@@ -200,6 +201,7 @@ static void *run_vcpu(void *argument) {
     pthread_mutex_lock(&prompt);
     while (!begun) pthread_cond_wait(&on_begin, &prompt);
     pthread_mutex_unlock(&prompt);
+    int is_hardened = 0;
     while (with_late && id > 0 && !pokes) usleep(1000);
     if (with_filter) install_filter();
     for (;;) {
@@ -208,6 +210,11 @@ static void *run_vcpu(void *argument) {
         int result = run_once(vcpu);
         log->returns++;
         if (with_exec && pokes && id == 0) execl("/bin/sleep", "sleep", "60", NULL);
+        if (with_harden && pokes && !is_hardened) {
+            is_hardened = 1;
+            install_filter();
+            log->halts = 1;
+        }
         if (with_fork && pokes && id == 0) {
             pokes = 0;
             pid_t child = fork();
@@ -300,6 +307,7 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "fork")) with_fork = 1;
         if (!strcmp(arguments[i], "sync")) with_sync = 1;
         if (!strcmp(arguments[i], "late")) with_late = 1;
+        if (!strcmp(arguments[i], "harden")) with_harden = 1;
         if (!strcmp(arguments[i], "vfork")) with_vfork = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
