@@ -168,4 +168,26 @@ struct StoppedVMMLiveTests {
         kill(tiny.pid, SIGCONT)
         try expectGoesOn(tiny, stops: 1)
     }
+
+    @Test(
+        "one that has not begun to run: neither a look nor a breakpoint that waits lets it go before SIGCONT")
+    func notBegun() throws {
+        let tiny = try TinyGuest(vcpus: 2, "prompt")
+        try stop(tiny)
+        let debugger = try Debugger(target: try tiny.attach())
+        try held(debugger)
+        _ = try debugger.fpu()
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x1002))
+        try debugger.startContinue()
+        // Its word waits, too.
+        kill(tiny.pid, SIGUSR1)
+        #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
+        #expect(try returns(tiny) == [0, 0])
+        kill(tiny.pid, SIGCONT)
+        let hit = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(hit.reason == .breakpoint([breakpoint.number]))
+        #expect(try tiny.vcpu(hit.vcpu).io == 1)
+        try debugger.detach()
+        try expectGoesOn(tiny, stops: 1)
+    }
 }

@@ -114,7 +114,8 @@ extension AttachedTarget: VCPUAppearing {
     /// Why no vCPU is there any more.
     var endOfVMM: AttachError {
         // The vCPUs' threads are gone a moment before their process is, or is another program.
-        for _ in 0..<50 {
+        let end = ContinuousClock.now + .seconds(2)
+        while ContinuousClock.now < end {
             let state = ProcessFiles(guest.process).state()
             if state == nil || state == "Z" || state == "X" || client.isVMMGone { break }
             if ProcessFiles(guest.process).kvmDescriptors?.isEmpty == true {

@@ -10,7 +10,7 @@ import Glibc
 final class Bystanders {
     enum State {
         case going
-        case held(user_regs_struct, isCarrier: Bool)
+        case held(user_regs_struct)
     }
 
     private let process: Int32
@@ -120,7 +120,7 @@ final class Bystanders {
             case .exec: go(thread)
             case .event(let signal):
                 if isStopping {
-                    hold(thread, isCarrier: signal == SIGTRAP)
+                    hold(thread)
                 } else if signal == SIGTRAP {
                     Strays.hideInterruption(thread, process)
                     go(thread)
@@ -160,13 +160,13 @@ final class Bystanders {
         return stop
     }
 
-    private func hold(_ thread: Int32, isCarrier: Bool) {
+    private func hold(_ thread: Int32) {
         var registers = user_regs_struct()
         guard clinux_ptrace_get_registers(thread, &registers) >= 0 else {
             threads[thread] = nil
             return
         }
-        threads[thread] = .held(registers, isCarrier: isCarrier)
+        threads[thread] = .held(registers)
     }
 
     private func entersRun(_ thread: Int32) -> Int32? {
@@ -188,7 +188,7 @@ final class Bystanders {
     /// One that was in KVM_RUN with this descriptor, which it is from now on the thread of.
     func takeRunner(of descriptor: Int32) -> Int32? {
         for (thread, state) in threads {
-            guard case .held(let registers, _) = state, Strays.isInRun(registers, process),
+            guard case .held(let registers) = state, Strays.isInRun(registers, process),
                 Int32(truncatingIfNeeded: registers.rdi) == descriptor
             else { continue }
             threads[thread] = nil
@@ -201,7 +201,7 @@ final class Bystanders {
     /// makes again when it goes on with these registers.
     var carrier: (thread: Int32, registers: user_regs_struct)? {
         for (thread, state) in threads.sorted(by: { $0.key > $1.key }) {
-            guard case .held(let registers, true) = state, registers.cs == 0x33,
+            guard case .held(let registers) = state, registers.cs == 0x33,
                 TracedThread.isSystemCall(process, at: registers.rip &- 2)
             else { continue }
             return (thread, registers)
@@ -219,6 +219,8 @@ final class Bystanders {
             threads[thread] = .going
             _ = clinux_ptrace_options(thread, Self.watching)
             Strays.hideInterruption(thread, process)
+            // Their process may have been stopped by a signal meanwhile: each says so at one more stop, before it goes.
+            _ = clinux_ptrace_interrupt(thread)
             go(thread)
         }
     }

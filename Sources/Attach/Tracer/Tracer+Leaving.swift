@@ -87,12 +87,12 @@ extension Tracer {
         }
     }
 
-    /// A traced thread of the VMM has become another program, which is let go.
-    static func leaveExec(_ process: Int32) {
-        var status: Int32 = 0
-        guard clinux_wait(process, &status, 0) == process, TracedThread.Stop(status: status) == .exec else {
-            return
-        }
-        _ = clinux_ptrace_go(clinux_go_detach, process, 0)
+    /// A thread is nobody's any more. One that calls exec has the number of its process from then on, and is let go when
+    /// it is there.
+    func followExec() {
+        guard let process, !threads.contains(where: { $0.thread == process && !$0.isGone }),
+            bystanders?.threads[process] == nil
+        else { return }
+        strays(of: process).add(process)
     }
 }

@@ -376,8 +376,7 @@ final class Tracer {
             if result == 0 { continue }
             any = true
             guard result > 0 else {
-                // A thread that calls exec has the number of its process from then on.
-                if let process { Self.leaveExec(process) }
+                followExec()
                 thread.leave(.ended)
                 send(.event(TracerReply.Event(index: UInt16(index), standing: .gone, stood: 0, page: [])))
                 continue
