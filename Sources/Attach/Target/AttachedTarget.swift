@@ -285,8 +285,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         for (member, standing) in zip(members, standings) { member.stood(standing) }
         learnThreads()
         if let gone = members.first(where: \.isGone), !outlives(gone) {
-            throw AttachError(
-                .ended, "the thread of vCPU \(gone.identity.id) has ended: the VMM is gone")
+            throw endOfVMM
         }
         try takeOnNewVCPUs()
         refreshMemory()
