@@ -207,7 +207,7 @@ struct OddVMMLiveTests {
         }
         let error = #expect(throws: (any Error).self) { try debugger.fpu() }
         #expect("\(try #require(error))".contains("does not stop within 1 s"), "\(String(describing: error))")
-        usleep(2_500_000)
+        usleep(3_500_000)
         #expect(try !isTraced(tiny.pid))
         // The main thread has to give the others its word.
         kill(tiny.pid, SIGUSR1)

@@ -18,7 +18,7 @@
 // `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
 // `sleep`; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
-// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait two seconds for a child. `harden` puts the
+// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child. `harden` puts the
 // filter on at SIGUSR1, and has `halts` 1 then.
 
 #define _GNU_SOURCE
@@ -404,7 +404,7 @@ int main(int count, char **arguments) {
             more = 0;
             // The child has no other thread to come to: it is the kernel that keeps this one.
             if (vfork() == 0) {
-                nanosleep(&(struct timespec){2, 0}, NULL);
+                nanosleep(&(struct timespec){4, 0}, NULL);
                 _exit(0);
             }
         }
