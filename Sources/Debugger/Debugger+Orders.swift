@@ -153,7 +153,9 @@ extension Debugger {
                 vcpus[place] = driver.snapshot
             }
         }
-        let exits = report.measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
+        // What was measured is the last part of an order that has several.
+        let measured = running.total > 1 || turns != nil ? nil : report.measured
+        let exits = measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
         if let withholding {
             if findings.reason == .interrupted { findings.reason = .withheld(withholding) }
             self.withholding = nil
@@ -170,7 +172,7 @@ extension Debugger {
             vcpus: vcpus,
             exitsSince: exits &- exitsBefore,
             elapsed: .nanoseconds(
-                Int64(clamping: report.measured?.time ?? monotonicTime() &- running.started)),
+                Int64(clamping: measured?.time ?? monotonicTime() &- running.started)),
             steps: steps, passedHalt: findings.passedHalt, standstill: standstillBefore())
         next.steppedTwo = findings.steppedTwo
         next.spread = spreadOfStop()

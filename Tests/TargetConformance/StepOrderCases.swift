@@ -135,6 +135,8 @@ extension ConformanceCase {
                 try fixture.debugger.startNext(count: 3)
                 try fixture.collect()
                 try fixture.expect(.step(count: 3))
+                let exits = fixture.debugger.stop.exitsSince
+                try fixture.expect(exits >= 3, "those of all parts: \(exits)")
             }
         },
         ConformanceCase("steps all vCPUs, each as far", vcpus: 3) { fixture in

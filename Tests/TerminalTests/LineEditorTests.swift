@@ -186,30 +186,31 @@ import Testing
     }
 }
 
+/// With signals that no other test of the process sends.
 @Suite(.serialized) struct SignalPipeTests {
     @Test func signalsComeInOrder() throws {
-        let pipe = try SignalPipe([SIGUSR1, SIGUSR2])
+        let pipe = try SignalPipe([SIGURG, SIGXCPU])
         #expect(pipe.next() == nil)
-        kill(getpid(), SIGUSR1)
-        kill(getpid(), SIGUSR2)
+        kill(getpid(), SIGURG)
+        kill(getpid(), SIGXCPU)
         var wait = pollfd(fd: pipe.descriptor, events: Int16(POLLIN), revents: 0)
         #expect(poll(&wait, 1, 5_000) == 1)
         var seen: Set<Int32> = []
         for _ in 0..<5_000 where seen.count < 2 {
             if let signal = pipe.next() { seen.insert(signal) } else { usleep(1_000) }
         }
-        #expect(seen == [SIGUSR1, SIGUSR2])
+        #expect(seen == [SIGURG, SIGXCPU])
         #expect(pipe.next() == nil)
     }
 
     @Test func theEarlierActionComesBack() throws {
-        signal(SIGUSR1, SIG_IGN)
-        let pipe = try SignalPipe([SIGUSR1])
+        signal(SIGURG, SIG_IGN)
+        let pipe = try SignalPipe([SIGURG])
         pipe.cancel()
-        kill(getpid(), SIGUSR1)
+        kill(getpid(), SIGURG)
         usleep(1_000)
         #expect(pipe.next() == nil)
-        signal(SIGUSR1, SIG_DFL)
+        signal(SIGURG, SIG_DFL)
     }
 
     @Test func aSignalThatIsNoneIsRefused() {
