@@ -29,11 +29,7 @@ struct FatalExitLiveTests {
     ]
 
     private func caught(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
-        let target = try tiny.attach()
-        let debugger = try Debugger(target: target)
-        try debugger.startContinue()
-        debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let (target, debugger) = try tiny.stopped()
         try debugger.setCatchpoint(.tripleFault)
         try debugger.setRegister("bx", to: 1)
         try debugger.startContinue()

@@ -12,15 +12,6 @@ struct OddVMMLiveTests {
     /// `again: inc ax; jmp again`, at 7C00: it never exits by itself.
     static let spinning: [UInt8] = [0x40, 0xEB, 0xFD]
 
-    private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
-        let target = try tiny.attach()
-        let debugger = try Debugger(target: target)
-        try debugger.startContinue()
-        debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
-        return (target, debugger)
-    }
-
     /// Gives the small VMM its word, and waits until it has acted on it.
     private func poke(_ tiny: TinyGuest) {
         kill(tiny.pid, SIGUSR1)
@@ -46,7 +37,7 @@ struct OddVMMLiveTests {
     func loop() throws {
         let tiny = try TinyGuest(vcpus: 1, "loop")
         do {
-            let (target, debugger) = try stopped(tiny)
+            let (target, debugger) = try tiny.stopped()
             _ = try debugger.setBreakpoint(at: .linear(0x1034))
             _ = try debugger.continueRun()
             poke(tiny)
@@ -71,7 +62,7 @@ struct OddVMMLiveTests {
     )
     func thief() throws {
         let tiny = try TinyGuest(vcpus: 1, image: Self.spinning, "thief")
-        let (_, debugger) = try stopped(tiny)
+        let (_, debugger) = try tiny.stopped()
         poke(tiny)
         let error = #expect(throws: (any Error).self) { try debugger.fpu() }
         #expect("\(try #require(error))".contains("does not come back"), "\(String(describing: error))")
@@ -98,7 +89,7 @@ struct OddVMMLiveTests {
     func detachedWhileAway() throws {
         let tiny = try TinyGuest(vcpus: 1, image: Self.spinning, "thief")
         do {
-            let (_, debugger) = try stopped(tiny)
+            let (_, debugger) = try tiny.stopped()
             _ = try debugger.setBreakpoint(at: .linear(0x9000))
             try debugger.startContinue()
             #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
@@ -137,7 +128,7 @@ struct OddVMMLiveTests {
 
     private func becomesAnotherProgram(_ vcpus: Int) throws {
         let tiny = try TinyGuest(vcpus: vcpus, "exec")
-        let (_, debugger) = try stopped(tiny)
+        let (_, debugger) = try tiny.stopped()
         for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
             try debugger.setBreakpoint(at: .linear(place))
         }
@@ -165,7 +156,7 @@ struct OddVMMLiveTests {
     @Test("a child that a vCPU's thread makes is not traced, and has none of what is done to its parent")
     func fork() throws {
         let tiny = try TinyGuest(vcpus: 1, "fork")
-        let (_, debugger) = try stopped(tiny)
+        let (_, debugger) = try tiny.stopped()
         for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
             try debugger.setBreakpoint(at: .linear(place))
         }
@@ -191,7 +182,7 @@ struct OddVMMLiveTests {
     func synchronised() throws {
         let tiny = try TinyGuest(vcpus: 2, "sync")
         for round in 0..<20 {
-            let (target, debugger) = try stopped(tiny)
+            let (target, debugger) = try tiny.stopped()
             if round % 2 == 0 { #expect(try debugger.step(count: 20).reason == .step(count: 20)) }
             #expect(try debugger.stop.vcpus.allSatisfy { $0.registers.rsi != 0 } && tiny.vcpu().wrong == 0)
             if round % 3 == 0 { try debugger.startContinue() }
@@ -232,7 +223,7 @@ struct OddVMMLiveTests {
     @Test("a vCPU that is made and run later is taken on at once: it comes to no patch unseen")
     func late() throws {
         let tiny = try TinyGuest(vcpus: 1, "late", "filter")
-        let (target, debugger) = try stopped(tiny)
+        let (target, debugger) = try tiny.stopped()
         for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003] {
             try debugger.setBreakpoint(at: .linear(place))
         }
@@ -267,7 +258,7 @@ struct OddVMMLiveTests {
     @Test("a filter of system calls that is put on while its threads are traced is lifted for calls, too")
     func hardened() throws {
         let tiny = try TinyGuest(vcpus: 2, "harden")
-        let (_, debugger) = try stopped(tiny)
+        let (_, debugger) = try tiny.stopped()
         _ = try debugger.setBreakpoint(at: .linear(0x9000))
         try debugger.startContinue()
         kill(tiny.pid, SIGUSR1)

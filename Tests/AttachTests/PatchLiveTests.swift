@@ -30,15 +30,6 @@ struct PatchLiveTests {
         return bytes
     }
 
-    private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
-        let target = try tiny.attach()
-        let debugger = try Debugger(target: target)
-        try debugger.startContinue()
-        debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
-        return (target, debugger)
-    }
-
     private func expectWhole(_ tiny: TinyGuest, _ image: [UInt8], vcpus: Int = 2) throws {
         #expect(try raw(tiny) == image)
         for vcpu in 0..<vcpus {
@@ -55,7 +46,7 @@ struct PatchLiveTests {
         let tiny = try TinyGuest(vcpus: 1, options.first ?? "-", options.last ?? "-")
         let image = try raw(tiny)
         do {
-            let (target, debugger) = try stopped(tiny)
+            let (target, debugger) = try tiny.stopped()
             var numbers: [UInt64: Int] = [:]
             for place in Self.places {
                 numbers[place] = try debugger.setBreakpoint(at: .linear(place)).number
@@ -101,7 +92,7 @@ struct PatchLiveTests {
         let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
         let image = try raw(tiny)
         do {
-            let (_, debugger) = try stopped(tiny)
+            let (_, debugger) = try tiny.stopped()
             // After the out: once a round.
             for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1023))
@@ -223,7 +214,7 @@ struct PatchLiveTests {
         let tiny = try TinyGuest(vcpus: 1, "filter")
         let image = try raw(tiny)
         do {
-            let (target, debugger) = try stopped(tiny)
+            let (target, debugger) = try tiny.stopped()
             for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
             // Come to with another BX than 0 only: before it is noticed the new vCPU does not come by here.
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1029))
@@ -268,7 +259,7 @@ struct PatchLiveTests {
     @Test("a breakpoint that the guest loads code over is there again while it runs, and that is told")
     func overwritten() throws {
         let tiny = try TinyGuest(vcpus: 1, image: Self.loader)
-        let (_, debugger) = try stopped(tiny)
+        let (_, debugger) = try tiny.stopped()
         for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
         let breakpoint = try debugger.setBreakpoint(at: .linear(0xA001))
         #expect(breakpoint.mechanism.isPatch && breakpoint.isUnprotected && breakpoint.isWatched)
@@ -307,7 +298,7 @@ struct PatchLiveTests {
         let tiny = try TinyGuest(vcpus: 1, "filter")
         let image = try raw(tiny)
         do {
-            let (_, debugger) = try stopped(tiny)
+            let (_, debugger) = try tiny.stopped()
             for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
             // The new vCPU does not come by here: it is taken on before it does any harm elsewhere.
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1031), condition: "$bx == 9")

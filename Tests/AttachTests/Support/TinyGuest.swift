@@ -1,4 +1,5 @@
 import Attach
+import Debugger
 import Foundation
 import Testing
 
@@ -120,6 +121,16 @@ final class TinyGuest {
     func isTraced(_ index: Int) throws -> Bool {
         let path = "/proc/\(pid)/task/\(try vcpu(index).thread)/status"
         return try !String(contentsOfFile: path, encoding: .utf8).contains("TracerPid:\t0\n")
+    }
+
+    /// Attaches, and makes the vCPUs stand still.
+    func stopped() throws -> (AttachedTarget, Debugger) {
+        let target = try attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        return (target, debugger)
     }
 
     func attach() throws -> AttachedTarget {
