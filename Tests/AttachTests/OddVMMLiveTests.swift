@@ -278,4 +278,29 @@ struct OddVMMLiveTests {
             }
         }
     }
+
+    @Test("a signal to the process, which another thread takes, ends no KVM_RUN of a vCPU that is looked at")
+    func elsewhere() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let (_, debugger) = try tiny.stopped()
+        // Each exit to the VMM is seen to, there and back.
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
+        try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
+        try debugger.startContinue()
+        for number in 1...Rounds.scaled(300, full: 10_000) {
+            kill(tiny.pid, SIGUSR1)
+            let deadline = ContinuousClock.now + .seconds(10)
+            while try tiny.signals < number {
+                #expect(try debugger.collectStop(timeout: .zero) == nil)
+                guard ContinuousClock.now < deadline else { throw Failure("signal \(number) is not taken") }
+            }
+        }
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        try debugger.detach()
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
 }

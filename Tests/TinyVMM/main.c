@@ -59,6 +59,8 @@ struct vcpu_log {
     uint64_t last_command;
     uint64_t signals;
     uint64_t halts;
+    // EINTR with no signal to the thread in that KVM_RUN.
+    uint64_t unexplained;
 };
 struct slot_log {
     uint64_t gpa, size, hva, flags;
@@ -68,6 +70,8 @@ struct log {
     struct slot_log slot[slots];
     struct vcpu_log vcpu[max_vcpus];
     uint64_t heir;
+    // Signals that none of the vCPUs' threads has taken.
+    uint64_t elsewhere;
 };
 
 static struct log *logged;
@@ -122,6 +126,7 @@ static void on_signal(int number) {
     if (number == SIGUSR2) more = 1;
     if (number == SIGUSR1) begun = released = 1, pokes++;
     if (mine) mine->signals++;
+    else __atomic_fetch_add(&logged->elsewhere, 1, __ATOMIC_SEQ_CST);
 }
 
 static void install_filter(void) {
@@ -207,6 +212,7 @@ static void *run_vcpu(void *argument) {
     for (;;) {
         while (id == busy_vcpu && log->rounds >= 10 && !released) {
         }
+        uint64_t signals = log->signals;
         int result = run_once(vcpu);
         log->returns++;
         if (with_exec && pokes && id == 0) execl("/bin/sleep", "sleep", "60", NULL);
@@ -226,7 +232,7 @@ static void *run_vcpu(void *argument) {
             log->halts = (uint64_t)child;
         }
         if (result < 0) {
-            if (errno == EINTR) log->interrupted++;
+            if (errno == EINTR) log->interrupted++, log->unexplained += log->signals == signals;
             else log->other++, log->other_reason = (uint64_t)errno << 32;
             continue;
         }

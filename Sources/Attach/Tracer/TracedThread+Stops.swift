@@ -103,13 +103,14 @@ extension TracedThread {
                 go(isWatched ? .toSystemCall : .free)
                 return nil
             }
-            let isKicked: UInt8 = page.load(SharedRunPage.Offset.immediateExit)
+            isIssuedAgain = false
             // With immediate_exit set by the VMM, the EINTR that follows is the VMM's.
-            if isKicked == 0, stopWanted || handledExit != nil {
+            if !isKickedByVMM, stopWanted || handledExit != nil {
                 isCompleting = true
                 page.setImmediateExit()
             }
-            go(isWatched ? .toSystemCall : .free)
+            // Its return is looked at, whoever waits for it: this stop alone can make it end.
+            go(.toSystemCall)
             return nil
         }
         calls?.left(thread, info)
@@ -177,6 +178,8 @@ extension TracedThread {
 
     // MARK: KVM_RUN is back
 
+    private var isKickedByVMM: Bool { page.load(SharedRunPage.Offset.immediateExit, as: UInt8.self) != 0 }
+
     /// -EINTR, as the system call returns it.
     static let interruptedResult = UInt64(bitPattern: -4)
     static let exitDebug: UInt32 = 4
@@ -232,10 +235,16 @@ extension TracedThread {
         if registers.rax == Self.interruptedResult {
             if wasCompleting, handledExit != nil { return hold(registers, atRun: true, .handled) }
             if stopWanted || wasCompleting { return hold(registers, atRun: true, .interrupted) }
-            // A stale interrupt of ours, or a signal to the VMM, which then comes next and is looked at there.
-            go(.toSystemCall)
+            if isIssuedAgain || isKickedByVMM {
+                isIssuedAgain = false
+                go(.toSystemCall)
+            } else {
+                isIssuedAgain = true
+                issueRun(registers)
+            }
             return nil
         }
+        isIssuedAgain = false
         // The exit is the VMM's. From one of these it may not come back.
         if registers.rax == 0, page.isFatal, mode == .runReportingHandled || !page.isShutdown {
             handledExit = page.exitCopy()

@@ -63,6 +63,11 @@ final class TracedThread {
     var isArmed = false
     /// immediate_exit is set by us, to complete an exit.
     var isCompleting = false
+    /// KVM_RUN was interrupted by nothing that was seen, and is made again, unseen by the VMM. A stop of ours alone does
+    /// that: at its end the kernel has the thread look for signals to its process that another thread is about to take.
+    /// A signal to this thread comes before KVM_RUN does, and the VMM sees both. Where it is interrupted once more, the
+    /// VMM sees that: KVM_SET_SIGNAL_MASK is how a signal ends KVM_RUN and is not delivered.
+    var isIssuedAgain = false
     /// An exit that the VMM is handling, to be reported when it has.
     var handledExit: [UInt8]?
     /// The OUT of a patch, which is being completed.
