@@ -80,9 +80,15 @@ import X86
         #expect(!apic.takesPIC, "LINT0 is masked")
     }
 
-    /// 7C00 jmp $, and TF without effect: the step would never end.
+    /// 7C00 jmp $, and TF without effect: the step would never end. It is given longer than where registers change.
     @Test func aStepThatNeverEndsIsEnded() throws {
-        let (debugger, _) = try debugger([0xEB, 0xFE], quirks: .losesSteps)
+        let (still, _) = try debugger([0xEB, 0xFE], quirks: .losesSteps)
+        try still.startStep()
+        #expect(try still.collectStop(timeout: .milliseconds(1500)) == nil)
+        #expect(try still.collectStop(timeout: nil)?.reason == .stepLost(.interrupted))
+
+        // 7C00 inc ax; 7C01 jmp 7C00
+        let (debugger, _) = try debugger([0x40, 0xEB, 0xFD], quirks: .losesSteps)
         for start in [
             { try debugger.startStep() }, { try debugger.startStep(untilTrue: "$ax == 1") },
             { try debugger.startStepAll(count: 2) },

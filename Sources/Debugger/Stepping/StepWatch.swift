@@ -77,15 +77,23 @@ extension VCPUDriver {
         case lost
     }
 
+    /// So many looks in a row find the registers as they were before the step, until that is how the guest runs: at
+    /// `jmp $`.
+    private static let mostInVain = 3
+
     /// On the vCPU's thread, between two KVM_RUNs.
     func look(_ vcpu: any VCPUAccess, _ counter: UInt64?) throws(KVMError) -> LongStep {
         guard isStepping, !isDelivering, try vcpu.mpState() == .runnable else { return .goesOn(nil) }
         // Not every target counts all of its exits.
         guard steps == stepsSeen else {
             stepsSeen = steps
+            looksInVain = 0
             return .goesOn(nil)
         }
         let registers = try vcpu.registers()
+        // It need not have begun, on a host with much else to do.
+        looksInVain = registers == before ? looksInVain + 1 : Self.mostInVain
+        guard looksInVain >= Self.mostInVain else { return .goesOn(nil) }
         // A repeated instruction may move much memory.
         if registers.rip == before.rip, registers.rcx != before.rcx, registers.rcx != counter {
             return .goesOn(registers.rcx)

@@ -71,6 +71,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
     var isDelivering = false
     /// Of an order that takes long, the instructions at the last look.
     var stepsSeen = 0
+    var looksInVain = 0
     /// The other vCPUs are held for a step of this one.
     var isHolding = false
     /// The next step is to be made with all pages open; they are.
@@ -103,6 +104,7 @@ final class VCPUDriver: RunController, @unchecked Sendable {
         events.begin()
         steppedTwo = false
         isLost = false
+        looksInVain = 0
         isDelivering = false
         hasTF = snapshot.registers.rflags.contains(.tf)
         prepare(snapshot.registers, snapshot.special, pc: snapshot.pc)
