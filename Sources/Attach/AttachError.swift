@@ -46,6 +46,10 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
         self.remedy = remedy
     }
 
+    static func ended(_ process: Int32) -> AttachError {
+        AttachError(.ended, "the VMM (process \(process)) has ended")
+    }
+
     public var description: String {
         guard let remedy else { return message }
         return "\(message); \(remedy)"

@@ -116,17 +116,6 @@ struct OddVMMLiveTests {
         "a vCPU's thread that becomes another program: the VMM has ended, and the program is not held",
         arguments: [1, 2])
     func exec(vcpus: Int) throws {
-        try withKnownIssue(
-            "with two vCPUs the exec may come between two of the tracer's stops, and waits for them",
-            isIntermittent: true
-        ) {
-            try becomesAnotherProgram(vcpus)
-        } when: {
-            vcpus == 2
-        }
-    }
-
-    private func becomesAnotherProgram(_ vcpus: Int) throws {
         let tiny = try TinyGuest(vcpus: vcpus, "exec")
         let (_, debugger) = try tiny.stopped()
         for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
@@ -138,6 +127,11 @@ struct OddVMMLiveTests {
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(what.contains("runs another program now"))
         _ = try? debugger.detach()
+        try expectSleep(tiny)
+    }
+
+    /// It is another program, and goes on.
+    private func expectSleep(_ tiny: TinyGuest) throws {
         let comm = try String(contentsOfFile: "/proc/\(tiny.pid)/comm", encoding: .utf8)
         #expect(comm == "sleep\n")
         let free = ContinuousClock.now + .seconds(10)
@@ -151,6 +145,49 @@ struct OddVMMLiveTests {
             guard ContinuousClock.now < end else { throw Failure("it does not go on") }
             usleep(1000)
         }
+    }
+
+    @Test(
+        "a VMM that has not run its vCPUs, and becomes another program while they are awaited or held",
+        arguments: [false, true])
+    func execUntouched(isHeld: Bool) throws {
+        let tiny = try TinyGuest(vcpus: 2, "prompt", "exec")
+        let debugger = try Debugger(target: try tiny.attach())
+        try debugger.setBreakpoint(at: .linear(0x1002))
+        try debugger.startContinue()
+        if isHeld {
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        }
+        kill(tiny.pid, SIGUSR2)
+        if isHeld {
+            // It does so when it goes on.
+            usleep(50_000)
+            try debugger.startContinue()
+        }
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(what.contains("runs another program now"))
+        _ = try? debugger.detach()
+        try expectSleep(tiny)
+    }
+
+    @Test("a VMM that is killed while it is held ends, whoever is attached to it", arguments: [[], ["prompt"]])
+    func killedWhileHeld(options: [String]) throws {
+        let tiny = try TinyGuest(vcpus: 2, options.first ?? "-")
+        let debugger = try Debugger(target: try tiny.attach())
+        try debugger.startContinue()
+        debugger.interrupt()
+        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        kill(tiny.pid, SIGKILL)
+        let end = ContinuousClock.now + .seconds(10)
+        while tiny.process.isRunning {
+            guard ContinuousClock.now < end else { throw Failure("it does not end") }
+            usleep(1000)
+        }
+        let error = #expect(throws: (any Error).self) { try debugger.fpu() }
+        #expect("\(try #require(error))".contains("has ended"), "\(String(describing: error))")
+        _ = try? debugger.detach()
     }
 
     @Test("a child that a vCPU's thread makes is not traced, and has none of what is done to its parent")
@@ -249,9 +286,7 @@ struct OddVMMLiveTests {
         try debugger.detach()
         for vcpu in 0..<2 {
             try tiny.waitForRounds(3, vcpu: vcpu)
-            withKnownIssue("under load the VMM has seen one EINTR, once in each", isIntermittent: true) {
-                try tiny.expectUnnoticed(vcpu: vcpu)
-            }
+            try tiny.expectUnnoticed(vcpu: vcpu)
         }
     }
 
@@ -273,9 +308,7 @@ struct OddVMMLiveTests {
         try debugger.detach()
         for vcpu in 0..<2 {
             try tiny.waitForRounds(3, vcpu: vcpu)
-            withKnownIssue("under load the VMM has seen one EINTR, once in each", isIntermittent: true) {
-                try tiny.expectUnnoticed(vcpu: vcpu)
-            }
+            try tiny.expectUnnoticed(vcpu: vcpu)
         }
     }
 

@@ -16,7 +16,7 @@
 //
 // Odd ones, at each SIGUSR1: `loop` makes the `syscall` instruction of its KVM_RUN an endless loop, and the next time a
 // `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
-// `sleep`; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
+// `sleep`, and the main thread at SIGUSR2; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
 // in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child. `harden` puts the
 // filter on at SIGUSR1, and has `halts` 1 then.
@@ -406,6 +406,7 @@ int main(int count, char **arguments) {
             pthread_cond_broadcast(&on_begin);
             pthread_mutex_unlock(&prompt);
         }
+        if (more && with_exec) execl("/bin/sleep", "sleep", "60", NULL);
         if (more && with_vfork) {
             more = 0;
             // The child has no other thread to come to: it is the kernel that keeps this one.

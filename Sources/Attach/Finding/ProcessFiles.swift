@@ -52,11 +52,33 @@ struct ProcessFiles: Sendable {
 
     /// What the kernel says a thread does, by its letter in `stat`: `T` is stopped by a signal, `Z` has ended. Nil where
     /// there is no such thread.
-    func state(thread: Int32? = nil) -> Character? {
-        guard let stat = text("task/\(thread ?? process)/stat"), let end = stat.lastIndex(of: ")") else {
-            return nil
+    func state(thread: Int32? = nil) -> Character? { fields(thread ?? process)?.first?.first }
+
+    /// What stands in a thread's `stat` behind its name.
+    private func fields(_ thread: Int32) -> [Substring]? {
+        guard let stat = text("task/\(thread)/stat"), let end = stat.lastIndex(of: ")") else { return nil }
+        return stat[stat.index(after: end)...].split(separator: " ")
+    }
+
+    /// Whether a thread runs the kernel's code alone, as those that KVM, vhost and io_uring hang under a process do: none
+    /// of them stops for a tracer. Nil where there is no such thread. Source: PF_IO_WORKER, PF_USER_WORKER and PF_KTHREAD
+    /// of <linux/sched.h>, in field 9 of `stat` (proc(5)).
+    func isKernels(thread: Int32) -> Bool? {
+        guard let fields = fields(thread), fields.count > 6, let flags = UInt64(fields[6]) else { return nil }
+        return flags & 0x20_4010 != 0
+    }
+
+    /// The threads that run the process's own code.
+    var ownThreads: [Int32] { threads.filter { isKernels(thread: $0) == false } }
+
+    /// The system call that a thread is in, and how the kernel has it there, for people.
+    func place(of thread: Int32) -> String {
+        let state = state(thread: thread).map(String.init) ?? "gone"
+        return switch text("task/\(thread)/syscall").flatMap(ThreadSyscall.init) {
+        case .inCall(let number, _, _, _): "in \(SystemCall.name(number)), state \(state)"
+        case .running: "running"
+        case .blocked, nil: "state \(state)"
         }
-        return stat[end...].dropFirst(2).first
     }
 
     /// The command line, an argument each.

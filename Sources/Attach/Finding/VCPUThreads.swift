@@ -17,8 +17,7 @@ struct VCPUThreads {
     func fill(_ vcpus: inout [HostVCPU]) -> [Int32] {
         func missing() -> Bool { vcpus.contains { $0.thread == nil && !$0.isUntouched } }
         guard missing() else { return [] }
-        // Kernel threads that KVM hangs under the VMM (`kvm-nx-lpage-recovery`) are no threads of the VMM.
-        let threads = files.threads.filter { !(files.text("task/\($0)/comm") ?? "").hasPrefix("kvm-nx-") }
+        let threads = files.ownThreads
         fillFromDebugFS(&vcpus, threads)
         guard missing() else { return [] }
         // A thread on a processor shows no system call: look a few times.

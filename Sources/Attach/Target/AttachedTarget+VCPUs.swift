@@ -127,7 +127,7 @@ extension AttachedTarget: VCPUAppearing {
             }
             usleep(1000)
         }
-        return AttachError(.ended, "the VMM (process \(guest.process)) has ended")
+        return .ended(guest.process)
     }
 
     /// Whether the VMM lives on although the thread of one of its vCPUs has ended: it unplugged the vCPU.

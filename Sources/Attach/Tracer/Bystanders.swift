@@ -20,9 +20,11 @@ final class Bystanders {
 
     /// How long they may take to stand still, in nanoseconds.
     private static let limit: UInt64 = 1_000_000_000
-    private static let watching = clinux_option_sysgood | clinux_option_clone
+    private static let watching = TracedThread.options | clinux_option_clone
 
     private let strays: Strays
+    /// Those whose KVM_RUN is made again, as nothing but a stop of ours was seen to interrupt it.
+    private var inAgain: Set<Int32> = []
 
     init(_ process: Int32, _ strays: Strays) {
         self.process = process
@@ -58,9 +60,11 @@ final class Bystanders {
                 while !goingThreads.isEmpty {
                     runners += collect(isStopping: true, isWanted: isWanted)
                     guard TracedThread.now() &- start < Self.limit else {
+                        let late = goingThreads.first ?? 0
                         throw AttachError(
                             .notRunning,
-                            "thread \(goingThreads.first ?? 0) of the VMM does not stop within 1 s",
+                            "thread \(late) of the VMM (\(ProcessFiles(process).place(of: late))) does not stop "
+                                + "within 1 s",
                             remedy: "it is deep in the kernel or the host is overloaded; try again")
                     }
                     if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
@@ -76,10 +80,10 @@ final class Bystanders {
         threads.compactMap { if case .going = $0.value { $0.key } else { nil } }
     }
 
-    /// - Returns: false for one that is gone, or none of the VMM's own: KVM hangs kernel threads under it.
+    /// - Returns: false for one that is gone, or none of the VMM's own.
     private func seize(_ thread: Int32) throws(AttachError) -> Bool {
         let files = ProcessFiles(process)
-        guard let comm = files.text("task/\(thread)/comm"), !comm.hasPrefix("kvm-nx-"),
+        guard files.isKernels(thread: thread) == false,
             let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init)
         else { return false }
         guard status.tracer == 0 else {
@@ -110,25 +114,24 @@ final class Bystanders {
             var status: Int32 = 0
             let result = clinux_wait(thread, &status, 0)
             if result == 0 { continue }
-            guard result > 0, let stop = stop(thread, status) else { continue }
-            if stop == .ended {
+            guard result > 0 else {
                 threads[thread] = nil
                 continue
             }
-            switch stop {
-            case .ended: break
-            case .exec: go(thread)
+            switch TracedThread.Stop(status: status) {
+            case .ended: threads[thread] = nil
+            case .exec: leave(to: thread)
             case .event(let signal):
+                // The stop that was asked for is the only one that does not spend the asking.
                 if isStopping {
                     hold(thread)
+                    continue
                 } else if signal == SIGTRAP {
-                    Strays.hideInterruption(thread, process)
+                    Interruption.hide(thread, process)
                     go(thread)
                 } else if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 {
-                    threads[thread] = nil
+                    lose(thread)
                 }
-                // The stop that was asked for is the only one that does not spend the asking.
-                continue
             case .systemCall:
                 if let descriptor = entersRun(thread), isWanted(descriptor) {
                     threads[thread] = nil
@@ -136,43 +139,74 @@ final class Bystanders {
                     continue
                 }
                 go(thread)
-            case .signal(let signal): go(thread, signal: signal)
+            case .signal(let signal):
+                Interruption.show(thread, process, signal)
+                go(thread, signal: signal)
+            case nil:
+                noteClone(thread, status)
+                go(thread)
             }
             if isStopping, threads[thread] != nil { _ = clinux_ptrace_interrupt(thread) }
         }
         return runners
     }
 
-    /// One that tells of a thread just made goes on, and the new one is among them.
-    private func stop(_ thread: Int32, _ status: Int32) -> TracedThread.Stop? {
-        if status & 0xFF == 0x7F, status >> 16 == clinux_event_clone {
-            var message: UInt = 0
-            if clinux_ptrace_event_message(thread, &message) >= 0 {
-                threads[Int32(truncatingIfNeeded: message)] = .going
+    /// Takes in the ends of those that stand still: until then their process cannot end, nor become another program.
+    /// True if there was any.
+    func collectEnds() -> Bool {
+        var any = false
+        for (thread, state) in threads {
+            guard case .held = state else { continue }
+            var status: Int32 = 0
+            let result = clinux_wait(thread, &status, 0)
+            if result == 0 { continue }
+            any = true
+            if result > 0, TracedThread.Stop(status: status) == .exec {
+                leave(to: thread)
+            } else if result < 0 || TracedThread.Stop(status: status) == .ended {
+                threads[thread] = nil
             }
-            go(thread)
-            return nil
         }
-        guard let stop = TracedThread.Stop(status: status) else {
-            go(thread)
-            return nil
-        }
-        return stop
+        return any
+    }
+
+    /// The VMM is another program now, and nobody's: all its other threads have ended.
+    private func leave(to thread: Int32) {
+        _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
+        threads = [:]
+    }
+
+    /// It does not stand where it stood: it was killed.
+    private func lose(_ thread: Int32) {
+        threads[thread] = nil
+        strays.add(thread)
+    }
+
+    /// One that has just been made is among them. It may have been found already.
+    private func noteClone(_ thread: Int32, _ status: Int32) {
+        var message: UInt = 0
+        guard status >> 16 == clinux_event_clone, clinux_ptrace_event_message(thread, &message) >= 0
+        else { return }
+        let new = Int32(truncatingIfNeeded: message)
+        if threads[new] == nil { threads[new] = .going }
     }
 
     private func hold(_ thread: Int32) {
         var registers = user_regs_struct()
-        guard clinux_ptrace_get_registers(thread, &registers) >= 0 else {
-            threads[thread] = nil
-            return
-        }
+        guard clinux_ptrace_get_registers(thread, &registers) >= 0 else { return lose(thread) }
         threads[thread] = .held(registers)
     }
 
+    /// At a system call: the vCPU that the thread is about to run, if it is. One that comes back from that and was
+    /// interrupted makes it again, once: see ``TracedThread/isIssuedAgain``.
     private func entersRun(_ thread: Int32) -> Int32? {
         var info = clinux_syscall_info()
-        guard clinux_ptrace_syscall_info(thread, &info) >= 0, info.op == 1,
-            info.number == UInt64(SystemCall.ioctl),
+        guard clinux_ptrace_syscall_info(thread, &info) >= 0 else { return nil }
+        guard info.op == 1 else {
+            if inAgain.remove(thread) == nil, Interruption.hide(thread, process) { inAgain.insert(thread) }
+            return nil
+        }
+        guard info.number == UInt64(SystemCall.ioctl),
             UInt32(truncatingIfNeeded: info.arguments.1) == SystemCall.kvmRun
         else { return nil }
         return Int32(truncatingIfNeeded: info.arguments.0)
@@ -180,7 +214,7 @@ final class Bystanders {
 
     private func go(_ thread: Int32, signal: Int32 = 0) {
         let how = isWatching ? clinux_go_syscall : clinux_go_free
-        if clinux_ptrace_go(how, thread, signal) == -ESRCH { threads[thread] = nil }
+        if clinux_ptrace_go(how, thread, signal) == -ESRCH { lose(thread) }
     }
 
     // MARK: Of those that stand still
@@ -188,7 +222,7 @@ final class Bystanders {
     /// One that was in KVM_RUN with this descriptor, which it is from now on the thread of.
     func takeRunner(of descriptor: Int32) -> Int32? {
         for (thread, state) in threads {
-            guard case .held(let registers) = state, Strays.isInRun(registers, process),
+            guard case .held(let registers) = state, Interruption.isInRun(registers, process),
                 Int32(truncatingIfNeeded: registers.rdi) == descriptor
             else { continue }
             threads[thread] = nil
@@ -218,7 +252,7 @@ final class Bystanders {
             guard case .held = state else { continue }
             threads[thread] = .going
             _ = clinux_ptrace_options(thread, Self.watching)
-            Strays.hideInterruption(thread, process)
+            Interruption.hide(thread, process)
             // Their process may have been stopped by a signal meanwhile: each says so at one more stop, before it goes.
             _ = clinux_ptrace_interrupt(thread)
             go(thread)
@@ -240,7 +274,7 @@ final class Bystanders {
             threads[thread] = nil
         }
         for thread in threads.keys {
-            Strays.hideInterruption(thread, process)
+            Interruption.hide(thread, process)
             _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
         }
         threads = [:]

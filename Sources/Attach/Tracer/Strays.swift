@@ -25,41 +25,30 @@ final class Strays {
             let result = clinux_wait(thread, &status, 0)
             if result == 0 { continue }
             any = true
-            threads.remove(thread)
-            if result > 0 { Self.letGo(thread, process, status) }
+            if result < 0 || Self.letGo(thread, process, status) { threads.remove(thread) }
         }
         return any
     }
 
     /// Lets go of a thread that has stopped with this status of waitpid, as if it had not been asked to: a KVM_RUN that
     /// was interrupted by that alone is made again, a signal is delivered.
-    static func letGo(_ thread: Int32, _ process: Int32, _ status: Int32) {
-        guard let stop = TracedThread.Stop(status: status), stop != .ended else { return }
+    ///
+    /// - Returns: false for one that is about to make a system call, which being let go of would interrupt: it is for
+    ///   the next stop.
+    static func letGo(_ thread: Int32, _ process: Int32, _ status: Int32) -> Bool {
+        guard let stop = TracedThread.Stop(status: status), stop != .ended else { return true }
         var signal: Int32 = 0
         switch stop {
-        case .event: hideInterruption(thread, process)
-        case .signal(let number): signal = number
-        case .ended, .exec, .systemCall: break
+        case .event: Interruption.hide(thread, process)
+        case .signal(let number):
+            signal = number
+            Interruption.show(thread, process, number)
+        case .ended, .exec: break
+        case .systemCall:
+            _ = clinux_ptrace_interrupt(thread)
+            return clinux_ptrace_go(clinux_go_free, thread, 0) < 0
         }
         _ = clinux_ptrace_go(clinux_go_detach, thread, signal)
-    }
-
-    /// The VMM sees no EINTR of a KVM_RUN that our stop has ended.
-    static func hideInterruption(_ thread: Int32, _ process: Int32) {
-        var registers = user_regs_struct()
-        guard clinux_ptrace_get_registers(thread, &registers) >= 0, isInRun(registers, process),
-            registers.rax == TracedThread.interruptedResult
-        else { return }
-        registers.rip = registers.rip &- 2
-        registers.rax = UInt64(SystemCall.ioctl)
-        registers.orig_rax = .max
-        _ = clinux_ptrace_set_registers(thread, &registers)
-    }
-
-    /// Whether a stopped thread stands behind a KVM_RUN, of whatever vCPU.
-    static func isInRun(_ registers: user_regs_struct, _ process: Int32) -> Bool {
-        registers.orig_rax == UInt64(SystemCall.ioctl)
-            && UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun
-            && TracedThread.isSystemCall(process, at: registers.rip &- 2)
+        return true
     }
 }

@@ -69,7 +69,7 @@ struct ThreadLook {
         {
             sight = .descriptor(Int32(truncatingIfNeeded: registers.rdi))
         }
-        Strays.letGo(thread, process, status)
+        if !Strays.letGo(thread, process, status) { strays.add(thread) }
         return sight
     }
 }

@@ -159,12 +159,12 @@ extension TracedThread {
         forgetCalls(hold)
         isLeftBehind = isAway
         if isLeftBehind { return }
+        state = .untraced
+        meter.went(at: Self.now())
         var registers = hold.registers
         if hold.isAtRun { registers = atRun(registers) }
         set(&registers)
         if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
-        meter.went(at: Self.now())
-        state = .untraced
     }
 
     /// The thread's signals are again as it has them.

@@ -114,7 +114,7 @@ extension TracedThread {
         var signal: Int32 = 0
         while !isGone {
             guard clinux_ptrace_go(How.run.rawValue, thread, signal) >= 0 else {
-                state = .gone
+                lose()
                 break
             }
             signal = 0

@@ -53,7 +53,7 @@ extension TracedThread {
             isGroupStopped = signal != SIGTRAP
             if isGroupStopped, !stopWanted {
                 // A group stop (SIGSTOP to the VMM): it goes on with the group.
-                if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 { state = .gone }
+                if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 { lose() }
                 return nil
             }
             return interrupted(how)
@@ -94,7 +94,7 @@ extension TracedThread {
     private func systemCall() -> TracerReply.Event? {
         var info = clinux_syscall_info()
         guard clinux_ptrace_syscall_info(thread, &info) >= 0 else {
-            state = .gone
+            lose()
             return event(.gone)
         }
         if info.op == 1 {
@@ -148,10 +148,7 @@ extension TracedThread {
         guard var registers = registers() else { return event(.gone) }
         // Any stop spends an interrupt that was under way.
         defer { if stopWanted { interrupt() } }
-        let isCaught =
-            ProcessFiles(process).text("status").flatMap(ProcessStatus.init).map {
-                $0.caughtSignals >> UInt64(signal - 1) & 1 == 1
-            } ?? true
+        let isCaught = Interruption.isCaught(signal, process)
         let isBehind = isRunReturn(registers) && registers.rax == Self.interruptedResult
         let isBefore = registers.rip == site && isRun(registers.rdi, registers.rsi)
         if isBehind, claimedExit != nil { dropClaim(&registers, how) }

@@ -24,6 +24,9 @@ final class TracedThread {
         case held(Hold)
         /// In a call of ours that does not come back; held again once it has.
         case away(Hold)
+        /// Killed, or replaced by an exec. Its end has still to be taken in: until then its process cannot end, nor
+        /// become another program.
+        case lost
         case gone
     }
 
@@ -130,11 +133,16 @@ final class TracedThread {
     var isHeld: Bool { if case .held = state { true } else { false } }
     var isGoing: Bool { if case .going = state { true } else { false } }
     var isAway: Bool { if case .away = state { true } else { false } }
-    var isGone: Bool { if case .gone = state { true } else { false } }
+    var isGone: Bool {
+        switch state {
+        case .lost, .gone: true
+        case .untraced, .going, .held, .away: false
+        }
+    }
     var standing: TracerReply.Standing {
         switch state {
         case .held(let hold): hold.standing
-        case .gone: .gone
+        case .lost, .gone: .gone
         case .untraced where isAbsent: .absent
         case .untraced, .going, .away: .running
         }
@@ -234,7 +242,7 @@ final class TracedThread {
     }
 
     func interrupt() {
-        if clinux_ptrace_interrupt(thread) == -ESRCH { state = .gone }
+        if clinux_ptrace_interrupt(thread) == -ESRCH { state = .lost }
     }
 
     // MARK: Going on
@@ -247,6 +255,7 @@ final class TracedThread {
         self.plan = plan
         if mode == .run { handledExit = nil }
         endCalls()
+        state = .going(.free)
         meter.went(at: Self.now())
         // It stops once more before it goes on, and tells whether it may.
         if isGroupStopped { interrupt() }
@@ -294,22 +303,28 @@ final class TracedThread {
     }
 
     func set(_ registers: inout user_regs_struct) {
-        if clinux_ptrace_set_registers(thread, &registers) < 0 { state = .gone }
+        if clinux_ptrace_set_registers(thread, &registers) < 0 { lose() }
     }
 
     func registers() -> user_regs_struct? {
         var registers = user_regs_struct()
         guard clinux_ptrace_get_registers(thread, &registers) >= 0 else {
-            state = .gone
+            lose()
             return nil
         }
         return registers
     }
 
+    /// It does not stand where it stood.
+    func lose() {
+        if isHeld || isAway { meter.went(at: Self.now()) }
+        state = .lost
+    }
+
     func go(_ how: How, signal: Int32 = 0) {
         if isGone { return }
         if clinux_ptrace_go(how.rawValue, thread, signal) < 0 {
-            state = .gone
+            lose()
         } else {
             state = .going(how)
         }

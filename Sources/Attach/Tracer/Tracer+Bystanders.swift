@@ -61,15 +61,20 @@ extension Tracer {
         bystanders = nil
     }
 
-    /// Takes in what those that are watched have to say. True if a vCPU has its thread now.
+    /// Takes in what those that are watched have to say, and the ends of those that stand still. True if one has ended, or
+    /// if a vCPU has its thread now.
     func collectBystanders() -> Bool {
-        guard let all = bystanders, all.isWatching else { return false }
-        let runners = all.collect { descriptor in absent.contains { $0.vcpu.descriptor == descriptor } }
-        for runner in runners { appeared(runner) }
+        guard let all = bystanders else { return false }
+        var any = all.collectEnds()
+        if all.isWatching {
+            let runners = all.collect { descriptor in absent.contains { $0.vcpu.descriptor == descriptor } }
+            for runner in runners { appeared(runner) }
+            if !runners.isEmpty { any = true }
+        }
         // Nobody is left who could run them.
         if all.isEmpty { lose() }
         if absent.isEmpty { dismissBystanders() }
-        return !runners.isEmpty
+        return any
     }
 
     private func lose() {

@@ -23,6 +23,7 @@ extension Tracer {
         memory: (_ result: Int32) -> (argument: [UInt8], indirect: [UInt8]) = { _ in ([], []) }
     ) {
         guard let thread = caller(descriptor) else {
+            if let process, threads.allSatisfy(\.isGone) { return send(.refused(.ended(process))) }
             return send(.called(result: -EBUSY, argument: [], indirect: []))
         }
         let result = body(thread)

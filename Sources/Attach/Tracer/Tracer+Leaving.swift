@@ -43,12 +43,24 @@ extension Tracer {
         let patches = process.map { ledger.restoreAll($0) } ?? 0
         for thread in threads {
             thread.release()
-            if thread.isAway || thread.isGoing { leftBehind.append(thread) }
+            switch thread.state {
+            case .away, .going: leftBehind.append(thread)
+            case .lost: strays(of: thread.process).add(thread.thread)
+            case .untraced, .held, .gone: break
+            }
         }
         bystanders?.letGo()
         bystanders = nil
         threads = []
         return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
+    }
+
+    /// Of a thread that was lost: its end, or it is one of another program now.
+    func takeEnd(of thread: TracedThread, _ stop: TracedThread.Stop?, _ status: Int32) {
+        if stop != .ended, stop != .exec, !Strays.letGo(thread.thread, thread.process, status) {
+            strays(of: thread.process).add(thread.thread)
+        }
+        thread.leave(stop == .exec ? .exec : .ended)
     }
 
     // MARK: Those that do not stop in time

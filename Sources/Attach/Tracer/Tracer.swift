@@ -344,7 +344,9 @@ final class Tracer {
             let elapsed = TracedThread.now() &- start
             if elapsed > Self.limit {
                 throw AttachError(
-                    .notRunning, "vCPU \(late.vcpu.id) (thread \(late.thread)) does not stop within 2 s",
+                    .notRunning,
+                    "vCPU \(late.vcpu.id) (thread \(late.thread), \(ProcessFiles(late.process).place(of: late.thread))) "
+                        + "does not stop within 2 s",
                     remedy: "its thread is deep in the kernel or the host is overloaded; try again")
             }
             if elapsed > Self.patience {
@@ -366,7 +368,7 @@ final class Tracer {
         for (index, thread) in threads.enumerated() {
             switch thread.state {
             case .held where thread.isAbsent: continue
-            case .going, .held, .away: break
+            case .going, .held, .away, .lost: break
             case .untraced, .gone: continue
             }
             var status: Int32 = 0
@@ -381,7 +383,12 @@ final class Tracer {
                 send(.event(TracerReply.Event(index: UInt16(index), standing: .gone, stood: 0, page: [])))
                 continue
             }
-            guard let stop = TracedThread.Stop(status: status) else {
+            let stop = TracedThread.Stop(status: status)
+            if case .lost = thread.state {
+                takeEnd(of: thread, stop, status)
+                continue
+            }
+            guard let stop else {
                 thread.go(.free)
                 continue
             }
