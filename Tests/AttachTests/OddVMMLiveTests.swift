@@ -245,7 +245,7 @@ struct OddVMMLiveTests {
             usleep(1000)
         }
         let error = #expect(throws: (any Error).self) { try debugger.fpu() }
-        #expect("\(try #require(error))".contains("does not stop within 1 s"), "\(String(describing: error))")
+        #expect("\(try #require(error))".contains("does not stop within 2 s"), "\(String(describing: error))")
         usleep(3_500_000)
         #expect(try !isTraced(tiny.pid))
         // The main thread has to give the others its word.

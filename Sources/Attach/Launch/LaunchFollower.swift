@@ -254,13 +254,15 @@ final class LaunchFollower {
         /// Waits until each of `threads`, and what they clone meanwhile, has stopped, and lets go of all but the vCPUs'.
         func standing(_ threads: Set<Int32>) -> [Int32] {
             var (left, kept) = (threads, [Int32]())
-            let start = TracedThread.now()
-            while !left.isEmpty, TracedThread.now() &- start < Self.patience {
+            var patience = Patience(Self.patience)
+            while !left.isEmpty, !patience.isOver() {
                 var any = false
                 for thread in left {
                     if tracees[thread]?.isWaiting == true {
-                        // A vCPU of another VM: KVM_RUN is made as it was about to be.
-                        _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
+                        // A vCPU of another VM. Letting go of it right there would interrupt its KVM_RUN.
+                        _ = clinux_ptrace_interrupt(thread)
+                        _ = clinux_ptrace_go(clinux_go_free, thread, 0)
+                        strays.add(thread)
                         left.remove(thread)
                         continue
                     }

@@ -19,7 +19,7 @@ final class Bystanders {
     private(set) var isWatching = false
 
     /// How long they may take to stand still, in nanoseconds.
-    private static let limit: UInt64 = 1_000_000_000
+    private static let limit: UInt64 = 2_000_000_000
     private static let watching = TracedThread.options | clinux_option_clone
 
     private let strays: Strays
@@ -48,7 +48,7 @@ final class Bystanders {
     /// - Throws: where one does not stop in time; then all go on.
     func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(AttachError) -> [Runner] {
         var runners: [Runner] = []
-        let start = TracedThread.now()
+        var patience = Patience(Self.limit)
         do throws(AttachError) {
             while true {
                 let new = ProcessFiles(process).threads.filter { threads[$0] == nil && !known.contains($0) }
@@ -59,12 +59,12 @@ final class Bystanders {
                 for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
                 while !goingThreads.isEmpty {
                     runners += collect(isStopping: true, isWanted: isWanted)
-                    guard TracedThread.now() &- start < Self.limit else {
+                    guard !patience.isOver() else {
                         let late = goingThreads.first ?? 0
                         throw AttachError(
                             .notRunning,
                             "thread \(late) of the VMM (\(ProcessFiles(process).place(of: late))) does not stop "
-                                + "within 1 s",
+                                + "within 2 s",
                             remedy: "it is deep in the kernel or the host is overloaded; try again")
                     }
                     if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
@@ -138,15 +138,14 @@ final class Bystanders {
                     runners.append(Runner(thread: thread, descriptor: descriptor))
                     continue
                 }
-                go(thread)
+                go(thread, isStopping: isStopping)
             case .signal(let signal):
                 Interruption.show(thread, process, signal)
-                go(thread, signal: signal)
+                go(thread, signal: signal, isStopping: isStopping)
             case nil:
                 noteClone(thread, status)
-                go(thread)
+                go(thread, isStopping: isStopping)
             }
-            if isStopping, threads[thread] != nil { _ = clinux_ptrace_interrupt(thread) }
         }
         return runners
     }
@@ -212,7 +211,10 @@ final class Bystanders {
         return Int32(truncatingIfNeeded: info.arguments.0)
     }
 
-    private func go(_ thread: Int32, signal: Int32 = 0) {
+    /// - Parameter isStopping: it is to stop once more, before it runs the VMM's code: any stop spends an interrupt that
+    ///   was under way.
+    private func go(_ thread: Int32, signal: Int32 = 0, isStopping: Bool = false) {
+        if isStopping { _ = clinux_ptrace_interrupt(thread) }
         let how = isWatching ? clinux_go_syscall : clinux_go_free
         if clinux_ptrace_go(how, thread, signal) == -ESRCH { lose(thread) }
     }
@@ -262,9 +264,9 @@ final class Bystanders {
     /// Lets all go, untraced.
     func letGo() {
         // Of those that go, each has to be caught once more.
-        let start = TracedThread.now()
+        var patience = Patience(Self.limit)
         for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
-        while !goingThreads.isEmpty, TracedThread.now() &- start < Self.limit {
+        while !goingThreads.isEmpty, !patience.isOver() {
             _ = collect(isStopping: true) { _ in false }
             if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
         }

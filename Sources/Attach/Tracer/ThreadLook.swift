@@ -49,12 +49,12 @@ struct ThreadLook {
             strays.add(thread)
             return .failed
         }
-        let start = TracedThread.now()
+        var patience = Patience(Self.patience)
         var status: Int32 = 0
         while true {
             let result = clinux_wait(thread, &status, 0)
             if result > 0 { break }
-            guard result == 0, TracedThread.now() &- start < Self.patience else {
+            guard result == 0, !patience.isOver() else {
                 strays.add(thread)
                 return .failed
             }

@@ -108,7 +108,7 @@ extension TracedThread {
     private func inject(_ hold: Hold, _ start: user_regs_struct) -> Outcome {
         var registers = start
         set(&registers)
-        var deadline = Self.now() &+ Self.callLimit
+        var patience = Patience(Self.callLimit)
         var isInterrupted = false
         var traps = 0
         var signal: Int32 = 0
@@ -118,12 +118,12 @@ extension TracedThread {
                 break
             }
             signal = 0
-            var next = nextStop(before: deadline)
+            var next = nextStop(&patience)
             if next == nil, !isInterrupted {
                 isInterrupted = true
-                deadline = Self.now() &+ Self.interruptLimit
+                patience = Patience(Self.interruptLimit)
                 interrupt()
-                next = nextStop(before: deadline)
+                next = nextStop(&patience)
             }
             guard let stop = next else {
                 state = .away(hold)
@@ -149,7 +149,7 @@ extension TracedThread {
             case .signal: return .astray
             case .event, .systemCall, .ended, .exec: break
             }
-            if traps > Self.trapLimit || Self.now() > deadline { return .astray }
+            if traps > Self.trapLimit || patience.isOver() { return .astray }
         }
         return .gone
     }
@@ -162,7 +162,7 @@ extension TracedThread {
     }
 
     /// Waits for the thread's next stop; nil where it is not there in time.
-    private func nextStop(before deadline: UInt64) -> Stop? {
+    private func nextStop(_ patience: inout Patience) -> Stop? {
         var look = 0
         while true {
             var status: Int32 = 0
@@ -174,7 +174,7 @@ extension TracedThread {
                 sched_yield()
                 continue
             }
-            guard Self.now() < deadline else { return nil }
+            guard !patience.isOver() else { return nil }
             _ = clinux_next_signal(5_000_000)
         }
     }

@@ -124,30 +124,32 @@ extension TracedThread {
 
     private func trapped(_ how: How) -> TracerReply.Event? {
         guard let registers = registers() else { return event(.gone) }
-        // Any stop spends an interrupt that was under way.
-        defer { if stopWanted { interrupt() } }
         if trapIsPending, registers.rip == site || how != .run {
             trapIsPending = false
-            go(how)
+            goOn(how)
             return nil
         }
         if how == .run {
             if isRunReturn(registers) { return runReturned(registers) }
             // Code that loops where KVM_RUN was called would have us look at each turn of it.
             idleTraps += 1
-            go(idleTraps > Self.trapLimit ? .toSystemCall : .run)
+            goOn(idleTraps > Self.trapLimit ? .toSystemCall : .run)
             return nil
         }
         // The VMM's own.
-        go(how, signal: SIGTRAP)
+        goOn(how, signal: SIGTRAP)
         return nil
+    }
+
+    /// Any stop spends an interrupt that was under way.
+    private func goOn(_ how: How, signal: Int32 = 0) {
+        if stopWanted { interrupt() }
+        go(how, signal: signal)
     }
 
     /// A signal is about to be delivered to the VMM.
     private func signalled(_ signal: Int32, _ how: How) -> TracerReply.Event? {
         guard var registers = registers() else { return event(.gone) }
-        // Any stop spends an interrupt that was under way.
-        defer { if stopWanted { interrupt() } }
         let isCaught = Interruption.isCaught(signal, process)
         let isBehind = isRunReturn(registers) && registers.rax == Self.interruptedResult
         let isBefore = registers.rip == site && isRun(registers.rdi, registers.rsi)
@@ -157,18 +159,18 @@ extension TracedThread {
             registers.rip = registers.rip &+ 2
             registers.rax = Self.interruptedResult
             set(&registers)
-            go(isWatched ? .toSystemCall : .free, signal: signal)
+            goOn(isWatched ? .toSystemCall : .free, signal: signal)
         } else if isBehind, !isCaught {
             // Untraced, the thread would not have noticed: no handler, no EINTR.
             registers.rip = registers.rip &- 2
             registers.rax = UInt64(SystemCall.ioctl)
             registers.orig_rax = .max
             set(&registers)
-            go(
+            goOn(
                 seesReturns ? .run : isWatched ? .toSystemCall : .free,
                 signal: signal)
         } else {
-            go(how == .run && !isBefore ? .toSystemCall : how, signal: signal)
+            goOn(how == .run && !isBefore ? .toSystemCall : how, signal: signal)
         }
         return nil
     }

@@ -10,10 +10,10 @@ extension Tracer {
             return awaitStrays()
         }
         follower.kill(process)
-        let start = TracedThread.now()
+        var patience = Patience(Self.limit)
         var status: Int32 = 0
         // -ECHILD: all are gone.
-        while TracedThread.now() &- start < Self.limit {
+        while !patience.isOver() {
             let result = clinux_wait(-1, &status, 0)
             if result < 0 { break }
             if result == 0 { _ = clinux_next_signal(5_000_000) }

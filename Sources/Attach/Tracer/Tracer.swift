@@ -338,24 +338,24 @@ final class Tracer {
     }
 
     func waitForAll() throws(AttachError) {
-        let start = TracedThread.now()
+        var patience = Patience(Self.limit)
         while let late = threads.first(where: \.isGoing) {
-            if collectStops() { continue }
-            let elapsed = TracedThread.now() &- start
-            if elapsed > Self.limit {
+            let any = collectStops()
+            if !late.isGoing { continue }
+            if patience.isOver() {
                 throw AttachError(
                     .notRunning,
                     "vCPU \(late.vcpu.id) (thread \(late.thread), \(ProcessFiles(late.process).place(of: late.thread))) "
                         + "does not stop within 2 s",
                     remedy: "its thread is deep in the kernel or the host is overloaded; try again")
             }
-            if elapsed > Self.patience {
+            if patience.spent > Self.patience {
                 for thread in threads where thread.isGoing && !thread.isImpatient {
                     thread.isImpatient = true
                     thread.interrupt()
                 }
             }
-            _ = clinux_next_signal(5_000_000)
+            if !any { _ = clinux_next_signal(5_000_000) }
         }
     }
 
