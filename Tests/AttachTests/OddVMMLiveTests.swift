@@ -172,7 +172,8 @@ struct OddVMMLiveTests {
         try expectSleep(tiny)
     }
 
-    @Test("a VMM that is killed while it is held ends, whoever is attached to it", arguments: [[], ["prompt"]])
+    @Test(
+        "a VMM that is killed while it is held ends, whoever is attached to it", arguments: [[], ["prompt"]])
     func killedWhileHeld(options: [String]) throws {
         let tiny = try TinyGuest(vcpus: 2, options.first ?? "-")
         let debugger = try Debugger(target: try tiny.attach())
