@@ -24,6 +24,11 @@ struct MessageTests {
             ]),
         .stop, .go([.init(index: 1, mode: .run), .init(index: 0, mode: .runReportingHandled)]),
         .add(vcpus: [TracedVCPU(id: 7, descriptor: 20, thread: 77)]), .add(vcpus: []),
+        .add(vcpus: [
+            TracedVCPU(
+                id: 7, descriptor: 20, thread: 77, legacy: .init(validRegisters: 1 << 40, isArmed: true)),
+            TracedVCPU(id: 8, descriptor: 21, thread: 0, legacy: .init(validRegisters: 3, isArmed: false)),
+        ]),
         .callValue(descriptor: 3, request: 0xAE80, value: .max),
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
         .callIndirect(
@@ -54,7 +59,8 @@ struct MessageTests {
         return registers
     }
     static let replies: [TracerReply] = [
-        .done, .refused(AttachError(.seccomp, "why", remedy: "what to do")),
+        .done, .attached([3, 1 << 50]), .attached([]),
+        .refused(AttachError(.seccomp, "why", remedy: "what to do")),
         .refused(AttachError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere], spread: 1 << 33), .stopped([], spread: 0),
         .called(result: -22, argument: [1], indirect: [2, 3]), .nudged, .changed,
@@ -89,7 +95,8 @@ struct MessageTests {
         }
         for reply in Self.replies {
             let bytes = reply.encoded
-            guard bytes.first != 3 else { continue }
+            // Lists that end with their message.
+            guard ![3, 8].contains(bytes.first) else { continue }
             for length in 0..<bytes.count {
                 #expect(TracerReply(bytes[..<length]) == nil, "\(reply) to \(length)")
             }

@@ -138,13 +138,14 @@ struct RefusalFactsTests {
         }
         #expect(
             try obstacle { _, seen, _ in seen.threads[1].status = try Self.status(tracer: 99) } == nil)
-        for (name, remedy) in [
-            ("gdb", "end that debugger"), ("kvmscope", "`detach` or `quit` there first"),
+        for (process, name, remedy) in [
+            ("gdb", "gdb", "end that debugger"),
+            (TracerProcess.name, "kvmscope", "`detach` or `quit` there first"),
         ] {
             expect(
                 try obstacle { _, seen, _ in
                     seen.threads[1].status = try Self.status(tracer: 42)
-                    seen.tracers[42] = name
+                    seen.tracers[42] = process
                 }, .traced, "traced by process 42 (\(name))", remedy: remedy)
         }
     }

@@ -61,12 +61,13 @@ extension GuestFinder {
         }
         for (thread, status) in seen.threads {
             if status.tracer != 0, status.tracer != tracer {
-                let name = seen.tracers[status.tracer]
+                let isOurs = seen.tracers[status.tracer] == TracerProcess.name
+                let name = isOurs ? "kvmscope" : seen.tracers[status.tracer]
                 return AttachError(
                     .traced,
                     "thread \(thread) of the VMM is already traced by process \(status.tracer)"
                         + (name.map { " (\($0))" } ?? ""),
-                    remedy: name == "kvmscope"
+                    remedy: isOurs
                         ? "`detach` or `quit` there first" : "end that debugger (or strace) first")
             }
             if status.seccomp == 2, !privileges.has(.systemAdministration) {

@@ -6,6 +6,7 @@ import X86
 extension AttachedTarget {
     /// The VMM may have changed its slots since.
     func refreshMemory() {
+        guard !client.isLost else { return }
         switch attachedMemory.source {
         case .kernel: break
         case .calls where hasGone: break

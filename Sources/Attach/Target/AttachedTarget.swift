@@ -126,6 +126,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         try client.tell(.memory(attachedMemory.regions))
         if !guest.isKnownToKernel { try checkProtection() }
         if attachedMemory.source == .none { try searchMemory(addresses) }
+        // Nothing of ours is to be written any more.
+        client.onLoss { [attachedMemory] in attachedMemory.replace(.init(regions: [], source: .none)) }
         attachedMemory.onDoubt { [weak self] in self?.refreshMemory() }
         if launched == nil {
             awaitRegisters()

@@ -101,6 +101,7 @@ extension TracedThread {
         guard second + indirect.count <= start + SharedRunPage.scratchSize else { return -E2BIG }
         let end = second + indirect.count
         guard isHeld else { return Int32(truncatingIfNeeded: call(SystemCall.ioctl, 0)) }
+        let sent = argument
         let saved = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[start..<end]))
         page.bytes[start..<start + argument.count].copyBytes(from: argument)
         page.bytes[second..<end].copyBytes(from: indirect)
@@ -112,7 +113,9 @@ extension TracedThread {
         guard !isAway else {
             // The kernel may still read it.
             borrowed = (start, saved)
-            if request == Self.setGuestDebug, descriptor == vcpu.descriptor { isArmed = true }
+            if request == Self.setGuestDebug, descriptor == vcpu.descriptor {
+                guestDebug = sent
+            }
             return Int32(truncatingIfNeeded: result)
         }
         defer { page.bytes[start..<end].copyBytes(from: saved) }
@@ -124,13 +127,19 @@ extension TracedThread {
             withdrawFatalExit()
         }
         if result == 0, request == Self.setGuestDebug, descriptor == vcpu.descriptor {
-            isArmed = (argument.first ?? 0) & 1 != 0
+            guestDebug = sent
         }
         return Int32(truncatingIfNeeded: result)
     }
 
     /// KVM_SET_GUEST_DEBUG.
     static let setGuestDebug: UInt64 = 0x4048_AE9B
+    /// KVM_GUESTDBG_ENABLE and KVM_GUESTDBG_SINGLESTEP, in the first byte of `struct kvm_guest_debug`.
+    static let guestDebugEnable: UInt8 = 1
+    static let guestDebugStep: UInt8 = 2
+    static let guestDebugSize = 72
+
+    static func arms(_ guestDebug: [UInt8]) -> Bool { (guestDebug.first ?? 0) & guestDebugEnable != 0 }
 
     /// Whoever sets RIP behind an exit that would end the guest has mended it: it goes on from there, and the VMM is not to
     /// see the exit.
@@ -149,12 +158,12 @@ extension TracedThread {
         isLeftBehind = isAway
         guard case .held(let hold) = state else { return }
         if isArmed {
-            var off = [UInt8](repeating: 0, count: 72)
+            var off = [UInt8](repeating: 0, count: Self.guestDebugSize)
             _ = call(vcpu.descriptor, Self.setGuestDebug, &off)
             // All else is done once it is back.
             isLeftBehind = isAway
             if isLeftBehind { return }
-            isArmed = false
+            guestDebug = []
         }
         forgetCalls(hold)
         isLeftBehind = isAway
@@ -171,7 +180,9 @@ extension TracedThread {
     func forgetCalls(_ hold: Hold) {
         drainTrap(hold)
         endCalls()
+        isTrapOpen = false
         guard trapWasBlocked else { return }
+        trapWasBlocked = false
         var mask: UInt64 = 0
         if clinux_ptrace_get_signal_mask(thread, &mask) >= 0 {
             _ = clinux_ptrace_set_signal_mask(thread, mask | Self.trapBit)
@@ -179,7 +190,7 @@ extension TracedThread {
     }
 
     /// A trap that is still to come would end the VMM once it is not traced.
-    private func drainTrap(_ hold: Hold) {
+    func drainTrap(_ hold: Hold) {
         guard trapIsPending else { return }
         // A call that does nothing takes it in.
         _ = call(SystemCall.close, .max)

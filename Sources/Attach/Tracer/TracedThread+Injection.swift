@@ -162,7 +162,7 @@ extension TracedThread {
     }
 
     /// Waits for the thread's next stop; nil where it is not there in time.
-    private func nextStop(_ patience: inout Patience) -> Stop? {
+    func nextStop(_ patience: inout Patience) -> Stop? {
         var look = 0
         while true {
             var status: Int32 = 0

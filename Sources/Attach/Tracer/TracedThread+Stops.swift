@@ -166,9 +166,7 @@ extension TracedThread {
             registers.rax = UInt64(SystemCall.ioctl)
             registers.orig_rax = .max
             set(&registers)
-            goOn(
-                seesReturns ? .run : isWatched ? .toSystemCall : .free,
-                signal: signal)
+            goOn(!seesReturns && isWatched ? .toSystemCall : howToRun, signal: signal)
         } else {
             goOn(how == .run && !isBefore ? .toSystemCall : how, signal: signal)
         }

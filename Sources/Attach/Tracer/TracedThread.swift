@@ -62,8 +62,14 @@ final class TracedThread {
     var stopWanted = false
     /// It did not get to KVM_RUN in time: it is held wherever it is.
     var isImpatient = false
-    /// Guest debug is on (by us).
-    var isArmed = false
+    /// The argument of the last KVM_SET_GUEST_DEBUG, which is ours; empty before the first.
+    var guestDebug: [UInt8] = []
+    /// Guest debug is on.
+    var isArmed: Bool { Self.arms(guestDebug) }
+    /// It has been left alone for a while: see ``rest()``.
+    var isResting = false
+    /// Guest debug as it is to be when it is no longer.
+    var restingDebug: [UInt8]?
     /// immediate_exit is set by us, to complete an exit.
     var isCompleting = false
     /// KVM_RUN was interrupted by nothing that was seen, and is made again, unseen by the VMM. A stop of ours alone does
@@ -124,8 +130,13 @@ final class TracedThread {
         self.vcpu = vcpu
         thread = vcpu.thread
         isAbsent = vcpu.thread == 0
-        validRegisters = page.load(SharedRunPage.Offset.validRegisters)
+        validRegisters =
+            vcpu.legacy?.validRegisters ?? page.load(SharedRunPage.Offset.validRegisters)
         registerArea = Array(UnsafeRawBufferPointer(rebasing: page.bytes[SharedRunPage.Offset.registerArea]))
+        if let legacy = vcpu.legacy {
+            guestDebug = legacy.isArmed ? [Self.guestDebugEnable] : []
+            page.clearImmediateExit()
+        }
         self.page = page
         self.pageAddress = pageAddress
     }
@@ -285,7 +296,14 @@ final class TracedThread {
         // What the page says then is of this KVM_RUN, which may end without saying anything.
         if plan != nil { page.store(Self.exitInterrupted, at: SharedRunPage.Offset.exitReason) }
         set(&runRegisters)
-        go(seesReturns ? .run : .free)
+        go(howToRun)
+    }
+
+    /// A step is one stop with PTRACE_SINGLESTEP. But a thread whose tracer is killed keeps the trap flag, and its process
+    /// dies of the next trap: a guest that is to run for longer costs two stops, of which nothing is left.
+    var howToRun: How {
+        guard seesReturns else { return .free }
+        return (guestDebug.first ?? 0) & Self.guestDebugStep != 0 ? .run : .toSystemCall
     }
 
     /// KVM_EXIT_INTR, which is what KVM says where a signal ended KVM_RUN.

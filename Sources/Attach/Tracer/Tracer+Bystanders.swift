@@ -104,7 +104,7 @@ extension Tracer {
     func noteDebug(_ descriptor: Int32, _ request: UInt64, _ argument: [UInt8]) {
         guard request == TracedThread.setGuestDebug else { return }
         for thread in absent where thread.vcpu.descriptor == descriptor {
-            thread.isArmed = (argument.first ?? 0) & 1 != 0
+            thread.guestDebug = argument
         }
     }
 
@@ -117,9 +117,9 @@ extension Tracer {
         }
         if let carrier = absent.first(where: \.isHeld) {
             for thread in absent where thread.isArmed {
-                var off = [UInt8](repeating: 0, count: 72)
+                var off = [UInt8](repeating: 0, count: TracedThread.guestDebugSize)
                 _ = carrier.call(thread.vcpu.descriptor, TracedThread.setGuestDebug, &off)
-                thread.isArmed = false
+                thread.guestDebug = []
             }
             carrier.dismount()
         }

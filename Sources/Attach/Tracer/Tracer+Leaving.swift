@@ -31,7 +31,7 @@ extension Tracer {
         }
         follower = nil
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
-        let armed = threads.count { $0.isArmed }
+        let armed = threads.count { $0.isArmed || $0.restingDebug != nil }
         if bystanders != nil { try? holdBystanders() }
         for thread in threads {
             if thread.isGoing { try? thread.requestStop() }

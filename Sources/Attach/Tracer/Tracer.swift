@@ -58,7 +58,8 @@ final class Tracer {
                 if !perform(request) { break }
             } else if !isBusy {
                 // One that is followed becomes ready by time, too.
-                _ = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000)
+                let isIdle = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000) < 0
+                if isIdle, !threads.contains(where: \.isGoing) { for thread in threads { thread.rest() } }
             }
             watch()
         }
@@ -132,12 +133,13 @@ final class Tracer {
             sentinel?.noticed(isPending: isPending)
             return true
         }
+        if request.isAboutVCPUs { for thread in threads { thread.wake() } }
         switch request {
         case .noticed: break
         case .attach(let process, let mappingSize, let syncMask, let vcpus):
             do throws(AttachError) {
                 try attach(process, Int(mappingSize), syncMask, vcpus)
-                send(.done)
+                send(.attached(threads.map(\.validRegisters)))
             } catch {
                 send(.refused(error))
             }
@@ -221,7 +223,7 @@ final class Tracer {
                     throw AttachError(.tracer, "the tracer is attached to no guest")
                 }
                 try add(vcpus, process, pidfd)
-                send(.done)
+                send(.attached(threads.suffix(vcpus.count).map(\.validRegisters)))
             } catch {
                 send(.refused(error))
             }
@@ -406,8 +408,13 @@ public enum TracerProcess {
     /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3.
     public static let argument = "--attach-tracer"
 
+    /// What `ps` and TASK_COMM call it: whoever kills kvmscope by its name does not mean the one that cleans up behind
+    /// it.
+    static let name = "kvm-scope-guard"
+
     /// Serves on descriptor 3 until its other end is gone; call it first of all where the argument is given.
     public static func main() {
+        _ = clinux_name_thread(name)
         Tracer(socket: 3).serve()
     }
 }

@@ -33,18 +33,17 @@ public struct StartedTracer: Sendable {
 /// any thread may call, but who waits for an event keeps the others waiting.
 final class TracerClient: Sendable, RemoteChannel {
     private let socket: Int32
-    private let tracer: Int32
     private struct State {
         var buffer = [UInt8](repeating: 0, count: 128 * 1024)
         var pieces = WirePieces()
         var events: [TracerReply.Event] = []
-        var isLost = false
         /// ``TracerReply/changed`` came.
         var hasChanged = false
         /// Why the last call in the VMM was not made.
         var trouble: AttachError?
     }
     private let state = Mutex(State())
+    private let fate: TracerFate
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
     private let pidfd = Atomic<Int32>(-1)
 
@@ -63,7 +62,8 @@ final class TracerClient: Sendable, RemoteChannel {
             throw Self.error("start the tracer (\(program.path))", pid)
         }
         socket = sockets.0
-        tracer = pid
+        fate = TracerFate(pid, program)
+        fate.watch()
     }
 
     /// Names the VMM, once.
@@ -74,34 +74,32 @@ final class TracerClient: Sendable, RemoteChannel {
     }
 
     /// The tracer's process id.
-    var tracerProcess: Int32 { tracer }
+    var tracerProcess: Int32 { fate.tracer }
+
+    /// The tracer has ended without having been told to. Called once, on any thread.
+    func onLoss(_ body: @escaping @Sendable () -> Void) { fate.onLoss(body) }
+
+    var isLost: Bool { fate.isLost }
 
     deinit {
+        fate.isToEnd()
         // The tracer sees this as the front end's end: it puts everything back and ends.
         close(socket)
         let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
         if descriptor >= 0 { close(descriptor) }
-        // One that waits for a thread of the VMM to come back from the kernel ends later.
-        _ = clinux_reap_within(tracer, Self.patience)
+        fate.awaitEnd()
     }
-
-    /// How long its end is waited for, in milliseconds.
-    private static let patience: Int32 = 3000
 
     private static func error(_ act: String, _ result: Int32) -> AttachError {
         AttachError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
     }
-
-    private static let lost = AttachError(
-        .tracer, "the tracer process has ended",
-        remedy: "attach again; if it was killed while the guest was held, the VMM may have seen a debug exit")
 
     // MARK: Messages
 
     /// Sends a message, and waits for what answers it.
     func ask(_ request: TracerRequest) throws(AttachError) -> TracerReply {
         try state.withLock { (state) throws(AttachError) -> TracerReply in
-            try send(request, &state)
+            try send(request)
             while true {
                 guard let reply = try receive(&state, timeout: nil) else { continue }
                 switch reply {
@@ -109,7 +107,9 @@ final class TracerClient: Sendable, RemoteChannel {
                 case .changed: state.hasChanged = true
                 case .nudged: continue
                 case .refused(let error): throw error
-                default: return reply
+                default:
+                    fate.note(request, reply)
+                    return reply
                 }
             }
         }
@@ -117,7 +117,7 @@ final class TracerClient: Sendable, RemoteChannel {
 
     /// Sends a message that is not answered.
     func tell(_ request: TracerRequest) throws(AttachError) {
-        try state.withLock { (state) throws(AttachError) in try send(request, &state) }
+        try state.withLock { (_) throws(AttachError) in try send(request) }
     }
 
     /// What vCPUs did by themselves while a question was answered.
@@ -185,18 +185,13 @@ final class TracerClient: Sendable, RemoteChannel {
         return fetched
     }
 
-    private func send(_ request: TracerRequest, _ state: inout State) throws(AttachError) {
-        guard !state.isLost else { throw Self.lost }
-        guard WirePieces.send(request.encoded, to: socket) else {
-            state.isLost = true
-            throw Self.lost
-        }
+    private func send(_ request: TracerRequest) throws(AttachError) {
+        guard fate.note(request), WirePieces.send(request.encoded, to: socket) else { throw fate.loss }
     }
 
     /// - Parameter timeout: nil waits for ever.
     /// - Returns: nil, too, for a part of a message.
     private func receive(_ state: inout State, timeout: Duration?) throws(AttachError) -> TracerReply? {
-        guard !state.isLost else { throw Self.lost }
         var count = -Int(EAGAIN)
         // A step is answered sooner than a sleep would end.
         for _ in 0..<(timeout == .zero ? 1 : Self.looks) {
@@ -213,10 +208,7 @@ final class TracerClient: Sendable, RemoteChannel {
             }
             count = clinux_receive(socket, &state.buffer, state.buffer.count, 1)
         }
-        guard count > 0 else {
-            state.isLost = true
-            throw Self.lost
-        }
+        guard count > 0 else { throw fate.loss }
         guard let message = state.pieces.take(state.buffer[..<count]) else { return nil }
         guard let reply = TracerReply(message) else {
             throw AttachError(.tracer, "the tracer said what makes no sense")

@@ -34,6 +34,9 @@ extension WireWriter {
             put(vcpu.id)
             put(vcpu.descriptor)
             put(vcpu.thread)
+            // 0: none.
+            put(vcpu.legacy.map { $0.isArmed ? 2 : 1 as UInt8 } ?? 0)
+            if let legacy = vcpu.legacy { put(legacy.validRegisters) }
         }
     }
 
@@ -95,9 +98,15 @@ struct WireReader {
         guard let count = take(UInt16.self) else { return nil }
         var vcpus = [TracedVCPU]()
         for _ in 0..<count {
-            guard let id = take(Int32.self), let descriptor = take(Int32.self), let thread = take(Int32.self)
+            guard let id = take(Int32.self), let descriptor = take(Int32.self),
+                let thread = take(Int32.self), let legacy = take(UInt8.self), legacy <= 2
             else { return nil }
-            vcpus.append(TracedVCPU(id: id, descriptor: descriptor, thread: thread))
+            var vcpu = TracedVCPU(id: id, descriptor: descriptor, thread: thread)
+            if legacy > 0 {
+                guard let mask = take(UInt64.self) else { return nil }
+                vcpu.legacy = .init(validRegisters: mask, isArmed: legacy == 2)
+            }
+            vcpus.append(vcpu)
         }
         return vcpus
     }

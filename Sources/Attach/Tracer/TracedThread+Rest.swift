@@ -1,0 +1,51 @@
+import CLinux
+import Glibc
+
+/// A thread that stands still for long.
+///
+/// The kernel lets a thread go whose tracer is killed, with whatever the tracer has made of it: in single-step mode, of
+/// which its process dies, or behind a KVM_RUN that has ended in a debug exit of ours. While it is left alone it stands
+/// so that it would just go on in KVM_RUN.
+extension TracedThread {
+    /// How long its stop may take, in nanoseconds.
+    private static let stopLimit: UInt64 = 200_000_000
+
+    /// Nobody has asked for anything for a while.
+    func rest() {
+        guard !isResting, !isAbsent, !isGroupStopped, case .held(let hold) = state, hold.isAtRun else {
+            return
+        }
+        isResting = true
+        if isArmed {
+            let armed = guestDebug
+            var off = [UInt8](repeating: 0, count: Self.guestDebugSize)
+            guard call(vcpu.descriptor, Self.setGuestDebug, &off) == 0, isHeld else { return }
+            restingDebug = armed
+        }
+        forgetCalls(hold)
+        guard isHeld else { return }
+        var registers = atRun(hold.registers)
+        set(&registers)
+        // Only going on ends the single-step mode of the thread. Interrupted, it stops before it is out of the kernel.
+        interrupt()
+        guard isHeld, clinux_ptrace_go(How.free.rawValue, thread, 0) >= 0 else { return lose() }
+        var patience = Patience(Self.stopLimit)
+        switch nextStop(&patience) {
+        case .event(let signal): isGroupStopped = signal != SIGTRAP
+        case .ended: leave(.ended)
+        case .exec: leave(.exec)
+        case nil: state = .away(hold)
+        // The interrupt comes before either.
+        case .systemCall, .signal: break
+        }
+    }
+
+    /// Somebody does.
+    func wake() {
+        guard isResting else { return }
+        isResting = false
+        guard var debug = restingDebug else { return }
+        restingDebug = nil
+        if isHeld { _ = call(vcpu.descriptor, Self.setGuestDebug, &debug) }
+    }
+}

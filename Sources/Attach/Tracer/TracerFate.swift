@@ -1,0 +1,118 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// A tracer's process from its start to its end. One that ends without having been told to, as one that is killed, leaves
+/// what it has changed in the VMM: that is put back at once, whether anybody waits for the tracer or not.
+///
+/// Locked: any thread may call.
+final class TracerFate: Sendable {
+    let tracer: Int32
+    private let program: TracerProgram
+    private struct State {
+        var account = TracerAccount()
+        var loss: AttachError?
+        var onLoss: (@Sendable () -> Void)?
+        /// It puts everything back by itself, and ends.
+        var isToEnd = false
+    }
+    private let state = Mutex(State())
+
+    /// How long its end is waited for, in milliseconds.
+    private static let patience: Int32 = 3000
+
+    init(_ tracer: Int32, _ program: TracerProgram) {
+        self.tracer = tracer
+        self.program = program
+    }
+
+    /// Its socket is about to be closed, which makes it put everything back and end.
+    func isToEnd() { state.withLock { $0.isToEnd = true } }
+
+    /// Waits for that. One that waits for a thread of the VMM to come back from the kernel ends later.
+    func awaitEnd() {
+        state.withLock { state in
+            if state.loss == nil { _ = clinux_reap_within(tracer, Self.patience) }
+        }
+    }
+
+    // MARK: What it is told
+
+    /// A message is about to be sent: one that ends before it answers may have done what it says. False if it has ended.
+    func note(_ request: TracerRequest) -> Bool {
+        state.withLock { state in
+            state.account.note(request)
+            if case .detach = request { state.isToEnd = true }
+            return state.loss == nil
+        }
+    }
+
+    /// What it has answered.
+    func note(_ request: TracerRequest, _ reply: TracerReply) {
+        state.withLock { $0.account.note(request, reply) }
+    }
+
+    // MARK: Its end
+
+    /// Called once, on any thread, before what it has left is put back.
+    func onLoss(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onLoss = body } }
+
+    /// It has ended, or is about to: puts back what it has left, once.
+    ///
+    /// - Returns: what there is to be said of that.
+    var loss: AttachError {
+        state.withLock { state in
+            if let loss = state.loss { return loss }
+            // Until it has ended it has the VMM's threads.
+            _ = clinux_reap_within(tracer, Self.patience)
+            state.onLoss?()
+            let account = state.account
+            state.account = TracerAccount()
+            let aftermath = account.putBack(program).map { ": \($0)" } ?? ""
+            let loss = AttachError(
+                .tracer, "the tracer process has ended" + aftermath,
+                remedy:
+                    "attach again; if it was killed while the guest stood still, the VMM may have seen a debug exit"
+            )
+            state.loss = loss
+            return loss
+        }
+    }
+
+    /// It has ended without having been told to.
+    var isLost: Bool { state.withLock { $0.loss != nil } }
+
+    /// A thread that sleeps until it has ended.
+    func watch() {
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        // The new thread inherits the mask: signals are for others.
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+        var thread = pthread_t()
+        let own = Unmanaged.passRetained(self)
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                // SAFETY: retained above for this one use.
+                Unmanaged<TracerFate>.fromOpaque(argument).takeRetainedValue().watchEnd()
+                return nil
+            }, own.toOpaque())
+        guard result == 0 else {
+            // SAFETY: no thread took the reference. Whoever asks the tracer for something next finds it gone.
+            return own.release()
+        }
+        pthread_detach(thread)
+    }
+
+    private func watchEnd() {
+        let pidfd = clinux_pidfd_open(tracer)
+        guard pidfd >= 0 else { return }
+        defer { close(pidfd) }
+        var end = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+        while poll(&end, 1, -1) < 0, errno == EINTR {}
+        if state.withLock({ !$0.isToEnd && !$0.account.vcpus.isEmpty }) { _ = loss }
+    }
+}

@@ -1,0 +1,188 @@
+import Debugger
+import Foundation
+import KVMCore
+import Testing
+import X86
+
+@testable import Attach
+
+/// The tracer killed under the front end's hands: another one puts back what it has left.
+@Suite("A tracer that is killed", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+struct KilledTracerLiveTests {
+    /// What of the VMM is to be as it was: code with room for patches behind it, and the shared pages' kvm_valid_regs.
+    private struct Leavings: Equatable {
+        var code: [UInt8]
+        var validRegisters: [UInt64?]
+        var guestDebug: [UInt32?]
+
+        init(_ tiny: TinyGuest) throws {
+            let hva = try tiny.slots()[0][2]
+            code = (0..<0x10).flatMap { word in
+                AttachedVCPU.word(tiny.pid, hva + 0x1000 + UInt64(word) * 8, 8).map {
+                    withUnsafeBytes(of: $0, Array.init)
+                } ?? []
+            }
+            let guest = try #require(GuestFinder().guest(process: tiny.pid))
+            let maps = try #require(ProcessFiles(tiny.pid).text("maps").map(AddressMap.init))
+            validRegisters = guest.vcpus.map { vcpu in
+                maps.runArea(ofVCPU: vcpu.id).flatMap {
+                    AttachedVCPU.word(tiny.pid, $0.start + UInt64(SharedRunPage.Offset.validRegisters), 8)
+                }
+            }
+            guestDebug = try guest.vcpus.map {
+                try KernelReader.shared().guestDebug(of: tiny.pid, vcpu: $0.descriptor)
+            }
+        }
+    }
+
+    /// At code that the guest never comes to: three in debug registers, then patches.
+    private func setBreakpoints(_ debugger: Debugger) throws {
+        for place: UInt64 in [0x1050, 0x1052, 0x1054, 0x1056, 0x1058] {
+            try debugger.setBreakpoint(at: .linear(place))
+        }
+        #expect(debugger.breakpoints.count { $0.mechanism == .portOut } == 2)
+    }
+
+    private func killTracer(_ target: AttachedTarget) { kill(target.client.tracerProcess, SIGKILL) }
+
+    /// With nobody who asks for it.
+    private func expectPutBack(_ target: AttachedTarget, _ tiny: TinyGuest, _ before: Leavings) throws {
+        let end = ContinuousClock.now + .seconds(10)
+        while !target.client.isLost {
+            guard ContinuousClock.now < end else { throw Failure("the tracer's end is not noticed") }
+            usleep(1000)
+        }
+        #expect(try Leavings(tiny) == before)
+    }
+
+    private func expectGoesOn(_ tiny: TinyGuest) throws {
+        for vcpu in 0..<2 { try tiny.waitForRounds(3, vcpu: vcpu) }
+        #expect(GuestFinder().guest(process: tiny.pid)?.obstacle == nil)
+        // The next debugger finds nothing of the last.
+        let (target, debugger) = try tiny.stopped()
+        _ = try debugger.step()
+        try target.detach()
+        for vcpu in 0..<2 { try tiny.waitForRounds(3, vcpu: vcpu) }
+    }
+
+    @Test(
+        "while the guest runs among breakpoints: all is put back, and the VMM has noticed nothing",
+        arguments: [[], ["filter", "kick"]])
+    func running(options: [String]) throws {
+        let tiny = try TinyGuest(vcpus: 2, options.first ?? "-", options.last ?? "-")
+        let before = try Leavings(tiny)
+        let (target, debugger) = try tiny.stopped()
+        try setBreakpoints(debugger)
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
+        #expect(try Leavings(tiny) != before)
+        killTracer(target)
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
+        #expect(
+            what.contains("put back kvm_run of 2 vCPUs, 4 patched bytes, guest debug of 2 vCPUs"), "\(what)")
+        #expect(try Leavings(tiny) == before)
+        for vcpu in 0..<2 { try expectHardlyNoticed(tiny, vcpu) }
+        try expectGoesOn(tiny)
+    }
+
+    /// A thread that stood in a stop at KVM_RUN's entry when its tracer was killed: the kernel wakes it as a signal does,
+    /// and KVM_RUN returns once, for nothing.
+    private func expectHardlyNoticed(_ tiny: TinyGuest, _ vcpu: Int) throws {
+        let log = try tiny.vcpu(vcpu)
+        #expect(log.debug == 0 && log.other == 0 && log.wrong == 0 && log.unexplained <= 1, "\(log)")
+    }
+
+    @Test("while the guest is only looked at, and nobody waits")
+    func passive() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let before = try Leavings(tiny)
+        let target = try tiny.attach()
+        #expect(try Leavings(tiny) != before)
+        killTracer(target)
+        try expectPutBack(target, tiny, before)
+        for vcpu in 0..<2 { try tiny.expectUnnoticed(vcpu: vcpu) }
+        try expectGoesOn(tiny)
+    }
+
+    /// Long enough for the tracer to lay it to rest.
+    private func leaveAlone() { usleep(600_000) }
+
+    @Test(
+        "while the guest is held and left alone: it goes on with nothing left in it, and the VMM has noticed nothing",
+        arguments: [[], ["filter", "kick"]])
+    func held(options: [String]) throws {
+        let tiny = try TinyGuest(vcpus: 2, options.first ?? "-", options.last ?? "-")
+        let before = try Leavings(tiny)
+        let (target, debugger) = try tiny.stopped()
+        try setBreakpoints(debugger)
+        // Behind it, guest debug and the thread's own single-step mode are on.
+        _ = try debugger.step(count: 3)
+        leaveAlone()
+        killTracer(target)
+        try expectPutBack(target, tiny, before)
+        for vcpu in 0..<2 { try tiny.expectUnnoticed(vcpu: vcpu) }
+        if let stop = try? debugger.step() {
+            #expect("\(stop.reason)".contains("put back"), "\(stop.reason)")
+        }
+        try expectGoesOn(tiny)
+    }
+
+    @Test("left alone and taken up again, over and over: it goes on as if it had not been")
+    func rest() throws {
+        let tiny = try TinyGuest(vcpus: 2, "filter", "kick")
+        let before = try Leavings(tiny)
+        let (target, debugger) = try tiny.stopped()
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
+        for round in 0..<Rounds.scaled(3, full: 20) {
+            let here = try #require(debugger.stop[debugger.stop.vcpu]?.registers)
+            leaveAlone()
+            #expect(try Leavings(tiny).guestDebug == [0, 0])
+            switch round % 4 {
+            case 0: _ = try debugger.fpu()
+            case 1:
+                let stop = try debugger.continueRun()
+                #expect(stop.reason == .breakpoint([breakpoint.number]), "\(stop.reason)")
+                continue
+            default: break
+            }
+            let stop = try debugger.step(count: 2)
+            #expect(stop.reason == .step(count: 2), "\(stop.reason)")
+            #expect(stop[stop.vcpu]?.registers.rip != here.rip)
+        }
+        leaveAlone()
+        let detachment = try target.detach()
+        #expect(detachment.guestDebug == 2)
+        #expect(try Leavings(tiny) == before)
+        for vcpu in 0..<2 {
+            try tiny.waitForRounds(3, vcpu: vcpu)
+            try tiny.expectUnnoticed(vcpu: vcpu)
+        }
+    }
+
+    @Test("what is to be put back is what was told last")
+    func account() {
+        var account = TracerAccount()
+        let attach = TracerRequest.attach(
+            process: 7, mappingSize: 8192, syncMask: 3,
+            vcpus: [.init(id: 0, descriptor: 13, thread: 8), .init(id: 1, descriptor: 14, thread: 9)])
+        account.note(attach, .attached([5, 0]))
+        account.note(.add(vcpus: [.init(id: 2, descriptor: 15, thread: 0)]), .attached([1]))
+        #expect(account.vcpus.map(\.legacy?.validRegisters) == [5, 0, 1])
+        account.note(.patch(gpa: 0x1000, patch: 0xE6, hidden: [1, 2]))
+        account.note(.unpatch(gpa: 0x1001, count: 1))
+        #expect(account.patches.count == 1 && account.patches[0x1000]?.hidden == 1)
+        // Guest debug may be on from the moment at which that is asked for, until it is off.
+        func debug(_ control: UInt8) -> TracerRequest {
+            .callBytes(descriptor: 14, request: TracedThread.setGuestDebug, argument: [control, 0, 0, 0])
+        }
+        account.note(debug(1))
+        #expect(account.armed == [14])
+        account.note(debug(0), .called(result: -22, argument: [], indirect: []))
+        #expect(account.armed == [14])
+        account.note(debug(0), .called(result: 0, argument: [], indirect: []))
+        #expect(account.armed == [])
+        account.note(.detach, .released(threads: 2, guestDebug: 0, pages: 2, patches: 0, stood: 0))
+        #expect(account.vcpus.isEmpty && account.patches.isEmpty)
+    }
+}
