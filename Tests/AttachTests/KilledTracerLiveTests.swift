@@ -160,6 +160,60 @@ struct KilledTracerLiveTests {
         }
     }
 
+    /// The thread's tracer, once there is one.
+    private func tracer(of tiny: TinyGuest) throws -> Int32 {
+        let end = ContinuousClock.now + .seconds(20)
+        while ContinuousClock.now < end {
+            let path = "task/\(try tiny.vcpu().thread)/status"
+            let tracer = ProcessFiles(tiny.pid).text(path).flatMap(ProcessStatus.init)?.tracer ?? 0
+            if tracer != 0 { return tracer }
+            usleep(1000)
+        }
+        throw Failure("it is not traced")
+    }
+
+    @Test(
+        "together with its front end, so that nobody is left: the VMM lives on, and has noticed nothing",
+        arguments: [["-ex", "continue"], ["-ex", "step 3", "-ex", "source FIFO"]])
+    func both(commands: [String]) throws {
+        // The guest does not exit by itself: the KVM_RUN that is seen to end is the one that kvmscope has made.
+        let tiny = try TinyGuest(image: OddVMMLiveTests.spinning, "relay")
+        let fifo = NSTemporaryDirectory() + "fifo-\(UUID().uuidString)"
+        #expect(mkfifo(fifo, 0o600) == 0)
+        defer { unlink(fifo) }
+        let front = Process()
+        front.executableURL = URL(filePath: Built.tracer.path)
+        front.arguments =
+            ["attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x9000"]
+            + commands.map { $0.replacingOccurrences(of: "FIFO", with: fifo) }
+        front.standardInput = FileHandle.nullDevice
+        front.standardOutput = FileHandle.nullDevice
+        front.standardError = FileHandle.nullDevice
+        try front.run()
+        let tracer = try tracer(of: tiny)
+        leaveAlone()
+        leaveAlone()
+        #expect(front.isRunning)
+        // Nor is it given the time to see the tracer's end.
+        kill(front.processIdentifier, SIGSTOP)
+        kill(tracer, SIGKILL)
+        usleep(20_000)
+        kill(front.processIdentifier, SIGKILL)
+        front.waitUntilExit()
+        let before = try tiny.signals
+        for _ in 0..<3 {
+            // KVM_RUN comes back to the VMM.
+            kill(tiny.pid, SIGUSR1)
+            usleep(50_000)
+        }
+        #expect(tiny.process.isRunning)
+        // Each was taken by the main thread, and by the vCPU's.
+        #expect(try tiny.signals == before + 6)
+        let log = try tiny.vcpu()
+        #expect(log.interrupted == log.signals)
+        #expect(log.debug == 0 && log.other == 0 && log.unexplained == 0, "\(log)")
+    }
+
     @Test("what is to be put back is what was told last")
     func account() {
         var account = TracerAccount()

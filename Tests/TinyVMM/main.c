@@ -16,7 +16,8 @@
 //
 // Odd ones, at each SIGUSR1: `loop` makes the `syscall` instruction of its KVM_RUN an endless loop, and the next time a
 // `syscall` again; `thief` has the main thread run vCPU 0, until the next one; `exec` has vCPU 0's thread become
-// `sleep`, and the main thread at SIGUSR2; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `sync` is a VMM that lets KVM leave
+// `sleep`, and the main thread at SIGUSR2; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `relay`
+// sends it on to vCPU 0. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
 // in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child. `harden` puts the
 // filter on at SIGUSR1, and has `halts` 1 then.
@@ -80,7 +81,8 @@ static int vm;
 static size_t run_size;
 static int with_filter;
 static int with_image;
-static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden;
+static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden,
+    with_relay;
 static int first_vcpu;
 // mov eax, 16; syscall; ret
 static volatile uint8_t *run_code;
@@ -309,6 +311,7 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
         if (!strcmp(arguments[i], "loop")) with_loop = 1;
         if (!strcmp(arguments[i], "thief")) with_thief = 1;
+        if (!strcmp(arguments[i], "relay")) with_relay = 1;
         if (!strcmp(arguments[i], "exec")) with_exec = 1;
         if (!strcmp(arguments[i], "fork")) with_fork = 1;
         if (!strcmp(arguments[i], "sync")) with_sync = 1;
@@ -388,6 +391,7 @@ int main(int count, char **arguments) {
     }
     pthread_t thread[max_vcpus];
     int poked = 0;
+    uint64_t relayed = 0;
     for (unsigned i = 0; i < vcpus; i++) pthread_create(&thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
     if (with_heir) {
         while (__atomic_load_n(&logged->ready, __ATOMIC_SEQ_CST) < vcpus) usleep(1000);
@@ -400,6 +404,7 @@ int main(int count, char **arguments) {
             // jmp $
             *(volatile uint16_t *)(run_code + 5) = pokes & 1 ? 0xFEEB : 0x050F;
         }
+        for (; with_relay && relayed < logged->elsewhere; relayed++) pthread_kill(thread[0], SIGUSR1);
         while (with_thief && pokes & 1) ioctl(first_vcpu, KVM_RUN, 0);
         if (with_prompt && begun) {
             pthread_mutex_lock(&prompt);

@@ -43,6 +43,10 @@ final class TinyGuest {
         defer { try? FileManager.default.removeItem(at: file) }
         process.executableURL = URL(filePath: Built.tinyVMM)
         process.arguments = [log.path, "\(vcpus)"] + options
+        // As with any VMM, a signal that it does not expect is its end.
+        process.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) {
+            $1
+        }
         try process.run()
         let deadline = ContinuousClock.now + .seconds(20)
         while (try? words().first) != UInt64(vcpus) {
