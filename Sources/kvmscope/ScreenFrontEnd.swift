@@ -47,11 +47,12 @@ final class ScreenFrontEnd {
     func run(_ commands: [StartCommand]) -> Int32 {
         defer { terminal.close() }
         if session.isRunning {
-            // Of another program: it was not made to stand still.
-            apply(
-                .output([
-                    OutputLine("\(session.debugger.target.name): it runs and was not stopped; F12 stops it.")
-                ]))
+            // Of another program. One that does not exit has to be stopped to be read at all.
+            let target = session.debugger.target
+            let stood = (target as? any StandstillMeasuring)?.standstills.count ?? 0
+            let words =
+                stood == 0 ? "it runs and was not stopped" : "it runs, and stood still only to be read"
+            apply(.output([OutputLine("\(target.name): \(words); F12 stops it.")]))
         } else {
             show(session.stopOutput(for: session.debugger.stop))
         }
