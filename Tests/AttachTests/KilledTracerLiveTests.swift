@@ -147,7 +147,10 @@ struct KilledTracerLiveTests {
             default: break
             }
             let stop = try debugger.step(count: 2)
-            #expect(stop.reason == .step(count: 2), "\(stop.reason)")
+            // The place of the breakpoint may be the first of the two.
+            #expect(
+                stop.reason == .step(count: 2) || stop.reason == .breakpoint([breakpoint.number]),
+                "\(stop.reason)")
             #expect(stop[stop.vcpu]?.registers.rip != here.rip)
         }
         leaveAlone()
@@ -201,14 +204,17 @@ struct KilledTracerLiveTests {
         kill(front.processIdentifier, SIGKILL)
         front.waitUntilExit()
         let before = try tiny.signals
-        for _ in 0..<3 {
-            // KVM_RUN comes back to the VMM.
+        for round in 1...3 {
+            // KVM_RUN comes back to the VMM: each is taken by the main thread, and by the vCPU's.
             kill(tiny.pid, SIGUSR1)
-            usleep(50_000)
+            let end = ContinuousClock.now + .seconds(10)
+            while try tiny.signals < before + UInt64(2 * round), tiny.process.isRunning {
+                guard ContinuousClock.now < end else { throw Failure("KVM_RUN does not come back") }
+                usleep(1000)
+            }
         }
+        usleep(50_000)
         #expect(tiny.process.isRunning)
-        // Each was taken by the main thread, and by the vCPU's.
-        #expect(try tiny.signals == before + 6)
         let log = try tiny.vcpu()
         #expect(log.interrupted == log.signals)
         #expect(log.debug == 0 && log.other == 0 && log.unexplained == 0, "\(log)")

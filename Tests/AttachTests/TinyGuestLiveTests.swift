@@ -112,7 +112,7 @@ struct TinyGuestLiveTests {
 
     @Test(
         "steps go unnoticed, with a filter of system calls and with signals to the vCPU's thread",
-        arguments: [[], ["filter"], ["kick"], ["filter", "kick"]])
+        arguments: [[], ["filter"], ["kick"], ["filter", "kick"], ["mask", "kick"]])
     func steps(options: [String]) throws {
         let tiny = try TinyGuest(vcpus: 1, options.first ?? "-", options.last ?? "-")
         let count = Rounds.scaled(2000, full: 10_000)

@@ -5,7 +5,8 @@
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
 // a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
-// them a signal now and then, whose EINTR is theirs. `image` runs another guest instead: the file at 0000:7C00, in
+// them a signal now and then, whose EINTR is theirs; with `mask` it is one that is open in KVM_RUN alone
+// (KVM_SET_SIGNAL_MASK), and is taken by sigtimedwait(). `image` runs another guest instead: the file at 0000:7C00, in
 // real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. SIGUSR2 plugs in one more
 // vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
 // 32-bit program would, before its own. `wide` maps far more of `kvm_run` than KVM has. `slots` adds so
@@ -82,7 +83,7 @@ static size_t run_size;
 static int with_filter;
 static int with_image;
 static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden,
-    with_relay;
+    with_relay, with_mask;
 static int first_vcpu;
 // mov eax, 16; syscall; ret
 static volatile uint8_t *run_code;
@@ -178,6 +179,24 @@ static void check_synchronised(struct kvm_run *run, struct vcpu_log *log, uint64
     run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
 }
 
+// SIGUSR1 ends KVM_RUN, and is nowhere else delivered.
+static void open_in_run_alone(int vcpu) {
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &kick, NULL);
+    // struct kvm_signal_mask: the length of the kernel's set, and the set, which is empty.
+    uint8_t mask[sizeof(uint32_t) + 8] = {8};
+    if (ioctl(vcpu, KVM_SET_SIGNAL_MASK, mask)) fail("KVM_SET_SIGNAL_MASK");
+}
+
+static void take_kicks(struct vcpu_log *log) {
+    sigset_t kick;
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGUSR1);
+    while (sigtimedwait(&kick, NULL, &(struct timespec){0, 0}) == SIGUSR1) log->signals++;
+}
+
 static void *run_vcpu(void *argument) {
     uint64_t id = (uint64_t)(uintptr_t)argument;
     struct vcpu_log *log = &logged->vcpu[id];
@@ -210,6 +229,7 @@ static void *run_vcpu(void *argument) {
     pthread_mutex_unlock(&prompt);
     int is_hardened = 0;
     while (with_late && id > 0 && !pokes) usleep(1000);
+    if (with_mask) open_in_run_alone(vcpu);
     if (with_filter) install_filter();
     for (;;) {
         while (id == busy_vcpu && log->rounds >= 10 && !released) {
@@ -234,6 +254,10 @@ static void *run_vcpu(void *argument) {
             log->halts = (uint64_t)child;
         }
         if (result < 0) {
+            if (errno == EINTR && with_mask) {
+                take_kicks(log);
+                errno = EINTR;
+            }
             if (errno == EINTR) log->interrupted++, log->unexplained += log->signals == signals;
             else log->other++, log->other_reason = (uint64_t)errno << 32;
             continue;
@@ -312,6 +336,7 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "loop")) with_loop = 1;
         if (!strcmp(arguments[i], "thief")) with_thief = 1;
         if (!strcmp(arguments[i], "relay")) with_relay = 1;
+        if (!strcmp(arguments[i], "mask")) with_mask = 1;
         if (!strcmp(arguments[i], "exec")) with_exec = 1;
         if (!strcmp(arguments[i], "fork")) with_fork = 1;
         if (!strcmp(arguments[i], "sync")) with_sync = 1;
