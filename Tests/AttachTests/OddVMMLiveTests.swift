@@ -14,7 +14,10 @@ struct OddVMMLiveTests {
 
     /// Gives the small VMM its word, and waits until it has acted on it.
     private func poke(_ tiny: TinyGuest) {
+        let before = (try? tiny.signals) ?? 0
         kill(tiny.pid, SIGUSR1)
+        let end = ContinuousClock.now + .seconds(10)
+        while (try? tiny.signals) == before, ContinuousClock.now < end { usleep(1000) }
         usleep(100_000)
     }
 

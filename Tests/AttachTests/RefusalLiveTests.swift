@@ -74,6 +74,27 @@ struct RefusalLiveTests {
         }
     }
 
+    @Test("one debugger at a time, also while the guest runs untraced")
+    func twoDebuggers() throws {
+        let tiny = try TinyGuest(vcpus: 1, "filter")
+        do {
+            let first = try tiny.attach()
+            for _ in 0..<3 {
+                let error = #expect(throws: AttachError.self) { try tiny.attach() }
+                #expect(error?.code == .traced)
+                #expect(error?.message.contains("another kvmscope") == true)
+            }
+            // The one that was refused has changed nothing.
+            _ = try first.withVCPU(0) { try $0.registers() }
+            #expect(first.standstills.count == 0)
+            try first.detach()
+        }
+        let second = try tiny.attach()
+        try second.detach()
+        try tiny.waitForRounds()
+        try tiny.expectUnnoticed()
+    }
+
     @Test("a VMM that another debugger traces")
     func traced() throws {
         let tiny = try TinyGuest()

@@ -60,6 +60,17 @@ struct ProcessFiles: Sendable {
         return stat[stat.index(after: end)...].split(separator: " ")
     }
 
+    /// The process has nothing left to do but to end, as far as its main thread and this one tell. Source: PF_EXITING of
+    /// <linux/sched.h>, as below.
+    func isEnding(thread: Int32) -> Bool {
+        [process, thread].contains { one in
+            guard let fields = fields(one), fields.count > 6, let flags = UInt64(fields[6]) else {
+                return true
+            }
+            return ["Z", "X"].contains(fields[0]) || flags & 4 != 0
+        }
+    }
+
     /// Whether a thread runs the kernel's code alone, as those that KVM, vhost and io_uring hang under a process do: none
     /// of them stops for a tracer. Nil where there is no such thread. Source: PF_IO_WORKER, PF_USER_WORKER and PF_KTHREAD
     /// of <linux/sched.h>, in field 9 of `stat` (proc(5)).

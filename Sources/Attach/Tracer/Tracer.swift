@@ -33,6 +33,8 @@ final class Tracer {
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
     private static let patience: UInt64 = 100_000_000
+    /// How long a tracer whose front end is gone may take to let go of a VMM.
+    private static let claimLimit: UInt64 = 500_000_000
     /// How long until it is given up.
     static let limit: UInt64 = 2_000_000_000
 
@@ -308,8 +310,16 @@ final class Tracer {
     /// back.
     private func claim(_ process: Int32) throws(AttachError) {
         guard claimed < 0 else { return }
+        let name = "kvmscope-attached-\(process)"
         var holder: Int32 = 0
-        let result = clinux_claim("kvmscope-attached-\(process)", &holder)
+        var result = clinux_claim(name, nil)
+        // Who has it may be about to end.
+        var patience = Patience(Self.claimLimit)
+        while result == -EADDRINUSE, !patience.isOver() {
+            usleep(5000)
+            result = clinux_claim(name, nil)
+        }
+        if result == -EADDRINUSE { result = clinux_claim(name, &holder) }
         if result == -EADDRINUSE {
             throw AttachError(
                 .traced,
@@ -345,9 +355,11 @@ final class Tracer {
             let any = collectStops()
             if !late.isGoing { continue }
             if patience.isOver() {
+                let files = ProcessFiles(late.process)
+                if files.isEnding(thread: late.thread) { throw .ended(late.process) }
                 throw AttachError(
                     .notRunning,
-                    "vCPU \(late.vcpu.id) (thread \(late.thread), \(ProcessFiles(late.process).place(of: late.thread))) "
+                    "vCPU \(late.vcpu.id) (thread \(late.thread), \(files.place(of: late.thread))) "
                         + "does not stop within 2 s",
                     remedy: "its thread is deep in the kernel or the host is overloaded; try again")
             }

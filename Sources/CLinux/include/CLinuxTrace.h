@@ -97,7 +97,7 @@ static inline void clinux_and_byte(volatile void *byte, uint8_t bits) {
 }
 
 // Takes a name that one process of the host can have at a time, until it closes the descriptor or ends: the
-// descriptor, or -errno; with -EADDRINUSE, `*holder` is the process that has it, 0 where that is not known.
+// descriptor, or -errno; with -EADDRINUSE, `*holder` is the process that has it, 0 where that is not known. `holder` may be NULL.
 int clinux_claim(const char *name, int *holder);
 
 struct clinux_bpf_instruction {
