@@ -1,4 +1,5 @@
 import Debugger
+import Foundation
 import Testing
 import X86
 
@@ -33,15 +34,34 @@ struct ParsingTests {
         }
     }
 
+    @Test("a thread that lives, one that is killed, and one that is not there")
+    func ending() throws {
+        #expect(!ProcessFiles(getpid()).isEnding(thread: getpid()))
+        let child = Process()
+        child.executableURL = URL(filePath: "/bin/sleep")
+        child.arguments = ["60"]
+        try child.run()
+        let pid = child.processIdentifier
+        #expect(!ProcessFiles(pid).isEnding(thread: pid))
+        kill(pid, SIGKILL)
+        let end = ContinuousClock.now + .seconds(10)
+        while !ProcessFiles(pid).isEnding(thread: pid) {
+            guard ContinuousClock.now < end else { throw Failure("it does not end") }
+        }
+        child.waitUntilExit()
+        #expect(ProcessFiles(pid).isEnding(thread: pid))
+    }
+
     @Test("a status file")
     func status() throws {
         let text =
-            "Name:\tqemu\nTracerPid:\t7\nUid:\t1000\t1001\t0\t0\nSeccomp:\t2\nSigCgt:\t0000000000000200\n"
+            "Name:\tqemu\nTracerPid:\t7\nUid:\t1000\t1001\t0\t0\nSeccomp:\t2\nSigPnd:\t0000000000000100\nSigCgt:\t0000000000000200\n"
         let status = try #require(ProcessStatus(text))
         #expect(status.tracer == 7)
         #expect(status.effectiveUser == 1001)
         #expect(status.seccomp == 2)
         #expect(status.caughtSignals == 0x200)
+        #expect(status.pendingSignals == 0x100)
         #expect(ProcessStatus("Name:\tx\n") == nil)
         #expect(ProcessStatus("") == nil)
     }

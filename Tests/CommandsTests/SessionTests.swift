@@ -20,6 +20,15 @@ import X86
         #expect(try driver.text("info console") == ["e9: 1 byte", "  H"])
     }
 
+    @Test func whatCannotBeTypedIsSaid() throws {
+        let driver = try Driver()
+        #expect(try driver.failure("type").message == "nothing to be typed")
+        let escape = try driver.failure(#"type "a\qb""#)
+        #expect(escape.message == #"there is no escape \q"# && escape.column == 7)
+        #expect(try driver.failure(#"type a\x0"#).message.contains("two hexadecimal digits"))
+        #expect(try driver.failure("type 0123456789abcdef").message.contains("takes 16 bytes now"))
+    }
+
     @Test func breakpointsStopAndAreListed() throws {
         let driver = try Driver()
         #expect(

@@ -36,6 +36,36 @@ import Testing
         #expect(!done.errors.contains("\u{1B}") && !done.errors.contains("\u{7}"))
     }
 
+    /// A guest that reads its serial port, and shows it on port 0xE9 up to Enter.
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func typedTextReachesTheGuest() throws {
+        let code: [UInt8] = [
+            0xBA, 0xFD, 0x03,  // next: mov dx, 0x3FD
+            0xEC,  //             wait: in al, dx
+            0xA8, 0x01,  //             test al, 1
+            0x74, 0xFB,  //             jz wait
+            0xBA, 0xF8, 0x03,  //       mov dx, 0x3F8
+            0xEC,  //                   in al, dx
+            0xE6, 0xE9,  //             out 0xE9, al
+            0x3C, 0x0D,  //             cmp al, 13
+            0x75, 0xEE,  //             jne next
+            0xF4,  //                   hlt
+        ]
+        let folder = try TemporaryFolder()
+        let image = folder.url.appending(path: "echo")
+        try Data(code).write(to: image)
+        let done = try run(
+            Built.kvmscope,
+            [
+                "--batch", "-ex", #"type " h\x69""#, "-ex", #"type \r"#, "-ex", "continue", "-ex",
+                "info console",
+            ]
+                + [image.path])
+        #expect(done.status == 0, "\(done.errors)")
+        #expect(done.output.contains("3 bytes for com1.\n1 byte for com1.\n"), "\(done.output)")
+        #expect(done.output.contains("e9: 4 bytes\n   hi\n"), "\(done.output)")
+    }
+
     @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
     func badImageIsRefused() throws {
         let folder = try TemporaryFolder()

@@ -60,15 +60,14 @@ struct ProcessFiles: Sendable {
         return stat[stat.index(after: end)...].split(separator: " ")
     }
 
-    /// The process has nothing left to do but to end, as far as its main thread and this one tell. Source: PF_EXITING of
-    /// <linux/sched.h>, as below.
+    /// A thread that is there no more, or has nothing left to do but to end: it is on its way (PF_EXITING of
+    /// <linux/sched.h>), or SIGKILL waits for it, as it does for each thread of a process that is killed or exits.
     func isEnding(thread: Int32) -> Bool {
-        [process, thread].contains { one in
-            guard let fields = fields(one), fields.count > 6, let flags = UInt64(fields[6]) else {
-                return true
-            }
-            return ["Z", "X"].contains(fields[0]) || flags & 4 != 0
-        }
+        guard let fields = fields(thread), fields.count > 6, let flags = UInt64(fields[6]),
+            let status = text("task/\(thread)/status").flatMap(ProcessStatus.init)
+        else { return true }
+        return ["Z", "X"].contains(fields[0]) || flags & 4 != 0
+            || status.pendingSignals & 1 << (UInt64(SIGKILL) - 1) != 0
     }
 
     /// Whether a thread runs the kernel's code alone, as those that KVM, vhost and io_uring hang under a process do: none
@@ -170,6 +169,8 @@ struct ProcessStatus: Sendable, Hashable {
     var effectiveUser: UInt32
     /// A bit each signal, signal 1 in bit 0.
     var caughtSignals: UInt64
+    /// Those that wait for the thread.
+    var pendingSignals: UInt64
 
     init?(_ text: String) {
         var fields = [Substring: Substring]()
@@ -186,6 +187,7 @@ struct ProcessStatus: Sendable, Hashable {
         effectiveUser = user
         seccomp = fields["Seccomp"].flatMap { Int($0) } ?? 0
         caughtSignals = fields["SigCgt"].flatMap { UInt64($0, radix: 16) } ?? 0
+        pendingSignals = fields["SigPnd"].flatMap { UInt64($0, radix: 16) } ?? 0
     }
 }
 

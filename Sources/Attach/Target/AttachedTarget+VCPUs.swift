@@ -134,12 +134,10 @@ extension AttachedTarget: VCPUAppearing {
     func outlives(_ member: AttachedVCPU) -> Bool {
         let others = members.filter { $0 !== member && !$0.isGone }
         guard !others.isEmpty else { return false }
-        // The threads of a process that is killed end one after the other.
+        // The threads of a process that is killed end one after the other, and each takes its own SIGKILL a moment before
+        // it is seen to end.
         usleep(10_000)
-        return others.contains { other in
-            let thread = other.isAbsent ? guest.process : other.identity.thread
-            guard let state = ProcessFiles(guest.process).state(thread: thread) else { return false }
-            return state != "Z" && state != "X"
-        }
+        let files = ProcessFiles(guest.process)
+        return others.contains { !files.isEnding(thread: $0.isAbsent ? guest.process : $0.identity.thread) }
     }
 }

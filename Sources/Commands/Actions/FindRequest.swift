@@ -58,7 +58,7 @@ struct FindRequest {
         if isQuoted {
             let inner = String(text.drop { $0 != "\"" }.dropFirst().dropLast())
             return text.hasPrefix("\"")
-                ? try unescaped(inner, argument, call) : try hexadecimal(inner, argument, call)
+                ? try call.unescaped(inner, at: argument, offset: 1) : try hexadecimal(inner, argument, call)
         }
         let value = try call.perform(at: argument) { () throws(DebuggerError) in
             try session.debugger.evaluate(text)
@@ -85,42 +85,6 @@ struct FindRequest {
         return stride(from: 0, to: digits.count, by: 2).map {
             UInt8(String(digits[$0..<$0 + 2]), radix: 16) ?? 0
         }
-    }
-
-    /// A string with C's escapes.
-    private static func unescaped(
-        _ text: String, _ argument: Argument, _ call: Invocation
-    ) throws(CommandError) -> [UInt8] {
-        var bytes: [UInt8] = []
-        var rest = text[...]
-        while let character = rest.popFirst() {
-            guard character == "\\" else {
-                bytes += Array(String(character).utf8)
-                continue
-            }
-            // Behind the opening quote.
-            let place = text.count - rest.count
-            switch rest.popFirst() {
-            case "n": bytes.append(10)
-            case "r": bytes.append(13)
-            case "t": bytes.append(9)
-            case "0": bytes.append(0)
-            case "\\": bytes.append(0x5C)
-            case "\"": bytes.append(0x22)
-            case "x":
-                guard let byte = UInt8(rest.prefix(2), radix: 16), rest.prefix(2).allSatisfy(\.isHexDigit)
-                else {
-                    throw call.error("\\x needs two hexadecimal digits", at: argument, offset: place)
-                }
-                bytes.append(byte)
-                rest = rest.dropFirst(2)
-            case let other:
-                throw call.error(
-                    "there is no escape \\\(other.map(String.init) ?? "")", at: argument, offset: place,
-                    remedy: "\\n \\r \\t \\0 \\\\ \\\" \\xNN")
-            }
-        }
-        return bytes
     }
 
     /// Cuts at spaces and commas outside of quotes and parentheses.
