@@ -73,9 +73,11 @@ struct TracerAccount: Sendable {
             for (gpa, byte) in patches {
                 try client.tell(.patch(gpa: gpa, patch: byte.patch, hidden: [byte.hidden]))
             }
-            // Patches alone are put back without a stop if need be; guest debug is not.
-            if !armed.isEmpty || !patches.isEmpty {
-                do throws(AttachError) { _ = try client.ask(.stop) } catch  where armed.isEmpty {}
+            // Guest debug takes a stop. Patches are put back without one if need be.
+            if !armed.isEmpty {
+                _ = try client.ask(.stop)
+            } else if !patches.isEmpty {
+                _ = try? client.ask(.stop)
             }
             guard case .released(_, let debug, let pages, let bytes, _) = try client.ask(.detach) else {
                 return nil
