@@ -66,7 +66,7 @@ struct KilledTracerLiveTests {
     }
 
     @Test(
-        "while the guest runs among breakpoints: all is put back, and the VMM has noticed nothing",
+        "while the guest runs among breakpoints: all is put back, and the VMM has seen one EINTR at most",
         arguments: [[], ["filter", "kick"]])
     func running(options: [String]) throws {
         let tiny = try TinyGuest(vcpus: 2, options.first ?? "-", options.last ?? "-")

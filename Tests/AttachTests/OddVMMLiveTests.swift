@@ -111,6 +111,38 @@ struct OddVMMLiveTests {
         #expect(try tiny.vcpu().debug == 0 && tiny.vcpu().interrupted == 0)
     }
 
+    @Test(
+        "left alone while another thread runs the vCPU, so that it cannot be laid to rest: guest debug is as it was, and off in the end"
+    )
+    func leftAloneWhileAway() throws {
+        let tiny = try TinyGuest(vcpus: 1, image: Self.spinning, "thief")
+        do {
+            let (_, debugger) = try tiny.stopped()
+            _ = try debugger.setBreakpoint(at: .linear(0x9000))
+            try debugger.startContinue()
+            #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            // The main thread takes the vCPU before the tracer has been idle for long enough, and keeps it for longer than a
+            // call may take.
+            kill(tiny.pid, SIGUSR1)
+            usleep(3_500_000)
+            kill(tiny.pid, SIGUSR1)
+            let end = ContinuousClock.now + .seconds(10)
+            while (try? debugger.fpu()) == nil {
+                guard ContinuousClock.now < end else { throw Failure("it does not come back") }
+                usleep(1000)
+            }
+            try debugger.startContinue()
+            #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
+            #expect(try guestDebug(tiny) != 0)
+            try debugger.detach()
+        }
+        try waitUntilFree(tiny)
+        #expect(try guestDebug(tiny) == 0)
+        #expect(try tiny.vcpu().debug == 0 && tiny.vcpu().interrupted == 0)
+    }
+
     private func isTraced(_ process: Int32) throws -> Bool {
         try !String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8).contains("TracerPid:\t0\n")
     }

@@ -113,7 +113,8 @@ extension TracedThread {
         guard !isAway else {
             // The kernel may still read it.
             borrowed = (start, saved)
-            if request == Self.setGuestDebug, descriptor == vcpu.descriptor {
+            // It may be done or not: what was on has still to be switched off.
+            if request == Self.setGuestDebug, descriptor == vcpu.descriptor, Self.arms(sent) {
                 guestDebug = sent
             }
             return Int32(truncatingIfNeeded: result)

@@ -17,10 +17,10 @@ extension TracedThread {
         }
         isResting = true
         if isArmed {
-            let armed = guestDebug
+            // A call that does not come back may be done all the same.
+            restingDebug = guestDebug
             var off = [UInt8](repeating: 0, count: Self.guestDebugSize)
             guard call(vcpu.descriptor, Self.setGuestDebug, &off) == 0, isHeld else { return }
-            restingDebug = armed
         }
         forgetCalls(hold)
         guard isHeld else { return }
@@ -40,12 +40,12 @@ extension TracedThread {
         }
     }
 
-    /// Somebody does.
+    /// Somebody does. A thread that is away is woken when it is to go on.
     func wake() {
-        guard isResting else { return }
+        guard isResting, isHeld else { return }
         isResting = false
         guard var debug = restingDebug else { return }
         restingDebug = nil
-        if isHeld { _ = call(vcpu.descriptor, Self.setGuestDebug, &debug) }
+        _ = call(vcpu.descriptor, Self.setGuestDebug, &debug)
     }
 }

@@ -261,6 +261,7 @@ final class TracedThread {
     /// Lets it go; the guest runs.
     func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
         if isAway { leave = (mode, plan) }
+        wake()
         guard case .held(let hold) = state, !isAbsent else { return }
         self.mode = mode
         self.plan = plan
