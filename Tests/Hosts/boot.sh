@@ -1,0 +1,69 @@
+# The emulated processors. Each function returns when the host has powered off, died, or taken too long.
+
+append="console=ttyS0,115200 quiet panic=-1"
+
+# wait_for_end: until the emulator is gone, the command is done, or the kernel has died.
+wait_for_end() {
+    local end=$((SECONDS + seconds))
+    while kill -0 "$emulator" 2> /dev/null; do
+        if ((SECONDS >= end)); then
+            echo "Stopped after $seconds s (HOSTS_SECONDS)." >&2
+            break
+        fi
+        # Bochs stays when the guest has powered off; a kernel that has panicked may stay, too.
+        ! grep -qa 'reboot: Power down\|end Kernel panic' "$log/console" || { sleep 1; break; }
+        sleep 1
+    done
+    kill "$emulator" 2> /dev/null || true
+    wait "$emulator" 2> /dev/null || true
+    emulator=
+}
+
+boot_qemu() {
+    local work=$1 kernel=$2
+    (cd "$work/root" && find . | cpio -o -H newc --quiet > "$work/initrd")
+    qemu-system-x86_64 -accel tcg,thread=multi,tb-size=1024 -cpu EPYC,+svm,+npt -smp 2 -m "$memory" \
+        -display none -monitor none -no-reboot -serial "file:$log/console" -serial "file:$log/output" \
+        -kernel "$kernel"/boot/vmlinuz-* -initrd "$work/initrd" -append "$append" < /dev/null 2> "$log/emulator" &
+    emulator=$!
+    wait_for_end
+}
+
+# boot_bochs WORK KERNEL MODEL: from a CD, as Bochs loads no kernel by itself.
+boot_bochs() {
+    local work=$1 kernel=$2 model=$3 cd=$1/cd/isolinux
+    mkdir -p "$cd"
+    (cd "$work/root" && find . | cpio -o -H newc --quiet | lz4 -l -1 -q -c) > "$cd/initrd"
+    cp "$kernel"/boot/vmlinuz-* "$cd/vmlinuz"
+    cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$cd/"
+    # What the model cannot calibrate, or what only costs time here.
+    cat > "$cd/isolinux.cfg" << CONFIGURATION
+default host
+label host
+  kernel vmlinuz
+  append initrd=initrd $append nokaslr mitigations=off tsc=reliable lpj=1000000 random.trust_cpu=on
+CONFIGURATION
+    xorriso -as mkisofs -quiet -o "$work/boot.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
+        -boot-load-size 4 -boot-info-table "$work/cd" 2> /dev/null
+    cat > "$work/bochsrc" << CONFIGURATION
+megs: $memory
+cpu: model=$model, count=1, ips=50000000, reset_on_triple_fault=0
+romimage: file=/usr/share/bochs/BIOS-bochs-latest
+vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
+ata0-master: type=cdrom, path=$work/boot.iso, status=inserted
+boot: cdrom
+display_library: term
+com1: enabled=1, mode=file, dev=$log/console
+com2: enabled=1, mode=file, dev=$log/output
+log: $log/bochs
+speaker: enabled=0
+sound: driver=dummy
+panic: action=report
+clock: sync=none
+CONFIGURATION
+    echo c > "$work/go"
+    # It wants a terminal, and ends with its own.
+    TERM=xterm script -qc "exec bochs-bin -q -f $work/bochsrc -rc $work/go" /dev/null < /dev/null > /dev/null 2>&1 &
+    emulator=$!
+    wait_for_end
+}
