@@ -30,7 +30,7 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
         case tracer
         /// The VMM ended.
         case ended
-        /// The guest was let go for good.
+        /// The guest was detached.
         case detached
         /// A program cannot be started, or does not become a guest.
         case launch

@@ -238,7 +238,7 @@ struct KilledTracerLiveTests {
 
     @Test("what is to be put back is what was told last")
     func account() {
-        var account = TracerAccount()
+        var account = RecoveryJournal()
         let attach = TracerRequest.attach(
             process: 7, mappingSize: 8192, syncMask: 3,
             vcpus: [.init(id: 0, descriptor: 13, thread: 8), .init(id: 1, descriptor: 14, thread: 9)])

@@ -113,15 +113,15 @@ struct PatchLedgerTests {
     }
 
     @Test("a change is told of once until it was looked at, and again while something is on its way")
-    func sentinel() {
+    func changeWatcher() {
         let memory = Memory()
         let ledger = PatchLedger()
         memory.patch(ledger, 0x10, 0xCC, count: 1)
-        var sentinel = Sentinel(getpid())
+        var changeWatcher = VMMChangeWatcher(getpid())
         func tells() -> Bool {
             let end = ContinuousClock.now + .seconds(10)
             while ContinuousClock.now < end {
-                if sentinel.isToTell(ledger) { return true }
+                if changeWatcher.isToTell(ledger) { return true }
                 usleep(1000)
             }
             return false
@@ -130,16 +130,16 @@ struct PatchLedgerTests {
         #expect(tells())
         memory.bytes[0x10] = 0x10
         for _ in 0..<30 {
-            let isAgain = sentinel.isToTell(ledger)
+            let isAgain = changeWatcher.isToTell(ledger)
             #expect(!isAgain)
             usleep(1000)
         }
-        sentinel.noticed(isPending: false)
+        changeWatcher.noticed(isPending: false)
         #expect(tells())
         memory.bytes[0x10] = 0xCC
-        sentinel.noticed(isPending: true)
+        changeWatcher.noticed(isPending: true)
         #expect(tells())
-        sentinel.noticed(isPending: false)
+        changeWatcher.noticed(isPending: false)
         let pipe = Pipe()
         #expect(tells())
         _ = pipe

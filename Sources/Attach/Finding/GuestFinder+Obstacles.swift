@@ -107,7 +107,7 @@ extension GuestFinder {
                     + "\(shared[1].id) in turn",
                 remedy: "only a VMM with a thread for each vCPU can be attached to")
         }
-        // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM standing still.
+        // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM stopped.
         if facts != nil, let first = guest.vcpus.first(where: { $0.thread == nil && !$0.isUntouched }) {
             return AttachError(
                 .notRunning, "no thread of process \(guest.process) was seen to run vCPU \(first.id)",
@@ -137,7 +137,7 @@ extension GuestFinder {
         }.map { "its VMM was given a \($0)" }
     }
 
-    /// KVM_X86_SEV_VM and those behind it. Source: <asm/kvm.h>.
+    /// KVM_X86_SEV_VM and those after it. Source: <asm/kvm.h>.
     private static func protectedKind(_ type: UInt8) -> String? {
         [2: "SEV", 3: "SEV-ES", 4: "SEV-SNP", 5: "TDX"][type]
     }

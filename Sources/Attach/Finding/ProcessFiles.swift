@@ -54,7 +54,7 @@ struct ProcessFiles: Sendable {
     /// there is no such thread.
     func state(thread: Int32? = nil) -> Character? { fields(thread ?? process)?.first?.first }
 
-    /// What stands in a thread's `stat` behind its name.
+    /// What stands in a thread's `stat` after its name.
     private func fields(_ thread: Int32) -> [Substring]? {
         guard let stat = text("task/\(thread)/stat"), let end = stat.lastIndex(of: ")") else { return nil }
         return stat[stat.index(after: end)...].split(separator: " ")

@@ -6,7 +6,7 @@ import Glibc
 /// first instruction.
 ///
 /// By stops at system calls, and only until then: afterwards the vCPUs' threads are the tracer's, and all others are
-/// let go and run as if they had never been traced. (A seccomp filter would cost less meanwhile, but could not be
+/// detached and run as if they had never been traced. (A seccomp filter would cost less meanwhile, but could not be
 /// taken away again: without a tracer the calls that it tells of fail.)
 final class LaunchFollower {
     /// The program that was started. The VMM may be a child of it.
@@ -64,7 +64,7 @@ final class LaunchFollower {
     /// For how long nothing new has to have come before the vCPUs are taken to be all there, and how long those that
     /// were made may take to come to KVM_RUN: a VMM may keep some of them to itself.
     private static let quiet: UInt64 = 50_000_000
-    private static let patience: UInt64 = 2_000_000_000
+    private static let waitLimit: UInt64 = 2_000_000_000
     /// AUDIT_ARCH_X86_64.
     private static let architecture: UInt32 = 0xC000_003E
 
@@ -228,41 +228,41 @@ final class LaunchFollower {
         else { return }
         let now = TracedThread.now()
         let all = machine.vcpus.allSatisfy(\.hasArrived) && now &- max(lastNews, firstArrival) > Self.quiet
-        if all || now &- firstArrival > Self.patience { progress = .ready(machine) }
+        if all || now &- firstArrival > Self.waitLimit { progress = .ready(machine) }
     }
 
     // MARK: Handing over
 
-    /// Lets go of every thread but the vCPUs', which are the caller's from here on: those that wait stand at the entry
+    /// Detaches every thread but the vCPUs', which are the caller's from here on: those that wait stand at the entry
     /// to KVM_RUN, the others run to their next system call. Nothing that they clone is traced any more.
     ///
-    /// - Parameter strays: those that do not stop in time.
+    /// - Parameter pendingDetaches: those that do not stop in time.
     /// - Returns: the threads of `vcpus` that wait.
-    func handOver(_ vcpus: Set<Int32>, _ strays: Strays) -> Set<Int32> {
+    func handOver(_ vcpus: Set<Int32>, _ pendingDetaches: PendingDetaches) -> Set<Int32> {
         let waiting = Set(tracees.filter { vcpus.contains($0.key) && $0.value.isWaiting }.keys)
         for thread in waiting { _ = clinux_ptrace_options(thread, TracedThread.options) }
         let others = Set(tracees.keys).subtracting(waiting)
         for thread in others where tracees[thread]?.isWaiting == false { _ = clinux_ptrace_interrupt(thread) }
         for thread in standing(others) {
-            // A vCPU that has not come to KVM_RUN goes on when all others are let go: it may make threads.
+            // A vCPU that has not come to KVM_RUN goes on when all others are detached: it may make threads.
             _ = clinux_ptrace_options(thread, TracedThread.options)
             _ = clinux_ptrace_go(clinux_go_syscall, thread, 0)
         }
         tracees = [:]
         return waiting
 
-        /// Waits until each of `threads`, and what they clone meanwhile, has stopped, and lets go of all but the vCPUs'.
+        /// Waits until each of `threads`, and what they clone meanwhile, has stopped, and detaches all but the vCPUs'.
         func standing(_ threads: Set<Int32>) -> [Int32] {
             var (left, kept) = (threads, [Int32]())
-            var patience = Patience(Self.patience)
-            while !left.isEmpty, !patience.isOver() {
+            var budget = WaitBudget(Self.waitLimit)
+            while !left.isEmpty, !budget.isOver() {
                 var any = false
                 for thread in left {
                     if tracees[thread]?.isWaiting == true {
                         // A vCPU of another VM. Letting go of it right there would interrupt its KVM_RUN.
                         _ = clinux_ptrace_interrupt(thread)
                         _ = clinux_ptrace_go(clinux_go_free, thread, 0)
-                        strays.add(thread)
+                        pendingDetaches.add(thread)
                         left.remove(thread)
                         continue
                     }
@@ -281,8 +281,8 @@ final class LaunchFollower {
                 }
                 if !any { _ = clinux_next_signal(1_000_000) }
             }
-            // One that has not stopped is let go when it does.
-            for thread in left { strays.add(thread) }
+            // One that has not stopped is detached when it does.
+            for thread in left { pendingDetaches.add(thread) }
             return kept
         }
     }

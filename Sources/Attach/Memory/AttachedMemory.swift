@@ -37,7 +37,7 @@ public final class AttachedMemory: PhysicalMemory {
     }
 
     /// What is to be done where the map may be an old one: the VMM plugs memory in and out at any time, also while its
-    /// vCPUs stand still, and what was the guest's may be something else of the VMM's then.
+    /// vCPUs are stopped, and what was the guest's may be something else of the VMM's then.
     func onDoubt(_ look: @escaping @Sendable () -> Void) { state.withLock { $0.look = look } }
 
     private func doubt(olderThan limit: Duration) {
@@ -63,7 +63,7 @@ public final class AttachedMemory: PhysicalMemory {
             return
         }
         for piece in try surePieces(gpa, buffer.count) {
-            // SAFETY: the pieces lie one behind the other in the buffer.
+            // SAFETY: the pieces lie one after the other in the buffer.
             let count = clinux_process_read(
                 process, piece.hva, buffer.baseAddress.map { $0 + piece.offset }, piece.count)
             if count != piece.count { throw MemoryFault(gpa: gpa &+ UInt64(piece.offset + max(0, count))) }

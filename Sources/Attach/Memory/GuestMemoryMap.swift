@@ -78,7 +78,7 @@ public struct GuestMemoryMap: Sendable, Hashable {
     /// The first candidate through which the page tables say what KVM says.
     ///
     /// - Parameters:
-    ///   - special: of a vCPU that stands still.
+    ///   - special: of a vCPU that is stopped.
     ///   - linear: an address that it has mapped: its RIP's.
     ///   - truth: what KVM_TRANSLATE says of it; nil if it says that nothing is there.
     static func search(

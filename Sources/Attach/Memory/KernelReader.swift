@@ -184,7 +184,7 @@ final class KernelReader: Sendable {
         var buffer = [UInt64](repeating: 0, count: 3 * 256)
         var held = 0
         while true {
-            // SAFETY: the read is cut to what is left of the buffer behind the bytes held over.
+            // SAFETY: the read is cut to what is left of the buffer after the bytes held over.
             let got = buffer.withUnsafeMutableBytes { bytes in
                 Glibc.read(iterator, bytes.baseAddress.map { $0 + held }, bytes.count - held)
             }

@@ -32,12 +32,12 @@ extension AttachedTarget {
     func failed(_ member: AttachedVCPU, _ error: KVMError) {
         // The threads of a process that is killed end one after the other.
         if !client.isVMMGone { usleep(10_000) }
-        if client.isVMMGone { return lost(endOfVMM) }
+        if client.isVMMGone { return lost(awaitEndOfVMM()) }
         finish(member, .failed(error))
     }
 
-    /// Those that stand still and may go, go.
-    func letOut() {
+    /// Those that are stopped and may go, go.
+    func resumeReady() {
         if let holder { return go(members.filter { $0.identity.id == holder && $0.isStanding }) }
         let busy = Set(deferred.map(\.index))
         go(
@@ -54,7 +54,7 @@ extension AttachedTarget {
         }
         dealWithDeferred()
         beginWaiting()
-        if report == nil { letOut() }
+        if report == nil { resumeReady() }
     }
 
     /// What was put off, as far as the one that goes on alone lets it.

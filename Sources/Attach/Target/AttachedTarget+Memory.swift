@@ -36,12 +36,12 @@ extension AttachedTarget {
         try? client.tell(.memory(map.regions))
     }
 
-    /// The way without BPF: needs a vCPU that stands still for a moment.
+    /// The way without BPF: needs a vCPU that is stopped for a moment.
     func searchMemory(_ addresses: AddressMap?) throws {
         guard let addresses else { return }
         let candidates = GuestMemoryMap.candidates(addresses)
         try hold()
-        defer { letGo() }
+        defer { resumeHeld() }
         let vcpu = members[0].vcpu
         let special = try vcpu.specialRegisters()
         let general = try vcpu.registers()

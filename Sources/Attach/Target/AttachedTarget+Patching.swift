@@ -28,7 +28,7 @@ extension AttachedTarget: PatchKeeping {
             holder = nil
             return
         }
-        if hasOrders { letGoMeasured() }
+        if hasOrders { resumeHeldMeasured() }
     }
 
     /// Some byte that the tracer keeps account of is no patch.

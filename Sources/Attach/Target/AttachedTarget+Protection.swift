@@ -22,7 +22,7 @@ extension AttachedTarget {
             // Nothing has been left in the pages yet.
             for member in members { member.vcpu.forgetExit() }
         }
-        letGo()
+        resumeHeld()
     }
 
     /// What a refusal of KVM_GET_REGS says: EINVAL comes of a VM with protected state and a vCPU whose state is protected

@@ -60,8 +60,8 @@ extension AttachedTarget: StandstillMeasuring {
     }
 
     /// After something was done to a guest that otherwise runs.
-    func letGoMeasured() {
-        letGo()
+    func resumeHeldMeasured() {
+        resumeHeld()
         measure()
     }
 }
@@ -112,7 +112,7 @@ extension AttachedTarget: SourceProviding {
         if member.isUntouched {
             return "it has not been in KVM_RUN yet: all threads of the VMM are stopped for them, for a moment"
         }
-        if phase != .held, !member.hasLeftRegisters {
+        if phase != .held, !member.checkForRegisters() {
             return "it has not left KVM_RUN since kvmscope is attached; the guest is stopped for them"
         }
         return nil
@@ -123,7 +123,7 @@ extension AttachedTarget: SourceProviding {
             return .unknown
         }
         if phase != .held, let age = member.rememberedAge { return .read(age) }
-        if phase == .held || !member.hasRegisters || !member.hasLeftRegisters { return .live }
+        if phase == .held || !member.hasRegisters || !member.checkForRegisters() { return .live }
         return .lastExit(unchanged: member.unchanged)
     }
 
@@ -169,7 +169,7 @@ extension AttachedTarget: StatisticsProviding {
         if statistics == nil {
             let wasHeld = phase == .held
             try hold()
-            defer { if !wasHeld { letGoMeasured() } }
+            defer { if !wasHeld { resumeHeldMeasured() } }
             statistics = try StatisticsReaders(guest, members, client)
         }
         return try statistics?.read() ?? []

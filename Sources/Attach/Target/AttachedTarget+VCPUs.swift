@@ -5,7 +5,7 @@ import Glibc
 extension AttachedTarget: VCPUAppearing {
     public var vcpuCount: Int { members.count }
 
-    /// Takes on vCPUs that the VMM has made since, with those that stand still: all or none of them stop too.
+    /// Takes on vCPUs that the VMM has made since, with those that are stopped: all or none of them stop too.
     func takeOnNewVCPUs() throws(AttachError) {
         if let kernel = try? KernelReader.shared(), let vcpu = members[0].kernelVCPU(),
             let count = kernel.vcpuCount(vcpu)
@@ -38,7 +38,7 @@ extension AttachedTarget: VCPUAppearing {
 
     /// The tracer has seen a change, while something of ours is in a guest that runs: vCPUs that have come are driven
     /// as the others are, and patches that are gone are planted again. What can only be told with the guest standing
-    /// still makes it stand still for a moment.
+    /// still stops it for a moment.
     func lookAround() throws(AttachError) {
         guard phase == .running, hasOrders, report == nil else {
             return try client.tell(.noticed(isPending: true))
@@ -50,7 +50,7 @@ extension AttachedTarget: VCPUAppearing {
         guard !news.isEmpty || isOverwritten else { return }
         try hold()
         if isOverwritten { patchesOverwritten?() }
-        letGoMeasured()
+        resumeHeldMeasured()
     }
 
     /// How many vCPUs the VM has.
@@ -84,7 +84,7 @@ extension AttachedTarget: VCPUAppearing {
         }
     }
 
-    /// Gives vCPUs that came while all run someone who decides about them. All stand still.
+    /// Gives vCPUs that came while all run someone who decides about them. All are stopped.
     func driveNewcomers() {
         for member in members where member.isFree && member.isStanding && !member.isGone {
             guard let controller = newcomerController?(member.identity.id) else { continue }
@@ -112,7 +112,7 @@ extension AttachedTarget: VCPUAppearing {
     }
 
     /// Why no vCPU is there any more.
-    var endOfVMM: AttachError {
+    func awaitEndOfVMM() -> AttachError {
         // The vCPUs' threads are gone a moment before their process is, or is another program.
         let end = ContinuousClock.now + .seconds(2)
         while ContinuousClock.now < end {

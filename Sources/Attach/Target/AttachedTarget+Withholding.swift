@@ -3,12 +3,13 @@ public import Debugger
 /// A VMM that keeps its guest from running: paused at its own prompt, or not begun.
 extension AttachedTarget: VCPUWithholding {
     public func withholding(vcpu id: Int) -> Withholding? {
-        guard !isDetached, let member = members.first(where: { $0.identity.id == id }), member.isWithheld()
+        guard !isDetached, let member = members.first(where: { $0.identity.id == id }),
+            member.waitForWithheld()
         else { return nil }
         if member.isStoppedBySignal {
             return Withholding(
                 "the VMM (process \(guest.process)) is stopped by a signal (SIGSTOP, or Ctrl-Z at its terminal)",
-                remedy: "`kill -CONT \(guest.process)` lets it go on, and its guest with it")
+                remedy: "`kill -CONT \(guest.process)` resumes it, and its guest with it")
         }
         let way =
             guest.vmm == .qemu

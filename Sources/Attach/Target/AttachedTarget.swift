@@ -7,7 +7,7 @@ import SystemPackage
 /// A guest that another program runs, as a target.
 ///
 /// It begins passive: the guest runs, its registers are read from the shared `kvm_run` and nothing is stopped. The
-/// first order or edit that needs it makes the vCPUs stand still. A tracer process does what needs ptrace; this
+/// first order or edit that needs it stops the vCPUs. A tracer process does what needs ptrace; this
 /// side decides. There is no thread here: what vCPUs report is taken in by ``waitForStop(timeout:)``, and
 /// ``stopDescriptor`` polls readable when there is something to take in (which need not be a stop yet).
 ///
@@ -28,9 +28,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     enum Phase {
         /// The guest runs and nothing is traced.
         case passive
-        /// All vCPUs stand still.
+        /// All vCPUs are stopped.
         case held
-        /// Some were let go under controllers.
+        /// Some were resumed under controllers.
         case running
     }
     var phase = Phase.passive
@@ -41,7 +41,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// As the tracer has measured it.
     public internal(set) var standstills = Standstills()
     public internal(set) var isDetached = false
-    /// When the vCPUs last came to stand still; monotonic nanoseconds, 0 if they never did.
+    /// When the vCPUs last came to stop; monotonic nanoseconds, 0 if they never did.
     var heldSince: UInt64 = 0
     /// Of the memory slots as they were last read; nil if that is not known.
     var slotsVersion: KernelReader.SlotsVersion?
@@ -137,16 +137,16 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     let launched: Launch?
-    /// It was let go once: what it has asked KVM for since is not known from its first calls.
+    /// It was resumed once: what it has asked KVM for since is not known from its first calls.
     var hasGone = false
 
     /// A guest that exits now and then has left registers in the shared pages a moment later; then the first look
     /// at them stops nothing. Looks are counted, 20 ms of them on a quiet host: on a busy one both sides come later.
     private func awaitRegisters() {
         for _ in 0..<100 {
-            let waiting = members.filter { $0.hasRegisters && !$0.hasLeftRegisters && !$0.isAbsent }
+            let waiting = members.filter { $0.hasRegisters && !$0.checkForRegisters() && !$0.isAbsent }
             guard !waiting.isEmpty else { return }
-            for member in waiting { _ = member.isWithheld }
+            for member in waiting { _ = member.checkWithheld() }
             usleep(200)
         }
     }
@@ -165,7 +165,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         // In the midst of a step with patches lifted nothing may be changed but between two KVM_RUNs.
         if holder != nil, phase == .running {
             try hold()
-            defer { letGoMeasured() }
+            defer { resumeHeldMeasured() }
             return try body(member.held)
         }
         switch phase {
@@ -175,7 +175,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             defer {
                 // A controller that had found nothing to hold the others for has found it now.
                 if !access.hasStopped, holder != nil, phase == .running { phase = .held }
-                if access.hasStopped || holder != nil, phase == .held { letGoMeasured() }
+                if access.hasStopped || holder != nil, phase == .held { resumeHeldMeasured() }
             }
             return try body(access)
         }
@@ -197,7 +197,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         isForAll = chosen.count == members.count
         waiting = chosen
         beginWaiting()
-        if report == nil, phase == .held { letOut() }
+        if report == nil, phase == .held { resumeReady() }
     }
 
     public func interrupt() {
@@ -222,13 +222,13 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             }
             // Of a guest that nobody traces no event tells the end.
             if phase == .passive, client.isVMMGone {
-                lost(endOfVMM)
+                lost(awaitEndOfVMM())
                 continue
             }
             var left = timeout.map { $0 - (clock.now - start) }
             if phase == .passive { left = min(left ?? Self.glance, Self.glance) }
             // In the midst of stepping the next step is there sooner than the caller would come back.
-            if isBusy, let limit = left, limit < Self.patience { left = Self.patience }
+            if isBusy, let limit = left, limit < Self.waitLimit { left = Self.waitLimit }
             if let timeout, isBusy, clock.now - start > timeout + Self.slice { return nil }
             do {
                 guard let event = try client.nextEvent(timeout: left.map { max($0, .zero) }) else {
@@ -247,7 +247,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
     }
 
-    private static let patience = Duration.milliseconds(1)
+    private static let waitLimit = Duration.milliseconds(1)
     /// How often a guest that nobody traces is looked after.
     private static let glance = Duration.milliseconds(250)
     private static let slice = Duration.milliseconds(10)
@@ -273,7 +273,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         return member
     }
 
-    /// Makes all vCPUs stand still.
+    /// Stops all vCPUs.
     func hold() throws(AttachError) {
         guard phase != .held else { return }
         guard !isDetached else { throw Self.detachedError }
@@ -286,21 +286,21 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         for (member, standing) in zip(members, standings) { member.stood(standing) }
         learnThreads()
         if let gone = members.first(where: \.isGone), !outlives(gone) {
-            throw endOfVMM
+            throw awaitEndOfVMM()
         }
         try takeOnNewVCPUs()
         refreshMemory()
     }
 
     /// Lets those go on that were running before ``hold()``; events that came meanwhile are dealt with.
-    func letGo() {
+    func resumeHeld() {
         guard phase == .held else { return }
         if hasOrders, report == nil {
             driveNewcomers()
             phase = .running
             deferred += client.takeEvents()
             dealWithDeferred()
-            if report == nil { letOut() }
+            if report == nil { resumeReady() }
         } else if !hasOrders {
             _ = client.takeEvents()
             go(members)
@@ -308,7 +308,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
     }
 
-    /// - Precondition: they stand still.
+    /// - Precondition: they are stopped.
     func go(_ chosen: [AttachedVCPU]) {
         guard !chosen.isEmpty else { return }
         phase = .running
@@ -363,7 +363,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             case .gone:
                 member.isGone = true
                 guard outlives(member) else {
-                    return lost(endOfVMM)
+                    return lost(awaitEndOfVMM())
                 }
                 member.isOut = false
                 member.controller = nil
@@ -400,7 +400,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         }
     }
 
-    /// Ends the run: all stand still, controllers take their last look, and the report waits.
+    /// Ends the run: all are stopped, controllers take their last look, and the report waits.
     func finish(_ member: AttachedVCPU, _ reason: StopReason) {
         guard report == nil else { return }
         do {

@@ -8,25 +8,25 @@ import X86
 final class AttachedVCPU {
     let index: Int
     private(set) var identity: VCPUIdentity
-    /// The calls are made in the VMM while the vCPU stands still.
+    /// The calls are made in the VMM while the vCPU is stopped.
     let vcpu: VCPU
     /// The shared page, for a look with no stop.
     private let page: SharedRunPage
     let hasRegisters: Bool
-    /// The same while it stands still.
+    /// The same while it is stopped.
     private(set) lazy var held = HeldVCPU(self)
 
     var controller: (any RunController)?
     /// The same, if it plans.
     var planner: (any PlanningController)?
-    /// It was let go under its controller, which has not been told the end yet.
+    /// It was resumed under its controller, which has not been told the end yet.
     var isOut = false
     var isStanding = false
     /// It came while the guest runs, and goes along without a controller until the next stop.
     var isFree = false
     /// Its thread has ended.
     var isGone = false
-    /// When it was last let go.
+    /// When it was last resumed.
     var began: UInt64 = 0
     /// What the last look at the shared page showed, and since when; monotonic nanoseconds.
     private var shown: (registers: GeneralRegisters, since: UInt64, looks: Int)?
@@ -58,7 +58,7 @@ final class AttachedVCPU {
         self.hasRegisters = hasRegisters
     }
 
-    /// It stands still for our sake.
+    /// It is stopped for our sake.
     func stood(_ standing: TracerReply.Standing) {
         isStanding = standing != .running
         if standing == .gone { isGone = true }
@@ -68,7 +68,7 @@ final class AttachedVCPU {
         }
     }
 
-    /// What need not be told of after it is let go again.
+    /// What need not be told of after it is resumed again.
     var plan: StepPlan? {
         guard hasRegisters, let plan = planner?.plan, plan.places.count <= StepPlan.capacity else {
             return nil
@@ -135,7 +135,7 @@ final class AttachedVCPU {
     }
 
     /// KVM has left registers in the shared page since we asked it to.
-    var hasLeftRegisters: Bool { shown != nil || registersAtLastExit() != nil }
+    func checkForRegisters() -> Bool { shown != nil || registersAtLastExit() != nil }
 
     /// For how long looks at the page have shown the same; nil before the second.
     var unchanged: Duration? {
@@ -157,7 +157,7 @@ final class AttachedVCPU {
     var isUntouched: Bool {
         guard isAbsent else { return false }
         guard let kernel = try? KernelReader.shared(), let object = kernelVCPU() else {
-            return !hasLeftRegisters
+            return !checkForRegisters()
         }
         return kernel.hasRun(object) == false
     }
@@ -196,24 +196,26 @@ final class AttachedVCPU {
         return (number, text)
     }
 
-    /// As ``isWithheld``, with more than one look where one does not tell: a thread that we have just let go is on its way
-    /// back to its call, and one that is seen in a call may be there for a moment.
-    func isWithheld(patience: Int = 10) -> Bool {
+    /// As ``checkWithheld()``, with more than one look where one does not tell: a thread that we have just resumed is on
+    /// its way back to its call, and one that is seen in a call may be there for a moment. Sleeps for some 30 ms at most.
+    func waitForWithheld(looks budget: Int = 10) -> Bool {
         if isStoppedBySignal { return true }
-        if isAbsent || isWithheld { return isWithheld }
-        var looks = hasLeftRegisters ? 0 : patience
+        if checkWithheld() { return true }
+        if isAbsent { return false }
+        var looks = checkForRegisters() ? 0 : budget
         while sleep == nil, looks > 0 {
             usleep(1000)
-            if isWithheld { return true }
+            if checkWithheld() { return true }
             looks -= 1
         }
         guard sleep != nil else { return false }
         usleep(UInt32(Self.long / 1000) + 1000)
-        return isWithheld
+        return checkWithheld()
     }
 
-    /// Its VMM keeps it from running, as far as looks at its thread tell: it waits in one and the same call.
-    var isWithheld: Bool {
+    /// One look at whether its VMM keeps it from running: its thread has waited in one and the same call since an earlier
+    /// look. What it sees is kept for the next look.
+    func checkWithheld() -> Bool {
         if isAbsent { return isUntouched }
         guard let seen = seenAsleep() else {
             sleep = nil
@@ -226,7 +228,7 @@ final class AttachedVCPU {
         return monotonicTime() &- before.since >= Self.long
     }
 
-    /// Its VMM stands still by a signal: some thread that nobody traces says so.
+    /// Its VMM is stopped by a signal: some thread that nobody traces says so.
     var isStoppedBySignal: Bool {
         let files = ProcessFiles(process)
         // The first to be asked is the main thread, which runs no vCPU as a rule.

@@ -2,7 +2,7 @@ import Debugger
 import KVMCore
 import X86
 
-/// A vCPU that stands still. Its calls are made in the VMM, but what it waits for is read in the kernel where that is
+/// A vCPU that is stopped. Its calls are made in the VMM, but what it waits for is read in the kernel where that is
 /// possible: KVM_GET_MP_STATE may take in an INIT, so that the registers that came with the last exit would have to
 /// be asked for again.
 final class HeldVCPU: VCPUAccess {

@@ -6,7 +6,7 @@ struct HostAbilities {
     /// KVM_SYNC_X86_*. A class that this KVM does not know would make KVM_RUN fail: none where it is not known.
     var sync: UInt64 = 0
     var xsaveSize = 0
-    /// Of a vCPU's `kvm_run` with what lies behind it, in bytes. Everywhere on x86: the structure, the data of I/O, the
+    /// Of a vCPU's `kvm_run` with what lies after it, in bytes. Everywhere on x86: the structure, the data of I/O, the
     /// coalesced writes.
     var runSize: UInt64 = 3 * 4096
 

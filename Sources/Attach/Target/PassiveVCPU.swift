@@ -4,7 +4,7 @@ import SystemPackage
 import X86
 
 /// A vCPU of a guest that runs and is not traced: registers come from the shared page with no stop; any other call
-/// makes the guest stand still first, until the target lets it go.
+/// stops the guest first, until the target resumes it.
 final class PassiveVCPU: VCPUAccess {
     private let member: AttachedVCPU
     private let target: AttachedTarget
@@ -41,7 +41,7 @@ final class PassiveVCPU: VCPUAccess {
         guard !isOld else {
             throw KVMError(
                 "setting registers of vCPU \(member.identity.id)", .resourceTemporarilyUnavailable,
-                advice: "they were read while the guest ran; read them again while it stands still")
+                advice: "they were read while the guest ran; read them again while it is stopped")
         }
         return try stopped()
     }

@@ -15,7 +15,7 @@ final class StatisticsReaders {
     }
     private var readers: [Reader] = []
 
-    /// The vCPUs must stand still.
+    /// The vCPUs must be stopped.
     init(_ guest: HostGuest, _ members: [AttachedVCPU], _ client: TracerClient) throws(KVMError) {
         if let descriptor = guest.vmDescriptors.first {
             readers.append(

@@ -18,7 +18,7 @@ struct TracedVCPU: Sendable, Hashable {
     }
 }
 
-/// How a vCPU is let go.
+/// How a vCPU is resumed.
 enum GoMode: UInt8, Sendable {
     /// The guest runs; the tracer sees to it that debug exits come here.
     case run = 0
@@ -31,7 +31,7 @@ enum TracerRequest: Sendable, Hashable {
     /// Takes a guest on: maps the shared pages and makes registers come with each exit. Stops nothing. Answered by
     /// `.attached`.
     case attach(process: Int32, mappingSize: UInt32, syncMask: UInt64, vcpus: [TracedVCPU])
-    /// Makes all vCPUs stand still. Answered by `.stopped`.
+    /// Stops all vCPUs. Answered by `.stopped`.
     case stop
     /// Lets the vCPUs with these indices go. Not answered.
     case go([Go])
@@ -48,7 +48,7 @@ enum TracerRequest: Sendable, Hashable {
     case nudge
     /// Answered by `.standstills`.
     case standstills
-    /// Takes on vCPUs that have come since `.attach`, behind those that are there. Answered by `.attached`.
+    /// Takes on vCPUs that have come since `.attach`, after those that are there. Answered by `.attached`.
     case add(vcpus: [TracedVCPU])
     /// Where the guest's memory is. Not answered.
     case memory([MemoryRegion])
@@ -72,7 +72,7 @@ enum TracerRequest: Sendable, Hashable {
     case noticed(isPending: Bool)
     /// Registers are to come with each exit: KVM_SYNC_X86_*. Not answered.
     case synchronise(mask: UInt64)
-    /// Puts everything back and lets go. Answered by `.released`.
+    /// Puts everything back and detaches. Answered by `.released`.
     case detach
 
     var isAboutPatches: Bool {
@@ -105,21 +105,21 @@ enum TracerReply: Sendable, Hashable {
     case attached([UInt64])
     case refused(AttachError)
     /// How each vCPU stands, by index; and the nanoseconds from the first one held to the last, 0 if they did not come to
-    /// stand still together for this.
+    /// stop together for this.
     case stopped([Standing], spread: UInt64)
     /// What an ioctl returned (or -errno), and its argument as the kernel left it.
     case called(result: Int32, argument: [UInt8], indirect: [UInt8])
     case nudged
-    /// How often the guest stood still, for how long the last time, and in all; nanoseconds.
+    /// How often the guest was stopped, for how long the last time, and in all; nanoseconds.
     case standstills(count: UInt64, last: UInt64, total: UInt64)
     case progress(LaunchedMachine.Progress)
     /// Threads that were in KVM_RUN, and the descriptors of their vCPUs.
     case found([ThreadLook.Found])
     /// What detaching put back: threads that were traced, vCPUs whose guest debug was on, shared pages, patched bytes;
     /// and how long
-    /// the guest had stood still, if it did.
+    /// the guest had was stopped, if it did.
     case released(threads: UInt16, guestDebug: UInt16, pages: UInt16, patches: UInt32, stood: UInt64)
-    /// A vCPU that was let go stands still again.
+    /// A vCPU that was resumed is stopped again.
     case event(Event)
     /// The VMM has other threads or descriptors than before, and so perhaps vCPUs, or a patch is overwritten. Told once
     /// until the next request.
@@ -127,11 +127,11 @@ enum TracerReply: Sendable, Hashable {
 
     /// How a vCPU stands.
     enum Standing: UInt8, Sendable {
-        /// Behind a KVM_RUN that ended with a debug exit.
+        /// After a KVM_RUN that ended with a debug exit.
         case debug = 0
         /// In KVM_RUN, interrupted by us; pending I/O is completed.
         case interrupted = 1
-        /// Behind an exit that the VMM has handled and that is completed.
+        /// After an exit that the VMM has handled and that is completed.
         case handled = 2
         /// Elsewhere in the VMM: its guest is paused, or the VMM is busy with it.
         case elsewhere = 3
@@ -141,21 +141,21 @@ enum TracerReply: Sendable, Hashable {
         case running = 5
         /// On a patch, which it came to.
         case patch = 6
-        /// No thread has run it yet; all threads of the VMM stand still.
+        /// No thread has run it yet; all threads of the VMM are stopped.
         case absent = 7
-        /// Behind an exit that the guest cannot go on from by itself, which the VMM has not seen yet.
+        /// After an exit that the guest cannot go on from by itself, which the VMM has not seen yet.
         case fatal = 8
     }
 
     struct Event: Sendable, Hashable {
         var index: UInt16
         var standing: Standing
-        /// How long the guest stood still, if that ended since the last thing told; nanoseconds, or 0.
+        /// How long the guest was stopped, if that ended since the last thing told; nanoseconds, or 0.
         var stood: UInt64
-        /// Of `.handled` and `.fatal`: `struct kvm_run` as it was at the exit, its I/O data behind it. The same of `.debug`, where
+        /// Of `.handled` and `.fatal`: `struct kvm_run` as it was at the exit, its I/O data after it. The same of `.debug`, where
         /// completing that exit was the end of a step; otherwise empty.
         var page: [UInt8]
-        /// Debug exits that the plan covered, since the vCPU was let go.
+        /// Debug exits that the plan covered, since the vCPU was resumed.
         var passed = Passed()
     }
 

@@ -102,12 +102,12 @@ final class PatchLedger {
         return entries.count
     }
 
-    /// - Parameter run: one behind the other.
+    /// - Parameter run: one after the other.
     private static func restore(_ run: [Entry], _ process: Int32) {
         guard let first = run.first else { return }
         var bytes = [UInt8](repeating: 0, count: run.count)
         guard clinux_process_read(process, first.hva, &bytes, bytes.count) == bytes.count else {
-            // A mapping that is gone has no patch either; those before and behind it have.
+            // A mapping that is gone has no patch either; those before and after it have.
             guard run.count > 1 else { return }
             let page = run.firstIndex { $0.hva & 0xFFF == 0 && $0.hva != first.hva } ?? run.count / 2
             restore(Array(run[..<page]), process)

@@ -18,7 +18,7 @@ struct SharedRunPage: ~Copyable {
         /// `struct kvm_sync_regs`: registers, special registers, events.
         static let registerArea = 304..<824
         /// `struct kvm_run` ends at 2352. From here to the end of the page of I/O data nothing is in use while
-        /// the vCPU stands still.
+        /// the vCPU is stopped.
         static let scratch = 2432
     }
 
@@ -115,7 +115,7 @@ struct SharedRunPage: ~Copyable {
     /// How many bytes of scratch there are.
     static let scratchSize = 2 * 4096 - Offset.scratch
 
-    /// The exit as it is now: `struct kvm_run` up to the registers, and the data of an I/O exit behind it, where
+    /// The exit as it is now: `struct kvm_run` up to the registers, and the data of an I/O exit after it, where
     /// `data_offset` then points.
     func exitCopy() -> [UInt8] { Self.exitCopy(UnsafeRawBufferPointer(bytes)) }
 

@@ -12,15 +12,15 @@ struct ThreadLook {
 
     private let process: Int32
     /// How long a thread may take to stop, in nanoseconds.
-    private static let patience: UInt64 = 200_000_000
+    private static let waitLimit: UInt64 = 200_000_000
     /// A thread between two calls of KVM_RUN is looked at again.
     private static let looks = 20
 
-    private let strays: Strays
+    private let pendingDetaches: PendingDetaches
 
-    init(_ process: Int32, _ strays: Strays) {
+    init(_ process: Int32, _ pendingDetaches: PendingDetaches) {
         self.process = process
-        self.strays = strays
+        self.pendingDetaches = pendingDetaches
     }
 
     func look(_ threads: [Int32]) -> [Found] {
@@ -46,16 +46,16 @@ struct ThreadLook {
     private func look(_ thread: Int32) -> Sight {
         guard clinux_ptrace_seize(thread, TracedThread.options) >= 0 else { return .failed }
         guard clinux_ptrace_interrupt(thread) >= 0 else {
-            strays.add(thread)
+            pendingDetaches.add(thread)
             return .failed
         }
-        var patience = Patience(Self.patience)
+        var budget = WaitBudget(Self.waitLimit)
         var status: Int32 = 0
         while true {
             let result = clinux_wait(thread, &status, 0)
             if result > 0 { break }
-            guard result == 0, !patience.isOver() else {
-                strays.add(thread)
+            guard result == 0, !budget.isOver() else {
+                pendingDetaches.add(thread)
                 return .failed
             }
             _ = clinux_next_signal(1_000_000)
@@ -69,7 +69,7 @@ struct ThreadLook {
         {
             sight = .descriptor(Int32(truncatingIfNeeded: registers.rdi))
         }
-        if !Strays.letGo(thread, process, status) { strays.add(thread) }
+        if !PendingDetaches.detach(thread, process, status) { pendingDetaches.add(thread) }
         return sight
     }
 }

@@ -142,7 +142,7 @@ extension TracedThread {
 
     static func arms(_ guestDebug: [UInt8]) -> Bool { (guestDebug.first ?? 0) & guestDebugEnable != 0 }
 
-    /// Whoever sets RIP behind an exit that would end the guest has mended it: it goes on from there, and the VMM is not to
+    /// Whoever sets RIP after an exit that would end the guest has mended it: it goes on from there, and the VMM is not to
     /// see the exit.
     private func withdrawFatalExit() {
         guard case .held(var hold) = state, hold.standing == .fatal else { return }
@@ -154,7 +154,7 @@ extension TracedThread {
 
     /// Puts back all that was changed and lets the thread go on untraced. It must be held.
     func release() {
-        // Before the thread is let go: from then on the page is the VMM's.
+        // Before the thread is detached: from then on the page is the VMM's.
         restorePage()
         isLeftBehind = isAway
         guard case .held(let hold) = state else { return }

@@ -78,7 +78,7 @@ extension TracedThread {
 
     private func hexadecimal(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
 
-    /// The `syscall` instruction behind which the thread stands, wherever in the VMM that is.
+    /// The `syscall` instruction after which the thread stands, wherever in the VMM that is.
     private func findSite(_ registers: user_regs_struct) -> UInt64? {
         let candidate = registers.rip &- 2
         guard registers.cs == 0x33, Self.isSystemCall(process, at: candidate) else { return nil }
@@ -108,7 +108,7 @@ extension TracedThread {
     private func inject(_ hold: Hold, _ start: user_regs_struct) -> Outcome {
         var registers = start
         set(&registers)
-        var patience = Patience(Self.callLimit)
+        var budget = WaitBudget(Self.callLimit)
         var isInterrupted = false
         var traps = 0
         var signal: Int32 = 0
@@ -118,12 +118,12 @@ extension TracedThread {
                 break
             }
             signal = 0
-            var next = nextStop(&patience)
+            var next = nextStop(&budget)
             if next == nil, !isInterrupted {
                 isInterrupted = true
-                patience = Patience(Self.interruptLimit)
+                budget = WaitBudget(Self.interruptLimit)
                 interrupt()
-                next = nextStop(&patience)
+                next = nextStop(&budget)
             }
             guard let stop = next else {
                 state = .away(hold)
@@ -149,20 +149,20 @@ extension TracedThread {
             case .signal: return .astray
             case .event, .systemCall, .ended, .exec: break
             }
-            if traps > Self.trapLimit || patience.isOver() { return .astray }
+            if traps > Self.trapLimit || budget.isOver() { return .astray }
         }
         return .gone
     }
 
     /// What a call returned; one that was only interrupted would have been made again by the kernel (ERESTARTSYS and
-    /// those behind it, <linux/errno.h>).
+    /// those after it, <linux/errno.h>).
     private func result(_ registers: user_regs_struct) -> Int64 {
         let result = Int64(bitPattern: registers.rax)
         return (-516 ... -512).contains(result) ? Int64(-ETIMEDOUT) : result
     }
 
     /// Waits for the thread's next stop; nil where it is not there in time.
-    func nextStop(_ patience: inout Patience) -> Stop? {
+    func nextStop(_ budget: inout WaitBudget) -> Stop? {
         var look = 0
         while true {
             var status: Int32 = 0
@@ -174,7 +174,7 @@ extension TracedThread {
                 sched_yield()
                 continue
             }
-            guard !patience.isOver() else { return nil }
+            guard !budget.isOver() else { return nil }
             _ = clinux_next_signal(5_000_000)
         }
     }

@@ -6,7 +6,7 @@ import Glibc
 extension TracedThread {
     var hasPatches: Bool { ledger?.isEmpty == false }
 
-    /// Behind a KVM_RUN that ended in an exit. A patch's OUT is completed by a KVM_RUN that runs nothing else.
+    /// After a KVM_RUN that ended in an exit. A patch's OUT is completed by a KVM_RUN that runs nothing else.
     ///
     /// - Returns: whether it is one.
     func claimsPatch(_ registers: user_regs_struct) -> Bool {

@@ -12,7 +12,7 @@ extension TracedThread {
     /// The general and the special registers (KVM_SYNC_X86_REGS, KVM_SYNC_X86_SREGS).
     private static let needed: UInt64 = 3
 
-    /// Behind a debug exit: whether the plan has it that the guest goes on. Then it is noted.
+    /// After a debug exit: whether the plan has it that the guest goes on. Then it is noted.
     func isCovered() -> Bool {
         guard plan != nil, !stopWanted, handledExit == nil, let memory,
             page.load(SharedRunPage.Offset.validRegisters, as: UInt64.self) & Self.needed == Self.needed,

@@ -35,7 +35,7 @@ extension TracedThread {
 
     /// Takes in one stop and lets the thread go on, or holds it.
     ///
-    /// - Returns: what is to be told, if it now stands still by itself.
+    /// - Returns: what is to be told, if it now is stopped by itself.
     func handle(_ stop: Stop) -> TracerReply.Event? {
         guard case .going(let how) = state else {
             if stop == .ended || stop == .exec {
@@ -77,9 +77,9 @@ extension TracedThread {
                 go(how)
                 return nil
             }
-            var behind = registers
-            behind.rip = registers.rip &+ 2
-            return hold(behind, atRun: true, .interrupted)
+            var returned = registers
+            returned.rip = registers.rip &+ 2
+            return hold(returned, atRun: true, .interrupted)
         }
         guard stopWanted else {
             go(how)
@@ -150,17 +150,17 @@ extension TracedThread {
     /// A signal is about to be delivered to the VMM.
     private func signalled(_ signal: Int32, _ how: How) -> TracerReply.Event? {
         guard var registers = registers() else { return event(.gone) }
-        let isCaught = Interruption.isCaught(signal, process)
-        let isBehind = isRunReturn(registers) && registers.rax == Self.interruptedResult
+        let isCaught = SyscallRestart.isCaught(signal, process)
+        let isReturned = isRunReturn(registers) && registers.rax == Self.interruptedResult
         let isBefore = registers.rip == site && isRun(registers.rdi, registers.rsi)
-        if isBehind, claimedExit != nil { dropClaim(&registers, how) }
+        if isReturned, claimedExit != nil { dropClaim(&registers, how) }
         if isBefore, isCaught {
             // It would have ended the KVM_RUN that is hidden from the VMM: let it see that it did.
             registers.rip = registers.rip &+ 2
             registers.rax = Self.interruptedResult
             set(&registers)
             goOn(isWatched ? .toSystemCall : .free, signal: signal)
-        } else if isBehind, !isCaught {
+        } else if isReturned, !isCaught {
             // Untraced, the thread would not have noticed: no handler, no EINTR.
             registers.rip = registers.rip &- 2
             registers.rax = UInt64(SystemCall.ioctl)
@@ -186,7 +186,7 @@ extension TracedThread {
             && UInt32(truncatingIfNeeded: request) == SystemCall.kvmRun
     }
 
-    /// The thread stands right behind the `syscall` of KVM_RUN, with its result in RAX.
+    /// The thread stands right after the `syscall` of KVM_RUN, with its result in RAX.
     private func isRunReturn(_ registers: user_regs_struct) -> Bool {
         guard registers.orig_rax == UInt64(SystemCall.ioctl), isRun(registers.rdi, registers.rsi) else {
             return false

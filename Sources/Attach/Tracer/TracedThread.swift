@@ -7,7 +7,7 @@ import Glibc
 /// Used by the tracer's one thread alone, as ptrace wants. Where it stands is told by ``state``; what becomes of
 /// its stops is decided in `TracedThread+Stops.swift`, calls in its name are in `TracedThread+Calls.swift`.
 final class TracedThread {
-    /// How the thread was last let go.
+    /// How the thread was last resumed.
     enum How: Int32 {
         /// Nothing of it is seen until it is interrupted.
         case free = 7
@@ -30,11 +30,11 @@ final class TracedThread {
         case gone
     }
 
-    /// A thread that stands still, and how it goes on.
+    /// A thread that is stopped, and how it goes on.
     struct Hold {
         /// The VMM's own registers.
         var registers: user_regs_struct
-        /// At the call site of KVM_RUN, which is to be made again: `registers.rip` is behind it. Otherwise the
+        /// At the call site of KVM_RUN, which is to be made again: `registers.rip` is after it. Otherwise the
         /// thread is elsewhere, and goes on with just these registers.
         var isAtRun: Bool
         var standing: TracerReply.Standing
@@ -58,7 +58,7 @@ final class TracedThread {
 
     var state = State.untraced
     var mode = GoMode.run
-    /// The front end waits for it to stand still.
+    /// The front end waits for it to stop.
     var stopWanted = false
     /// It did not get to KVM_RUN in time: it is held wherever it is.
     var isImpatient = false
@@ -66,10 +66,10 @@ final class TracedThread {
     var guestDebug: [UInt8] = []
     /// Guest debug is on.
     var isArmed: Bool { Self.arms(guestDebug) }
-    /// It has been left alone for a while: see ``rest()``.
-    var isResting = false
+    /// It has been left alone for a while: see ``disarmWhileIdle()``.
+    var isIdle = false
     /// Guest debug as it is to be when it is no longer.
-    var restingDebug: [UInt8]?
+    var suspendedDebug: [UInt8]?
     /// immediate_exit is set by us, to complete an exit.
     var isCompleting = false
     /// KVM_RUN was interrupted by nothing that was seen, and is made again, unseen by the VMM. A stop of ours alone does
@@ -90,7 +90,7 @@ final class TracedThread {
     /// Where the memory map is known from the VMM's calls alone.
     var calls: CallWatch?
     /// Of all threads together.
-    let meter: StandstillMeter
+    let meter: PauseMeter
     /// Debug exits that are not to be told of, and those that were not.
     var plan: StepPlan?
     var passed = TracerReply.Passed()
@@ -115,7 +115,7 @@ final class TracedThread {
     var otherSite: UInt64?
     /// With these it is to go on once it is back from where it is away.
     var leave: (mode: GoMode, plan: StepPlan?)?
-    /// It is to be let go for good then.
+    /// It is to be detached then.
     var isLeftBehind = false
     var trapWasBlocked = false
     var isTrapOpen = false
@@ -123,7 +123,7 @@ final class TracedThread {
 
     init(
         process: Int32, vcpu: TracedVCPU, page: consuming SharedRunPage, pageAddress: UInt64,
-        meter: StandstillMeter
+        meter: PauseMeter
     ) {
         self.meter = meter
         self.process = process
@@ -211,7 +211,7 @@ final class TracedThread {
     }
 
     /// Takes over a thread that is traced from its start: one that stands at the entry to KVM_RUN, which then returns
-    /// before the guest has run, or one on its way to a system call. It is to stand still.
+    /// before the guest has run, or one on its way to a system call. It is to stop.
     func adopt(isAtRun: Bool) {
         let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
         hasFilter = status?.seccomp == 2
@@ -241,7 +241,7 @@ final class TracedThread {
         }
     }
 
-    /// Asks it to stand still.
+    /// Asks it to stop.
     func requestStop() throws(AttachError) {
         if isHeld || isGone { return }
         leave = nil
@@ -261,7 +261,7 @@ final class TracedThread {
     /// Lets it go; the guest runs.
     func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
         if isAway { leave = (mode, plan) }
-        wake()
+        rearm()
         guard case .held(let hold) = state, !isAbsent else { return }
         self.mode = mode
         self.plan = plan
@@ -287,8 +287,8 @@ final class TracedThread {
     var seesReturns: Bool { isArmed || hasPatches || mode == .runReportingHandled || calls != nil }
 
     /// Makes KVM_RUN be issued again, as if it had never returned.
-    func issueRun(_ behind: user_regs_struct) {
-        runRegisters = atRun(behind)
+    func issueRun(_ returned: user_regs_struct) {
+        runRegisters = atRun(returned)
         issueRunAgain()
     }
 
@@ -311,9 +311,9 @@ final class TracedThread {
     private static let exitInterrupted: UInt32 = 10
 
     /// The registers with which KVM_RUN is about to be issued.
-    func atRun(_ behind: user_regs_struct) -> user_regs_struct {
-        var registers = behind
-        registers.rip = behind.rip &- 2
+    func atRun(_ returned: user_regs_struct) -> user_regs_struct {
+        var registers = returned
+        registers.rip = returned.rip &- 2
         registers.rax = UInt64(SystemCall.ioctl)
         registers.orig_rax = .max
         registers.rdi = UInt64(bitPattern: Int64(vcpu.descriptor))

@@ -6,74 +6,74 @@ extension Tracer {
     /// The other end is gone: a guest that was attached to goes on, one that was launched ends with its debugger.
     func end() {
         guard let follower else {
-            letGo()
-            return awaitStrays()
+            putBackAndDetach()
+            return awaitPendingDetaches()
         }
         follower.kill(process)
-        var patience = Patience(Self.limit)
+        var budget = WaitBudget(Self.limit)
         var status: Int32 = 0
         // -ECHILD: all are gone.
-        while !patience.isOver() {
+        while !budget.isOver() {
             let result = clinux_wait(-1, &status, 0)
             if result < 0 { break }
             if result == 0 { _ = clinux_next_signal(5_000_000) }
         }
     }
 
-    /// Puts everything back, and lets go.
+    /// Puts everything back and detaches.
     ///
     /// - Returns: how many threads were traced, how many vCPUs had guest debug on, how many bytes were patched.
     @discardableResult
-    func letGo() -> (traced: UInt16, armed: UInt16, patches: Int) {
+    func putBackAndDetach() -> (traced: UInt16, armed: UInt16, patches: Int) {
         if isFollowing {
             isFollowing = false
-            if let follower { _ = follower.handOver([], strays(of: process ?? follower.root)) }
+            if let follower { _ = follower.handOver([], pendingDetaches(of: process ?? follower.root)) }
         }
         follower = nil
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
-        let armed = threads.count { $0.isArmed || $0.restingDebug != nil }
-        if bystanders != nil { try? holdBystanders() }
+        let armed = threads.count { $0.isArmed || $0.suspendedDebug != nil }
+        if nonVCPUThreads != nil { try? holdNonVCPUThreads() }
         for thread in threads {
             if thread.isGoing { try? thread.requestStop() }
         }
         // One that cannot be stopped is put back when it does stop.
         try? waitForAll()
         disarmAbsent()
-        // While all stand still.
+        // While all are stopped.
         let patches = process.map { ledger.restoreAll($0) } ?? 0
         for thread in threads {
             thread.release()
             switch thread.state {
             case .away, .going: leftBehind.append(thread)
-            case .lost: strays(of: thread.process).add(thread.thread)
+            case .lost: pendingDetaches(of: thread.process).add(thread.thread)
             case .untraced, .held, .gone: break
             }
         }
-        bystanders?.letGo()
-        bystanders = nil
+        nonVCPUThreads?.detach()
+        nonVCPUThreads = nil
         threads = []
         return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
     }
 
     /// Of a thread that was lost: its end, or it is one of another program now.
     func takeEnd(of thread: TracedThread, _ stop: TracedThread.Stop?, _ status: Int32) {
-        if stop != .ended, stop != .exec, !Strays.letGo(thread.thread, thread.process, status) {
-            strays(of: thread.process).add(thread.thread)
+        if stop != .ended, stop != .exec, !PendingDetaches.detach(thread.thread, thread.process, status) {
+            pendingDetaches(of: thread.process).add(thread.thread)
         }
         thread.leave(stop == .exec ? .exec : .ended)
     }
 
     // MARK: Those that do not stop in time
 
-    func strays(of process: Int32) -> Strays {
-        let strays = strays ?? Strays(process)
-        self.strays = strays
-        return strays
+    func pendingDetaches(of process: Int32) -> PendingDetaches {
+        let pendingDetaches = pendingDetaches ?? PendingDetaches(process)
+        self.pendingDetaches = pendingDetaches
+        return pendingDetaches
     }
 
-    /// Lets go of those that have stopped by now. True if there was any.
-    func collectStrays() -> Bool {
-        var any = strays?.collect() ?? false
+    /// Detaches those that have stopped by now. True if there was any.
+    func collectPendingDetaches() -> Bool {
+        var any = pendingDetaches?.collect() ?? false
         for thread in leftBehind {
             var status: Int32 = 0
             let result = clinux_wait(thread.thread, &status, 0)
@@ -93,18 +93,18 @@ extension Tracer {
     }
 
     /// Stays for as long as there are some: without it, what was changed in them would be left as it is.
-    private func awaitStrays() {
-        while !leftBehind.isEmpty || strays?.isEmpty == false {
-            if !collectStrays() { _ = clinux_next_signal(50_000_000) }
+    private func awaitPendingDetaches() {
+        while !leftBehind.isEmpty || pendingDetaches?.isEmpty == false {
+            if !collectPendingDetaches() { _ = clinux_next_signal(50_000_000) }
         }
     }
 
-    /// A thread is nobody's any more. One that calls exec has the number of its process from then on, and is let go when
+    /// A thread is nobody's any more. One that calls exec has the number of its process from then on, and is detached when
     /// it is there.
     func followExec() {
         guard let process, !threads.contains(where: { $0.thread == process && !$0.isGone }),
-            bystanders?.threads[process] == nil
+            nonVCPUThreads?.threads[process] == nil
         else { return }
-        strays(of: process).add(process)
+        pendingDetaches(of: process).add(process)
     }
 }

@@ -8,7 +8,7 @@ import Glibc
 final class Tracer {
     private let socket: Int32
     var threads: [TracedThread] = []
-    let meter = StandstillMeter()
+    let meter = PauseMeter()
     private var mappingSize = 0
     private var syncMask: UInt64 = 0
     private var memory: AttachedMemory?
@@ -23,17 +23,17 @@ final class Tracer {
     /// The VMM, once it is known.
     var process: Int32?
     /// The VMM's other threads, while a vCPU has none that is known.
-    var bystanders: Bystanders?
-    private var sentinel: Sentinel?
-    /// Those that nobody waits for any more, and vCPUs' threads that were to be let go while they were away.
-    var strays: Strays?
+    var nonVCPUThreads: NonVCPUThreads?
+    private var changeWatcher: VMMChangeWatcher?
+    /// Those that nobody waits for any more, and vCPUs' threads that were to be detached while they were away.
+    var pendingDetaches: PendingDetaches?
     var leftBehind: [TracedThread] = []
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
     private var pieces = WirePieces()
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
-    private static let patience: UInt64 = 100_000_000
-    /// How long a tracer whose front end is gone may take to let go of a VMM.
+    private static let waitLimit: UInt64 = 100_000_000
+    /// How long a tracer whose front end is gone may take to detach from a VMM.
     private static let claimLimit: UInt64 = 500_000_000
     /// How long until it is given up.
     static let limit: UInt64 = 2_000_000_000
@@ -61,7 +61,9 @@ final class Tracer {
             } else if !isBusy {
                 // One that is followed becomes ready by time, too.
                 let isIdle = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000) < 0
-                if isIdle, !threads.contains(where: \.isGoing) { for thread in threads { thread.rest() } }
+                if isIdle, !threads.contains(where: \.isGoing) {
+                    for thread in threads { thread.disarmWhileIdle() }
+                }
             }
             watch()
         }
@@ -73,7 +75,7 @@ final class Tracer {
     /// - Returns: whether the other end is gone, and the request, if there is one that makes sense.
     private func receive() -> (end: Bool, request: TracerRequest?) {
         let isRunning =
-            isFollowing || threads.contains(where: \.isGoing) || bystanders?.isWatching == true
+            isFollowing || threads.contains(where: \.isGoing) || nonVCPUThreads?.isWatching == true
         // After a stop the next order mostly follows at once; waking up from a sleep takes longer than looking again.
         for _ in 0..<(isRunning ? 1 : Self.looks) {
             let count = clinux_receive(socket, &buffer, buffer.count, 0)
@@ -125,17 +127,17 @@ final class Tracer {
 
     private func watch() {
         guard keepsWatch, let process else { return }
-        if sentinel == nil { sentinel = Sentinel(process) }
-        if sentinel?.isToTell(ledger) == true { send(.changed) }
+        if changeWatcher == nil { changeWatcher = VMMChangeWatcher(process) }
+        if changeWatcher?.isToTell(ledger) == true { send(.changed) }
     }
 
     /// - Returns: false after `.detach`.
     private func perform(_ request: TracerRequest) -> Bool {
         if case .noticed(let isPending) = request {
-            sentinel?.noticed(isPending: isPending)
+            changeWatcher?.noticed(isPending: isPending)
             return true
         }
-        if request.isAboutVCPUs { for thread in threads { thread.wake() } }
+        if request.isAboutVCPUs { for thread in threads { thread.rearm() } }
         switch request {
         case .noticed: break
         case .attach(let process, let mappingSize, let syncMask, let vcpus):
@@ -156,7 +158,7 @@ final class Tracer {
             for order in orders where Int(order.index) < threads.count {
                 threads[Int(order.index)].resume(order.mode, order.plan)
             }
-            letBystandersGo(orders)
+            resumeNonVCPUThreads(orders)
         case .callValue(let descriptor, let request, let value):
             call(descriptor) { callValue($0, descriptor, request, value) }
         case .callBytes(let descriptor, let request, var argument):
@@ -182,7 +184,7 @@ final class Tracer {
                 ThreadLook.Found(thread: $0.thread, descriptor: $0.vcpu.descriptor)
             }
             let isFree = self.threads.isEmpty && follower == nil
-            send(.found(isFree ? ThreadLook(process, strays(of: process)).look(threads) : known))
+            send(.found(isFree ? ThreadLook(process, pendingDetaches(of: process)).look(threads) : known))
         case .launch(let arguments, let input, let output):
             do throws(AttachError) {
                 guard follower == nil, threads.isEmpty else {
@@ -231,7 +233,7 @@ final class Tracer {
             }
         case .detach:
             let pages = UInt16(clamping: threads.count)
-            let (traced, armed, patches) = letGo()
+            let (traced, armed, patches) = putBackAndDetach()
             send(
                 .released(
                     threads: traced, guestDebug: armed, pages: pages, patches: UInt32(clamping: patches),
@@ -265,7 +267,7 @@ final class Tracer {
         try add(vcpus, process, pidfd)
         guard isFollowing, let follower else { return }
         isFollowing = false
-        let waiting = follower.handOver(Set(vcpus.map(\.thread)), strays(of: process))
+        let waiting = follower.handOver(Set(vcpus.map(\.thread)), pendingDetaches(of: process))
         for thread in threads { thread.adopt(isAtRun: waiting.contains(thread.thread)) }
         try waitForAll()
     }
@@ -314,8 +316,8 @@ final class Tracer {
         var holder: Int32 = 0
         var result = clinux_claim(name, nil)
         // Who has it may be about to end.
-        var patience = Patience(Self.claimLimit)
-        while result == -EADDRINUSE, !patience.isOver() {
+        var budget = WaitBudget(Self.claimLimit)
+        while result == -EADDRINUSE, !budget.isOver() {
             usleep(5000)
             result = clinux_claim(name, nil)
         }
@@ -331,10 +333,10 @@ final class Tracer {
         claimed = result
     }
 
-    /// Makes all vCPUs stand still, or none, if that fails.
+    /// Stops all vCPUs, or none, if that fails.
     private func stopAll() throws(AttachError) {
         do throws(AttachError) {
-            try holdBystanders()
+            try holdNonVCPUThreads()
             for thread in threads where !thread.isAbsent { try thread.requestStop() }
             try waitForAll()
             try mount()
@@ -344,17 +346,17 @@ final class Tracer {
                 thread.stopWanted = false
                 thread.resume(.run)
             }
-            letBystandersGo(threads.indices.map { .init(index: UInt16($0), mode: .run, plan: nil) })
+            resumeNonVCPUThreads(threads.indices.map { .init(index: UInt16($0), mode: .run, plan: nil) })
             throw error
         }
     }
 
     func waitForAll() throws(AttachError) {
-        var patience = Patience(Self.limit)
+        var budget = WaitBudget(Self.limit)
         while let late = threads.first(where: \.isGoing) {
             let any = collectStops()
             if !late.isGoing { continue }
-            if patience.isOver() {
+            if budget.isOver() {
                 let files = ProcessFiles(late.process)
                 if files.isEnding(thread: late.thread) { throw .ended(late.process) }
                 throw AttachError(
@@ -363,7 +365,7 @@ final class Tracer {
                         + "does not stop within 2 s",
                     remedy: "its thread is deep in the kernel or the host is overloaded; try again")
             }
-            if patience.spent > Self.patience {
+            if budget.spent > Self.waitLimit {
                 for thread in threads where thread.isGoing && !thread.isImpatient {
                     thread.isImpatient = true
                     thread.interrupt()
@@ -376,8 +378,8 @@ final class Tracer {
     /// Takes in what the threads have to say. True if there was anything.
     func collectStops() -> Bool {
         if isFollowing { return follower?.collect() ?? false }
-        var any = collectBystanders()
-        if collectStrays() { any = true }
+        var any = collectNonVCPUThreads()
+        if collectPendingDetaches() { any = true }
         let going = threads.count(where: \.isGoing)
         for (index, thread) in threads.enumerated() {
             switch thread.state {
@@ -420,7 +422,7 @@ public enum TracerProcess {
     /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3.
     public static let argument = "--attach-tracer"
 
-    /// What `ps` and TASK_COMM call it: whoever kills kvmscope by its name does not mean the one that cleans up behind
+    /// What `ps` and TASK_COMM call it: whoever kills kvmscope by its name does not mean the one that cleans up after
     /// it.
     static let name = "kvm-scope-guard"
 

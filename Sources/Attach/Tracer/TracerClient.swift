@@ -43,7 +43,7 @@ final class TracerClient: Sendable, RemoteChannel {
         var trouble: AttachError?
     }
     private let state = Mutex(State())
-    private let fate: TracerFate
+    private let supervisor: TracerSupervisor
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
     private let pidfd = Atomic<Int32>(-1)
 
@@ -62,8 +62,8 @@ final class TracerClient: Sendable, RemoteChannel {
             throw Self.error("start the tracer (\(program.path))", pid)
         }
         socket = sockets.0
-        fate = TracerFate(pid, program)
-        fate.watch()
+        supervisor = TracerSupervisor(pid, program)
+        supervisor.watch()
     }
 
     /// Names the VMM, once.
@@ -74,20 +74,20 @@ final class TracerClient: Sendable, RemoteChannel {
     }
 
     /// The tracer's process id.
-    var tracerProcess: Int32 { fate.tracer }
+    var tracerProcess: Int32 { supervisor.tracer }
 
     /// The tracer has ended without having been told to. Called once, on any thread.
-    func onLoss(_ body: @escaping @Sendable () -> Void) { fate.onLoss(body) }
+    func onLoss(_ body: @escaping @Sendable () -> Void) { supervisor.onLoss(body) }
 
-    var isLost: Bool { fate.isLost }
+    var isLost: Bool { supervisor.isLost }
 
     deinit {
-        fate.isToEnd()
+        supervisor.expectEnd()
         // The tracer sees this as the front end's end: it puts everything back and ends.
         close(socket)
         let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
         if descriptor >= 0 { close(descriptor) }
-        fate.awaitEnd()
+        supervisor.awaitEnd()
     }
 
     private static func error(_ act: String, _ result: Int32) -> AttachError {
@@ -108,7 +108,7 @@ final class TracerClient: Sendable, RemoteChannel {
                 case .nudged: continue
                 case .refused(let error): throw error
                 default:
-                    fate.note(request, reply)
+                    supervisor.note(request, reply)
                     return reply
                 }
             }
@@ -186,7 +186,9 @@ final class TracerClient: Sendable, RemoteChannel {
     }
 
     private func send(_ request: TracerRequest) throws(AttachError) {
-        guard fate.note(request), WirePieces.send(request.encoded, to: socket) else { throw fate.loss }
+        guard supervisor.note(request), WirePieces.send(request.encoded, to: socket) else {
+            throw supervisor.recover()
+        }
     }
 
     /// - Parameter timeout: nil waits for ever.
@@ -208,7 +210,7 @@ final class TracerClient: Sendable, RemoteChannel {
             }
             count = clinux_receive(socket, &state.buffer, state.buffer.count, 1)
         }
-        guard count > 0 else { throw fate.loss }
+        guard count > 0 else { throw supervisor.recover() }
         guard let message = state.pieces.take(state.buffer[..<count]) else { return nil }
         guard let reply = TracerReply(message) else {
             throw AttachError(.tracer, "the tracer said what makes no sense")

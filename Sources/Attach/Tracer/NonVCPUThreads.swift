@@ -4,10 +4,10 @@ import Glibc
 /// The threads of a VMM of which some are to run vCPUs that no thread has run yet.
 ///
 /// Which thread will run such a vCPU nobody can say, and a call on the vCPU waits for as long as another thread is in
-/// its KVM_RUN. So calls are made while all of them stand still: then none is in KVM_RUN, nor can come there. While
+/// its KVM_RUN. So calls are made while all of them are stopped: then none is in KVM_RUN, nor can come there. While
 /// something of ours waits in the vCPU (guest debug, patches) their system calls are watched instead, until one of them
 /// is about to run it: the guest's first instruction is still to come then.
-final class Bystanders {
+final class NonVCPUThreads {
     enum State {
         case going
         case held(user_regs_struct)
@@ -18,17 +18,17 @@ final class Bystanders {
     /// They go from system call to system call, and what they make is traced, too.
     private(set) var isWatching = false
 
-    /// How long they may take to stand still, in nanoseconds.
+    /// How long they may take to stop, in nanoseconds.
     private static let limit: UInt64 = 2_000_000_000
     private static let watching = TracedThread.options | clinux_option_clone
 
-    private let strays: Strays
+    private let pendingDetaches: PendingDetaches
     /// Those whose KVM_RUN is made again, as nothing but a stop of ours was seen to interrupt it.
     private var inAgain: Set<Int32> = []
 
-    init(_ process: Int32, _ strays: Strays) {
+    init(_ process: Int32, _ pendingDetaches: PendingDetaches) {
         self.process = process
-        self.strays = strays
+        self.pendingDetaches = pendingDetaches
     }
 
     var isEmpty: Bool { threads.isEmpty }
@@ -42,13 +42,13 @@ final class Bystanders {
 
     // MARK: Standing still
 
-    /// Makes every thread of the VMM but `known` stand still: until there is none left that does not.
+    /// Stops every thread of the VMM but `known`, until none is left that runs.
     ///
     /// - Parameter isWanted: whether a KVM_RUN that one is about to call is to be told of.
     /// - Throws: where one does not stop in time; then all go on.
     func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(AttachError) -> [Runner] {
         var runners: [Runner] = []
-        var patience = Patience(Self.limit)
+        var budget = WaitBudget(Self.limit)
         do throws(AttachError) {
             while true {
                 let new = ProcessFiles(process).threads.filter { threads[$0] == nil && !known.contains($0) }
@@ -59,7 +59,7 @@ final class Bystanders {
                 for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
                 while !goingThreads.isEmpty {
                     runners += collect(isStopping: true, isWanted: isWanted)
-                    guard !patience.isOver() else {
+                    guard !budget.isOver() else {
                         let late = goingThreads.first ?? 0
                         throw AttachError(
                             .notRunning,
@@ -71,7 +71,7 @@ final class Bystanders {
                 }
             }
         } catch {
-            if isWatching { watch() } else { letGo() }
+            if isWatching { watch() } else { detach() }
             throw error
         }
     }
@@ -92,7 +92,7 @@ final class Bystanders {
                     .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                     remedy: "end that debugger (or strace) first")
             }
-            strays.remove(thread)
+            pendingDetaches.remove(thread)
             threads[thread] = .going
             return true
         }
@@ -107,7 +107,7 @@ final class Bystanders {
 
     /// Takes in what those that go have to say.
     ///
-    /// - Parameter isStopping: they are to stand still.
+    /// - Parameter isStopping: they are to stop.
     func collect(isStopping: Bool = false, isWanted: (Int32) -> Bool) -> [Runner] {
         var runners: [Runner] = []
         for thread in goingThreads {
@@ -127,7 +127,7 @@ final class Bystanders {
                     hold(thread)
                     continue
                 } else if signal == SIGTRAP {
-                    Interruption.hide(thread, process)
+                    SyscallRestart.restartRun(thread, process)
                     go(thread)
                 } else if clinux_ptrace_go(clinux_go_listen, thread, 0) < 0 {
                     lose(thread)
@@ -140,7 +140,7 @@ final class Bystanders {
                 }
                 go(thread, isStopping: isStopping)
             case .signal(let signal):
-                Interruption.show(thread, process, signal)
+                SyscallRestart.completeRun(thread, process, signal)
                 go(thread, signal: signal, isStopping: isStopping)
             case nil:
                 noteClone(thread, status)
@@ -150,7 +150,7 @@ final class Bystanders {
         return runners
     }
 
-    /// Takes in the ends of those that stand still: until then their process cannot end, nor become another program.
+    /// Takes in the ends of those that are stopped: until then their process cannot end, nor become another program.
     /// True if there was any.
     func collectEnds() -> Bool {
         var any = false
@@ -178,7 +178,7 @@ final class Bystanders {
     /// It does not stand where it stood: it was killed.
     private func lose(_ thread: Int32) {
         threads[thread] = nil
-        strays.add(thread)
+        pendingDetaches.add(thread)
     }
 
     /// One that has just been made is among them. It may have been found already.
@@ -202,7 +202,9 @@ final class Bystanders {
         var info = clinux_syscall_info()
         guard clinux_ptrace_syscall_info(thread, &info) >= 0 else { return nil }
         guard info.op == 1 else {
-            if inAgain.remove(thread) == nil, Interruption.hide(thread, process) { inAgain.insert(thread) }
+            if inAgain.remove(thread) == nil, SyscallRestart.restartRun(thread, process) {
+                inAgain.insert(thread)
+            }
             return nil
         }
         guard info.number == UInt64(SystemCall.ioctl),
@@ -219,12 +221,12 @@ final class Bystanders {
         if clinux_ptrace_go(how, thread, signal) == -ESRCH { lose(thread) }
     }
 
-    // MARK: Of those that stand still
+    // MARK: Of those that are stopped
 
     /// One that was in KVM_RUN with this descriptor, which it is from now on the thread of.
     func takeRunner(of descriptor: Int32) -> Int32? {
         for (thread, state) in threads {
-            guard case .held(let registers) = state, Interruption.isInRun(registers, process),
+            guard case .held(let registers) = state, SyscallRestart.isInRun(registers, process),
                 Int32(truncatingIfNeeded: registers.rdi) == descriptor
             else { continue }
             threads[thread] = nil
@@ -233,7 +235,7 @@ final class Bystanders {
         return nil
     }
 
-    /// One in whose name calls can be made: it stands behind a system call that our stop interrupted, and which it
+    /// One in whose name calls can be made: it stands after a system call that our stop interrupted, and which it
     /// makes again when it goes on with these registers.
     var carrier: (thread: Int32, registers: user_regs_struct)? {
         for (thread, state) in threads.sorted(by: { $0.key > $1.key }) {
@@ -247,14 +249,14 @@ final class Bystanders {
 
     // MARK: Going on
 
-    /// Lets those that stand still go, watched.
+    /// Lets those that are stopped go, watched.
     func watch() {
         isWatching = true
         for (thread, state) in threads {
             guard case .held = state else { continue }
             threads[thread] = .going
             _ = clinux_ptrace_options(thread, Self.watching)
-            Interruption.hide(thread, process)
+            SyscallRestart.restartRun(thread, process)
             // Their process may have been stopped by a signal meanwhile: each says so at one more stop, before it goes.
             _ = clinux_ptrace_interrupt(thread)
             go(thread)
@@ -262,21 +264,21 @@ final class Bystanders {
     }
 
     /// Lets all go, untraced.
-    func letGo() {
+    func detach() {
         // Of those that go, each has to be caught once more.
-        var patience = Patience(Self.limit)
+        var budget = WaitBudget(Self.limit)
         for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
-        while !goingThreads.isEmpty, !patience.isOver() {
+        while !goingThreads.isEmpty, !budget.isOver() {
             _ = collect(isStopping: true) { _ in false }
             if !goingThreads.isEmpty { _ = clinux_next_signal(500_000) }
         }
-        // One that has not stopped is let go when it does.
+        // One that has not stopped is detached when it does.
         for thread in goingThreads {
-            strays.add(thread)
+            pendingDetaches.add(thread)
             threads[thread] = nil
         }
         for thread in threads.keys {
-            Interruption.hide(thread, process)
+            SyscallRestart.restartRun(thread, process)
             _ = clinux_ptrace_go(clinux_go_detach, thread, 0)
         }
         threads = [:]

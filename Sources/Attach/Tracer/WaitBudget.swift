@@ -1,6 +1,6 @@
 /// How much longer something is waited for. What counts is the time in which it was looked for: a tracer that was kept
 /// from its processor in between, as all of a host may be, has not waited meanwhile.
-struct Patience {
+struct WaitBudget {
     /// Counts at most so much between two looks, in nanoseconds: sleeps are shorter.
     private static let longest: UInt64 = 20_000_000
 
@@ -16,7 +16,7 @@ struct Patience {
         last = now
     }
 
-    /// Behind a look that was in vain: whether it was the last.
+    /// After a look that was in vain: whether it was the last.
     mutating func isOver(now: UInt64 = TracedThread.now()) -> Bool {
         spent &+= min(now &- last, Self.longest)
         last = now

@@ -1,24 +1,24 @@
 import CLinux
 import Glibc
 
-/// A thread that stands still for long.
+/// A thread that is stopped for long.
 ///
 /// The kernel lets a thread go whose tracer is killed, with whatever the tracer has made of it: in single-step mode, of
-/// which its process dies, or behind a KVM_RUN that has ended in a debug exit of ours. While it is left alone it stands
+/// which its process dies, or after a KVM_RUN that has ended in a debug exit of ours. While it is left alone it stands
 /// so that it would just go on in KVM_RUN.
 extension TracedThread {
     /// How long its stop may take, in nanoseconds.
     private static let stopLimit: UInt64 = 200_000_000
 
     /// Nobody has asked for anything for a while.
-    func rest() {
-        guard !isResting, !isAbsent, !isGroupStopped, case .held(let hold) = state, hold.isAtRun else {
+    func disarmWhileIdle() {
+        guard !isIdle, !isAbsent, !isGroupStopped, case .held(let hold) = state, hold.isAtRun else {
             return
         }
-        isResting = true
+        isIdle = true
         if isArmed {
             // A call that does not come back may be done all the same.
-            restingDebug = guestDebug
+            suspendedDebug = guestDebug
             var off = [UInt8](repeating: 0, count: Self.guestDebugSize)
             guard call(vcpu.descriptor, Self.setGuestDebug, &off) == 0, isHeld else { return }
         }
@@ -29,8 +29,8 @@ extension TracedThread {
         // Only going on ends the single-step mode of the thread. Interrupted, it stops before it is out of the kernel.
         interrupt()
         guard isHeld, clinux_ptrace_go(How.free.rawValue, thread, 0) >= 0 else { return lose() }
-        var patience = Patience(Self.stopLimit)
-        switch nextStop(&patience) {
+        var budget = WaitBudget(Self.stopLimit)
+        switch nextStop(&budget) {
         case .event(let signal): isGroupStopped = signal != SIGTRAP
         case .ended: leave(.ended)
         case .exec: leave(.exec)
@@ -41,11 +41,11 @@ extension TracedThread {
     }
 
     /// Somebody does. A thread that is away is woken when it is to go on.
-    func wake() {
-        guard isResting, isHeld else { return }
-        isResting = false
-        guard var debug = restingDebug else { return }
-        restingDebug = nil
+    func rearm() {
+        guard isIdle, isHeld else { return }
+        isIdle = false
+        guard var debug = suspendedDebug else { return }
+        suspendedDebug = nil
         _ = call(vcpu.descriptor, Self.setGuestDebug, &debug)
     }
 }

@@ -3,12 +3,12 @@ import Glibc
 
 /// The EINTR of a KVM_RUN, which the VMM sees where a signal to the thread has ended it, and not where a stop of ours
 /// has. Of threads that stand in a stop.
-enum Interruption {
+enum SyscallRestart {
     /// Makes a KVM_RUN that was interrupted be made again.
     ///
     /// - Returns: whether it was.
     @discardableResult
-    static func hide(_ thread: Int32, _ process: Int32) -> Bool {
+    static func restartRun(_ thread: Int32, _ process: Int32) -> Bool {
         var registers = user_regs_struct()
         guard clinux_ptrace_get_registers(thread, &registers) >= 0, isInRun(registers, process),
             registers.rax == TracedThread.interruptedResult
@@ -21,7 +21,7 @@ enum Interruption {
 
     /// A signal is about to be delivered to a thread that stands before a KVM_RUN which is to be made again: it is seen
     /// to have ended that.
-    static func show(_ thread: Int32, _ process: Int32, _ signal: Int32) {
+    static func completeRun(_ thread: Int32, _ process: Int32, _ signal: Int32) {
         var registers = user_regs_struct()
         guard clinux_ptrace_get_registers(thread, &registers) >= 0, registers.orig_rax == .max,
             registers.rax == UInt64(SystemCall.ioctl),
@@ -33,7 +33,7 @@ enum Interruption {
         _ = clinux_ptrace_set_registers(thread, &registers)
     }
 
-    /// Whether a thread stands behind a KVM_RUN, of whatever vCPU.
+    /// Whether a thread stands after a KVM_RUN, of whatever vCPU.
     static func isInRun(_ registers: user_regs_struct, _ process: Int32) -> Bool {
         registers.orig_rax == UInt64(SystemCall.ioctl)
             && UInt32(truncatingIfNeeded: registers.rsi) == SystemCall.kvmRun

@@ -4,7 +4,7 @@ import Glibc
 /// Looks now and then whether a VMM whose guest runs with something of ours in it has changed what matters to that: it
 /// has made or ended threads or opened descriptors, as for a vCPU that is plugged in, or patches in the guest's code are
 /// overwritten.
-struct Sentinel {
+struct VMMChangeWatcher {
     /// So often at most; monotonic nanoseconds.
     private static let interval: UInt64 = 10_000_000
     /// So often it looks again for something that is on its way.

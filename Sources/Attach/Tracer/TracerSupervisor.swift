@@ -6,11 +6,11 @@ import Synchronization
 /// what it has changed in the VMM: that is put back at once, whether anybody waits for the tracer or not.
 ///
 /// Locked: any thread may call.
-final class TracerFate: Sendable {
+final class TracerSupervisor: Sendable {
     let tracer: Int32
     private let program: TracerProgram
     private struct State {
-        var account = TracerAccount()
+        var account = RecoveryJournal()
         var loss: AttachError?
         var onLoss: (@Sendable () -> Void)?
         /// It puts everything back by itself, and ends.
@@ -19,7 +19,7 @@ final class TracerFate: Sendable {
     private let state = Mutex(State())
 
     /// How long its end is waited for, in milliseconds.
-    private static let patience: Int32 = 3000
+    private static let waitLimit: Int32 = 3000
 
     init(_ tracer: Int32, _ program: TracerProgram) {
         self.tracer = tracer
@@ -27,12 +27,12 @@ final class TracerFate: Sendable {
     }
 
     /// Its socket is about to be closed, which makes it put everything back and end.
-    func isToEnd() { state.withLock { $0.isToEnd = true } }
+    func expectEnd() { state.withLock { $0.isToEnd = true } }
 
     /// Waits for that. One that waits for a thread of the VMM to come back from the kernel ends later.
     func awaitEnd() {
         state.withLock { state in
-            if state.loss == nil { _ = clinux_reap_within(tracer, Self.patience) }
+            if state.loss == nil { _ = clinux_reap_within(tracer, Self.waitLimit) }
         }
     }
 
@@ -57,22 +57,23 @@ final class TracerFate: Sendable {
     /// Called once, on any thread, before what it has left is put back.
     func onLoss(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onLoss = body } }
 
-    /// It has ended, or is about to: puts back what it has left, once.
+    /// It has ended, or is about to: waits for its end and has another tracer put back what it has left, once. Later calls
+    /// return at once.
     ///
-    /// - Returns: what there is to be said of that.
-    var loss: AttachError {
+    /// - Returns: the error to be shown, which says what became of that.
+    func recover() -> AttachError {
         state.withLock { state in
             if let loss = state.loss { return loss }
             // Until it has ended it has the VMM's threads.
-            _ = clinux_reap_within(tracer, Self.patience)
+            _ = clinux_reap_within(tracer, Self.waitLimit)
             state.onLoss?()
             let account = state.account
-            state.account = TracerAccount()
+            state.account = RecoveryJournal()
             let aftermath = account.putBack(program).map { ": \($0)" } ?? ""
             let loss = AttachError(
                 .tracer, "the tracer process has ended" + aftermath,
                 remedy:
-                    "attach again; if it was killed while the guest stood still, the VMM may have seen a debug exit"
+                    "attach again; if it was killed while the guest was stopped, the VMM may have seen a debug exit"
             )
             state.loss = loss
             return loss
@@ -97,7 +98,7 @@ final class TracerFate: Sendable {
             { argument in
                 guard let argument else { return nil }
                 // SAFETY: retained above for this one use.
-                Unmanaged<TracerFate>.fromOpaque(argument).takeRetainedValue().watchEnd()
+                Unmanaged<TracerSupervisor>.fromOpaque(argument).takeRetainedValue().watchEnd()
                 return nil
             }, own.toOpaque())
         guard result == 0 else {
@@ -113,6 +114,6 @@ final class TracerFate: Sendable {
         defer { close(pidfd) }
         var end = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
         while poll(&end, 1, -1) < 0, errno == EINTR {}
-        if state.withLock({ !$0.isToEnd && !$0.account.vcpus.isEmpty }) { _ = loss }
+        if state.withLock({ !$0.isToEnd && !$0.account.vcpus.isEmpty }) { _ = recover() }
     }
 }

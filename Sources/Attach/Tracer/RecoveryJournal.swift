@@ -3,7 +3,7 @@ import Debugger
 /// What a tracer has been told, as far as it has changed something in the VMM for it: what another one has to know to put
 /// that back, should the first be killed. The tracer sees to it that the end of the front end leaves nothing behind; this
 /// is the same the other way round.
-struct TracerAccount: Sendable {
+struct RecoveryJournal: Sendable {
     private var process: Int32?
     private var mappingSize: UInt32 = 0
     private var syncMask: UInt64 = 0
@@ -42,7 +42,7 @@ struct TracerAccount: Sendable {
         case (.callBytes(let descriptor, TracedThread.setGuestDebug, let argument), .called(0, _, _))
         where !TracedThread.arms(argument): armed.remove(descriptor)
         // Nothing is left, or the one that has it is not to be told any more.
-        case (.detach, _): self = TracerAccount()
+        case (.detach, _): self = RecoveryJournal()
         default: break
         }
     }

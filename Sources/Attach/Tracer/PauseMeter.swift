@@ -1,19 +1,19 @@
-/// How long the guest stands still: from the first thread held to the last one let go. Used by the tracer's thread
+/// How long the guest is stopped: from the first thread held to the last one resumed. Used by the tracer's thread
 /// alone; times are CLOCK_MONOTONIC in nanoseconds.
-final class StandstillMeter {
+final class PauseMeter {
     private var held = 0
     private var began: UInt64 = 0
     private var latest: UInt64 = 0
-    /// All were found to stand still together, in the standstill that is on.
+    /// All were found to stop together, in the pause that is on.
     private var isCommon = false
-    /// Standstills that are over.
+    /// Pauses that are over.
     private(set) var count: UInt64 = 0
     private(set) var last: UInt64 = 0
     private(set) var total: UInt64 = 0
     /// The last one, until it was told; 0 if it was, or if there was none since.
     private var untold: UInt64 = 0
 
-    /// A thread stands still from `time` on.
+    /// A thread is stopped from `time` on.
     func held(at time: UInt64) {
         if held == 0 {
             began = time
@@ -23,7 +23,7 @@ final class StandstillMeter {
         held += 1
     }
 
-    /// A thread that stood still goes on, or has ended.
+    /// A thread that was stopped goes on, or has ended.
     func went(at time: UInt64) {
         guard held > 0 else { return }
         held -= 1
@@ -35,9 +35,9 @@ final class StandstillMeter {
         untold = last
     }
 
-    /// All threads stand still: how far apart they were held, from the first to the last.
+    /// All threads are stopped: how far apart they were held, from the first to the last.
     ///
-    /// - Returns: 0 for one thread alone, or if that is known of this standstill: what is held later in it was let go
+    /// - Returns: 0 for one thread alone, or if that is known of this standstill: what is held later in it was resumed
     ///   in between.
     func allStand() -> UInt64 {
         guard held > 1, !isCommon else { return 0 }
@@ -45,7 +45,7 @@ final class StandstillMeter {
         return max(1, latest &- began)
     }
 
-    /// More threads are to stand still with the others.
+    /// More threads are to stop with the others.
     func grew() { isCommon = false }
 
     /// What is to be told with the next thing that is told.

@@ -5,11 +5,11 @@ import Glibc
 extension Tracer {
     private var absent: [TracedThread] { threads.filter { $0.isAbsent && !$0.isGone } }
 
-    /// Makes all other threads of the VMM stand still, and finds among them those that run the vCPUs by now.
-    func holdBystanders() throws(AttachError) {
+    /// Stops all other threads of the VMM, and finds among them those that run the vCPUs by now.
+    func holdNonVCPUThreads() throws(AttachError) {
         guard let process, !absent.isEmpty else { return }
-        let all = bystanders ?? Bystanders(process, strays(of: process))
-        bystanders = all
+        let all = nonVCPUThreads ?? NonVCPUThreads(process, pendingDetaches(of: process))
+        nonVCPUThreads = all
         for thread in absent { thread.stopWanted = true }
         let known = Set(threads.filter { !$0.isAbsent }.map(\.thread))
         let runners = try all.hold(except: known) { descriptor in
@@ -19,15 +19,15 @@ extension Tracer {
         for thread in absent {
             guard let runner = all.takeRunner(of: thread.vcpu.descriptor) else { continue }
             thread.appeared(runner, process)
-            // Stopped in KVM_RUN by us, or behind an exit that is the VMM's.
+            // Stopped in KVM_RUN by us, or after an exit that is the VMM's.
             tell(thread, thread.handle(.event(signal: SIGTRAP)))
         }
-        if absent.isEmpty { dismissBystanders() }
+        if absent.isEmpty { detachNonVCPUThreads() }
     }
 
-    /// Lets calls be made for vCPUs without a thread, in the name of one that stands still.
+    /// Lets calls be made for vCPUs without a thread, in the name of one that is stopped.
     func mount() throws(AttachError) {
-        guard let all = bystanders, let first = absent.first, !first.isHeld else { return }
+        guard let all = nonVCPUThreads, let first = absent.first, !first.isHeld else { return }
         if first.isAway { throw first.awayError }
         guard let (thread, registers) = all.carrier else {
             throw AttachError(
@@ -37,10 +37,10 @@ extension Tracer {
         first.mount(thread, registers, process ?? 0)
     }
 
-    /// After some vCPUs were let go: the VMM's other threads go, too. One that is about to run a vCPU in which
+    /// After some vCPUs were resumed: the VMM's other threads go, too. One that is about to run a vCPU in which
     /// something of ours waits, or that was not let go, is caught there.
-    func letBystandersGo(_ orders: [TracerRequest.Go]) {
-        guard let all = bystanders, !absent.isEmpty else { return }
+    func resumeNonVCPUThreads(_ orders: [TracerRequest.Go]) {
+        guard let all = nonVCPUThreads, !absent.isEmpty else { return }
         let ordered = Set(orders.map { Int($0.index) })
         for (index, thread) in threads.enumerated() where thread.isAbsent {
             thread.dismount()
@@ -52,19 +52,19 @@ extension Tracer {
         if absent.contains(where: { $0.seesReturns || $0.stopWanted }) {
             all.watch()
         } else {
-            dismissBystanders()
+            detachNonVCPUThreads()
         }
     }
 
-    private func dismissBystanders() {
-        bystanders?.letGo()
-        bystanders = nil
+    private func detachNonVCPUThreads() {
+        nonVCPUThreads?.detach()
+        nonVCPUThreads = nil
     }
 
-    /// Takes in what those that are watched have to say, and the ends of those that stand still. True if one has ended, or
+    /// Takes in what those that are watched have to say, and the ends of those that are stopped. True if one has ended, or
     /// if a vCPU has its thread now.
-    func collectBystanders() -> Bool {
-        guard let all = bystanders else { return false }
+    func collectNonVCPUThreads() -> Bool {
+        guard let all = nonVCPUThreads else { return false }
         var any = all.collectEnds()
         if all.isWatching {
             let runners = all.collect { descriptor in absent.contains { $0.vcpu.descriptor == descriptor } }
@@ -73,7 +73,7 @@ extension Tracer {
         }
         // Nobody is left who could run them.
         if all.isEmpty { lose() }
-        if absent.isEmpty { dismissBystanders() }
+        if absent.isEmpty { detachNonVCPUThreads() }
         return any
     }
 
@@ -85,7 +85,7 @@ extension Tracer {
     }
 
     /// At the entry to its first KVM_RUN.
-    private func appeared(_ runner: Bystanders.Runner) {
+    private func appeared(_ runner: NonVCPUThreads.Runner) {
         guard let process, let thread = absent.first(where: { $0.vcpu.descriptor == runner.descriptor })
         else { return }
         thread.appeared(runner.thread, process)
@@ -108,11 +108,11 @@ extension Tracer {
         }
     }
 
-    /// Before all is let go for good.
+    /// Before all is detached.
     func disarmAbsent() {
         guard !absent.isEmpty else { return }
         if absent.contains(where: \.isArmed) || !ledger.isEmpty {
-            try? holdBystanders()
+            try? holdNonVCPUThreads()
             try? mount()
         }
         if let carrier = absent.first(where: \.isHeld) {
@@ -136,7 +136,7 @@ extension TracedThread {
         hasFilter = Self.isFiltered(thread, process)
     }
 
-    /// Calls are made in the name of a thread that stands still, and is put back to where it stands.
+    /// Calls are made in the name of a thread that is stopped, and is put back to where it stands.
     fileprivate func mount(_ thread: Int32, _ registers: user_regs_struct, _ process: Int32) {
         self.thread = thread
         site = nil

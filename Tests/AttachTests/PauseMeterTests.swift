@@ -3,10 +3,10 @@ import Testing
 @testable import Attach
 
 @Suite("The meter of standstills")
-struct StandstillMeterTests {
+struct PauseMeterTests {
     @Test("from the first held to the last let go, and how far apart they were held")
     func two() {
-        let meter = StandstillMeter()
+        let meter = PauseMeter()
         meter.held(at: 1000)
         meter.held(at: 1250)
         #expect(meter.allStand() == 250)
@@ -20,7 +20,7 @@ struct StandstillMeterTests {
 
     @Test("one that went and came back while the others stood is not said to have come late")
     func steps() {
-        let meter = StandstillMeter()
+        let meter = PauseMeter()
         meter.held(at: 10)
         meter.held(at: 30)
         #expect(meter.allStand() == 20)
@@ -38,7 +38,7 @@ struct StandstillMeterTests {
 
     @Test("one that is taken on in the midst counts")
     func more() {
-        let meter = StandstillMeter()
+        let meter = PauseMeter()
         meter.held(at: 10)
         // One alone does not stop together with anything.
         #expect(meter.allStand() == 0)
@@ -52,7 +52,7 @@ struct StandstillMeterTests {
 
     @Test("held in the same nanosecond is still a common stop")
     func atOnce() {
-        let meter = StandstillMeter()
+        let meter = PauseMeter()
         meter.held(at: 10)
         meter.held(at: 10)
         #expect(meter.allStand() == 1)

@@ -2,9 +2,9 @@ import CLinux
 import Glibc
 
 /// Threads of a VMM that were asked to stop and have not, as they are deep in the kernel. Nobody waits for them any more,
-/// and a traced thread that stops with nobody to let it go on stands still for ever: each is let go for good as soon as
+/// and a traced thread that stops with nobody to resume it is stopped for ever: each is detached as soon as
 /// it does stop. Used by the tracer's one thread alone.
-final class Strays {
+final class PendingDetaches {
     private let process: Int32
     private var threads: Set<Int32> = []
 
@@ -17,7 +17,7 @@ final class Strays {
     /// It is somebody's again.
     func remove(_ thread: Int32) { threads.remove(thread) }
 
-    /// Lets go of those that have stopped. True if there was any.
+    /// Detaches those that have stopped. True if there was any.
     func collect() -> Bool {
         var any = false
         for thread in threads {
@@ -25,24 +25,24 @@ final class Strays {
             let result = clinux_wait(thread, &status, 0)
             if result == 0 { continue }
             any = true
-            if result < 0 || Self.letGo(thread, process, status) { threads.remove(thread) }
+            if result < 0 || Self.detach(thread, process, status) { threads.remove(thread) }
         }
         return any
     }
 
-    /// Lets go of a thread that has stopped with this status of waitpid, as if it had not been asked to: a KVM_RUN that
+    /// Detaches a thread that has stopped with this status of waitpid, as if it had not been asked to: a KVM_RUN that
     /// was interrupted by that alone is made again, a signal is delivered.
     ///
-    /// - Returns: false for one that is about to make a system call, which being let go of would interrupt: it is for
+    /// - Returns: false for one that is about to make a system call, which being detached would interrupt: it is for
     ///   the next stop.
-    static func letGo(_ thread: Int32, _ process: Int32, _ status: Int32) -> Bool {
+    static func detach(_ thread: Int32, _ process: Int32, _ status: Int32) -> Bool {
         guard let stop = TracedThread.Stop(status: status), stop != .ended else { return true }
         var signal: Int32 = 0
         switch stop {
-        case .event: Interruption.hide(thread, process)
+        case .event: SyscallRestart.restartRun(thread, process)
         case .signal(let number):
             signal = number
-            Interruption.show(thread, process, number)
+            SyscallRestart.completeRun(thread, process, number)
         case .ended, .exec: break
         case .systemCall:
             _ = clinux_ptrace_interrupt(thread)
