@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -85,6 +86,22 @@ _Static_assert(offsetof(struct kvm_clear_dirty_log, dirty_bitmap) == 16, "kvm_cl
 _Static_assert(sizeof(struct kvm_stats_header) == 24, "kvm_stats_header");
 _Static_assert(sizeof(struct kvm_stats_desc) == 16, "kvm_stats_desc");
 
+_Static_assert(sizeof(struct kvm_irq_routing) == 8, "kvm_irq_routing");
+_Static_assert(sizeof(struct kvm_irq_routing_entry) == 48, "kvm_irq_routing_entry");
+_Static_assert(offsetof(struct kvm_irq_routing_entry, u) == 16, "kvm_irq_routing_entry.u");
+_Static_assert(sizeof(struct kvm_irqfd) == 32, "kvm_irqfd");
+_Static_assert(sizeof(struct kvm_ioeventfd) == 64, "kvm_ioeventfd");
+_Static_assert(sizeof(struct kvm_create_device) == 12, "kvm_create_device");
+_Static_assert(offsetof(struct kvm_device_attr, addr) == 16, "kvm_device_attr.addr");
+_Static_assert(sizeof(struct kvm_nested_state) == 128, "kvm_nested_state");
+_Static_assert(offsetof(struct kvm_nested_state, size) == 4, "kvm_nested_state.size");
+_Static_assert(offsetof(struct kvm_nested_state, hdr) == 8, "kvm_nested_state.hdr");
+_Static_assert(sizeof(struct kvm_dirty_gfn) == 16, "kvm_dirty_gfn");
+_Static_assert(KVM_DIRTY_LOG_PAGE_OFFSET == 64, "KVM_DIRTY_LOG_PAGE_OFFSET");
+// Numbers that the kernel's ABI cannot change: a header that has another is not the kernel's.
+_Static_assert(KVM_RUN == 0xAE80 && KVM_CREATE_VM == 0xAE01 && KVM_CREATE_VCPU == 0xAE41, "requests");
+_Static_assert((KVM_SET_USER_MEMORY_REGION2 & 0xFFFFFFFF) == 0x40A0AE49, "KVM_SET_USER_MEMORY_REGION2");
+
 int ckvm_ioctl_value(int descriptor, unsigned long request, unsigned long value) {
     int result = ioctl(descriptor, request, value);
     return result < 0 ? -errno : result;
@@ -112,19 +129,32 @@ long ckvm_pread(int descriptor, void *buffer, size_t count, uint64_t offset) {
     return result < 0 ? -errno : result;
 }
 
-static int map(int descriptor, size_t size, int flags, void **address) {
-    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, descriptor, 0);
+int ckvm_eventfd(void) {
+    int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int ckvm_eventfd_add(int descriptor, uint64_t count) {
+    return write(descriptor, &count, sizeof count) < 0 ? -errno : 0;
+}
+
+int ckvm_eventfd_take(int descriptor, uint64_t *count) {
+    return read(descriptor, count, sizeof *count) < 0 ? -errno : 0;
+}
+
+static int map(int descriptor, size_t size, uint64_t offset, int flags, void **address) {
+    void *mapped = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, descriptor, (off_t)offset);
     if (mapped == MAP_FAILED) return -errno;
     *address = mapped;
     return 0;
 }
 
-int ckvm_map_descriptor(int descriptor, size_t size, void **address) {
-    return map(descriptor, size, MAP_SHARED, address);
+int ckvm_map_descriptor(int descriptor, size_t size, uint64_t offset, void **address) {
+    return map(descriptor, size, offset, MAP_SHARED, address);
 }
 
 int ckvm_map_anonymous(size_t size, void **address) {
-    return map(-1, size, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, address);
+    return map(-1, size, 0, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, address);
 }
 
 void ckvm_unmap(void *address, size_t size) { munmap(address, size); }

@@ -13,6 +13,10 @@ final class FakeChannel: RemoteChannel {
     }
     private struct Contents {
         var calls: [Call] = []
+        /// Entries of 40 bytes that KVM_GET_CPUID2 gives, as kernels before 6.5 do.
+        var cpuidEntries: [UInt8]?
+        /// Calls that answer E2BIG, with the header, where the buffer is too short.
+        var sized: Set<UInt> = []
         var stored: [UInt: [UInt8]] = [:]
         var results: [UInt: [Int32]] = [:]
     }
@@ -27,7 +31,7 @@ final class FakeChannel: RemoteChannel {
         ckvm_get_vcpu_events: ckvm_set_vcpu_events, ckvm_get_irqchip: ckvm_set_irqchip,
         ckvm_get_pit2: ckvm_set_pit2, ckvm_get_clock: ckvm_set_clock,
         ckvm_get_dirty_log: ckvm_clear_dirty_log,
-        ckvm_get_msrs: ckvm_set_msrs,
+        ckvm_get_msrs: ckvm_set_msrs, ckvm_get_nested_state: ckvm_set_nested_state,
     ]
 
     var calls: [Call] { contents.withLock { $0.calls } }
@@ -40,6 +44,17 @@ final class FakeChannel: RemoteChannel {
     /// Stores what a GET gives, as if a SET had brought it.
     func put(_ get: UInt, _ bytes: [UInt8]) {
         contents.withLock { $0.stored[Self.pairs[get] ?? get] = bytes }
+    }
+
+    /// From now on KVM_GET_CPUID2 is that of Linux 5.10 to 6.4: E2BIG where the buffer is too short, and else the
+    /// entries, with the count left as it was asked for.
+    func kernelLeavesCPUIDCount(entries: [UInt8]) {
+        contents.withLock { $0.cpuidEntries = entries }
+    }
+
+    /// From now on a call answers E2BIG where the buffer is too short, with a header that says how long it has to be.
+    func kernelTellsSizes(of request: UInt) {
+        contents.withLock { _ = $0.sized.insert(request) }
     }
 
     private func result(_ contents: inout Contents, _ call: Call) -> Int32 {
@@ -62,7 +77,15 @@ final class FakeChannel: RemoteChannel {
             let result = self.result(
                 &contents, Call(descriptor: descriptor, request: request, size: bytes.count))
             guard result >= 0 else { return (result, nil) }
-            if let set = Self.pairs[request] { return (result, contents.stored[set]) }
+            if request == ckvm_get_cpuid2, let entries = contents.cpuidEntries {
+                return entries.count <= bytes.count - 8 ? (0, bytes.prefix(8) + entries) : (-E2BIG, nil)
+            }
+            if let set = Self.pairs[request] {
+                let stored = contents.stored[set]
+                let isShort =
+                    contents.sized.contains(request) && stored.map { $0.count > bytes.count } == true
+                return (isShort ? -E2BIG : result, stored)
+            }
             contents.stored[request] = bytes
             return (result, nil)
         }

@@ -13,12 +13,29 @@ struct Guest: ~Copyable {
     /// Where the program is, and CS:IP points (CS 0).
     static let start: UInt64 = 0x1000
 
+    /// What interrupt controllers are in the kernel.
+    enum Controllers {
+        case none
+        /// Local APICs, PICs and an IOAPIC.
+        case all
+        /// Local APICs alone.
+        case split
+    }
+
     init(_ program: [UInt8], irqchip: Bool = false, flags: MemoryFlags = []) throws {
+        try self.init(program, controllers: irqchip ? .all : .none, flags: flags)
+    }
+
+    init(_ program: [UInt8], controllers: Controllers, flags: MemoryFlags = []) throws {
         let kvm = try KVM.open()
         let vm = try kvm.createVM()
         let memory = try GuestMemory(size: 0x10000)
         try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory, flags: flags)
-        if irqchip { try vm.createInterruptController() }
+        switch controllers {
+        case .none: break
+        case .all: try vm.createInterruptController()
+        case .split: try vm.createSplitInterruptController()
+        }
         let vcpu = try vm.createVCPU(id: 0)
         try vcpu.setCPUID(try kvm.supportedCPUID())
         try memory.write(Self.start, program)

@@ -203,7 +203,10 @@ struct StateTests {
         try guest.vcpu.setCPUID(entries)
         let read = try guest.vcpu.cpuid()
         #expect(read.first { $0.function == 0x8000_0002 }?.eax == 0x6D76_6B20)
-        #expect(read.count == entries.count)
+        // KVM may leave out leaves that the guest could not use; it has no others, and none twice.
+        func key(_ entry: CPUIDEntry) -> UInt64 { UInt64(entry.function) << 32 | UInt64(entry.index) }
+        #expect(Set(read.map(key)).count == read.count)
+        #expect(Set(read.map(key)).isSubset(of: Set(entries.map(key))))
         let many = [CPUIDEntry](repeating: CPUIDEntry(function: 0), count: 257)
         let error = #expect(throws: KVMError.self) { try guest.vcpu.setCPUID(many) }
         #expect(error?.errno == .argListTooLong)
@@ -262,6 +265,13 @@ struct StateTests {
         #expect(events.flags != 0)
         events.nmiMasked = true
         events.interruptShadow = 2
+        try guest.vcpu.setEvents(events)
+        var read = try guest.vcpu.events()
+        // SVM has one bit for STI and MOV SS, and reads it as both.
+        #expect(read.interruptShadow == 2 || read.interruptShadow == 3)
+        read.interruptShadow = 2
+        #expect(read == events)
+        events.interruptShadow = 0
         try guest.vcpu.setEvents(events)
         #expect(try guest.vcpu.events() == events)
         events.flags = 1 << 31

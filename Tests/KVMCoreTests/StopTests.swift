@@ -30,7 +30,8 @@ struct StopTests {
         #expect(try guest.vcpu.run() == .hlt)
     }
 
-    @Test func aBreakpointStopsBeforeItsInstruction() throws {
+    @Test(.enabled(if: HostTrial.executionBreakpointsFire, "needs a host whose DR0 to DR3 fire in a guest"))
+    func aBreakpointStopsBeforeItsInstruction() throws {
         let guest = try Guest([0x40, 0x40, 0x43, 0xF4])  // inc ax; inc ax; inc bx; hlt
         let target = Guest.start + 2
         // DR7: L1, length 0 and type 0 for execution. SDM volume 3B, 17.2.4.
@@ -44,6 +45,23 @@ struct StopTests {
         #expect(try guest.vcpu.registers().rax == 2)
         #expect(try guest.vcpu.registers().rbx == 0)
         #expect(try guest.vcpu.debugRegisters().dr1 == 0, "the guest's own debug registers are left alone")
+    }
+
+    @Test func debugControlsThatThisKVMHasNotAreRefused() throws {
+        let guest = try Guest([0xF4])
+        let error = #expect(throws: KVMError.self) {
+            try guest.vcpu.setGuestDebug(GuestDebug(control: [.enable, .init(rawValue: 1 << 30)]))
+        }
+        #expect(error?.operation == "KVM_SET_GUEST_DEBUG")
+        #expect(error?.errno == .invalidArgument)
+        #expect(error?.advice?.contains("0x40000000") == true)
+    }
+
+    @Test func controlsBeforeTheCapabilityAreAllButOne() {
+        let old = GuestDebug.Control(capability: 0)
+        #expect(old.contains([.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints]))
+        #expect(!old.contains(.blockInterrupts))
+        #expect(GuestDebug.Control(capability: 1 << 20) == .blockInterrupts)
     }
 
     @Test func aStepOverAnInEndsWhenItIsCompleted() throws {

@@ -97,7 +97,18 @@ struct VCPUCreationTests {
         let error = #expect(throws: KVMError.self) { try vm.setBootVCPU(id: 1) }
         #expect(error?.errno == .resourceBusy)
         #expect(error?.advice?.contains("before the first") == true)
-        #expect(throws: KVMError.self) { try vm.setBootVCPU(id: -1) }
+    }
+
+    @Test func aBootVCPUThatCannotBeIsRefused() throws {
+        let vm = try kvm.kvm.createVM()
+        let limit = Int(vm.check(.maxVCPUID))
+        for id in [-1, limit, .max] {
+            let error = #expect(throws: KVMError.self) { try vm.setBootVCPU(id: id) }
+            #expect(error?.operation == "KVM_SET_BOOT_CPU_ID")
+            #expect(error?.errno == .invalidArgument)
+            #expect(error?.advice == "id \(id) is out of range (KVM_CAP_MAX_VCPU_ID is \(limit))")
+        }
+        try vm.setBootVCPU(id: limit - 1)
     }
 
     @Test func aLocalAPICHasTheVCPUsID() throws {

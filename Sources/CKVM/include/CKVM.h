@@ -21,6 +21,18 @@
 #define KVM_EXIT_SNP_REQ_CERTS 43
 #endif
 
+// Calls and capabilities newer than that header.
+#ifndef KVM_SET_USER_MEMORY_REGION2
+struct ckvm_userspace_memory_region2 {
+    struct kvm_userspace_memory_region region;
+    uint64_t guest_memfd_offset;
+    uint32_t guest_memfd;
+    uint32_t pad1;
+    uint64_t pad2[14];
+};
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct ckvm_userspace_memory_region2)
+#endif
+
 // Request numbers, by the name of the call.
 #define CKVM_REQUEST(lower, upper) static const unsigned long ckvm_##lower = upper
 CKVM_REQUEST(get_api_version, KVM_GET_API_VERSION);
@@ -33,6 +45,15 @@ CKVM_REQUEST(create_vcpu, KVM_CREATE_VCPU);
 CKVM_REQUEST(get_dirty_log, KVM_GET_DIRTY_LOG);
 CKVM_REQUEST(clear_dirty_log, KVM_CLEAR_DIRTY_LOG);
 CKVM_REQUEST(set_user_memory_region, KVM_SET_USER_MEMORY_REGION);
+CKVM_REQUEST(set_user_memory_region2, KVM_SET_USER_MEMORY_REGION2);
+CKVM_REQUEST(reset_dirty_rings, KVM_RESET_DIRTY_RINGS);
+CKVM_REQUEST(set_gsi_routing, KVM_SET_GSI_ROUTING);
+CKVM_REQUEST(irqfd, KVM_IRQFD);
+CKVM_REQUEST(ioeventfd, KVM_IOEVENTFD);
+CKVM_REQUEST(create_device, KVM_CREATE_DEVICE);
+CKVM_REQUEST(set_device_attr, KVM_SET_DEVICE_ATTR);
+CKVM_REQUEST(get_device_attr, KVM_GET_DEVICE_ATTR);
+CKVM_REQUEST(has_device_attr, KVM_HAS_DEVICE_ATTR);
 CKVM_REQUEST(set_tss_addr, KVM_SET_TSS_ADDR);
 CKVM_REQUEST(set_identity_map_addr, KVM_SET_IDENTITY_MAP_ADDR);
 CKVM_REQUEST(set_boot_cpu_id, KVM_SET_BOOT_CPU_ID);
@@ -78,6 +99,9 @@ CKVM_REQUEST(set_tsc_khz, KVM_SET_TSC_KHZ);
 CKVM_REQUEST(translate, KVM_TRANSLATE);
 CKVM_REQUEST(interrupt, KVM_INTERRUPT);
 CKVM_REQUEST(nmi, KVM_NMI);
+CKVM_REQUEST(smi, KVM_SMI);
+CKVM_REQUEST(get_nested_state, KVM_GET_NESTED_STATE);
+CKVM_REQUEST(set_nested_state, KVM_SET_NESTED_STATE);
 CKVM_REQUEST(set_guest_debug, KVM_SET_GUEST_DEBUG);
 #undef CKVM_REQUEST
 
@@ -94,8 +118,15 @@ void ckvm_close(int descriptor);
 // pread(): bytes read, or -errno.
 long ckvm_pread(int descriptor, void *buffer, size_t count, uint64_t offset);
 
-// mmap(MAP_SHARED, read and write) of `descriptor` from its start: 0 and *address, or -errno.
-int ckvm_map_descriptor(int descriptor, size_t size, void **address);
+// eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK): the descriptor, or -errno.
+int ckvm_eventfd(void);
+// write() of a count to an eventfd: 0, or -errno.
+int ckvm_eventfd_add(int descriptor, uint64_t count);
+// read() of an eventfd: 0 and *count, or -errno; -EAGAIN where the count is 0.
+int ckvm_eventfd_take(int descriptor, uint64_t *count);
+
+// mmap(MAP_SHARED, read and write) of `descriptor` from `offset`: 0 and *address, or -errno.
+int ckvm_map_descriptor(int descriptor, size_t size, uint64_t offset, void **address);
 // mmap(MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, read and write): 0 and *address, or -errno.
 int ckvm_map_anonymous(size_t size, void **address);
 void ckvm_unmap(void *address, size_t size);
@@ -112,4 +143,11 @@ static inline void ckvm_or_byte(volatile void *byte, uint8_t bits) {
 }
 static inline void ckvm_and_byte(volatile void *byte, uint8_t bits) {
     __atomic_fetch_and((volatile uint8_t *)byte, bits, __ATOMIC_SEQ_CST);
+}
+// The flags of a dirty ring's entry, which say whose the rest of it is.
+static inline uint32_t ckvm_load_acquire(const volatile void *word) {
+    return __atomic_load_n((const volatile uint32_t *)word, __ATOMIC_ACQUIRE);
+}
+static inline void ckvm_store_release(volatile void *word, uint32_t value) {
+    __atomic_store_n((volatile uint32_t *)word, value, __ATOMIC_RELEASE);
 }

@@ -19,8 +19,29 @@ enum ByteCoding {
         return bytes
     }
 
+    /// A `struct kvm_cpuid2` to be filled in: what the kernel does not write keeps a byte that no leaf is made of.
+    static func cpuidBuffer(capacity: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: cpuidFilling, count: 8 + capacity * 40)
+        bytes.store(UInt32(truncatingIfNeeded: capacity), at: 0)
+        bytes.store(0 as UInt32, at: 4)
+        return bytes
+    }
+    private static let cpuidFilling: UInt8 = 0xA5
+
+    /// How many entries a buffer has room for.
+    static func cpuidCapacity(_ bytes: [UInt8]) -> Int { max(0, bytes.count - 8) / 40 }
+
+    /// How many entries of a ``cpuidBuffer(capacity:)`` there are up to the last that was written, as far as can be seen.
+    static func filledCPUIDEntries(_ bytes: [UInt8]) -> Int {
+        var count = cpuidCapacity(bytes)
+        while count > 0, bytes[(8 + (count - 1) * 40)..<(8 + count * 40)].allSatisfy({ $0 == cpuidFilling }) {
+            count -= 1
+        }
+        return count
+    }
+
     static func decodeCPUID(_ bytes: [UInt8]) -> [CPUIDEntry] {
-        let count = min(Int(bytes.load(0, as: UInt32.self)), max(0, bytes.count - 8) / 40)
+        let count = min(Int(bytes.load(0, as: UInt32.self)), cpuidCapacity(bytes))
         return (0..<count).map { index in
             let at = 8 + index * 40
             return CPUIDEntry(

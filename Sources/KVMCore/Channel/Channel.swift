@@ -32,5 +32,6 @@ public protocol RemoteChannel: Sendable {
 }
 
 extension RemoteChannel {
+    /// No trouble: results say all.
     public var trouble: String? { nil }
 }

@@ -15,7 +15,15 @@ struct Mapping: ~Copyable {
 
     /// The `kvm_run` area of a vCPU.
     init(descriptor: Int32, size: Int) throws(KVMError) {
-        self = try Mapping(size: size, "mmap kvm_run") { ckvm_map_descriptor(descriptor, size, $0) }
+        self = try Mapping(size: size, "mmap kvm_run") { ckvm_map_descriptor(descriptor, size, 0, $0) }
+    }
+
+    /// The dirty ring of a vCPU, which begins KVM_DIRTY_LOG_PAGE_OFFSET pages behind `kvm_run`.
+    init(dirtyRingOf descriptor: Int32, size: Int) throws(KVMError) {
+        let offset = UInt64(KVM_DIRTY_LOG_PAGE_OFFSET) * 4096
+        self = try Mapping(size: size, "mmap the dirty ring") {
+            ckvm_map_descriptor(descriptor, size, offset, $0)
+        }
     }
 
     private init(

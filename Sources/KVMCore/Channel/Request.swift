@@ -26,6 +26,11 @@ struct Request: Sendable {
     static var clearDirtyLog: Request { Request("KVM_CLEAR_DIRTY_LOG", ckvm_clear_dirty_log) }
     static var createVCPU: Request { Request("KVM_CREATE_VCPU", ckvm_create_vcpu) }
     static var setBootCPUID: Request { Request("KVM_SET_BOOT_CPU_ID", ckvm_set_boot_cpu_id) }
+    static var resetDirtyRings: Request { Request("KVM_RESET_DIRTY_RINGS", ckvm_reset_dirty_rings) }
+    static var setGSIRouting: Request { Request("KVM_SET_GSI_ROUTING", ckvm_set_gsi_routing) }
+    static var irqfd: Request { Request("KVM_IRQFD", ckvm_irqfd) }
+    static var ioeventfd: Request { Request("KVM_IOEVENTFD", ckvm_ioeventfd) }
+    static var createDevice: Request { Request("KVM_CREATE_DEVICE", ckvm_create_device) }
     static var setTSSAddr: Request { Request("KVM_SET_TSS_ADDR", ckvm_set_tss_addr) }
     static var setIdentityMapAddr: Request {
         Request("KVM_SET_IDENTITY_MAP_ADDR", ckvm_set_identity_map_addr)
@@ -43,6 +48,11 @@ struct Request: Sendable {
     static var enableCap: Request { Request("KVM_ENABLE_CAP", ckvm_enable_cap) }
     static var getStatsFD: Request { Request("KVM_GET_STATS_FD", ckvm_get_stats_fd) }
     static var setMSRFilter: Request { Request("KVM_X86_SET_MSR_FILTER", ckvm_set_msr_filter) }
+
+    // Devices, vCPUs and whatever else has attributes.
+    static var setDeviceAttr: Request { Request("KVM_SET_DEVICE_ATTR", ckvm_set_device_attr) }
+    static var getDeviceAttr: Request { Request("KVM_GET_DEVICE_ATTR", ckvm_get_device_attr) }
+    static var hasDeviceAttr: Request { Request("KVM_HAS_DEVICE_ATTR", ckvm_has_device_attr) }
 
     // vCPU.
     static var run: Request { Request("KVM_RUN", ckvm_run) }
@@ -74,5 +84,8 @@ struct Request: Sendable {
     static var translate: Request { Request("KVM_TRANSLATE", ckvm_translate) }
     static var interrupt: Request { Request("KVM_INTERRUPT", ckvm_interrupt) }
     static var nmi: Request { Request("KVM_NMI", ckvm_nmi) }
+    static var smi: Request { Request("KVM_SMI", ckvm_smi) }
+    static var getNestedState: Request { Request("KVM_GET_NESTED_STATE", ckvm_get_nested_state) }
+    static var setNestedState: Request { Request("KVM_SET_NESTED_STATE", ckvm_set_nested_state) }
     static var setGuestDebug: Request { Request("KVM_SET_GUEST_DEBUG", ckvm_set_guest_debug) }
 }

@@ -4,8 +4,13 @@
 public struct HypervisorExit: Sendable, Hashable {
     /// A field by the kernel's name of it.
     public struct Field: Sendable, Hashable {
+        /// The kernel's name, as "control".
         public var name: String
+        /// What the kernel put there.
         public var value: UInt64
+        /// - Parameters:
+        ///   - name: the kernel's name.
+        ///   - value: what the kernel put there.
         public init(_ name: String, _ value: UInt64) {
             self.name = name
             self.value = value

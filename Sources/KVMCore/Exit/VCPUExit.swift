@@ -71,6 +71,9 @@ public struct AccessData: Sendable, Hashable {
     public var value: UInt64
     /// 0 to 8.
     public var count: Int
+    /// - Parameters:
+    ///   - value: the bytes, the first in bits 0-7; those beyond `count` are dropped.
+    ///   - count: how many there are; taken for 0 to 8.
     public init(value: UInt64, count: Int) {
         self.count = min(max(count, 0), 8)
         self.value = self.count == 8 ? value : value & ((1 << UInt64(self.count * 8)) - 1)
@@ -79,11 +82,14 @@ public struct AccessData: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_IO.
 public struct PortIO: Sendable, Hashable {
+    /// Which way the data goes: KVM_EXIT_IO_IN or KVM_EXIT_IO_OUT.
     public enum Direction: UInt8, Sendable, Hashable {
         case `in` = 0
         case out = 1
     }
+    /// Whether the guest reads or writes.
     public var direction: Direction
+    /// The port's number.
     public var port: UInt16
     /// The width of one access in bytes: 1, 2 or 4.
     public var size: Int
@@ -93,6 +99,13 @@ public struct PortIO: Sendable, Hashable {
     public var data: AccessData
     /// OUTS with REP: all `size * count` bytes; empty when ``count`` is 1 or the guest reads.
     public var string: [UInt8]
+    /// - Parameters:
+    ///   - direction: whether the guest reads or writes.
+    ///   - port: the port's number.
+    ///   - size: the width of one access in bytes.
+    ///   - count: how many accesses there are.
+    ///   - data: what the guest wrote first.
+    ///   - string: all that it wrote, where there is more than one access.
     public init(
         direction: Direction, port: UInt16, size: Int, count: Int = 1,
         data: AccessData, string: [UInt8] = []
@@ -108,10 +121,16 @@ public struct PortIO: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_MMIO.
 public struct MMIO: Sendable, Hashable {
+    /// The guest-physical address of the first byte.
     public var gpa: UInt64
+    /// Whether the guest writes.
     public var isWrite: Bool
     /// A write: the bytes. A read: the length, value zero until answered.
     public var data: AccessData
+    /// - Parameters:
+    ///   - gpa: the guest-physical address.
+    ///   - isWrite: whether the guest writes.
+    ///   - data: what it writes; for a read, how many bytes.
     public init(gpa: UInt64, isWrite: Bool, data: AccessData) {
         self.gpa = gpa
         self.isWrite = isWrite
@@ -125,8 +144,15 @@ public struct DebugExit: Sendable, Hashable {
     public var exception: UInt32
     /// The *linear* address of the next instruction (#DB), or of the INT3 (#BP).
     public var pc: UInt64
+    /// DR6 as the processor set it: see ``isSingleStep`` and ``matched``.
     public var dr6: UInt64
+    /// DR7 as it was armed.
     public var dr7: UInt64
+    /// - Parameters:
+    ///   - exception: the vector, 1 or 3.
+    ///   - pc: the linear address.
+    ///   - dr6: what the processor set.
+    ///   - dr7: what was armed.
     public init(exception: UInt32, pc: UInt64, dr6: UInt64, dr7: UInt64) {
         self.exception = exception
         self.pc = pc
@@ -147,6 +173,10 @@ public struct InternalError: Sendable, Hashable {
     public var data: [UInt64]
     /// Emulation failure: the bytes that could not be emulated, where the kernel gives them (15 at most).
     public var instruction: [UInt8]
+    /// - Parameters:
+    ///   - suberror: KVM_INTERNAL_ERROR_*.
+    ///   - data: the words that came with it.
+    ///   - instruction: the bytes that could not be emulated.
     public init(suberror: UInt32, data: [UInt64], instruction: [UInt8] = []) {
         self.suberror = suberror
         self.data = data
@@ -156,10 +186,16 @@ public struct InternalError: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_HYPERCALL.
 public struct Hypercall: Sendable, Hashable {
+    /// The hypercall's number: KVM_HC_*.
     public var number: UInt64
     /// Six words.
     public var arguments: [UInt64]
+    /// KVM_EXIT_HYPERCALL_*; bit 0: the vCPU is in 64-bit mode (all there is before Linux 6.4).
     public var flags: UInt64
+    /// - Parameters:
+    ///   - number: KVM_HC_*.
+    ///   - arguments: six words.
+    ///   - flags: KVM_EXIT_HYPERCALL_*.
     public init(number: UInt64, arguments: [UInt64], flags: UInt64) {
         self.number = number
         self.arguments = arguments
@@ -169,11 +205,16 @@ public struct Hypercall: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_X86_RDMSR and KVM_EXIT_X86_WRMSR.
 public struct MSRAccess: Sendable, Hashable {
+    /// The MSR's number.
     public var index: UInt32
     /// The value written; zero for a read.
     public var data: UInt64
     /// `KVM_MSR_EXIT_REASON_*`, a bit each: 1 invalid, 2 unknown, 4 filtered.
     public var why: UInt32
+    /// - Parameters:
+    ///   - index: the MSR's number.
+    ///   - data: the value written.
+    ///   - why: KVM_MSR_EXIT_REASON_*.
     public init(index: UInt32, data: UInt64, why: UInt32) {
         self.index = index
         self.data = data
@@ -183,6 +224,7 @@ public struct MSRAccess: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_TDX: a TDVMCALL that KVM leaves to user mode.
 public struct TDXCall: Sendable, Hashable {
+    /// KVM_EXIT_HYPERCALL_*; bit 0: the vCPU is in 64-bit mode (all there is before Linux 6.4).
     public var flags: UInt64
     /// The TDVMCALL's number.
     public var number: UInt64
@@ -191,6 +233,11 @@ public struct TDXCall: Sendable, Hashable {
     /// The five words behind the result. What they are is the number's to say: see ``named``.
     public var data: [UInt64]
 
+    /// - Parameters:
+    ///   - flags: the kernel's flags.
+    ///   - number: the TDVMCALL's number.
+    ///   - result: what goes back to the guest.
+    ///   - data: the five words after it.
     public init(flags: UInt64, number: UInt64, result: UInt64, data: [UInt64]) {
         self.flags = flags
         self.number = number

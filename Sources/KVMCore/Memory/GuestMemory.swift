@@ -6,10 +6,16 @@ public struct GuestMemoryError: Error, Sendable, Hashable, CustomStringConvertib
     public var gpa: UInt64
     /// Where the access began, and how many bytes it wanted.
     public var start: UInt64
+    /// How many bytes it wanted.
     public var count: Int
     /// The memory that there is.
     public var memory: Range<UInt64>
 
+    /// - Parameters:
+    ///   - gpa: the first address that is not there.
+    ///   - start: where the access began.
+    ///   - count: how many bytes it wanted.
+    ///   - memory: the memory that there is.
     public init(gpa: UInt64, start: UInt64, count: Int, memory: Range<UInt64>) {
         self.gpa = gpa
         self.start = start
@@ -17,6 +23,7 @@ public struct GuestMemoryError: Error, Sendable, Hashable, CustomStringConvertib
         self.memory = memory
     }
 
+    /// The addresses in hexadecimal: one line for people.
     public var description: String {
         func hex(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }
         return

@@ -1,6 +1,8 @@
 /// What KVM does with a memslot: `kvm_userspace_memory_region.flags`. Source: api.rst, 4.35.
 public struct MemoryFlags: OptionSet, Sendable, Hashable {
+    /// The kernel's bits.
     public var rawValue: UInt32
+    /// - Parameter rawValue: the kernel's bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
     /// KVM_MEM_LOG_DIRTY_PAGES: pages that the guest writes are noted for `KVM_GET_DIRTY_LOG`.
     public static let logDirtyPages = MemoryFlags(rawValue: 1 << 0)
@@ -10,6 +12,7 @@ public struct MemoryFlags: OptionSet, Sendable, Hashable {
 
 /// A memslot as it was given to KVM.
 public struct MemorySlot: Sendable, Hashable {
+    /// The number of the slot, with the address space in bits 16 to 31.
     public var slot: UInt32
     /// The guest-physical address, a multiple of 4096.
     public var gpa: UInt64
@@ -17,7 +20,14 @@ public struct MemorySlot: Sendable, Hashable {
     public var size: UInt64
     /// The host virtual address in the process that owns the VM.
     public var hostAddress: UInt64
+    /// What KVM does with it.
     public var flags: MemoryFlags
+    /// - Parameters:
+    ///   - slot: its number, with the address space in bits 16 to 31.
+    ///   - gpa: the guest-physical address, a multiple of 4096.
+    ///   - size: in bytes, a multiple of 4096.
+    ///   - hostAddress: the address in the process that owns the VM.
+    ///   - flags: what KVM does with it.
     public init(slot: UInt32, gpa: UInt64, size: UInt64, hostAddress: UInt64, flags: MemoryFlags) {
         self.slot = slot
         self.gpa = gpa
@@ -33,6 +43,9 @@ public struct DirtyLog: Sendable, Hashable {
     public var bitmap: [UInt64]
     /// How many pages the slot has; bits beyond are zero.
     public var pageCount: Int
+    /// - Parameters:
+    ///   - bitmap: a bit a page, page 0 in bit 0 of word 0.
+    ///   - pageCount: how many pages the slot has.
     public init(bitmap: [UInt64], pageCount: Int) {
         self.bitmap = bitmap
         self.pageCount = pageCount

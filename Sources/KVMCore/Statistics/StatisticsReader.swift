@@ -3,6 +3,7 @@ import SystemPackage
 
 /// One counter of a VM or vCPU, or a histogram. Source: api.rst, 4.129.
 public struct Statistic: Sendable, Hashable {
+    /// What a counter's values are: KVM_STATS_TYPE_*.
     public enum Kind: Sendable, Hashable {
         case cumulative
         case instant
@@ -14,6 +15,7 @@ public struct Statistic: Sendable, Hashable {
         /// A kind newer than this list.
         case other(UInt8)
     }
+    /// What a counter counts: KVM_STATS_UNIT_*.
     public enum Unit: Sendable, Hashable {
         case none, bytes, seconds, cycles, boolean
         /// A unit newer than this list.
@@ -21,7 +23,9 @@ public struct Statistic: Sendable, Hashable {
     }
     /// As the kernel has it: "exits", "halt_poll_success_ns".
     public var name: String
+    /// What the values are.
     public var kind: Kind
+    /// What they count, before ``exponent``.
     public var unit: Unit
     /// The unit is to be multiplied by ``radix`` to this power: 10 and -9 with seconds are nanoseconds.
     public var exponent: Int16
@@ -29,6 +33,13 @@ public struct Statistic: Sendable, Hashable {
     public var radix: Int
     /// One, or a histogram's buckets.
     public var values: [UInt64]
+    /// - Parameters:
+    ///   - name: the kernel's name.
+    ///   - kind: what the values are.
+    ///   - unit: what they count.
+    ///   - exponent: the power of `radix` that the unit is multiplied by.
+    ///   - radix: 10 or 2.
+    ///   - values: one, or a histogram's buckets.
     public init(name: String, kind: Kind, unit: Unit, exponent: Int16, radix: Int, values: [UInt64]) {
         self.name = name
         self.kind = kind

@@ -6,11 +6,23 @@ public struct CPUIDEntry: Sendable, Hashable {
     public var index: UInt32
     /// KVM_CPUID_FLAG_*; ``hasIndex`` is bit 0.
     public var flags: UInt32
+    /// EAX coming out.
     public var eax: UInt32
+    /// EBX coming out.
     public var ebx: UInt32
+    /// ECX coming out.
     public var ecx: UInt32
+    /// EDX coming out.
     public var edx: UInt32
 
+    /// - Parameters:
+    ///   - function: EAX going in.
+    ///   - index: ECX going in.
+    ///   - flags: KVM_CPUID_FLAG_*; 1 where `index` counts.
+    ///   - eax: EAX coming out.
+    ///   - ebx: EBX coming out.
+    ///   - ecx: ECX coming out.
+    ///   - edx: EDX coming out.
     public init(
         function: UInt32, index: UInt32 = 0, flags: UInt32 = 0, eax: UInt32 = 0, ebx: UInt32 = 0,
         ecx: UInt32 = 0, edx: UInt32 = 0

@@ -4,7 +4,9 @@ import X86
 
 /// What of guest debug works beyond what every KVM has: the capabilities say what a call takes, not what fires.
 public struct DebugTraps: OptionSet, Sendable, Hashable {
+    /// The kernel's bits.
     public var rawValue: UInt8
+    /// - Parameter rawValue: the kernel's bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// INT3 exits with KVM_GUESTDBG_USE_SW_BP, in real and in protected mode. Not where KVM's emulator runs the
     /// guest.

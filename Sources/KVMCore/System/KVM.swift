@@ -154,15 +154,42 @@ extension Handle {
     func cpuidEntries(_ request: Request) throws(KVMError) -> [CPUIDEntry] {
         var capacity = 128
         while true {
-            var bytes = ByteCoding.encode(cpuid: [], capacity: capacity)
+            guard let bytes = try cpuidBytes(request, capacity: capacity) else {
+                guard capacity < 65536 else { throw KVMError(request, -Errno.argListTooLong.rawValue) }
+                capacity *= 2
+                continue
+            }
+            let entries = ByteCoding.decodeCPUID(bytes)
+            guard entries.count == capacity else { return entries }
+            return Array(entries.prefix(try cpuidCount(request, bytes)))
+        }
+    }
+
+    /// How many entries of a full answer the kernel wrote.
+    ///
+    /// Before Linux 6.5 KVM_GET_CPUID2 leaves the count as it was asked for and writes the entries that there are
+    /// (kvm_vcpu_ioctl_get_cpuid2 in arch/x86/kvm/cpuid.c). Those behind them still have the filling. An entry could
+    /// look like it, so the count is tried: the call gives E2BIG for fewer than there are.
+    private func cpuidCount(_ request: Request, _ bytes: [UInt8]) throws(KVMError) -> Int {
+        let capacity = ByteCoding.cpuidCapacity(bytes)
+        var count = ByteCoding.filledCPUIDEntries(bytes)
+        while count < capacity {
+            if try cpuidBytes(request, capacity: count) != nil { return count }
+            count += 1
+        }
+        return capacity
+    }
+
+    /// The answer for a buffer of `capacity` entries; nil where that is too few.
+    private func cpuidBytes(_ request: Request, capacity: Int) throws(KVMError) -> [UInt8]? {
+        while true {
+            var bytes = ByteCoding.cpuidBuffer(capacity: capacity)
             // SAFETY: the header announces `capacity` entries, and the buffer has room for them.
             let result = bytes.withUnsafeMutableBytes { raw(request, $0) }
-            if result >= 0 { return ByteCoding.decodeCPUID(bytes) }
+            if result >= 0 { return bytes }
             if result == -Errno.interrupted.rawValue { continue }
-            guard result == -Errno.argListTooLong.rawValue, capacity < 65536 else {
-                throw KVMError(request, result)
-            }
-            capacity *= 2
+            if result == -Errno.argListTooLong.rawValue { return nil }
+            throw KVMError(request, result)
         }
     }
 }

@@ -229,6 +229,7 @@ extension VCPUEvents {
 }
 
 extension MPState {
+    /// The state of a KVM_MP_STATE_* number; ``other(_:)`` for one that x86 does not have.
     public init(rawValue: UInt32) {
         switch rawValue {
         case UInt32(KVM_MP_STATE_RUNNABLE): self = .runnable

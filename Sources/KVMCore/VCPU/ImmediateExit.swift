@@ -15,5 +15,6 @@ public struct ImmediateExit: Sendable {
     /// KVM_RUN runs the guest again.
     public func clear() { page.clearImmediateExit(RunPage.ImmediateExitBit.requested) }
 
+    /// Whether ``request()`` was called since the last ``clear()``.
     public var isRequested: Bool { page.hasImmediateExit(RunPage.ImmediateExitBit.requested) }
 }

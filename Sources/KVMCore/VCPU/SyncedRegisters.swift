@@ -7,7 +7,9 @@ public struct SyncedRegisters: Sendable, Hashable {
     /// Where the general and the special registers are in `kvm_run`, in bytes.
     public static let range = RunLayout.registers..<RunLayout.events
 
+    /// What KVM_GET_REGS gives.
     public var general: GeneralRegisters
+    /// What KVM_GET_SREGS gives.
     public var special: SpecialRegisters
 
     /// - Parameter bytes: those of ``range``; nil for fewer.

@@ -116,10 +116,17 @@ extension VCPU {
         return MPState(rawValue: argument.mp_state)
     }
 
-    /// - Throws: EINVAL for another state than ``MPState/runnable`` without a local APIC in the kernel.
+    /// Sets what the vCPU waits for.
+    ///
+    /// - Throws: EINVAL for another state than ``MPState/runnable`` without a local APIC in the kernel, and for a
+    ///   number that x86 has not, which kernels before 6.1 take with no known effect.
     ///
     /// Corresponds to `KVM_SET_MP_STATE`; needs KVM_CAP_MP_STATE.
     public func setMPState(_ state: MPState) throws(KVMError) {
+        if case .other(let number) = state, number != Self.apResetHold, case .direct = handle.channel {
+            throw KVMError(
+                Request.setMPState.name, .invalidArgument, advice: "x86 has no state \(number)")
+        }
         var argument = kvm_mp_state(mp_state: state.rawValue)
         try handle.call(.setMPState, &argument) { errno in
             errno == .invalidArgument && !mayHaveLocalAPIC
@@ -128,13 +135,24 @@ extension VCPU {
         forgetRegisters()
     }
 
+    /// KVM_MP_STATE_AP_RESET_HOLD: an encrypted guest's application processor that waits to be reset.
+    private static let apResetHold: UInt32 = 9
+
     /// Arms or disarms single-step and breakpoints of ours; all of it is replaced.
     ///
-    /// - Throws: EINVAL for bits that KVM_CAP_SET_GUEST_DEBUG2 does not list; EBUSY to inject while an
+    /// - Throws: EINVAL for bits that KVM_CAP_SET_GUEST_DEBUG2 does not list, which the kernel itself takes and
+    ///   does not heed (kvm_arch_vcpu_ioctl_set_guest_debug in arch/x86/kvm/x86.c); EBUSY to inject while an
     ///   exception is pending.
     ///
     /// Corresponds to `KVM_SET_GUEST_DEBUG`; needs KVM_CAP_SET_GUEST_DEBUG.
     public func setGuestDebug(_ debug: GuestDebug) throws(KVMError) {
+        if let guestDebugControls, !guestDebugControls.isSuperset(of: debug.control) {
+            let missing = debug.control.subtracting(guestDebugControls).rawValue
+            throw KVMError(
+                Request.setGuestDebug.name, .invalidArgument,
+                advice: "this KVM does not have debug control 0x\(String(missing, radix: 16)) "
+                    + "(KVM_CAP_SET_GUEST_DEBUG2)")
+        }
         var argument = kvm_guest_debug()
         argument.control = debug.control.rawValue
         argument.arch.debugreg.0 = debug.addresses[0]
@@ -144,7 +162,6 @@ extension VCPU {
         argument.arch.debugreg.7 = debug.dr7
         try handle.call(.setGuestDebug, &argument) { errno in
             switch errno {
-            case .invalidArgument: "this KVM does not have all of these debug controls"
             case .resourceBusy: "an exception is pending already"
             default: nil
             }

@@ -4,8 +4,13 @@ public import X86
 
 /// The value of one model-specific register.
 public struct MSRValue: Sendable, Hashable {
+    /// Its number.
     public var index: UInt32
+    /// What it holds.
     public var value: UInt64
+    /// - Parameters:
+    ///   - index: its number.
+    ///   - value: what it holds.
     public init(index: UInt32, value: UInt64) {
         self.index = index
         self.value = value
@@ -14,8 +19,13 @@ public struct MSRValue: Sendable, Hashable {
 
 /// An extended control register; 0 is XCR0. Source: SDM volume 3A, 2.6.
 public struct XCR: Sendable, Hashable {
+    /// Its number.
     public var index: UInt32
+    /// What it holds.
     public var value: UInt64
+    /// - Parameters:
+    ///   - index: its number.
+    ///   - value: what it holds.
     public init(index: UInt32, value: UInt64) {
         self.index = index
         self.value = value
@@ -26,6 +36,7 @@ public struct XCR: Sendable, Hashable {
 public struct XSAVEArea: Sendable, Hashable {
     /// 4096 bytes, or as many as ``Capability/xsave2`` says.
     public var bytes: [UInt8]
+    /// - Parameter bytes: 4096, or as many as ``Capability/xsave2`` says.
     public init(bytes: [UInt8]) { self.bytes = bytes }
 }
 
@@ -183,22 +194,25 @@ extension VCPU {
 
     // MARK: CPUID, local APIC, TSC
 
-    /// What CPUID answers the guest. Corresponds to `KVM_GET_CPUID2`; needs KVM_CAP_EXT_CPUID.
+    /// What CPUID answers the guest: what was set, with the bits that follow the vCPU's state (OSXSAVE, the size of the
+    /// XSAVE area) as they are now, and without leaves that the guest could not use. Corresponds to `KVM_GET_CPUID2`; needs KVM_CAP_EXT_CPUID.
     public func cpuid() throws(KVMError) -> [CPUIDEntry] {
         try handle.cpuidEntries(.getCPUID2)
     }
 
     /// Sets what CPUID answers the guest, best from ``KVM/supportedCPUID()``. Before the first run: later only
-    /// the same entries are taken.
+    /// the same entries are taken (and before Linux 5.16 others too, with an effect that is not defined).
     ///
-    /// - Throws: E2BIG for more than 256 entries; EINVAL after the first run, or for contradictions.
+    /// - Throws: E2BIG for more than 256 entries (80 before Linux 5.11); EINVAL after the first run, or for
+    ///   contradictions.
     ///
     /// Corresponds to `KVM_SET_CPUID2`; needs KVM_CAP_EXT_CPUID.
     public func setCPUID(_ entries: [CPUIDEntry]) throws(KVMError) {
         var bytes = ByteCoding.encode(cpuid: entries, capacity: entries.count)
         try handle.call(.setCPUID2, bytes: &bytes) { errno in
             switch errno {
-            case .argListTooLong: "\(entries.count) entries are more than KVM takes (256)"
+            case .argListTooLong:
+                "\(entries.count) entries are more than KVM takes (256, or 80 before Linux 5.11)"
             case .invalidArgument:
                 "CPUID cannot change once the vCPU has run, or an entry contradicts another"
             default: nil

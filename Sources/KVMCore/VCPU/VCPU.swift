@@ -8,6 +8,9 @@ public struct CreationCost: Sendable, Hashable {
     public var create: Duration
     /// mmap of `kvm_run`.
     public var map: Duration
+    /// - Parameters:
+    ///   - create: of KVM_CREATE_VCPU.
+    ///   - map: of the mmap.
     public init(create: Duration, map: Duration) {
         self.create = create
         self.map = map
@@ -34,6 +37,11 @@ public final class VCPU {
     let xsaveSize: Int
     /// Whether INIT and SIPI may come from a local APIC in the kernel.
     let mayHaveLocalAPIC: Bool
+    /// The debug controls that this KVM has; nil where that was not asked.
+    let guestDebugControls: GuestDebug.Control?
+
+    /// Where the VM has dirty rings.
+    var dirtyRing: DirtyRing?
 
     /// The classes of registers (KVM_SYNC_X86_*) that each run leaves in the page.
     private let synced: UInt64
@@ -48,10 +56,12 @@ public final class VCPU {
     static let syncSpecialRegisters = UInt64(KVM_SYNC_X86_SREGS)
     static let syncEvents = UInt64(KVM_SYNC_X86_EVENTS)
 
-    /// - Parameter supportedSync: what KVM_CAP_SYNC_REGS said.
+    /// - Parameters:
+    ///   - supportedSync: what KVM_CAP_SYNC_REGS said.
+    ///   - guestDebugControls: see ``GuestDebug/Control/init(capability:)``.
     init(
         id: Int, handle: consuming Handle, page: RunPage, state: VMState, supportedSync: UInt64,
-        xsaveSize: Int, cost: CreationCost?
+        xsaveSize: Int, guestDebugControls: GuestDebug.Control? = nil, cost: CreationCost?
     ) throws(KVMError) {
         guard page.bytes.count >= RunLayout.size else {
             throw KVMError(
@@ -63,8 +73,11 @@ public final class VCPU {
         self.page = page
         self.state = state
         self.xsaveSize = xsaveSize
+        self.guestDebugControls = guestDebugControls
         creationCost = cost
-        mayHaveLocalAPIC = state.contents.withLock { $0.mayHaveLocalAPIC }
+        let ringSize: Int
+        (mayHaveLocalAPIC, ringSize) = state.contents.withLock { ($0.mayHaveLocalAPIC, $0.dirtyRingSize) }
+        if ringSize > 0 { dirtyRing = try DirtyRing(of: self.handle.descriptor, size: ringSize) }
         // Events are asked for seldom, and KVM takes as long for them at each exit as for the general registers.
         synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters)
         page.bytes.setField(RunLayout.validRegisters, synced)
@@ -80,9 +93,10 @@ public final class VCPU {
     ///   - localDescriptor: the same open file in this process (`pidfd_getfd`); it may be closed afterwards.
     ///   - mappingSize: what ``KVM/runMappingSize()`` says.
     ///   - xsaveSize: what ``Capability/xsave2`` says of that VM.
+    ///   - guestDebugControls: those that ``setGuestDebug(_:)`` passes on; nil for all.
     public init(
         id: Int, descriptor: Int32, channel: any RemoteChannel, localDescriptor: Int32, mappingSize: Int,
-        xsaveSize: Int = 0
+        xsaveSize: Int = 0, guestDebugControls: GuestDebug.Control? = nil
     ) throws(KVMError) {
         guard mappingSize >= RunLayout.size else {
             throw KVMError(
@@ -94,6 +108,7 @@ public final class VCPU {
         page = RunPage(try Mapping(descriptor: localDescriptor, size: mappingSize))
         state = VMState(mayHaveLocalAPIC: true)
         self.xsaveSize = xsaveSize
+        self.guestDebugControls = guestDebugControls
         creationCost = nil
         mayHaveLocalAPIC = true
         synced = 0

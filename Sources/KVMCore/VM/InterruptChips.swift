@@ -22,13 +22,19 @@ public struct PICState: Sendable, Hashable {
     public var priorityAdd: UInt8 = 0
     /// The vector of input 0.
     public var vectorBase: UInt8 = 0
+    /// A read gives ISR (1) or IRR (0).
     public var readRegisterSelect: UInt8 = 0
+    /// The next read is a poll.
     public var poll: UInt8 = 0
+    /// OCW3's special mask mode.
     public var specialMask: UInt8 = 0
     /// 0 when initialised; otherwise which ICW comes next.
     public var initState: UInt8 = 0
+    /// ICW4's automatic EOI.
     public var autoEOI: UInt8 = 0
+    /// OCW2's rotation with it.
     public var rotateOnAutoEOI: UInt8 = 0
+    /// ICW4's special fully nested mode.
     public var specialFullyNestedMode: UInt8 = 0
     /// ICW4 is expected.
     public var init4: UInt8 = 0
@@ -37,6 +43,7 @@ public struct PICState: Sendable, Hashable {
     /// The inputs whose trigger mode can be changed.
     public var elcrMask: UInt8 = 0
 
+    /// All zero.
     public init() {}
 
     init(chip bytes: [UInt8]) {
@@ -73,30 +80,41 @@ public struct IOAPICState: Sendable, Hashable {
     public var baseAddress: UInt64 = 0
     /// IOREGSEL.
     public var registerSelect: UInt32 = 0
+    /// The APIC id, in bits 0 to 3.
     public var id: UInt32 = 0
     /// The inputs requested, a bit each.
     public var irr: UInt32 = 0
     /// Always ``pinCount``.
     public var redirections = [Redirection](repeating: Redirection(rawValue: 0), count: pinCount)
+    /// How many inputs there are.
     public static let pinCount = 24
 
+    /// All zero.
     public init() {}
 
     /// One entry of the redirection table.
     public struct Redirection: RawRepresentable, Sendable, Hashable {
+        /// The register's 64 bits.
         public var rawValue: UInt64
+        /// - Parameter rawValue: the register's 64 bits.
         public init(rawValue: UInt64) { self.rawValue = rawValue }
+        /// What the interrupt comes in at; from 16 on.
         public var vector: UInt8 { UInt8(truncatingIfNeeded: rawValue) }
         /// 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 7 ExtINT.
         public var deliveryMode: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 8) & 7 }
         /// The destination is logical, not an APIC id.
         public var isLogical: Bool { rawValue >> 11 & 1 == 1 }
+        /// It was sent and is not yet accepted.
         public var isPending: Bool { rawValue >> 12 & 1 == 1 }
+        /// The input is asserted when low.
         public var isActiveLow: Bool { rawValue >> 13 & 1 == 1 }
         /// A level-triggered interrupt that was accepted and has not had its EOI.
         public var remoteIRR: Bool { rawValue >> 14 & 1 == 1 }
+        /// The input is a level, not an edge.
         public var isLevelTriggered: Bool { rawValue >> 15 & 1 == 1 }
+        /// The input does nothing.
         public var isMasked: Bool { rawValue >> 16 & 1 == 1 }
+        /// An APIC id, or a set of logical ones.
         public var destination: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 56) }
     }
 
@@ -125,30 +143,54 @@ public struct IOAPICState: Sendable, Hashable {
 public struct PITState: Sendable, Hashable {
     /// Always three.
     public var channels = [Channel](repeating: Channel(), count: 3)
-    /// 1: the HPET has taken over (KVM_PIT_FLAGS_HPET_LEGACY); 2: speaker data (port 0x61, bit 1).
-    public var flags: UInt32 = 0
+    /// What else there is to it.
+    public var flags: Flags = []
 
+    /// `kvm_pit_state2.flags`.
+    public struct Flags: OptionSet, Sendable, Hashable {
+        /// The kernel's bits.
+        public var rawValue: UInt32
+        /// - Parameter rawValue: the kernel's bits.
+        public init(rawValue: UInt32) { self.rawValue = rawValue }
+        /// KVM_PIT_FLAGS_HPET_LEGACY: the HPET has taken over, and channel 0 interrupts no more.
+        public static let hpetLegacy = Flags(rawValue: 1 << 0)
+        /// KVM_PIT_FLAGS_SPEAKER_DATA_ON: bit 1 of port 0x61, which lets the speaker sound. Since Linux 6.0.
+        public static let speakerData = Flags(rawValue: 1 << 1)
+    }
+
+    /// Channels that count nothing.
     public init() {}
 
+    /// One of its three counters: `struct kvm_pit_channel_state`.
     public struct Channel: Sendable, Hashable {
         /// The reload value, 1 to 65536.
         public var count: UInt32 = 0
+        /// What a read gives while it is latched.
         public var latchedCount: UInt16 = 0
+        /// How much of the latched count is still to be read: as ``accessMode``, 0 for none.
         public var countLatched: UInt8 = 0
+        /// 1: the next read gives ``status``.
         public var statusLatched: UInt8 = 0
+        /// The status byte of a read-back command.
         public var status: UInt8 = 0
+        /// Which byte the next read gives: 1 low, 2 high, 3 low of both, 4 high of both.
         public var readState: UInt8 = 0
+        /// Which byte the next write sets, likewise.
         public var writeState: UInt8 = 0
+        /// The low byte, until the high one is written.
         public var writeLatch: UInt8 = 0
         /// 1 low byte, 2 high byte, 3 both.
         public var accessMode: UInt8 = 0
         /// 0 to 5.
         public var mode: UInt8 = 0
+        /// It counts in decimal digits.
         public var isBCD: Bool = false
+        /// 1: the gate is open. Channel 2's is bit 0 of port 0x61.
         public var gate: UInt8 = 0
         /// When the count was loaded, in the host's CLOCK_MONOTONIC nanoseconds.
         public var loadTime: Int64 = 0
 
+        /// All zero.
         public init() {}
 
         init(_ channel: kvm_pit_channel_state) {
@@ -178,7 +220,7 @@ public struct PITState: Sendable, Hashable {
 
     init(_ state: kvm_pit_state2) {
         channels = [Channel(state.channels.0), Channel(state.channels.1), Channel(state.channels.2)]
-        flags = state.flags
+        flags = Flags(rawValue: state.flags)
     }
 
     var encoded: kvm_pit_state2 {
@@ -187,13 +229,14 @@ public struct PITState: Sendable, Hashable {
         }
         var state = kvm_pit_state2()
         state.channels = (channel(0), channel(1), channel(2))
-        state.flags = flags
+        state.flags = flags.rawValue
         return state
     }
 }
 
 /// kvmclock: `struct kvm_clock_data`. Source: api.rst, 4.29.
 public struct ClockState: Sendable, Hashable {
+    /// The guest's time, as kvmclock gives it.
     public var nanoseconds: UInt64
     /// KVM_CLOCK_*: 2 the TSC is stable, 4 ``realTime`` counts, 8 ``hostTSC`` counts.
     public var flags: UInt32
@@ -201,11 +244,17 @@ public struct ClockState: Sendable, Hashable {
     public var realTime: UInt64
     /// The host's TSC when the clock was read.
     public var hostTSC: UInt64
+    /// - Parameters:
+    ///   - nanoseconds: the guest's time.
+    ///   - flags: KVM_CLOCK_*.
+    ///   - realTime: nanoseconds of CLOCK_REALTIME that `nanoseconds` belong to.
+    ///   - hostTSC: the host's TSC then.
     public init(nanoseconds: UInt64, flags: UInt32 = 0, realTime: UInt64 = 0, hostTSC: UInt64 = 0) {
         self.nanoseconds = nanoseconds
         self.flags = flags
         self.realTime = realTime
         self.hostTSC = hostTSC
     }
+    /// KVM_CLOCK_REALTIME: ``realTime`` counts. Since Linux 5.16.
     public var hasRealTime: Bool { flags & 4 != 0 }
 }

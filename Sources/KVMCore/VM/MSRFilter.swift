@@ -6,10 +6,14 @@ import X86
 public struct MSRFilter: Sendable, Hashable {
     /// MSRs that follow each other.
     public struct Range: Sendable, Hashable {
+        /// The number of the first.
         public var first: UInt32
         /// 1 to ``MSRFilter/longestRange``.
         public var count: Int
 
+        /// - Parameters:
+        ///   - first: the number of the first.
+        ///   - count: how many, 1 to ``MSRFilter/longestRange``.
         public init(first: UInt32, count: Int) {
             self.first = first
             self.count = count
@@ -24,6 +28,7 @@ public struct MSRFilter: Sendable, Hashable {
     /// Writes to these are denied; everything else passes.
     public var deniedWrites: [Range]
 
+    /// - Parameter deniedWrites: MSRs whose writes are denied.
     public init(deniedWrites: [Range] = []) { self.deniedWrites = deniedWrites }
 }
 

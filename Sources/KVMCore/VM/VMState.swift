@@ -12,12 +12,17 @@ final class VMState: Sendable {
         var vcpusCreated = 0
         /// Whether vCPUs may have a local APIC in the kernel; assumed where someone else set the VM up.
         var mayHaveLocalAPIC: Bool
+        /// Whether there may be PICs and an IOAPIC in the kernel; assumed where someone else set the VM up.
+        var mayHaveControllers: Bool
+        /// Of each vCPU's dirty ring, in bytes; 0 without.
+        var dirtyRingSize = 0
     }
 
     let contents: Mutex<Contents>
 
     init(slots: [MemorySlot] = [], mayHaveLocalAPIC: Bool = false) {
         let table = Dictionary(slots.map { ($0.slot, $0) }, uniquingKeysWith: { _, last in last })
-        contents = Mutex(Contents(slots: table, mayHaveLocalAPIC: mayHaveLocalAPIC))
+        contents = Mutex(
+            Contents(slots: table, mayHaveLocalAPIC: mayHaveLocalAPIC, mayHaveControllers: mayHaveLocalAPIC))
     }
 }

@@ -42,7 +42,10 @@ extension VirtualMachine {
             default: nil
             }
         }
-        state.contents.withLock { $0.mayHaveLocalAPIC = true }
+        state.contents.withLock {
+            $0.mayHaveLocalAPIC = true
+            $0.mayHaveControllers = true
+        }
     }
 
     /// The state of one of the two PICs. Corresponds to `KVM_GET_IRQCHIP`; needs KVM_CAP_IRQCHIP.
@@ -94,18 +97,26 @@ extension VirtualMachine {
     /// Puts an i8254 timer into the kernel; needs ``createInterruptController()`` first.
     ///
     /// - Parameter speakerDummy: port 0x61 answers too.
-    /// - Throws: ENOENT without interrupt controllers; EEXIST if there is one.
+    /// - Throws: ENOENT without interrupt controllers, also on kernels that would make a timer there which never
+    ///   ticks (6.1 does: create_pit_timer in arch/x86/kvm/i8254.c); EEXIST if there is one.
     ///
     /// Corresponds to `KVM_CREATE_PIT2`; needs KVM_CAP_PIT2.
     public func createPIT(speakerDummy: Bool = true) throws(KVMError) {
+        guard state.contents.withLock({ $0.mayHaveControllers }) else {
+            throw KVMError(
+                Request.createPIT2.name, .noSuchFileOrDirectory,
+                advice: Self.pitCreationAdvice(.noSuchFileOrDirectory))
+        }
         var argument = kvm_pit_config()
         argument.flags = speakerDummy ? UInt32(KVM_PIT_SPEAKER_DUMMY) : 0
-        try handle.call(.createPIT2, &argument) { errno in
-            switch errno {
-            case .fileExists: "the VM has its timer already"
-            case .noSuchFileOrDirectory: "make the interrupt controllers first (KVM_CREATE_IRQCHIP)"
-            default: nil
-            }
+        try handle.call(.createPIT2, &argument, advice: Self.pitCreationAdvice)
+    }
+
+    private static func pitCreationAdvice(_ errno: Errno) -> String? {
+        switch errno {
+        case .fileExists: "the VM has its timer already"
+        case .noSuchFileOrDirectory: "make the interrupt controllers first (KVM_CREATE_IRQCHIP)"
+        default: nil
         }
     }
 
@@ -168,8 +179,8 @@ extension VirtualMachine {
 
     /// Sets the guest's kvmclock.
     ///
-    /// Of the flags only ``ClockState/hasRealTime`` may be set: the clock is then advanced by the time gone
-    /// since `realTime`.
+    /// Of the flags only ``ClockState/hasRealTime`` may be set, and since Linux 5.16 alone (``check(_:)`` of
+    /// ``Capability/adjustClock`` then has bit 2): the clock is then advanced by the time gone since `realTime`.
     ///
     /// - Throws: EINVAL for other flags.
     ///
@@ -181,7 +192,10 @@ extension VirtualMachine {
         argument.realtime = clock.realTime
         argument.host_tsc = clock.hostTSC
         try handle.call(.setClock, &argument) { errno in
-            errno == .invalidArgument ? "only the flag for real time (4) may be set" : nil
+            guard errno == .invalidArgument else { return nil }
+            return check(.adjustClock) & 4 != 0
+                ? "only the flag for real time (4) may be set"
+                : "this kernel takes no flags (KVM_CAP_ADJUST_CLOCK)"
         }
     }
 }

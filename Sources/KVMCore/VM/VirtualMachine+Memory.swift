@@ -120,7 +120,13 @@ extension VirtualMachine {
     /// KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled (then ``clearDirtyLog(slot:firstPage:pageCount:bitmap:)``
     /// does).
     ///
-    /// - Throws: ENOENT for a slot that is not there or was set without ``MemoryFlags/logDirtyPages``.
+    /// All pages that were written are in it; others may be. KVM maps a page that the guest only reads or executes
+    /// writable, at the first access after the slot was set, and then counts it as written (make_spte in
+    /// arch/x86/kvm/mmu/spte.c); and the processor itself writes accessed and dirty bits and stacks. Where KVM's
+    /// emulator runs the guest, the log has written pages alone.
+    ///
+    /// - Throws: ENOENT for a slot that is not there or was set without ``MemoryFlags/logDirtyPages``; ENXIO where a
+    ///   dirty ring has taken the log's place.
     ///
     /// Corresponds to `KVM_GET_DIRTY_LOG`.
     public func dirtyLog(slot: UInt32) throws(KVMError) -> DirtyLog {
@@ -130,8 +136,8 @@ extension VirtualMachine {
             var bitmap = [UInt64](repeating: 0, count: (pageCount + 63) / 64)
             var argument = kvm_dirty_log()
             argument.slot = slot
-            try handle.call(.getDirtyLog, &argument, offset: 8, indirect: &bitmap) { errno in
-                errno == .noSuchFileOrDirectory ? Self.noLogAdvice(slot) : nil
+            try handle.call(.getDirtyLog, &argument, offset: 8, indirect: &bitmap) {
+                Self.noLogAdvice($0, slot)
             }
             return DirtyLog(bitmap: bitmap, pageCount: pageCount)
         }
@@ -143,8 +149,8 @@ extension VirtualMachine {
     ///   - firstPage: a multiple of 64.
     ///   - pageCount: a multiple of 64, unless it ends with the slot.
     ///   - bitmap: bit 0 of word 0 is `firstPage`.
-    /// - Throws: EINVAL for a range that is not in the slot or not aligned; ENXIO without
-    ///   KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 enabled on some kernels.
+    /// - Throws: EINVAL for a range that is not in the slot or not aligned; ENXIO where a dirty ring has taken the
+    ///   log's place.
     ///
     /// Corresponds to `KVM_CLEAR_DIRTY_LOG`; needs KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
     public func clearDirtyLog(slot: UInt32, firstPage: Int, pageCount: Int, bitmap: [UInt64]) throws(KVMError)
@@ -165,18 +171,19 @@ extension VirtualMachine {
             argument.num_pages = count
             argument.first_page = UInt64(firstPage)
             try handle.call(.clearDirtyLog, &argument, offset: 16, indirect: &bits) { errno in
-                switch errno {
-                case .noSuchFileOrDirectory: Self.noLogAdvice(slot)
-                case .invalidArgument:
-                    "the first page must be a multiple of 64, and the count too unless it ends with the slot"
-                default: nil
-                }
+                errno == .invalidArgument
+                    ? "the first page must be a multiple of 64, and the count too unless it ends with the slot"
+                    : Self.noLogAdvice(errno, slot)
             }
         }
     }
 
-    private static func noLogAdvice(_ slot: UInt32) -> String {
-        "slot \(slot) was set without the dirty log flag"
+    private static func noLogAdvice(_ errno: Errno, _ slot: UInt32) -> String? {
+        switch errno {
+        case .noSuchFileOrDirectory: "slot \(slot) was set without the dirty log flag"
+        case .noSuchAddressOrDevice: "the VM has dirty rings, which take the log's place (takeDirtyPages)"
+        default: nil
+        }
     }
 
     private func pages(of slot: UInt32, _ contents: borrowing VMState.Contents, _ request: Request)

@@ -91,6 +91,7 @@ public struct VirtualMachine: ~Copyable, Sendable {
         return try VCPU(
             id: id, handle: vcpu, page: page, state: state, supportedSync: UInt64(check(.syncRegs)),
             xsaveSize: Int(check(.xsave2)),
+            guestDebugControls: GuestDebug.Control(capability: check(.setGuestDebug2)),
             cost: CreationCost(
                 create: .nanoseconds(Int64(created - start)), map: .nanoseconds(Int64(mapped - created))))
     }
@@ -102,9 +103,8 @@ public struct VirtualMachine: ~Copyable, Sendable {
             return "vCPU id \(id) is taken in this VM; choose another"
         case .invalidArgument:
             let count = check(.maxVCPUs)
-            let reported = check(.maxVCPUID)
-            let ids = reported > 0 ? reported : count
-            if id < 0 || id >= Int(ids) {
+            let ids = vcpuIDLimit
+            if id < 0 || id >= ids {
                 return
                     "id \(id) is out of range; this KVM takes 0 to \(ids - 1) (KVM_CAP_MAX_VCPU_ID is \(ids))"
             }
@@ -118,21 +118,29 @@ public struct VirtualMachine: ~Copyable, Sendable {
     /// Names the vCPU that starts at the reset vector by itself; the others wait for INIT and SIPI. It is 0
     /// unless set. Only before the first vCPU is made.
     ///
-    /// - Throws: EBUSY once there is a vCPU.
+    /// - Throws: EBUSY once there is a vCPU; EINVAL for an id that no vCPU can have, which kernels before 6.11 take
+    ///   (the VM then has no boot vCPU, and none of them starts).
     ///
     /// Corresponds to `KVM_SET_BOOT_CPU_ID`; needs KVM_CAP_SET_BOOT_CPU_ID.
     public func setBootVCPU(id: Int) throws(KVMError) {
-        guard let value = UInt32(exactly: id) else {
-            throw KVMError(
-                Request.setBootCPUID.name, .invalidArgument, advice: "\(id) is not a vCPU id")
-        }
-        try handle.call(.setBootCPUID, value: UInt(value)) { errno in
+        let limit = vcpuIDLimit
+        func advice(_ errno: Errno) -> String? {
             switch errno {
             case .resourceBusy: "the VM has vCPUs already; the boot vCPU is chosen before the first is made"
-            case .invalidArgument: "id \(id) is out of range (KVM_CAP_MAX_VCPU_ID is \(check(.maxVCPUID)))"
+            case .invalidArgument: "id \(id) is out of range (KVM_CAP_MAX_VCPU_ID is \(limit))"
             default: nil
             }
         }
+        guard id >= 0, id < limit else {
+            throw KVMError(Request.setBootCPUID.name, .invalidArgument, advice: advice(.invalidArgument))
+        }
+        try handle.call(.setBootCPUID, value: UInt(id), advice: advice)
+    }
+
+    /// One more than the highest vCPU id. Kernels without KVM_CAP_MAX_VCPU_ID count as many ids as vCPUs.
+    private var vcpuIDLimit: Int {
+        let reported = check(.maxVCPUID)
+        return Int(reported > 0 ? reported : check(.maxVCPUs))
     }
 
     /// Counters that the kernel keeps for this VM. Corresponds to `KVM_GET_STATS_FD`; needs
