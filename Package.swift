@@ -48,7 +48,7 @@ let fuzzer: [Target] =
 let package = Package(
     name: "kvmscope",
     products: [
-        .library(name: "KVMCore", targets: ["KVMCore"]),
+        .library(name: "KVMCore", targets: ["KVMCore", "X86"]),
         .executable(name: "kvmscope", targets: ["kvmscope"]),
         .executable(name: "kvmscope-bench", targets: ["kvmscope-bench"]),
     ],

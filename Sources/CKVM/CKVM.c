@@ -72,10 +72,15 @@ AT(kvm_dirty_regs, 296);
 AT(s.regs.regs, 304);
 AT(s.regs.sregs, 448);
 AT(s.regs.events, 760);
+AT(s.regs.regs.rip, 432);
+_Static_assert(sizeof(struct kvm_sync_regs) == 520, "kvm_sync_regs");
 _Static_assert(sizeof(struct kvm_run) == 2352, "kvm_run");
 
 _Static_assert(sizeof(struct kvm_regs) == 144, "kvm_regs");
 _Static_assert(sizeof(struct kvm_sregs) == 312, "kvm_sregs");
+_Static_assert(sizeof(struct kvm_guest_debug) == 72, "kvm_guest_debug");
+_Static_assert(offsetof(struct kvm_guest_debug, control) == 0, "kvm_guest_debug.control");
+_Static_assert(sizeof(struct kvm_userspace_memory_region) == 32, "kvm_userspace_memory_region");
 _Static_assert(sizeof(struct kvm_vcpu_events) == 64, "kvm_vcpu_events");
 _Static_assert(sizeof(struct kvm_fpu) == 416, "kvm_fpu");
 _Static_assert(sizeof(struct kvm_msr_entry) == 16, "kvm_msr_entry");

@@ -15,6 +15,13 @@ public enum CPUMode: String, Sendable, Hashable, CaseIterable {
     /// IA-32e mode with CS.L set.
     case long64
 
+    /// The mode that control registers, flags and the cached CS make.
+    ///
+    /// - Parameters:
+    ///   - cr0: PE.
+    ///   - efer: LMA.
+    ///   - rflags: VM.
+    ///   - cs: L and D of the cached segment.
     public init(cr0: CR0, efer: EFER, rflags: RFlags, cs: SegmentAttributes) {
         if !cr0.contains(.pe) {
             self = .real
@@ -27,6 +34,7 @@ public enum CPUMode: String, Sendable, Hashable, CaseIterable {
         }
     }
 
+    /// The mode of a vCPU with these registers.
     public init(_ registers: GeneralRegisters, _ special: SpecialRegisters) {
         self.init(
             cr0: special.cr0, efer: special.efer, rflags: registers.rflags, cs: special.cs.attributes)

@@ -1,6 +1,7 @@
 /// The registers of a local APIC, as KVM_GET_LAPIC gives them: 1,024 bytes, a register at each multiple of 16.
 /// Source: SDM volume 3A, 11.4.1, table 11-1.
 public struct LocalAPICState: Sendable, Hashable {
+    /// KVM_APIC_REG_SIZE, in bytes.
     public static let size = 1024
     /// Always ``size`` bytes.
     public private(set) var bytes: [UInt8]

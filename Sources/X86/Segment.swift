@@ -3,7 +3,9 @@
 /// Laid out as VMX "access rights": type in bits 0-3, S 4, DPL 5-6, P 7, AVL 12, L 13, D/B 14, G 15 and
 /// "unusable" 16. Source: SDM volume 3C, 25.4.1, table 25-2.
 public struct SegmentAttributes: RawRepresentable, Sendable, Hashable {
+    /// The access rights, 17 bits.
     public var rawValue: UInt32
+    /// - Parameter rawValue: the access rights, 17 bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
     /// The descriptor's type, 0 to 15; what it means depends on ``isCodeOrData``.
@@ -62,12 +64,20 @@ public struct SegmentAttributes: RawRepresentable, Sendable, Hashable {
 ///
 /// The base is what the processor adds to an offset. In unreal mode and at reset it is *not* `selector * 16`.
 public struct Segment: Sendable, Hashable {
+    /// The linear address of offset 0.
     public var base: UInt64
     /// The last valid offset, in bytes.
     public var limit: UInt32
+    /// The visible part.
     public var selector: UInt16
+    /// Type, privilege, and the flags.
     public var attributes: SegmentAttributes
 
+    /// - Parameters:
+    ///   - base: the linear address of offset 0.
+    ///   - limit: the last valid offset, in bytes.
+    ///   - selector: the visible part.
+    ///   - attributes: type, privilege, and the flags.
     public init(
         base: UInt64 = 0, limit: UInt32 = 0, selector: UInt16 = 0,
         attributes: SegmentAttributes = SegmentAttributes(rawValue: 0)
@@ -89,8 +99,13 @@ public struct Segment: Sendable, Hashable {
 
 /// GDTR or IDTR: a linear base and the last valid offset, in bytes.
 public struct DescriptorTable: Sendable, Hashable {
+    /// The linear address of the first descriptor.
     public var base: UInt64
+    /// The last valid offset, in bytes: 8 times the number of descriptors, less 1.
     public var limit: UInt16
+    /// - Parameters:
+    ///   - base: the linear address of the first descriptor.
+    ///   - limit: the last valid offset, in bytes.
     public init(base: UInt64 = 0, limit: UInt16 = 0) {
         self.base = base
         self.limit = limit
@@ -99,5 +114,6 @@ public struct DescriptorTable: Sendable, Hashable {
 
 /// The names of the registers that hold a ``Segment``.
 public enum SegmentName: String, Sendable, Hashable, CaseIterable {
+    /// The six segment registers, the task register and the LDT register.
     case cs, ds, es, fs, gs, ss, tr, ldt
 }

@@ -26,7 +26,7 @@ struct KilledTracerLiveTests {
             let maps = try #require(ProcessFiles(tiny.pid).text("maps").map(AddressMap.init))
             validRegisters = guest.vcpus.map { vcpu in
                 maps.runArea(ofVCPU: vcpu.id).flatMap {
-                    AttachedVCPU.word(tiny.pid, $0.start + UInt64(SharedRunPage.Offset.validRegisters), 8)
+                    AttachedVCPU.word(tiny.pid, $0.start + UInt64(RunLayout.validRegisters), 8)
                 }
             }
             guestDebug = try guest.vcpus.map {

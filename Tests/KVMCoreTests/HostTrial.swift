@@ -22,11 +22,12 @@ enum HostTrial {
     /// The kernel was built with the VFIO device.
     static let hasVFIODevice: Bool = tried { try KVM.open().createVM().canCreateDevice(.vfio) }
 
-    /// vCPUs have the attribute, and keep what it is set to: a KVM that gives guests the host's TSC does not.
+    /// vCPUs have the attribute, and keep what it is set to: a KVM that gives guests the host's TSC, or whose host's TSC
+    /// is not stable, does not.
     static let keepsTSCOffset: Bool = tried {
         let vcpu = try Guest([0xF4]).vcpu
         try vcpu.setAttribute(.tscOffset, 1 << 20)
-        return try vcpu.attribute(.tscOffset) != 0
+        return try vcpu.attribute(.tscOffset) == 1 << 20
     }
 
     private static func tried(_ body: () throws -> Bool) -> Bool {

@@ -4,8 +4,9 @@ import SystemPackage
 
 /// Runs something with a vCPU on a thread of its own and waits for it.
 enum OtherThread {
+    // SAFETY: see the fields.
     private final class Job<Value>: @unchecked Sendable {
-        // SAFETY: written by the thread that makes the job, then by the one that runs it, then read after join.
+        // Written by the thread that makes the job, then by the one that runs it, then read after join.
         var vcpu: VCPU?
         let body: (VCPU) throws -> Value
         var result: Result<Value, any Error>?

@@ -1,4 +1,5 @@
 import Glibc
+import KVMCore
 import SystemPackage
 
 /// The files of /proc/PID, read whole. A process may go away between any two reads: then they are nil.
@@ -231,8 +232,7 @@ enum ThreadSyscall: Sendable, Hashable {
 enum SystemCall {
     static let close = 3
     static let ioctl = 16
-    /// KVM_RUN, `_IO(KVMIO, 0x80)`.
-    static let kvmRun: UInt32 = 0xAE80
+    static let kvmRun = Request.run.command
 
     /// Those in which threads of VMMs wait; a number for any other.
     static func name(_ number: Int) -> String {

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import KVMCore
 
 /// Follows a program from its exec on, with all its threads and children, until one of them comes to its first
 /// KVM_RUN: what it asked KVM for is the guest's memory map and vCPUs, and the thread stands in front of the guest's
@@ -33,11 +34,6 @@ final class LaunchFollower {
         case setRegion(machine: Int32, LaunchedMachine.Region)
         case run(vcpu: Int32)
 
-        private static let createVMRequest: UInt32 = 0xAE01
-        private static let createVCPURequest: UInt32 = 0xAE41
-        private static let setRegionRequest: UInt32 = 0x4020_AE46
-        private static let setRegion2Request: UInt32 = 0x40A0_AE49
-
         /// - Parameter read: bytes of the VMM's memory.
         init?(
             number: UInt64, arguments: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64),
@@ -46,10 +42,10 @@ final class LaunchFollower {
             guard number == UInt64(SystemCall.ioctl) else { return nil }
             let descriptor = Int32(truncatingIfNeeded: arguments.0)
             switch UInt32(truncatingIfNeeded: arguments.1) {
-            case Self.createVMRequest: self = .createMachine
-            case Self.createVCPURequest:
+            case Request.createVM.command: self = .createMachine
+            case Request.createVCPU.command:
                 self = .createVCPU(machine: descriptor, id: Int32(truncatingIfNeeded: arguments.2))
-            case Self.setRegionRequest, Self.setRegion2Request:
+            case Request.setUserMemoryRegion.command, Request.setUserMemoryRegion2.command:
                 guard
                     let region = read(arguments.2, LaunchedMachine.Region.byteCount).flatMap(
                         LaunchedMachine.Region.init)
@@ -164,7 +160,8 @@ final class LaunchFollower {
         if info.op == 1 {
             guard info.arch == Self.architecture else {
                 // ioctl is 54 there.
-                if info.number == 54, UInt32(truncatingIfNeeded: info.arguments.1) == 0xAE01 {
+                if info.number == 54, UInt32(truncatingIfNeeded: info.arguments.1) == Request.createVM.command
+                {
                     progress = .bits32
                 }
                 return false

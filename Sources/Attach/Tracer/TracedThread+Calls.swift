@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import KVMCore
 
 /// System calls in the name of a held thread.
 extension TracedThread {
@@ -96,7 +97,7 @@ extension TracedThread {
         _ indirect: inout [UInt8]
     ) -> Int32 {
         if let offset, offset < 0 || offset + 8 > argument.count { return -EINVAL }
-        let start = SharedRunPage.Offset.scratch
+        let start = SharedRunPage.scratch
         let second = start + (argument.count + 63) / 64 * 64
         guard second + indirect.count <= start + SharedRunPage.scratchSize else { return -E2BIG }
         let end = second + indirect.count
@@ -133,12 +134,11 @@ extension TracedThread {
         return Int32(truncatingIfNeeded: result)
     }
 
-    /// KVM_SET_GUEST_DEBUG.
-    static let setGuestDebug: UInt64 = 0x4048_AE9B
+    static let setGuestDebug = UInt64(Request.setGuestDebug.number)
     /// KVM_GUESTDBG_ENABLE and KVM_GUESTDBG_SINGLESTEP, in the first byte of `struct kvm_guest_debug`.
-    static let guestDebugEnable: UInt8 = 1
-    static let guestDebugStep: UInt8 = 2
-    static let guestDebugSize = 72
+    static let guestDebugEnable = UInt8(GuestDebug.Control.enable.rawValue)
+    static let guestDebugStep = UInt8(GuestDebug.Control.singleStep.rawValue)
+    static let guestDebugSize = GuestDebug.byteCount
 
     static func arms(_ guestDebug: [UInt8]) -> Bool { (guestDebug.first ?? 0) & guestDebugEnable != 0 }
 

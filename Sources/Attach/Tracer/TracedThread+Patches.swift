@@ -1,6 +1,7 @@
 import CLinux
 import Debugger
 import Glibc
+import KVMCore
 
 /// What becomes of an exit that a patch in the guest's code made: the VMM never sees it.
 extension TracedThread {
@@ -42,19 +43,13 @@ extension TracedThread {
         state = .going(how)
     }
 
-    /// KVM_SET_REGS.
-    static let setRegisters: UInt64 = 0x4090_AE82
-    /// `struct kvm_regs`: 18 words, of which RIP is the last but one.
-    private static let registersSize = 144
-    private static let ripOffset = 128
+    static let setRegisters = UInt64(Request.setRegs.number)
 
     private func takeBack() {
         guard let registers = page.syncedRegisters else { return }
         let rip = OutPlace.before(registers)
-        let start = SharedRunPage.Offset.registers
-        page.store(rip, at: start + Self.ripOffset)
-        var argument = [UInt8](
-            UnsafeRawBufferPointer(rebasing: page.bytes[start..<start + Self.registersSize]))
+        page.store(rip, at: RunLayout.rip)
+        var argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[RunLayout.generalRegisters]))
         _ = call(vcpu.descriptor, Self.setRegisters, &argument)
     }
 }

@@ -15,7 +15,7 @@ extension TracedThread {
     /// After a debug exit: whether the plan has it that the guest goes on. Then it is noted.
     func isCovered() -> Bool {
         guard plan != nil, !stopWanted, handledExit == nil, let memory,
-            page.load(SharedRunPage.Offset.validRegisters, as: UInt64.self) & Self.needed == Self.needed,
+            page.load(RunLayout.validRegisters, as: UInt64.self) & Self.needed == Self.needed,
             let registers = page.registers,
             plan?.covers(page.debugExit, registers, memory: memory) == true
         else { return false }
@@ -41,7 +41,7 @@ extension TracedThread {
                 sched_yield()
             }
             guard result == thread, case .going(.run) = state, !trapIsPending, isArmed,
-                Stop(status: status) == .signal(SIGTRAP), page.exitReason == Self.exitDebug, isCovered()
+                Stop(status: status) == .signal(SIGTRAP), page.exitReason == .debug, isCovered()
             else { return result }
             issueRunAgain()
         }

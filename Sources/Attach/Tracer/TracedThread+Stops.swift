@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import KVMCore
 
 /// What becomes of each stop of a traced thread.
 extension TracedThread {
@@ -175,11 +176,10 @@ extension TracedThread {
 
     // MARK: KVM_RUN is back
 
-    private var isKickedByVMM: Bool { page.load(SharedRunPage.Offset.immediateExit, as: UInt8.self) != 0 }
+    private var isKickedByVMM: Bool { page.load(RunLayout.immediateExit, as: UInt8.self) != 0 }
 
     /// -EINTR, as the system call returns it.
     static let interruptedResult = UInt64(bitPattern: -4)
-    static let exitDebug: UInt32 = 4
 
     private func isRun(_ descriptor: UInt64, _ request: UInt64) -> Bool {
         Int32(truncatingIfNeeded: descriptor) == vcpu.descriptor
@@ -215,7 +215,7 @@ extension TracedThread {
             isCompleting = false
             page.clearImmediateExit()
         }
-        let isDebug = registers.rax == 0 && page.exitReason == Self.exitDebug
+        let isDebug = registers.rax == 0 && page.exitReason == .debug
         if claimedExit != nil {
             if isDebug || registers.rax == Self.interruptedResult { return claimed(registers) }
             claimedExit = nil

@@ -1,6 +1,7 @@
 import CLinux
 import Debugger
 import Glibc
+import KVMCore
 
 /// The thread that runs one vCPU of another program, under ptrace.
 ///
@@ -131,8 +132,8 @@ final class TracedThread {
         thread = vcpu.thread
         isAbsent = vcpu.thread == 0
         validRegisters =
-            vcpu.legacy?.validRegisters ?? page.load(SharedRunPage.Offset.validRegisters)
-        registerArea = Array(UnsafeRawBufferPointer(rebasing: page.bytes[SharedRunPage.Offset.registerArea]))
+            vcpu.legacy?.validRegisters ?? page.load(RunLayout.validRegisters)
+        registerArea = Array(UnsafeRawBufferPointer(rebasing: page.bytes[RunLayout.syncedRegisters]))
         if let legacy = vcpu.legacy {
             guestDebug = legacy.isArmed ? [Self.guestDebugEnable] : []
             page.clearImmediateExit()
@@ -172,10 +173,10 @@ final class TracedThread {
     func synchronise(_ mask: UInt64) {
         // What a VMM that uses them itself has there is its own: it may be about to give it to KVM (kvm_dirty_regs).
         if !isUsedByVMM {
-            page.bytes[SharedRunPage.Offset.registerArea].copyBytes(
+            page.bytes[RunLayout.syncedRegisters].copyBytes(
                 from: [UInt8](repeating: 0, count: registerArea.count))
         }
-        page.store(validRegisters | mask, at: SharedRunPage.Offset.validRegisters)
+        page.store(validRegisters | mask, at: RunLayout.validRegisters)
     }
 
     private var isUsedByVMM: Bool { validRegisters != 0 }
@@ -185,8 +186,8 @@ final class TracedThread {
             isCompleting = false
             page.clearImmediateExit()
         }
-        page.store(validRegisters, at: SharedRunPage.Offset.validRegisters)
-        if !isUsedByVMM { page.bytes[SharedRunPage.Offset.registerArea].copyBytes(from: registerArea) }
+        page.store(validRegisters, at: RunLayout.validRegisters)
+        if !isUsedByVMM { page.bytes[RunLayout.syncedRegisters].copyBytes(from: registerArea) }
     }
 
     // MARK: Seizing
@@ -218,7 +219,7 @@ final class TracedThread {
         state = .going(.toSystemCall)
         stopWanted = true
         guard isAtRun else { return }
-        let isKicked: UInt8 = page.load(SharedRunPage.Offset.immediateExit)
+        let isKicked: UInt8 = page.load(RunLayout.immediateExit)
         if isKicked == 0 {
             isCompleting = true
             page.setImmediateExit()
@@ -294,8 +295,9 @@ final class TracedThread {
 
     /// The same once more: nothing but the guest has changed since.
     func issueRunAgain() {
-        // What the page says then is of this KVM_RUN, which may end without saying anything.
-        if plan != nil { page.store(Self.exitInterrupted, at: SharedRunPage.Offset.exitReason) }
+        // What the page says then is of this KVM_RUN, which may end without saying anything. KVM_EXIT_INTR is what KVM
+        // says where a signal ended it.
+        if plan != nil { page.store(ExitReason.intr.rawValue, at: RunLayout.exitReason) }
         set(&runRegisters)
         go(howToRun)
     }
@@ -306,9 +308,6 @@ final class TracedThread {
         guard seesReturns else { return .free }
         return (guestDebug.first ?? 0) & Self.guestDebugStep != 0 ? .run : .toSystemCall
     }
-
-    /// KVM_EXIT_INTR, which is what KVM says where a signal ended KVM_RUN.
-    private static let exitInterrupted: UInt32 = 10
 
     /// The registers with which KVM_RUN is about to be issued.
     func atRun(_ returned: user_regs_struct) -> user_regs_struct {

@@ -32,7 +32,8 @@ struct Mapping: ~Copyable {
         throws(KVMError)
     {
         var address: UnsafeMutableRawPointer?
-        // SAFETY: mmap chooses the address, so nothing that is mapped is replaced.
+        // SAFETY: `map` is one of the three above: each has mmap choose the address, so that nothing that is mapped is
+        // replaced, and stores it in `address`, which outlives the call.
         let result = map(&address)
         guard result >= 0, let address else {
             let errno = Errno(rawValue: -result)

@@ -1,9 +1,16 @@
 import CKVM
 
 /// One kind of KVM call: its request number and the kernel's name of it, for errors.
-struct Request: Sendable {
-    let name: String
-    let number: UInt
+///
+/// The numbers are those of the kernel's header (CKVM.h). What looks at the calls of another process takes them from here.
+package struct Request: Sendable {
+    /// The kernel's name, as `KVM_SET_SREGS`.
+    package let name: String
+    /// The second argument of `ioctl`.
+    package let number: UInt
+
+    /// The same as the kernel sees it: 32 bits wide.
+    package var command: UInt32 { UInt32(truncatingIfNeeded: number) }
 
     init(_ name: String, _ number: UInt) {
         self.name = name
@@ -12,19 +19,23 @@ struct Request: Sendable {
 
     // System.
     static var getAPIVersion: Request { Request("KVM_GET_API_VERSION", ckvm_get_api_version) }
-    static var createVM: Request { Request("KVM_CREATE_VM", ckvm_create_vm) }
+    package static var createVM: Request { Request("KVM_CREATE_VM", ckvm_create_vm) }
     static var checkExtension: Request { Request("KVM_CHECK_EXTENSION", ckvm_check_extension) }
     static var getVCPUMmapSize: Request { Request("KVM_GET_VCPU_MMAP_SIZE", ckvm_get_vcpu_mmap_size) }
     static var getSupportedCPUID: Request { Request("KVM_GET_SUPPORTED_CPUID", ckvm_get_supported_cpuid) }
     static var getMSRIndexList: Request { Request("KVM_GET_MSR_INDEX_LIST", ckvm_get_msr_index_list) }
 
     // VM.
-    static var setUserMemoryRegion: Request {
+    package static var setUserMemoryRegion: Request {
         Request("KVM_SET_USER_MEMORY_REGION", ckvm_set_user_memory_region)
+    }
+    /// The same with private memory: its argument begins as that of KVM_SET_USER_MEMORY_REGION. Since Linux 6.8.
+    package static var setUserMemoryRegion2: Request {
+        Request("KVM_SET_USER_MEMORY_REGION2", ckvm_set_user_memory_region2)
     }
     static var getDirtyLog: Request { Request("KVM_GET_DIRTY_LOG", ckvm_get_dirty_log) }
     static var clearDirtyLog: Request { Request("KVM_CLEAR_DIRTY_LOG", ckvm_clear_dirty_log) }
-    static var createVCPU: Request { Request("KVM_CREATE_VCPU", ckvm_create_vcpu) }
+    package static var createVCPU: Request { Request("KVM_CREATE_VCPU", ckvm_create_vcpu) }
     static var setBootCPUID: Request { Request("KVM_SET_BOOT_CPU_ID", ckvm_set_boot_cpu_id) }
     static var resetDirtyRings: Request { Request("KVM_RESET_DIRTY_RINGS", ckvm_reset_dirty_rings) }
     static var setGSIRouting: Request { Request("KVM_SET_GSI_ROUTING", ckvm_set_gsi_routing) }
@@ -55,9 +66,9 @@ struct Request: Sendable {
     static var hasDeviceAttr: Request { Request("KVM_HAS_DEVICE_ATTR", ckvm_has_device_attr) }
 
     // vCPU.
-    static var run: Request { Request("KVM_RUN", ckvm_run) }
+    package static var run: Request { Request("KVM_RUN", ckvm_run) }
     static var getRegs: Request { Request("KVM_GET_REGS", ckvm_get_regs) }
-    static var setRegs: Request { Request("KVM_SET_REGS", ckvm_set_regs) }
+    package static var setRegs: Request { Request("KVM_SET_REGS", ckvm_set_regs) }
     static var getSRegs: Request { Request("KVM_GET_SREGS", ckvm_get_sregs) }
     static var setSRegs: Request { Request("KVM_SET_SREGS", ckvm_set_sregs) }
     static var getFPU: Request { Request("KVM_GET_FPU", ckvm_get_fpu) }
@@ -87,5 +98,5 @@ struct Request: Sendable {
     static var smi: Request { Request("KVM_SMI", ckvm_smi) }
     static var getNestedState: Request { Request("KVM_GET_NESTED_STATE", ckvm_get_nested_state) }
     static var setNestedState: Request { Request("KVM_SET_NESTED_STATE", ckvm_set_nested_state) }
-    static var setGuestDebug: Request { Request("KVM_SET_GUEST_DEBUG", ckvm_set_guest_debug) }
+    package static var setGuestDebug: Request { Request("KVM_SET_GUEST_DEBUG", ckvm_set_guest_debug) }
 }

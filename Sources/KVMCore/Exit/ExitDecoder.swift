@@ -18,14 +18,10 @@ extension VCPUExit {
     /// contradicts itself, or points outside the mapping, is given raw as ``other(reason:payload:)``.
     @inline(__always)
     init(page: UnsafeMutableRawBufferPointer) {
-        let payload = RunLayout.payload
         // The reasons of a guest that is stepped or that does I/O come first and without a call.
         switch page.field(RunLayout.exitReason, as: UInt32.self) {
         case UInt32(KVM_EXIT_DEBUG):
-            self = .debug(
-                DebugExit(
-                    exception: page.field(payload), pc: page.field(payload + 8),
-                    dr6: page.field(payload + 16), dr7: page.field(payload + 24)))
+            self = .debug(DebugExit(page: page))
         case UInt32(KVM_EXIT_IO):
             self = Self.portIO(page)
         case UInt32(KVM_EXIT_MMIO):
@@ -153,31 +149,42 @@ extension VCPUExit {
         (0..<Int(min(count, 16))).map { page.field(offset + $0 * 8) }
     }
 
-    /// `offset` and `count` have been checked against the page.
+    // SAFETY: the buffer checks the range, which the callers have checked against the page; the bytes are copied.
     private static func bytes(_ page: UnsafeMutableRawBufferPointer, at offset: Int, count: Int) -> [UInt8] {
         Array(UnsafeMutableRawBufferPointer(rebasing: page[offset..<offset + count]))
     }
 }
 
+extension DebugExit {
+    /// The payload of a debug exit that a `kvm_run` area holds; `page` is at least `struct kvm_run` long.
+    @inline(__always)
+    package init(page: UnsafeMutableRawBufferPointer) {
+        let payload = RunLayout.payload
+        self.init(
+            exception: page.field(payload), pc: page.field(payload + 8), dr6: page.field(payload + 16),
+            dr7: page.field(payload + 24))
+    }
+}
+
 /// The fields of KVM_EXIT_IO, once they have been found to make sense.
-struct PortIOFields {
-    let direction: PortIO.Direction
-    let port: UInt16
+package struct PortIOFields {
+    package let direction: PortIO.Direction
+    package let port: UInt16
     /// 1, 2 or 4.
-    let size: Int
+    package let size: Int
     /// 1 or more.
-    let count: Int
+    package let count: Int
     /// Where the data is in the page: `length` bytes from here lie inside it.
     let offset: Int
     var length: Int { size * count }
 
+    /// Nil for fields that contradict each other or lead outside of `page`, a vCPU's whole mapping.
     @inline(__always)
-    init?(_ page: UnsafeMutableRawBufferPointer) {
-        let payload = RunLayout.payload
-        let direction: UInt8 = page.field(payload)
-        let size: UInt8 = page.field(payload + 1)
-        let count: UInt32 = page.field(payload + 4)
-        let offset: UInt64 = page.field(payload + 8)
+    package init?(_ page: UnsafeMutableRawBufferPointer) {
+        let direction: UInt8 = page.field(RunLayout.ioDirection)
+        let size: UInt8 = page.field(RunLayout.ioSize)
+        let count: UInt32 = page.field(RunLayout.ioCount)
+        let offset: UInt64 = page.field(RunLayout.ioDataOffset)
         guard let direction = PortIO.Direction(rawValue: direction), size == 1 || size == 2 || size == 4,
             count >= 1
         else { return nil }
@@ -185,7 +192,7 @@ struct PortIOFields {
         let length = UInt64(size) * UInt64(count)
         guard offset <= UInt64(page.count), length <= UInt64(page.count) - offset else { return nil }
         self.direction = direction
-        self.port = page.field(payload + 2)
+        self.port = page.field(RunLayout.ioPort)
         self.size = Int(size)
         self.count = Int(count)
         self.offset = Int(offset)

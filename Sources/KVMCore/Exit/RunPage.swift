@@ -3,14 +3,16 @@ import CKVM
 /// The memory that a vCPU shares with the kernel: `struct kvm_run`, and the page of I/O data behind it.
 ///
 /// Held by the vCPU and by each ``ImmediateExit`` made from it; the last one unmaps it.
-// SAFETY: the class itself never changes after init. The memory behind it is used by the vCPU's thread alone,
-// except for the immediate_exit byte, which is only accessed atomically.
+// SAFETY: the object never changes after init. What it refers to is used by the one thread that has the vCPU, which is not
+// `Sendable`; all an ``ImmediateExit`` on another thread touches is the immediate_exit byte, atomically. The kernel, and
+// the process that owns a foreign vCPU, may write it at any time: it is read as plain values that have no invalid bits.
 final class RunPage: @unchecked Sendable {
     private let mapping: Mapping
     /// Valid as long as this object.
     let bytes: UnsafeMutableRawBufferPointer
 
     init(_ mapping: consuming Mapping) {
+        // SAFETY: the mapping is this long, and lives as long as this object, which keeps it.
         bytes = UnsafeMutableRawBufferPointer(start: mapping.address, count: mapping.size)
         self.mapping = mapping
     }

@@ -84,7 +84,9 @@ public struct AccessData: Sendable, Hashable {
 public struct PortIO: Sendable, Hashable {
     /// Which way the data goes: KVM_EXIT_IO_IN or KVM_EXIT_IO_OUT.
     public enum Direction: UInt8, Sendable, Hashable {
+        /// KVM_EXIT_IO_IN: the guest reads.
         case `in` = 0
+        /// KVM_EXIT_IO_OUT: the guest writes.
         case out = 1
     }
     /// Whether the guest reads or writes.

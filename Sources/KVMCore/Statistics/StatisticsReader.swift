@@ -5,8 +5,11 @@ import SystemPackage
 public struct Statistic: Sendable, Hashable {
     /// What a counter's values are: KVM_STATS_TYPE_*.
     public enum Kind: Sendable, Hashable {
+        /// It only grows.
         case cumulative
+        /// What is so now.
         case instant
+        /// The largest that has been.
         case peak
         /// Value `n` counts what was from `n` to `n + 1` times the bucket size; the last, everything above.
         case linearHistogram(bucketSize: UInt32)
@@ -17,7 +20,16 @@ public struct Statistic: Sendable, Hashable {
     }
     /// What a counter counts: KVM_STATS_UNIT_*.
     public enum Unit: Sendable, Hashable {
-        case none, bytes, seconds, cycles, boolean
+        /// Events, or what the name says.
+        case none
+        /// Bytes.
+        case bytes
+        /// Seconds.
+        case seconds
+        /// Clock cycles.
+        case cycles
+        /// 0 or 1.
+        case boolean
         /// A unit newer than this list.
         case other(UInt8)
     }

@@ -67,7 +67,7 @@ public struct Capability: RawRepresentable, Sendable, Hashable, CustomStringConv
     public static let readonlyMem = Capability(rawValue: 81)
     /// ``VirtualMachine/assignIRQFD(_:gsi:resample:)``.
     public static let irqfdResample = Capability(rawValue: 82)
-    /// ``VirtualMachine/createDevice(_:)``.
+    /// ``VirtualMachine/createDevice(_:)``, which x86 has on kernels that do not say so, too (6.1).
     public static let deviceCtrl = Capability(rawValue: 89)
     /// System-management mode: ``VCPU/smi()``.
     public static let x86SMM = Capability(rawValue: 117)

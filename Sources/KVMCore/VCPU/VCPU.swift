@@ -45,6 +45,9 @@ public final class VCPU {
 
     /// The classes of registers (KVM_SYNC_X86_*) that each run leaves in the page.
     private let synced: UInt64
+    // SAFETY of the two that are unchecked: a vCPU is not `Sendable`, so that one thread uses it at a time, and no
+    // closure is called while one of them is being changed. The check would cost a step as much as reading a register.
+
     /// Those of them that are in the page and current.
     @exclusivity(unchecked) private var current: UInt64 = 0
 
@@ -171,7 +174,7 @@ public final class VCPU {
         return try run()
     }
 
-    /// Takes in an exit that was not ours: of a vCPU that another process runs, and that now stands still.
+    /// Takes in an exit that was not ours: of a vCPU that another process runs, and that is stopped now.
     ///
     /// Registers are read from the page if its owner asked KVM to leave them there (`kvm_valid_regs`).
     ///

@@ -1,3 +1,5 @@
+import CKVM
+
 /// KVM_GET_MP_STATE: what a vCPU waits for. Source: api.rst, 4.38.
 public enum MPState: Sendable, Hashable {
     /// 0: it runs when KVM_RUN is called.
@@ -139,6 +141,8 @@ public struct GuestDebug: Sendable, Hashable {
         self.addresses = addresses
         self.dr7 = dr7
     }
+    /// The length of `struct kvm_guest_debug`, whose first word is ``control``: a structure of zeroes turns all off.
+    package static let byteCount = MemoryLayout<kvm_guest_debug>.size
     /// Guest debug off.
     public static let off = GuestDebug()
 }

@@ -49,10 +49,12 @@ struct DirtyRing: ~Copyable {
             // before it sets its dirty flag, and no more until it is reset: the flag is read first, and with acquire.
             let entry = mapping.address + next * MemoryLayout<kvm_dirty_gfn>.size
             guard ckvm_load_acquire(entry) & (Self.dirty | Self.reset) == Self.dirty else { break }
+            // SAFETY: both fields lie in the entry, which the kernel does not touch while it is dirty.
             pages.append(
                 DirtyPage(
                     slot: entry.loadUnaligned(fromByteOffset: 4, as: UInt32.self),
                     page: entry.loadUnaligned(fromByteOffset: 8, as: UInt64.self)))
+            // SAFETY: the entry is aligned to 16 bytes, and the kernel reads its flags likewise.
             ckvm_store_release(entry, Self.dirty | Self.reset)
             next = (next + 1) % entryCount
         }

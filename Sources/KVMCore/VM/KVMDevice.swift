@@ -17,7 +17,8 @@ public struct DeviceAttribute: Sendable, Hashable {
     }
 
     /// KVM_VCPU_TSC_OFFSET of a vCPU: what is added to the host's TSC, scaled, to give the guest's; 8 bytes.
-    /// Since Linux 5.16; a KVM that gives guests the host's TSC takes it and keeps 0. Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1.
+    /// Since Linux 5.16; a KVM that gives guests the host's TSC takes it and keeps 0, and one whose
+    /// host's TSC is not stable keeps moving it. Source: Documentation/virt/kvm/devices/vcpu.rst, 4.1.
     public static let tscOffset = DeviceAttribute(group: 0, number: 0)
     /// KVM_DEV_VFIO_GROUP_ADD of a ``KVMDevice/Kind/vfio`` device: a descriptor of a VFIO group or device that the VM uses.
     public static let vfioAdd = DeviceAttribute(group: 1, number: 1)

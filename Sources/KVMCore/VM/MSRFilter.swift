@@ -52,21 +52,25 @@ extension VirtualMachine {
         }
         // A clear bit denies. One map of zeros, as long as the longest range, serves all of them.
         let longest = filter.deniedWrites.map { ($0.count + 7) / 8 }.max() ?? 0
-        let words = (longest + 7) / 8
-        let map = UnsafeMutablePointer<UInt64>.allocate(capacity: max(words, 1))
-        map.initialize(repeating: 0, count: max(words, 1))
+        // The kernel reads whole words.
+        let length = max(1, (longest + 7) / 8) * 8
+        // SAFETY: allocated here and freed at the end of this call, after the kernel has read it.
+        let map = UnsafeMutablePointer<UInt8>.allocate(capacity: length)
+        map.initialize(repeating: 0, count: length)
         defer { map.deallocate() }
         var argument = kvm_msr_filter()
-        try withUnsafeMutableBytes(of: &argument.ranges) { bytes throws(KVMError) in
-            let ranges = unsafe bytes.assumingMemoryBound(to: kvm_msr_filter_range.self)
+        // SAFETY: `ranges` is a tuple of 16 structures of that type, whose memory is bound to it, and the filter has 16 at
+        // most: checked above.
+        withUnsafeMutableBytes(of: &argument.ranges) { bytes in
+            let ranges = bytes.assumingMemoryBound(to: kvm_msr_filter_range.self)
             for (place, range) in filter.deniedWrites.enumerated() {
                 var entry = kvm_msr_filter_range()
                 entry.flags = UInt32(KVM_MSR_FILTER_WRITE)
                 entry.base = range.first
                 entry.nmsrs = UInt32(range.count)
-                // SAFETY: the kernel reads so many bits of the map within the call below, and the map has them.
-                unsafe entry.bitmap = UnsafeMutableRawPointer(map).assumingMemoryBound(to: UInt8.self)
-                unsafe ranges[place] = entry
+                // The kernel reads so many bits of the map within the call below, and the map has them.
+                entry.bitmap = map
+                ranges[place] = entry
             }
         }
         try handle.call(.setMSRFilter, &argument)

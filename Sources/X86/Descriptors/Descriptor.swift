@@ -6,29 +6,38 @@ public enum Descriptor: Sendable, Hashable {
     case segment(Contents)
     /// A TSS or an LDT.
     case system(Contents, inLongMode: Bool)
+    /// A call, interrupt, trap or task gate.
     case gate(Gate)
     /// A type that the mode does not have; the raw bytes.
     case reserved(type: UInt8, low: UInt64, high: UInt64)
 
     /// Base, limit and attributes, as a load would put them into the segment's cache.
     public struct Contents: Sendable, Hashable {
+        /// The linear address of offset 0.
         public var base: UInt64
         /// In bytes.
         public var limit: UInt32
+        /// Type, privilege, and the flags.
         public var attributes: SegmentAttributes
     }
 
     /// A call, interrupt, trap or task gate.
     public struct Gate: Sendable, Hashable {
+        /// What a gate does.
         public enum Kind: String, Sendable, Hashable, CaseIterable {
+            /// Call gates change privilege by CALL and JMP; interrupt gates clear RFLAGS.IF, trap gates do
+            /// not; task gates switch tasks.
             case call, interrupt, trap, task
         }
+        /// What it does.
         public var kind: Kind
         /// Of the offset: 16, 32 or 64 bits. 0 for a task gate, which has none.
         public var width: Int
         /// The entry point; for a task gate the TSS's selector and offset 0.
         public var target: SegmentedAddress
+        /// DPL: the privilege that INT n, CALL and JMP need, 0 to 3.
         public var privilege: UInt8
+        /// P.
         public var isPresent: Bool
         /// 64-bit interrupt and trap gates: 1 to 7 for a stack of the TSS's table, 0 for none.
         public var interruptStack: UInt8
@@ -102,6 +111,7 @@ extension Descriptor.Gate {
 }
 
 extension Descriptor: CustomStringConvertible {
+    /// What it is: one line for people.
     public var description: String {
         switch self {
         case .null: "null"
@@ -121,6 +131,7 @@ extension Descriptor: CustomStringConvertible {
 }
 
 extension Descriptor.Gate: CustomStringConvertible {
+    /// What it is: one line for people.
     public var description: String {
         var parts = [
             kind == .task

@@ -1,11 +1,14 @@
 /// DR6, the debug status. Source: SDM volume 3B, 17.2.3.
 public struct DR6: FlagFields, Sendable, Hashable {
+    /// The register's 64 bits.
     public var rawValue: UInt64
+    /// - Parameter rawValue: the register's 64 bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
     /// Bits 4-10 and 16-31. BLD (11) and RTM (16) read as one unless their event happened: they are not
     /// fields here.
     public static var alwaysSet: UInt64 { 0xFFFF_0FF0 }
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("b0", 0, "DR0 matched"), FlagField("b1", 1, "DR1 matched"),
         FlagField("b2", 2, "DR2 matched"), FlagField("b3", 3, "DR3 matched"),
@@ -16,10 +19,14 @@ public struct DR6: FlagFields, Sendable, Hashable {
 
 /// DR7, the debug control. Source: SDM volume 3B, 17.2.4.
 public struct DR7: FlagFields, Sendable, Hashable {
+    /// The register's 64 bits.
     public var rawValue: UInt64
+    /// - Parameter rawValue: the register's 64 bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+    /// Bit 10.
     public static var alwaysSet: UInt64 { 1 << 10 }
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("l0", 0, "DR0 on, local"), FlagField("g0", 1, "DR0 on, global"),
         FlagField("l1", 2, "DR1 on, local"), FlagField("g1", 3, "DR1 on, global"),
@@ -36,7 +43,9 @@ public struct DR7: FlagFields, Sendable, Hashable {
 
     /// What a debug address register waits for: its R/W field.
     public enum Condition: UInt8, Sendable, Hashable, CaseIterable {
+        /// The instruction at the address is about to be executed.
         case execution = 0
+        /// The address is written.
         case write = 1
         /// I/O with CR4.DE, otherwise undefined.
         case portIO = 2
@@ -46,13 +55,22 @@ public struct DR7: FlagFields, Sendable, Hashable {
 
     /// The fields that belong to one of DR0 to DR3.
     public struct Breakpoint: Sendable, Hashable {
+        /// L: armed until a task switch.
         public var isLocal: Bool
+        /// G: armed for all tasks.
         public var isGlobal: Bool
+        /// What it waits for.
         public var condition: Condition
         /// In bytes: 1, 2, 4 or 8.
         public var length: Int
+        /// L or G is set.
         public var isEnabled: Bool { isLocal || isGlobal }
 
+        /// - Parameters:
+        ///   - isLocal: L.
+        ///   - isGlobal: G.
+        ///   - condition: what it waits for.
+        ///   - length: in bytes.
         public init(isLocal: Bool = false, isGlobal: Bool = false, condition: Condition, length: Int) {
             self.isLocal = isLocal
             self.isGlobal = isGlobal

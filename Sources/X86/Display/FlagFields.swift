@@ -9,6 +9,11 @@ public struct FlagField: Sendable, Hashable {
     /// A few words for people.
     public var meaning: String
 
+    /// - Parameters:
+    ///   - name: the manual's, in lower case.
+    ///   - shift: its lowest bit.
+    ///   - width: how many bits it has.
+    ///   - meaning: what it is, in a few words.
     public init(_ name: String, _ shift: Int, width: Int = 1, _ meaning: String) {
         self.name = name
         self.shift = shift
@@ -32,6 +37,7 @@ public protocol FlagFields: RawRepresentable<UInt64> {
 }
 
 extension FlagFields {
+    /// None.
     public static var alwaysSet: UInt64 { 0 }
 
     /// All fields with their values, the lowest bit first.
@@ -53,7 +59,9 @@ extension FlagFields {
 }
 
 extension RFlags: FlagFields {
+    /// Bit 1.
     public static var alwaysSet: UInt64 { 1 << 1 }
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("cf", 0, "carry"), FlagField("pf", 2, "parity"), FlagField("af", 4, "auxiliary carry"),
         FlagField("zf", 6, "zero"), FlagField("sf", 7, "sign"), FlagField("tf", 8, "trap: single step"),
@@ -67,6 +75,7 @@ extension RFlags: FlagFields {
 }
 
 extension CR0: FlagFields {
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("pe", 0, "protected mode"), FlagField("mp", 1, "monitor coprocessor"),
         FlagField("em", 2, "emulate x87"), FlagField("ts", 3, "task switched"),
@@ -78,6 +87,7 @@ extension CR0: FlagFields {
 }
 
 extension CR4: FlagFields {
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("vme", 0, "virtual-8086 extensions"), FlagField("pvi", 1, "protected virtual interrupts"),
         FlagField("tsd", 2, "RDTSC only at CPL 0"), FlagField("de", 3, "debugging extensions"),
@@ -100,6 +110,7 @@ extension CR4: FlagFields {
 }
 
 extension EFER: FlagFields {
+    /// Its flags, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("sce", 0, "SYSCALL"), FlagField("lme", 8, "IA-32e mode enabled"),
         FlagField("lma", 10, "IA-32e mode active"), FlagField("nxe", 11, "no-execute pages"),

@@ -1,8 +1,10 @@
 /// A register of the local APIC by its offset in the register page.
 public struct LocalAPICRegister: Sendable, Hashable {
+    /// The manual's name.
     public var name: String
     /// In bytes, a multiple of 16.
     public var offset: Int
+    /// What it is, in a few words.
     public var meaning: String
 
     /// All of SDM volume 3A, table 11-1, in the order of offsets. ISR, TMR and IRR stand with their first of
@@ -66,6 +68,7 @@ extension LocalAPICState {
 
 /// How the APIC delivers an interrupt. Source: SDM volume 3A, 11.5.1 and 11.6.1.
 public enum DeliveryMode: UInt8, Sendable, Hashable, CaseIterable {
+    /// By number, 0 to 7; 3 is reserved.
     case fixed, lowestPriority, smi, reserved, nmi, initialize, startUp, external
 
     /// The manual's name.
@@ -85,14 +88,20 @@ public enum DeliveryMode: UInt8, Sendable, Hashable, CaseIterable {
 
 /// An entry of the local vector table. Source: SDM volume 3A, figure 11-8.
 public struct LocalVector: Sendable, Hashable, CustomStringConvertible {
+    /// How the APIC's timer counts.
     public enum TimerMode: UInt8, Sendable, Hashable, CaseIterable {
+        /// By number, 0 to 3.
         case oneShot, periodic, tscDeadline, reserved
     }
 
+    /// The entry's 32 bits.
     public var rawValue: UInt32
+    /// - Parameter rawValue: the entry's 32 bits.
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
+    /// What the interrupt comes in at; from 16 on.
     public var vector: UInt8 { UInt8(truncatingIfNeeded: rawValue) }
+    /// How it is delivered.
     public var deliveryMode: DeliveryMode {
         DeliveryMode(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8 & 7)) ?? .reserved
     }
@@ -102,7 +111,9 @@ public struct LocalVector: Sendable, Hashable, CustomStringConvertible {
     public var isActiveLow: Bool { bit(13) }
     /// LINT0 and LINT1, level triggered: accepted, and not ended.
     public var remoteIRR: Bool { bit(14) }
+    /// The pin is a level, not an edge.
     public var isLevelTriggered: Bool { bit(15) }
+    /// Nothing is delivered.
     public var isMasked: Bool { bit(16) }
     /// The timer's entry only.
     public var timerMode: TimerMode {
@@ -125,31 +136,43 @@ public struct LocalVector: Sendable, Hashable, CustomStringConvertible {
 
 /// The interrupt command register. Source: SDM volume 3A, figure 11-12.
 public struct InterruptCommand: Sendable, Hashable, CustomStringConvertible {
+    /// Who gets it, where no destination says.
     public enum Shorthand: UInt8, Sendable, Hashable, CaseIterable {
+        /// By number, 0 to 3; ``none``: the destination says.
         case none, itself, allWithItself, allButItself
     }
 
     /// High and low word together.
     public var rawValue: UInt64
+    /// - Parameter rawValue: the register's 64 bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
+    /// That of a local APIC.
     public init(_ state: LocalAPICState) {
         rawValue = UInt64(state[0x310]) << 32 | UInt64(state[0x300])
     }
 
+    /// What the interrupt comes in at; for a SIPI, the page of the code.
     public var vector: UInt8 { UInt8(truncatingIfNeeded: rawValue) }
+    /// How it is delivered.
     public var deliveryMode: DeliveryMode {
         DeliveryMode(rawValue: UInt8(truncatingIfNeeded: rawValue >> 8 & 7)) ?? .reserved
     }
+    /// The destination is logical, not an APIC id.
     public var isLogical: Bool { rawValue >> 11 & 1 == 1 }
+    /// It was sent and is not yet accepted.
     public var isPending: Bool { rawValue >> 12 & 1 == 1 }
+    /// The level is asserted.
     public var isAssert: Bool { rawValue >> 14 & 1 == 1 }
+    /// A level, not an edge.
     public var isLevelTriggered: Bool { rawValue >> 15 & 1 == 1 }
+    /// Who gets it, where no destination says.
     public var shorthand: Shorthand {
         Shorthand(rawValue: UInt8(truncatingIfNeeded: rawValue >> 18 & 3)) ?? .none
     }
     /// The eight-bit destination of xAPIC mode.
     public var destination: UInt8 { UInt8(truncatingIfNeeded: rawValue >> 56) }
 
+    /// One line: vector, mode, destination.
     public var description: String {
         let to =
             switch shorthand {

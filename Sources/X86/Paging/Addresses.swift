@@ -1,8 +1,13 @@
 /// A segment selector and an offset, as a far pointer has them.
 public struct SegmentedAddress: Sendable, Hashable, CustomStringConvertible {
+    /// The segment's selector.
     public var selector: UInt16
+    /// The offset in the segment.
     public var offset: UInt64
 
+    /// - Parameters:
+    ///   - selector: the segment's.
+    ///   - offset: in the segment.
     public init(selector: UInt16, offset: UInt64) {
         self.selector = selector
         self.offset = offset

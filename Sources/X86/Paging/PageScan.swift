@@ -5,12 +5,17 @@ public struct MappedPage: Sendable, Hashable {
     /// With the guest-physical address of its first byte.
     public var mapping: PageWalk.Mapping
 
+    /// - Parameters:
+    ///   - linear: the address of its first byte.
+    ///   - mapping: where it leads, and with what rights.
     public init(linear: UInt64, mapping: PageWalk.Mapping) {
         self.linear = linear
         self.mapping = mapping
     }
 
+    /// In bytes: 4 KiB, 2 MiB, 4 MiB or 1 GiB.
     public var size: UInt64 { mapping.pageSize }
+    /// The linear address of its last byte.
     public var lastLinear: UInt64 { linear &+ (size &- 1) }
 }
 
@@ -24,6 +29,7 @@ public struct PageScan: Sendable {
     public enum Item: Sendable, Hashable {
         /// A table is about to be gone through.
         case table(PageTableLevel, gpa: UInt64)
+        /// A page that is mapped.
         case page(MappedPage)
         /// A present entry has reserved bits set, those of the mask: an access from `linear` on faults.
         case reservedBits(PageTableLevel, linear: UInt64, mask: UInt64)
@@ -31,11 +37,15 @@ public struct PageScan: Sendable {
         case unreadable(PageTableLevel, linear: UInt64, gpa: UInt64)
     }
 
+    /// The paging mode that the registers make.
     public let mode: PagingMode
     private let rules: EntryRules
     private let root: UInt64
     private let levels: [PageTableLevel]
 
+    /// - Parameters:
+    ///   - special: the vCPU's: CR0, CR3, CR4 and EFER count.
+    ///   - features: what the processor has of paging.
     public init(_ special: SpecialRegisters, features: PagingFeatures = PagingFeatures()) {
         mode = PagingMode(special)
         rules = EntryRules(mode: mode, special: special, features: features)
@@ -130,6 +140,7 @@ public struct PageScan: Sendable {
 
 /// Neighbouring pages as one.
 public struct PageRun: Sendable, Hashable {
+    /// The linear address of the first page.
     public var linear: UInt64
     /// The last byte's.
     public var last: UInt64
@@ -137,8 +148,10 @@ public struct PageRun: Sendable, Hashable {
     public var mapping: PageWalk.Mapping
     /// The pages follow one another in guest-physical memory, too.
     public var isContiguous: Bool
+    /// How many pages it has.
     public var pages: Int
 
+    /// A run of one page.
     public init(_ page: MappedPage) {
         linear = page.linear
         last = page.lastLinear

@@ -11,6 +11,7 @@ public enum PagingMode: String, Sendable, Hashable, CaseIterable {
     /// 5-level paging, 57-bit linear addresses.
     case level5
 
+    /// What CR0.PG, CR4.PAE, CR4.LA57 and EFER.LMA make.
     public init(_ special: SpecialRegisters) {
         if !special.cr0.contains(.pg) {
             self = .none
@@ -53,10 +54,15 @@ public enum PagingMode: String, Sendable, Hashable, CaseIterable {
 
 /// A level of paging structures; the raw value is the manual's name of its entry.
 public enum PageTableLevel: String, Sendable, Hashable, CaseIterable {
+    /// PML5: 256 TiB an entry.
     case map5 = "PML5E"
+    /// PML4: 512 GiB an entry.
     case map4 = "PML4E"
+    /// Page directory pointers: 1 GiB an entry.
     case directoryPointers = "PDPTE"
+    /// Page directory: 2 MiB an entry, or 4 MiB in 32-bit paging.
     case directory = "PDE"
+    /// Page table: 4 KiB an entry.
     case table = "PTE"
 
     /// The lowest bit of a linear address that indexes this level.
@@ -95,9 +101,11 @@ public struct PagingFeatures: Sendable, Hashable {
 public struct PageWalk: Sendable, Hashable {
     /// One entry.
     public struct Step: Sendable, Hashable {
+        /// Which table the entry is in.
         public var level: PageTableLevel
         /// The physical address of the entry.
         public var address: UInt64
+        /// The entry: 8 bytes, or 4 in 32-bit paging.
         public var value: UInt64
         /// In bytes: 4 or 8.
         public var size: Int
@@ -127,6 +135,7 @@ public struct PageWalk: Sendable, Hashable {
 
     /// How the walk ended.
     public enum Outcome: Sendable, Hashable {
+        /// There is a page; whether an access is allowed is for its rights to say.
         case mapped(Mapping)
         /// Bits 63 to 47 (or 56) of the linear address differ: no walk is made.
         case nonCanonical(bits: Int)
@@ -140,9 +149,11 @@ public struct PageWalk: Sendable, Hashable {
 
     /// As translated: outside IA-32e mode cut to 32 bits.
     public let linear: UInt64
+    /// The paging mode that the registers make.
     public let mode: PagingMode
     /// The entries read, the uppermost first. Empty without paging.
     public private(set) var steps: [Step] = []
+    /// What the walk came to.
     public private(set) var outcome: Outcome
 
     /// The mapping, if there is one.
@@ -209,6 +220,7 @@ public struct PageWalk: Sendable, Hashable {
 }
 
 extension PageWalk.Outcome: CustomStringConvertible {
+    /// What the walk came to: one line for people.
     public var description: String {
         switch self {
         case .mapped(let mapping):

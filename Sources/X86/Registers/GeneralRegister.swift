@@ -1,8 +1,11 @@
 /// The sixteen general-purpose registers in the order of their encoding, and the instruction pointer.
 /// Source: SDM volume 2A, table 3-1.
 public enum GeneralRegister: UInt8, Sendable, Hashable, CaseIterable {
+    /// By the number that instructions encode, 0 to 7.
     case rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi
+    /// 8 to 15.
     case r8, r9, r10, r11, r12, r13, r14, r15
+    /// The instruction pointer.
     case rip
 }
 

@@ -11,6 +11,7 @@ public struct Misspelling {
     /// Three rows of the table: before last, last, this.
     private var rows: [Int]
 
+    /// - Parameter text: what was typed.
     public init(_ text: String) {
         bytes = Array(text.utf8.prefix(Self.longest + 1))
         letters = Self.letters(bytes)

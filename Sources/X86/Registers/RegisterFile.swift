@@ -1,9 +1,16 @@
 /// The registers of one vCPU that can be read and edited by name.
 public struct RegisterFile: Sendable, Hashable {
+    /// General registers, RIP and RFLAGS.
     public var general: GeneralRegisters
+    /// Segments, tables and control registers.
     public var special: SpecialRegisters
+    /// DR0 to DR3, DR6 and DR7.
     public var debug: DebugRegisters
 
+    /// - Parameters:
+    ///   - general: general registers, RIP and RFLAGS.
+    ///   - special: segments, tables and control registers.
+    ///   - debug: debug registers.
     public init(
         general: GeneralRegisters = GeneralRegisters(), special: SpecialRegisters = SpecialRegisters(),
         debug: DebugRegisters = DebugRegisters()
@@ -13,6 +20,7 @@ public struct RegisterFile: Sendable, Hashable {
         self.debug = debug
     }
 
+    /// The mode that they make.
     public var mode: CPUMode { CPUMode(general, special) }
 
     /// The value, extended with zeros.
@@ -84,6 +92,7 @@ public enum RegisterEditError: Error, Sendable, Hashable, CustomStringConvertibl
     /// The segment is loaded from a descriptor in memory, which the caller has to read.
     case needsDescriptor(SegmentName, selector: UInt16)
 
+    /// What was wrong and what is allowed: one line for people.
     public var description: String {
         switch self {
         case .doesNotFit(let name, let value):

@@ -1,5 +1,6 @@
 /// What kind of register a name stands for: how a display groups them.
 public enum RegisterGroup: String, Sendable, Hashable, CaseIterable {
+    /// As displays show them, one after the other.
     case general, flags, segment, control, debug, table
 }
 
@@ -12,6 +13,7 @@ public struct RegisterName: Sendable, Hashable, CustomStringConvertible {
     public let name: String
     /// In bits, 1 to 64.
     public let width: Int
+    /// How a display groups it.
     public let group: RegisterGroup
     let field: RegisterField
     /// Where the field begins in what it is a part of.
@@ -39,6 +41,7 @@ public struct RegisterName: Sendable, Hashable, CustomStringConvertible {
         self = found
     }
 
+    /// The same as ``name``.
     public var description: String { name }
 
     /// The largest value that fits.
@@ -83,15 +86,18 @@ enum RegisterField: Sendable, Hashable {
 
 /// A name that no register has.
 public struct UnknownRegister: Error, Sendable, Hashable, CustomStringConvertible {
+    /// What was typed.
     public var name: String
     /// Names that look like it, best first.
     public var suggestions: [String]
 
+    /// - Parameter name: what was typed.
     public init(name: String) {
         self.name = name
         suggestions = RegisterName.suggestions(for: name)
     }
 
+    /// The name, and those that are nearest to it: one line for people.
     public var description: String {
         guard !suggestions.isEmpty else { return "there is no register '\(name.shortened)'" }
         return

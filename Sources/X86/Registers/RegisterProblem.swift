@@ -1,7 +1,10 @@
 /// A reason why a processor, or KVM, cannot take a set of registers.
 public enum RegisterProblem: Error, Sendable, Hashable, CustomStringConvertible {
+    /// Bits that the register does not have, those of `mask`.
     case reservedBits(register: String, mask: UInt64)
+    /// CR0.PG without CR0.PE.
     case pagingWithoutProtection
+    /// CR0.NW without CR0.CD.
     case notWriteThroughWithoutCacheDisable
     /// EFER.LME and CR0.PG without CR4.PAE.
     case longModeWithoutPAE
@@ -9,18 +12,26 @@ public enum RegisterProblem: Error, Sendable, Hashable, CustomStringConvertible 
     case longModeActive(is: Bool)
     /// CS.L outside IA-32e mode.
     case longCodeOutsideLongMode
+    /// CS.L and CS.D both set in IA-32e mode.
     case longAndBigCode
+    /// CR4.PCIDE outside IA-32e mode.
     case pcidOutsideLongMode
     /// CR4.LA57 changed in IA-32e mode.
     case linearWidthChanged
+    /// RFLAGS.VM where it cannot be, and why.
     case virtual8086(why: String)
+    /// An address whose bits from `bits` - 1 up are not all equal.
     case notCanonical(register: String, value: UInt64, bits: Int)
+    /// More than 32 bits where the mode has 32.
     case beyond32Bits(register: String, value: UInt64)
+    /// A limit that its granularity cannot give.
     case limitAndGranularity(SegmentName, limit: UInt32, isPageGranular: Bool)
+    /// CR8 over 15.
     case taskPriority(UInt64)
     /// IA32_APIC_BASE with x2APIC and without the APIC itself.
     case apicMode
 
+    /// What contradicts what: one line for people.
     public var description: String {
         switch self {
         case .reservedBits(let register, let mask):

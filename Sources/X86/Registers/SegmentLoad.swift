@@ -124,15 +124,20 @@ extension Segment {
 
 /// Why a segment could not be loaded by its selector.
 public enum SegmentLoadError: Error, Sendable, Hashable, CustomStringConvertible {
+    /// CS and SS do not take a null selector.
     case nullSelector(UInt16)
+    /// The selector is of the LDT, and LDTR has none.
     case noLocalTable(UInt16)
     /// - limit: the last valid offset in the table.
     case beyondTable(UInt16, limit: UInt64)
+    /// The descriptor's P is clear.
     case notPresent(SegmentName, UInt16)
+    /// The register does not take a descriptor of this type.
     case wrongType(SegmentName, UInt16, is: String)
     /// A code segment with both L and D.
     case longAndBig(UInt16)
 
+    /// What the processor would raise, and why: one line for people.
     public var description: String {
         switch self {
         case .nullSelector(let selector):

@@ -4,11 +4,22 @@ public struct CPUIDLeaf: Sendable, Hashable {
     public var function: UInt32
     /// ECX going in; nil where it does not count.
     public var index: UInt32?
+    /// EAX coming out.
     public var eax: UInt32
+    /// EBX coming out.
     public var ebx: UInt32
+    /// ECX coming out.
     public var ecx: UInt32
+    /// EDX coming out.
     public var edx: UInt32
 
+    /// - Parameters:
+    ///   - function: EAX going in.
+    ///   - index: ECX going in; nil where it does not count.
+    ///   - eax: EAX coming out.
+    ///   - ebx: EBX coming out.
+    ///   - ecx: ECX coming out.
+    ///   - edx: EDX coming out.
     public init(
         function: UInt32, index: UInt32? = nil, eax: UInt32 = 0, ebx: UInt32 = 0, ecx: UInt32 = 0,
         edx: UInt32 = 0
@@ -23,9 +34,11 @@ public struct CPUIDLeaf: Sendable, Hashable {
 
     /// One of the four registers that come out.
     public enum Register: String, Sendable, Hashable, CaseIterable {
+        /// In the order that the manual has them in.
         case eax, ebx, ecx, edx
     }
 
+    /// One of the four registers that come out.
     public subscript(register: Register) -> UInt32 {
         get {
             switch register {
@@ -104,9 +117,12 @@ public struct CPUIDLeaf: Sendable, Hashable {
 
 /// All leaves of one processor.
 public struct CPUIDTable: Sendable, Hashable {
+    /// All leaves, in the order that they came in.
     public var leaves: [CPUIDLeaf]
+    /// - Parameter leaves: all leaves.
     public init(_ leaves: [CPUIDLeaf]) { self.leaves = leaves }
 
+    /// The leaf that EAX and ECX going in lead to; nil where there is none.
     public subscript(function: UInt32, index: UInt32 = 0) -> CPUIDLeaf? {
         leaves.first { $0.function == function && ($0.index ?? index) == index }
     }

@@ -1,8 +1,11 @@
 /// XCR0, the state components that XSAVE and the registers behind them may use. Source: SDM volume 1, 13.1.
 public struct XCR0: FlagFields, Sendable, Hashable {
+    /// The register's 64 bits.
     public var rawValue: UInt64
+    /// - Parameter rawValue: the register's 64 bits.
     public init(rawValue: UInt64) { self.rawValue = rawValue }
 
+    /// Its components, from bit 0 up.
     public static let fields: [FlagField] = [
         FlagField("x87", 0, "x87"), FlagField("sse", 1, "XMM and MXCSR"),
         FlagField("avx", 2, "upper halves of YMM"),
@@ -24,7 +27,9 @@ public struct ExtendedState: Sendable, Hashable {
     public struct Component: Sendable, Hashable {
         /// Its bit in XCR0.
         public var number: Int
+        /// The manual's name, in lower case.
         public var name: String
+        /// What it is, in a few words.
         public var meaning: String
         /// Where it is in the area; nil where nothing says so.
         public var range: Range<Int>?
@@ -32,6 +37,7 @@ public struct ExtendedState: Sendable, Hashable {
         public var isInUse: Bool
     }
 
+    /// The area.
     public let bytes: [UInt8]
     /// XSTATE_BV.
     public let inUse: XCR0

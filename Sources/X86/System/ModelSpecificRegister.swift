@@ -1,5 +1,6 @@
 /// A model-specific register that has a name.
 public struct ModelSpecificRegister: Sendable, Hashable {
+    /// Its number: ECX of RDMSR.
     public var index: UInt32
     /// The manual's, as `IA32_EFER`; the kernel's for KVM's own, as `KVM_SYSTEM_TIME_NEW`.
     public var name: String

@@ -1,14 +1,20 @@
 /// A task-state segment's fields. Source: SDM volume 3A, figures 7-2, 7-10 and 7-11.
 public struct TaskState: Sendable, Hashable {
+    /// How the fields are laid out.
     public enum Format: String, Sendable, Hashable {
+        /// The 80286's.
         case bits16 = "16-bit"
+        /// The 80386's.
         case bits32 = "32-bit"
+        /// IA-32e mode's, of stacks alone.
         case bits64 = "64-bit"
     }
 
+    /// One field.
     public struct Field: Sendable, Hashable {
         /// The manual's name, in lower case.
         public var name: String
+        /// From the segment's base, in bytes.
         public var offset: Int
         /// In bytes: 2, 4 or 8.
         public var width: Int
@@ -16,7 +22,9 @@ public struct TaskState: Sendable, Hashable {
         public var value: UInt64?
     }
 
+    /// How the fields are laid out.
     public let format: Format
+    /// All fields, from the base up.
     public let fields: [Field]
 
     /// - Parameters:
