@@ -331,6 +331,35 @@ import X86
         #expect(try vcpu.registers() == GeneralRegisters())
     }
 
+    @Test(arguments: [false, true])
+    func systemEventsHaveOneWordWhereTheKernelDoesNotCount(counts: Bool) throws {
+        let file = ScratchFile(size: 12288)
+        let page = RunPage(try Mapping(descriptor: file.descriptor, size: 12288))
+        let vcpu = try VCPU(
+            id: 0, handle: Handle(borrowing: 17, channel: .remote(channel)), page: page, state: VMState(),
+            supportedSync: 0, xsaveSize: 0, countsEventData: counts, cost: nil)
+        // KVM_SYSTEM_EVENT_CRASH, where an exit before has left a port and a count.
+        page.bytes.storeBytes(
+            of: UInt32(KVM_EXIT_SYSTEM_EVENT), toByteOffset: RunLayout.exitReason, as: UInt32.self)
+        page.bytes.storeBytes(of: 3, toByteOffset: RunLayout.payload, as: UInt32.self)
+        page.bytes.storeBytes(of: 2, toByteOffset: RunLayout.payload + 4, as: UInt32.self)
+        page.bytes.storeBytes(of: 0x11, toByteOffset: RunLayout.payload + 8, as: UInt64.self)
+        page.bytes.storeBytes(of: 0x22, toByteOffset: RunLayout.payload + 16, as: UInt64.self)
+        #expect(try vcpu.run() == .systemEvent(type: 3, data: counts ? [0x11, 0x22] : [0x11]))
+    }
+
+    /// Only a kernel without XSAVE makes way for KVM_GET_FPU, which leaves out MXCSR.
+    @Test func anXSAVEThatFailsIsNotPassedOver() throws {
+        let vcpu = try vcpu()
+        channel.answer(ckvm_get_xsave, with: [-Errno.ioError.rawValue])
+        let error = #expect(throws: KVMError.self) { try vcpu.fpu() }
+        #expect(error?.operation == "KVM_GET_XSAVE")
+        #expect(!channel.calls.contains { $0.request == ckvm_get_fpu })
+        channel.answer(ckvm_get_xsave, with: [-Errno.inappropriateIOCTLForDevice.rawValue])
+        _ = try vcpu.fpu()
+        #expect(channel.calls.last?.request == ckvm_get_fpu)
+    }
+
     @Test func changesAreRefusedWhileIOIsPending() throws {
         let vcpu = try vcpu()
         let page = vcpu.page.bytes

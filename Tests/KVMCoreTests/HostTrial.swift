@@ -1,4 +1,5 @@
 import KVMCore
+import X86
 
 /// What of a processor's means works in a guest on this host, each tried once: some emulated processors take a call
 /// and do not do what it asks for. A case that needs one says so in its trait, and is counted where it is left out.
@@ -28,6 +29,15 @@ enum HostTrial {
         let vcpu = try Guest([0xF4]).vcpu
         try vcpu.setAttribute(.tscOffset, 1 << 20)
         return try vcpu.attribute(.tscOffset) == 1 << 20
+    }
+
+    /// The guest's SSE instructions are executed: KVM's emulator, where it runs the guest, does not have all of them.
+    static let executesSSE: Bool = tried {
+        let guest = try Guest([0x0F, 0x11, 0x0E, 0x00, 0x20, 0x0F, 0xAE, 0x1E, 0x10, 0x20, 0xF4])
+        var special = try guest.vcpu.specialRegisters()
+        special.cr4.insert(.osfxsr)
+        try guest.vcpu.setSpecialRegisters(special)
+        return try guest.vcpu.run() == .hlt
     }
 
     private static func tried(_ body: () throws -> Bool) -> Bool {

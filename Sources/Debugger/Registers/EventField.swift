@@ -64,7 +64,9 @@ public struct EventField: Sendable {
         .init("interrupt.injected", "on its way to the guest", \.interruptInjected),
         .init("interrupt.nr", "vector", \.interruptVector),
         .init("interrupt.soft", "of INT n", \.interruptIsSoft),
-        .init("interrupt.shadow", "1 after MOV SS, 2 after STI", valid: 4, \.interruptShadow),
+        .init(
+            "interrupt.shadow", "1 after MOV SS, 2 after STI; SVM has 3 for either", valid: 4,
+            \.interruptShadow),
         .init("nmi.injected", "on its way to the guest", \.nmiInjected),
         .init("nmi.pending", "waits", valid: 1, \.nmiPending),
         .init("nmi.masked", "no NMI until IRET", \.nmiMasked),

@@ -226,7 +226,7 @@ public struct MSRAccess: Sendable, Hashable {
 
 /// The payload of KVM_EXIT_TDX: a TDVMCALL that KVM leaves to user mode.
 public struct TDXCall: Sendable, Hashable {
-    /// KVM_EXIT_HYPERCALL_*; bit 0: the vCPU is in 64-bit mode (all there is before Linux 6.4).
+    /// The kernel's flags; none so far.
     public var flags: UInt64
     /// The TDVMCALL's number.
     public var number: UInt64

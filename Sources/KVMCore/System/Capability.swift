@@ -121,8 +121,7 @@ public struct Capability: RawRepresentable, Sendable, Hashable, CustomStringConv
     public static let disableQuirks2 = Capability(rawValue: 213)
     /// `KVM_SET_TSC_KHZ` of a VM.
     public static let vmTSCControl = Capability(rawValue: 214)
-    /// The data of ``VCPUExit/systemEvent(type:data:)`` are counted. Before it there is one word of flags, and
-    /// the count is not to be relied on.
+    /// The data of ``VCPUExit/systemEvent(type:data:)`` are counted. Before it there is one word, of flags.
     public static let systemEventData = Capability(rawValue: 215)
     /// ``VCPUEvents/tripleFaultPending``; enabled on a VM.
     public static let x86TripleFaultEvent = Capability(rawValue: 218)

@@ -119,7 +119,7 @@ extension VCPU {
     /// Sets what the vCPU waits for.
     ///
     /// - Throws: EINVAL for another state than ``MPState/runnable`` without a local APIC in the kernel, and for a
-    ///   number that x86 has not, which kernels before 6.1 take with no known effect.
+    ///   number that x86 has not, which some older kernels take.
     ///
     /// Corresponds to `KVM_SET_MP_STATE`; needs KVM_CAP_MP_STATE.
     public func setMPState(_ state: MPState) throws(KVMError) {

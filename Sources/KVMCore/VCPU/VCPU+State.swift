@@ -46,7 +46,7 @@ extension VCPU {
     /// Corresponds to `KVM_GET_XSAVE`, as `KVM_GET_FPU` leaves out MXCSR and gives stale bytes for what is as at
     /// reset; to `KVM_GET_FPU` where there is no XSAVE.
     public func fpu() throws(KVMError) -> FPURegisters {
-        if let area = try? xsave(), let registers = FPURegisters(area) { return registers }
+        if let area = try xsaveWhereThereIs(), let registers = FPURegisters(area) { return registers }
         var argument = kvm_fpu()
         try handle.call(.getFPU, &argument)
         return FPURegisters(argument)
@@ -64,8 +64,17 @@ extension VCPU {
                 advice: "there are 8 x87 and 16 XMM registers, not \(registers.st.count) and "
                     + "\(registers.xmm.count)")
         }
-        if var area = try? xsave(), area.set(registers) { return try setXSAVE(area) }
+        if var area = try xsaveWhereThereIs(), area.set(registers) { return try setXSAVE(area) }
         try handle.call(.setFPU, &argument)
+    }
+
+    /// Nil where the kernel has no such call; what else fails is an error.
+    private func xsaveWhereThereIs() throws(KVMError) -> XSAVEArea? {
+        do {
+            return try xsave()
+        } catch  where error.errno == .inappropriateIOCTLForDevice {
+            return nil
+        }
     }
 
     /// All extended state.
@@ -201,9 +210,9 @@ extension VCPU {
     }
 
     /// Sets what CPUID answers the guest, best from ``KVM/supportedCPUID()``. Before the first run: later only
-    /// the same entries are taken (and before Linux 5.16 others too, with an effect that is not defined).
+    /// the same entries are taken (older kernels take others too, with an effect that is not defined).
     ///
-    /// - Throws: E2BIG for more than 256 entries (80 before Linux 5.11); EINVAL after the first run, or for
+    /// - Throws: E2BIG for more than 256 entries; EINVAL after the first run, or for
     ///   contradictions.
     ///
     /// Corresponds to `KVM_SET_CPUID2`; needs KVM_CAP_EXT_CPUID.
@@ -212,7 +221,7 @@ extension VCPU {
         try handle.call(.setCPUID2, bytes: &bytes) { errno in
             switch errno {
             case .argListTooLong:
-                "\(entries.count) entries are more than KVM takes (256, or 80 before Linux 5.11)"
+                "\(entries.count) entries are more than KVM takes (256)"
             case .invalidArgument:
                 "CPUID cannot change once the vCPU has run, or an entry contradicts another"
             default: nil

@@ -40,6 +40,9 @@ public final class VCPU {
     /// The debug controls that this KVM has; nil where that was not asked.
     let guestDebugControls: GuestDebug.Control?
 
+    /// The kernel counts the words of KVM_EXIT_SYSTEM_EVENT. Before it did (KVM_CAP_SYSTEM_EVENT_DATA) there was one
+    /// word, and where the count is now was padding, which holds whatever an exit before it has left there.
+    private let countsEventData: Bool
     /// Where the VM has dirty rings.
     var dirtyRing: DirtyRing?
 
@@ -62,9 +65,11 @@ public final class VCPU {
     /// - Parameters:
     ///   - supportedSync: what KVM_CAP_SYNC_REGS said.
     ///   - guestDebugControls: see ``GuestDebug/Control/init(capability:)``.
+    ///   - countsEventData: KVM_CAP_SYSTEM_EVENT_DATA is there.
     init(
         id: Int, handle: consuming Handle, page: RunPage, state: VMState, supportedSync: UInt64,
-        xsaveSize: Int, guestDebugControls: GuestDebug.Control? = nil, cost: CreationCost?
+        xsaveSize: Int, guestDebugControls: GuestDebug.Control? = nil, countsEventData: Bool = true,
+        cost: CreationCost?
     ) throws(KVMError) {
         guard page.bytes.count >= RunLayout.size else {
             throw KVMError(
@@ -77,6 +82,7 @@ public final class VCPU {
         self.state = state
         self.xsaveSize = xsaveSize
         self.guestDebugControls = guestDebugControls
+        self.countsEventData = countsEventData
         creationCost = cost
         let ringSize: Int
         (mayHaveLocalAPIC, ringSize) = state.contents.withLock { ($0.mayHaveLocalAPIC, $0.dirtyRingSize) }
@@ -88,9 +94,10 @@ public final class VCPU {
 
     /// A vCPU of another process: its calls are made there, and its `kvm_run` is mapped here.
     ///
-    /// The page is not changed; whether it carries registers is the owner's choice, see ``observeExit()``.
+    /// The page is not changed; whether it carries registers is the owner's choice, see ``observeExit(isCompleted:)``.
     ///
     /// - Parameters:
+    ///   - id: as that process gave it.
     ///   - descriptor: the vCPU's descriptor in that process.
     ///   - channel: makes the calls there.
     ///   - localDescriptor: the same open file in this process (`pidfd_getfd`); it may be closed afterwards.
@@ -112,6 +119,7 @@ public final class VCPU {
         state = VMState(mayHaveLocalAPIC: true)
         self.xsaveSize = xsaveSize
         self.guestDebugControls = guestDebugControls
+        countsEventData = true
         creationCost = nil
         mayHaveLocalAPIC = true
         synced = 0
@@ -136,7 +144,7 @@ public final class VCPU {
         current = synced
         let exit = VCPUExit(page: page.bytes)
         isIOPending = exit.needsCompletion
-        return exit
+        return countsEventData ? exit : exit.withOneEventWord(page.bytes)
     }
 
     private func runFailed(_ result: Int32) throws(KVMError) -> VCPUExit {
@@ -237,6 +245,12 @@ public final class VCPU {
 }
 
 extension VCPUExit {
+    /// A system event of a kernel that does not count its words: `kvm_run.system_event.flags` alone.
+    fileprivate func withOneEventWord(_ page: UnsafeMutableRawBufferPointer) -> VCPUExit {
+        guard case .systemEvent(let type, _) = self else { return self }
+        return .systemEvent(type: type, data: [page.field(RunLayout.payload + 8)])
+    }
+
     /// The kernel completes this exit at the next KVM_RUN (`vcpu->arch.complete_userspace_io`).
     @inline(__always)
     var needsCompletion: Bool {

@@ -112,12 +112,12 @@ public struct GuestDebug: Sendable, Hashable {
         public static let injectDB = Control(rawValue: 1 << 18)
         /// KVM_GUESTDBG_INJECT_BP.
         public static let injectBP = Control(rawValue: 1 << 19)
-        /// KVM_GUESTDBG_BLOCKIRQ: no interrupt, NMI or SMI while stepping (KVM_CAP_SET_GUEST_DEBUG2; since Linux 5.16).
+        /// KVM_GUESTDBG_BLOCKIRQ: no interrupt, NMI or SMI while stepping (KVM_CAP_SET_GUEST_DEBUG2 lists it).
         public static let blockInterrupts = Control(rawValue: 1 << 20)
 
         /// The controls that a KVM has.
         ///
-        /// - Parameter capability: what KVM_CAP_SET_GUEST_DEBUG2 says; 0 before Linux 5.13, where all but
+        /// - Parameter capability: what KVM_CAP_SET_GUEST_DEBUG2 says; 0 where there is none, and all but
         ///   ``blockInterrupts`` are there.
         public init(capability: Int32) {
             self =

@@ -51,7 +51,9 @@ public struct KVMDevice: ~Copyable, Sendable {
 
     /// Sets an attribute.
     ///
-    /// - Parameter words: its value, as long as the attribute is; a descriptor is in the low half of the first.
+    /// - Parameters:
+    ///   - attribute: which.
+    ///   - words: its value, as long as the attribute is; a descriptor is in the low half of the first.
     /// - Throws: ENXIO for an attribute that there is not; others as the device has them.
     ///
     /// Corresponds to `KVM_SET_DEVICE_ATTR`.
@@ -61,7 +63,9 @@ public struct KVMDevice: ~Copyable, Sendable {
 
     /// Reads an attribute.
     ///
-    /// - Parameter words: how long its value is, in words of 8 bytes.
+    /// - Parameters:
+    ///   - attribute: which.
+    ///   - words: how many words of 8 bytes to give of its value.
     /// - Throws: ENXIO for an attribute that there is not or that cannot be read.
     ///
     /// Corresponds to `KVM_GET_DEVICE_ATTR`.
@@ -82,29 +86,25 @@ extension Handle {
     }
 
     func set(_ attribute: DeviceAttribute, _ words: [UInt64]) throws(KVMError) {
-        var argument = kvm_device_attr(flags: 0, group: attribute.group, attr: attribute.number, addr: 0)
-        var value = words
-        try call(
-            .setDeviceAttr, &argument, offset: 16, indirect: &value, advice: Self.attributeAdvice(attribute))
+        _ = try exchange(.setDeviceAttr, attribute, words)
     }
 
     func get(_ attribute: DeviceAttribute, words: Int) throws(KVMError) -> [UInt64] {
-        guard words > 0 else {
-            throw KVMError(
-                Request.getDeviceAttr.name, .invalidArgument, advice: "a value has one word at least")
-        }
-        var argument = kvm_device_attr(flags: 0, group: attribute.group, attr: attribute.number, addr: 0)
-        var value = [UInt64](repeating: 0, count: words)
-        try call(
-            .getDeviceAttr, &argument, offset: 16, indirect: &value, advice: Self.attributeAdvice(attribute))
-        return value
+        Array(try exchange(.getDeviceAttr, attribute, []).prefix(max(0, words)))
     }
 
-    private static func attributeAdvice(_ attribute: DeviceAttribute) -> (Errno) -> String? {
-        { errno in
+    /// The call takes no length: the kernel reads or writes as many bytes as the attribute has. The buffer has a page,
+    /// and no attribute of x86 more than 8 bytes.
+    private func exchange(
+        _ request: Request, _ attribute: DeviceAttribute, _ words: [UInt64]
+    ) throws(KVMError) -> [UInt64] {
+        var argument = kvm_device_attr(flags: 0, group: attribute.group, attr: attribute.number, addr: 0)
+        var value = words + [UInt64](repeating: 0, count: max(0, 512 - words.count))
+        try call(request, &argument, offset: 16, indirect: &value) { errno in
             errno == .noSuchAddressOrDevice
                 ? "there is no attribute \(attribute.number) in group \(attribute.group)" : nil
         }
+        return value
     }
 }
 

@@ -25,8 +25,10 @@ extension VirtualMachine {
     /// - Parameters:
     ///   - slot: its number, under KVM_CAP_NR_MEMSLOTS. In bits 16 to 31, the address space (1 is SMM's).
     ///   - gpa: a multiple of 4096.
+    ///   - memory: what the guest sees there; ``GuestMemory/gpa`` does not count.
     ///   - offset: where in `memory` the slot begins, in bytes; a multiple of 4096.
     ///   - size: in bytes; a multiple of 4096, not 0.
+    ///   - flags: what KVM does with it.
     /// - Throws: EEXIST where another slot has some of the addresses; EINVAL as above.
     ///
     /// Corresponds to `KVM_SET_USER_MEMORY_REGION`; needs KVM_CAP_USER_MEMORY, and KVM_CAP_READONLY_MEM for
@@ -146,6 +148,7 @@ extension VirtualMachine {
     /// Starts the log anew for the pages whose bits are set.
     ///
     /// - Parameters:
+    ///   - slot: the slot's number.
     ///   - firstPage: a multiple of 64.
     ///   - pageCount: a multiple of 64, unless it ends with the slot.
     ///   - bitmap: bit 0 of word 0 is `firstPage`.

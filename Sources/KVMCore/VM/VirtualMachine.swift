@@ -40,6 +40,7 @@ public struct VirtualMachine: ~Copyable, Sendable {
     /// Turns on what a VM does only when asked.
     ///
     /// - Parameters:
+    ///   - capability: what.
     ///   - flags: 0 for all capabilities of x86.
     ///   - arguments: what they mean is each capability's own.
     /// - Throws: EINVAL for a capability that cannot be enabled on a VM, or arguments that it does not know.
@@ -92,6 +93,7 @@ public struct VirtualMachine: ~Copyable, Sendable {
             id: id, handle: vcpu, page: page, state: state, supportedSync: UInt64(check(.syncRegs)),
             xsaveSize: Int(check(.xsave2)),
             guestDebugControls: GuestDebug.Control(capability: check(.setGuestDebug2)),
+            countsEventData: check(.systemEventData) > 0,
             cost: CreationCost(
                 create: .nanoseconds(Int64(created - start)), map: .nanoseconds(Int64(mapped - created))))
     }

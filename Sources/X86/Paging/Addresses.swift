@@ -27,7 +27,9 @@ public struct SegmentedAddress: Sendable, Hashable, CustomStringConvertible {
 }
 
 /// True if all bits of `address` from `bits` - 1 up are equal. Source: SDM volume 1, 3.3.7.1.
-/// - Parameter bits: the width of linear addresses: 48, or 57 with 5-level paging.
+/// - Parameters:
+///   - address: a linear address.
+///   - bits: the width of linear addresses: 48, or 57 with 5-level paging.
 public func isCanonical(_ address: UInt64, bits: Int) -> Bool {
     guard (1..<64).contains(bits) else { return bits == 64 }
     let signed = Int64(bitPattern: address) >> Int64(bits - 1)

@@ -58,6 +58,7 @@ public struct PageScan: Sendable {
 
     /// Meets the pages that have a byte in `range`, and the flaws between them.
     /// - Parameters:
+    ///   - range: linear addresses.
     ///   - readTable: fills the buffer, of a table's size, from a guest-physical address; false where there is no
     ///     memory. Called once for each table that is gone through.
     ///   - visit: false ends the scan.
@@ -160,8 +161,10 @@ public struct PageRun: Sendable, Hashable {
         pages = 1
     }
 
-    /// Takes in the page behind, if it allows the same; false where it does not.
-    /// - Parameter contiguous: only if it lies behind in guest-physical memory, too.
+    /// Takes in the page that follows, if it allows the same; false where it does not.
+    /// - Parameters:
+    ///   - page: the next one that is mapped.
+    ///   - contiguous: only if it follows in guest-physical memory, too.
     public mutating func extend(_ page: MappedPage, contiguous: Bool) -> Bool {
         let new = page.mapping
         let follows = new.gpa == mapping.gpa &+ (last &- linear) &+ 1

@@ -163,8 +163,14 @@ public struct PageWalk: Sendable, Hashable {
     /// The guest-physical address, if the page is mapped.
     public var gpa: UInt64? { mapping?.gpa }
 
-    /// - Parameter read: gives the little-endian value of 4 or 8 bytes at a guest-physical address, nil where
-    ///   there is no memory. Called once a level, so at most five times, whatever the tables hold.
+    /// Walks the tables for one address.
+    ///
+    /// - Parameters:
+    ///   - linear: the address.
+    ///   - special: the vCPU's: CR0, CR3, CR4 and EFER count.
+    ///   - features: what the processor has of paging.
+    ///   - read: gives the little-endian value of 4 or 8 bytes at a guest-physical address, nil where there is no
+    ///     memory. Called once a level, so at most five times, whatever the tables hold.
     public init(
         _ linear: UInt64, _ special: SpecialRegisters, features: PagingFeatures = PagingFeatures(),
         read: (_ gpa: UInt64, _ size: Int) -> UInt64?

@@ -49,7 +49,9 @@ extension RegisterFile {
     }
 
     /// The linear address of the descriptor that `selector` names in the GDT or, with bit 2 set, the LDT.
-    /// - Parameter size: the bytes that must lie within the table's limit.
+    /// - Parameters:
+    ///   - selector: its index, and in bit 2 which table.
+    ///   - size: the bytes that must lie within the table's limit.
     public func descriptorAddress(
         of selector: UInt16, size: Int = 8
     ) throws(SegmentLoadError) -> UInt64 {

@@ -47,6 +47,7 @@ public struct ExtendedState: Sendable, Hashable {
     public let components: [Component]
 
     /// - Parameters:
+    ///   - bytes: the area.
     ///   - enabled: XCR0.
     ///   - layout: where a component from 2 up is: CPUID leaf 0xD, EBX and EAX of its sub-leaf.
     public init(bytes: [UInt8], enabled: XCR0, layout: (_ component: Int) -> (offset: Int, size: Int)?) {

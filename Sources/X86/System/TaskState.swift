@@ -29,6 +29,7 @@ public struct TaskState: Sendable, Hashable {
 
     /// - Parameters:
     ///   - attributes: TR's: they say the format.
+    ///   - inLongMode: IA-32e mode (EFER.LMA), which has a format of its own.
     ///   - read: the little-endian value of so many bytes at an offset; nil where there is none.
     public init(
         _ attributes: SegmentAttributes, inLongMode: Bool, read: (_ offset: Int, _ width: Int) -> UInt64?
