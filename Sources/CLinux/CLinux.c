@@ -26,14 +26,6 @@ int clinux_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
 
 int clinux_thread_id(void) { return gettid(); }
 
-int clinux_this_thread(void) {
-    static _Thread_local int id;
-    if (id == 0) id = gettid();
-    return id;
-}
-
-int clinux_signal_thread(int thread, int signal) { return result(syscall(SYS_tgkill, getpid(), thread, signal)); }
-
 int clinux_cpu(void) { return sched_getcpu(); }
 
 int clinux_leave_cpu(int cpu) {

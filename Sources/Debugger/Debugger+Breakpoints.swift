@@ -2,13 +2,15 @@ import X86
 
 extension Debugger {
     /// By number, watchpoints too.
-    public var breakpoints: [Breakpoint] { table.list }
+    public var breakpoints: [Breakpoint] { placement.table.list }
 
     /// One that stops before the instruction at a linear address.
-    public func breakpoint(atLinear address: UInt64) -> Breakpoint? { table.first(atLinear: address) }
+    public func breakpoint(atLinear address: UInt64) -> Breakpoint? {
+        placement.table.first(atLinear: address)
+    }
 
     public func breakpoint(_ number: Int) throws(DebuggerError) -> Breakpoint {
-        try table.entry(number).current
+        try placement.table.entry(number).current
     }
 
     /// Sets a breakpoint, also while the guest runs. How it is done is chosen here, and what cannot be done fails
@@ -60,10 +62,10 @@ extension Debugger {
                     condition: condition, mechanism: .stepping),
                 state: BreakpointState(number: 0, far: far, condition: expression))
             try place(&entry, needsRegister: needsRegister)
-            let number = table.takeNumber()
+            let number = placement.table.takeNumber()
             entry.breakpoint.number = number
             entry.state = BreakpointState(number: number, far: far, condition: expression)
-            table.append(entry)
+            placement.table.append(entry)
             return entry.current
         }
     }
@@ -97,15 +99,17 @@ extension Debugger {
 
     /// All of them or, where one does not exist, none.
     public func deleteBreakpoints(_ numbers: [Int]) throws(DebuggerError) {
-        for number in numbers { _ = try table.place(of: number) }
+        for number in numbers { _ = try placement.table.place(of: number) }
         try changing { () throws(DebuggerError) in
-            for entry in table.remove(Set(numbers)) where entry.breakpoint.isEnabled { displace(entry) }
+            for entry in placement.table.remove(Set(numbers)) where entry.breakpoint.isEnabled {
+                displace(entry)
+            }
         }
     }
 
     public func deleteAllBreakpoints() throws(DebuggerError) {
         try changing { () throws(DebuggerError) in
-            for entry in table.removeAll() where entry.breakpoint.isEnabled { displace(entry) }
+            for entry in placement.table.removeAll() where entry.breakpoint.isEnabled { displace(entry) }
         }
     }
 
@@ -119,7 +123,7 @@ extension Debugger {
     /// in front of it are.
     public func setBreakpoints(_ numbers: [Int], enabled: Bool) throws(DebuggerError) {
         var wanted: [Int] = []
-        for number in numbers where try table.entry(number).breakpoint.isEnabled != enabled {
+        for number in numbers where try placement.table.entry(number).breakpoint.isEnabled != enabled {
             wanted.append(number)
         }
         guard !wanted.isEmpty else { return }
@@ -135,7 +139,7 @@ extension Debugger {
     }
 
     private func change(_ number: Int, _ enabled: Bool) throws(DebuggerError) {
-        var entry = try table.entry(number)
+        var entry = try placement.table.entry(number)
         guard entry.breakpoint.isEnabled != enabled else { return }
         if enabled {
             if entry.watch != nil {
@@ -151,15 +155,15 @@ extension Debugger {
             entry.data = []
         }
         entry.breakpoint.isEnabled = enabled
-        try table.replace(number) { $0 = entry }
+        try placement.table.replace(number) { $0 = entry }
     }
 
     /// Gives a breakpoint another condition; nil for none.
     public func setBreakpoint(_ number: Int, condition text: String?) throws(DebuggerError) {
         let expression = try text.map { text throws(DebuggerError) in try condition(text) }
-        _ = try table.place(of: number)
+        _ = try placement.table.place(of: number)
         try changing { () throws(DebuggerError) in
-            try table.replace(number) { entry in
+            try placement.table.replace(number) { entry in
                 entry.breakpoint.condition = text
                 entry.state = entry.state.with(expression)
                 entry.watch = entry.watch?.with(entry.state)
@@ -172,13 +176,13 @@ extension Debugger {
         guard count >= 0 else {
             throw DebuggerError(.outOfRange, "\(count) hits cannot be ignored", remedy: "give 0 or more")
         }
-        try table.entry(number).state.setIgnore(count)
+        try placement.table.entry(number).state.setIgnore(count)
     }
 
     /// What the session does after a stop at a breakpoint.
     public func setBreakpoint(_ number: Int, commands: [String]) throws(DebuggerError) {
         try changing { () throws(DebuggerError) in
-            try table.replace(number) { $0.breakpoint.commands = commands }
+            try placement.table.replace(number) { $0.breakpoint.commands = commands }
         }
     }
 
@@ -190,22 +194,20 @@ extension Debugger {
         // Where things are is asked of the guest as it is now.
         returnToPresent()
         // Nobody shares the table while it is changed, or each change would copy it.
-        armedSet = nil
-        // The next order is not the same as before: it carries the change.
-        orderedAlone = nil
+        placement.armed = nil
         guard isRunning else {
-            for driver in drivers { driver.armedSet = .none }
+            for vcpu in vcpus { vcpu.driver.give(ArmedSet.none) }
             let result = try change()
             try trapMSRs()
             return result
         }
         let result = try whileHeld(change)
         try trapMSRs()
-        let set = table.set
-        armedSet = set
+        let set = placement.table.set
+        placement.armed = set
         for watch in set.watches { watch.remember(memory) }
         do {
-            for driver in drivers {
+            for driver in vcpus.map(\.driver) {
                 try target.withVCPU(driver.id) { vcpu in try driver.rearm(set, vcpu) }
             }
         } catch {
@@ -220,25 +222,25 @@ extension Debugger {
         return try body()
     }
 
-    /// Before the guest is let go.
+    /// Before the guest is resumed.
     func prepareBreakpoints() {
-        if let set = armedSet {
+        if let set = placement.armed {
             for watch in set.watches { watch.remember(memory) }
             return
         }
-        let set = table.set
-        armedSet = set
-        for driver in drivers { driver.armedSet = set }
+        let set = placement.table.set
+        placement.armed = set
+        for vcpu in vcpus { vcpu.driver.give(set) }
         for watch in set.watches { watch.remember(memory) }
     }
 
     /// After a stop: temporary breakpoints that were hit go, and all others are where they belong.
     func settleBreakpoints(_ hits: [Int]) {
-        guard !table.isEmpty else { return }
+        guard !placement.table.isEmpty else { return }
         for number in hits.sorted() {
-            stop.commands += (try? table.entry(number).breakpoint.commands) ?? []
+            stop.commands += (try? placement.table.entry(number).breakpoint.commands) ?? []
         }
-        let gone = hits.filter { (try? table.entry($0).breakpoint.isTemporary) ?? false }
+        let gone = hits.filter { (try? placement.table.entry($0).breakpoint.isTemporary) ?? false }
         if !gone.isEmpty {
             // They exist, and nothing runs: nothing of this can fail.
             try? deleteBreakpoints(gone)

@@ -1,7 +1,7 @@
 /// A guest that another program runs: letting it go for good, and what watching it costs it.
 extension Debugger {
     /// The guest was let go for good; nothing can be asked of it any more.
-    public var isDetached: Bool { detaching?.isDetached ?? false }
+    public var isDetached: Bool { abilities.detaching?.isDetached ?? false }
 
     /// Puts back whatever was changed in the guest and its VMM, and lets them go on without a debugger. One that
     /// runs is stopped for it.
@@ -9,7 +9,7 @@ extension Debugger {
     /// - Throws: `.refused` where the guest is our own or is detached already; `.target` where putting back failed.
     @discardableResult
     public func detach() throws(DebuggerError) -> Detachment {
-        guard let target = detaching else {
+        guard let target = abilities.detaching else {
             throw DebuggerError(
                 .refused, "the guest is kvmscope's own and cannot go on without it",
                 remedy:
@@ -25,8 +25,9 @@ extension Debugger {
                     remedy: "`quit` puts back what can be")
             }
         }
-        for driver in drivers where driver.hidesTF && driver.hasTF {
-            try call(driver.id, "putting TF back") { vcpu in try driver.showTrapFlag(vcpu) }
+        for vcpu in vcpus where vcpu.last.keepsTrapFlag {
+            let driver = vcpu.driver
+            try call(vcpu.id, "putting TF back") { vcpu in try driver.showTrapFlag(vcpu) }
         }
         do {
             return try target.detach()
@@ -36,28 +37,11 @@ extension Debugger {
     }
 
     func checkAttached() throws(DebuggerError) {
-        // Only one that another program runs is ever detached; the question costs a step nothing then.
-        guard meter != nil, isDetached else { return }
+        guard isDetached else { return }
         throw DebuggerError(
             .refused, "the guest was detached", remedy: "`quit`, and attach again to go on debugging it")
     }
 
-    /// The standstill that ended when the guest was let go for the stop that is being made.
-    func standstillBefore() -> Duration? {
-        guard let meter else { return nil }
-        let now = meter.standstills
-        defer { standstillsBefore = now.count }
-        return now.count != standstillsBefore ? now.last : nil
-    }
-
-    /// How far apart the vCPUs came to stand still, if they did for the stop that is being made.
-    func spreadOfStop() -> Duration? {
-        guard let meter else { return nil }
-        let now = meter.standstills
-        defer { commonStopsBefore = now.commonStops }
-        return now.commonStops != commonStopsBefore ? now.spread : nil
-    }
-
     /// How often and how long the guest stood still so far; nil where nothing measures that.
-    public var standstills: Standstills? { meter?.standstills }
+    public var standstills: Standstills? { abilities.meter?.standstills }
 }

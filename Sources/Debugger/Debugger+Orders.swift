@@ -3,11 +3,11 @@ import KVMCore
 import X86
 
 extension Debugger {
-    func driver(_ id: Int) throws(DebuggerError) -> VCPUDriver {
-        if let driver = drivers.first(where: { $0.id == id }) { return driver }
+    func vcpu(_ id: Int) throws(DebuggerError) -> DebuggedVCPU {
+        if let vcpu = vcpus.first(where: { $0.id == id }) { return vcpu }
         throw DebuggerError(
             .noVCPU, "there is no vCPU \(id)",
-            remedy: "there are " + drivers.map { "\($0.id)" }.joined(separator: ", "))
+            remedy: "there are " + vcpus.map { "\($0.id)" }.joined(separator: ", "))
     }
 
     func checkCount(_ count: Int) throws(DebuggerError) {
@@ -17,95 +17,73 @@ extension Debugger {
         }
     }
 
-    /// The selected vCPU's driver, if it can be let go.
-    func startable() throws(DebuggerError) -> VCPUDriver {
+    /// The selected vCPU, if it can be resumed.
+    func startable() throws(DebuggerError) -> DebuggedVCPU {
         try checkAttached()
         guard !isRunning else {
             throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
         }
         returnToPresent()
-        turns = nil
-        let driver = try driver(selectedVCPU)
-        guard canGoOn(driver) else {
+        let vcpu = try vcpu(selectedVCPU)
+        guard canGoOn(vcpu) else {
             throw DebuggerError(
-                .refused, "vCPU \(driver.id) is dead and cannot go on", remedy: "set its registers first")
+                .refused, "vCPU \(vcpu.id) is dead and cannot go on", remedy: "set its registers first")
         }
-        return driver
+        return vcpu
     }
 
-    func canGoOn(_ driver: VCPUDriver) -> Bool {
-        driver.snapshot.activity != .dead || target is any ExitForwarding
+    func canGoOn(_ vcpu: DebuggedVCPU) -> Bool {
+        vcpu.snapshot.activity != .dead || target is any ExitForwarding
     }
 
-    /// The vCPUs that go on a `continue`.
-    func awake() -> [VCPUDriver] {
-        let alive = drivers.filter(canGoOn)
-        let awake = alive.filter { !$0.isParked }
+    /// The vCPUs that go on at a `continue`.
+    func awake() -> [DebuggedVCPU] {
+        let alive = vcpus.filter(canGoOn)
+        let awake = alive.filter { !$0.last.isParked }
         return awake.isEmpty ? alive : awake
     }
 
-    /// Lets go; `selected` is for the selected vCPU, the others run freely.
+    /// Resumes vCPUs; `selected` is for the selected vCPU, the others run freely.
     ///
     /// - Parameters:
-    ///   - isAwaited: the stop is collected at once, by the same caller.
     ///   - id: the selected vCPU, where that is not the one that commands are about.
+    ///   - progress: of the order that this is a further part of.
     func go(
-        _ drivers: [VCPUDriver], selected mission: Mission, of id: Int? = nil, isAwaited: Bool = false
+        _ vcpus: [DebuggedVCPU], selected plan: ThreadPlan, of id: Int? = nil,
+        _ progress: OrderProgress = OrderProgress()
     ) throws(DebuggerError) {
-        if drivers.count == 1, drivers[0].snapshot.activity == .waiting {
+        if vcpus.count == 1, vcpus[0].snapshot.activity == .waiting {
             throw DebuggerError(
-                .refused, "vCPU \(drivers[0].id) waits for INIT and SIPI from another vCPU",
+                .refused, "vCPU \(vcpus[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
+        let planned = id ?? selectedVCPU
+        for vcpu in vcpus { vcpu.driver.give(vcpu.id == planned ? plan : .run) }
+        try resume(vcpus, stepper: plan.steps ? planned : nil, progress)
+    }
+
+    /// Resumes vCPUs for what they were given.
+    func resume(
+        _ vcpus: [DebuggedVCPU], stepper: Int?, _ progress: OrderProgress
+    ) throws(DebuggerError) {
         prepareBreakpoints()
-        for driver in drivers { driver.mission = driver.id == id ?? selectedVCPU ? mission : .run }
-        orderedStep = nil
-        let only = drivers.count == 1 ? self.drivers.firstIndex { $0 === drivers[0] } : nil
-        orders = drivers.map { RunOrder(vcpu: $0.id, controller: $0) }
-        orderedAlone = only
-        try resume(only, stepper: mission.steps ? id ?? selectedVCPU : nil, isAwaited: isAwaited)
-    }
-
-    /// Steps the selected vCPU. The short way, for a program steps more often than it does anything else: what another
-    /// processor has just written, and that is all of a driver, is not looked at.
-    func goStepping(count: Int, isAwaited: Bool) throws(DebuggerError) {
-        guard orderedStep == count, let place = orderedAlone, armedSet != nil, !isRunning, !isRevisiting,
-            meter == nil, stop.vcpus[place].id == selectedVCPU, stop.vcpus[place].activity == .stopped
-        else {
-            let driver = try startable()
-            try go([driver], selected: .step(count: count), isAwaited: isAwaited)
-            orderedStep = count
-            return
-        }
-        // The same order as before.
-        if !table.watches.isEmpty { prepareBreakpoints() }
-        try resume(place, stepper: selectedVCPU, isAwaited: isAwaited)
-    }
-
-    /// Lets go as ``orders`` say.
-    private func resume(_ only: Int?, stepper: Int?, isAwaited: Bool) throws(DebuggerError) {
-        let started = monotonicTime()
+        let only = vcpus.count == 1 ? self.vcpus.firstIndex { $0 === vcpus[0] } : nil
         do {
-            if isAwaited, let synchronous {
-                report = try synchronous.run(orders)
-                if let only { drivers[only].prefetch() }
-            } else {
-                try target.resume(orders)
-            }
+            try target.resume(vcpus.map { RunOrder(vcpu: $0.id, controller: $0.driver) })
         } catch {
             order = nil
-            throw DebuggerError("letting the guest go", error)
+            throw DebuggerError("resuming the guest", error)
         }
-        order = Order(started: started, only: only, stepper: stepper)
-        if !live.isEmpty { live = [:] }
+        order = Order(vcpus: vcpus.map(\.id), only: only, stepper: stepper, progress: progress)
+        live.forgetRegisters()
     }
 
-    func startOneNext() throws(DebuggerError) {
-        let driver = try driver(selectedVCPU)
-        let snapshot = driver.snapshot
+    func startOneNext(_ progress: OrderProgress) throws(DebuggerError) {
+        let vcpu = try vcpu(selectedVCPU)
+        let snapshot = vcpu.snapshot
         let decoded = Self.decodeNext(snapshot, view(of: snapshot))
         guard let instruction = decoded, Self.isSteppedOver(instruction) else {
-            return try go([driver], selected: .step(count: 1))
+            return try go([vcpu], selected: .step(count: 1), progress)
         }
         let after = snapshot.special.linear(.cs, instruction.next, mode: snapshot.mode)
         let pushes = instruction.traits.contains(.call) || instruction.traits.contains(.interrupt)
@@ -113,9 +91,13 @@ extension Debugger {
         let destination = Destination(
             linear: after, frame: pushes ? frame : nil, bySteps: !hasFreeRegister(for: after),
             reason: .step(count: 1))
-        var all = awake()
-        if !all.contains(where: { $0 === driver }) { all.append(driver) }
-        try go(all, selected: .until(destination))
+        try go(withAwake(vcpu), selected: .until(destination), progress)
+    }
+
+    /// A vCPU and all that go on with it.
+    func withAwake(_ vcpu: DebuggedVCPU) -> [DebuggedVCPU] {
+        let all = awake()
+        return all.contains { $0 === vcpu } ? all : all + [vcpu]
     }
 
     /// Calls, interrupts, LOOP, HLT and repeated string instructions: `next` runs to the instruction after.
@@ -125,135 +107,96 @@ extension Debugger {
     }
 
     func hasFreeRegister(for linear: UInt64) -> Bool {
-        table.hasRegister(for: linear)
+        placement.table.hasRegister(for: linear)
     }
 
     func wait() throws(DebuggerError) -> Stop {
-        while !(try collect(timeout: nil)) {}
-        return stop
+        while true {
+            if let stop = try collectStop(timeout: nil) { return stop }
+        }
+    }
+
+    // MARK: the stop
+
+    /// All vCPUs are stopped: what they came to is taken, and either a further part of the order begins or the stop is
+    /// made.
+    func take(_ report: StopReport) throws(DebuggerError) {
+        // A vCPU that came while the report was waited for is in the order by now.
+        guard var running = order else { return }
+        var report = report
+        var ended = EndedRun(report, running, vcpus)
+        running.progress.add(ended)
+        if try answer(&report, running, ended) { return }
+        let hasMore = running.progress.remaining > 0 || running.progress.turns != nil
+        if running.progress.isInterrupted, hasMore, case .step = report.reason {
+            report = StopReport(vcpu: report.vcpu, reason: .interrupted, measured: report.measured)
+        }
+        if running.progress.remaining > 0, case .step = report.reason, report.vcpu == selectedVCPU {
+            // Of `next N`, one is over and the next begins where it ended.
+            running.progress.remaining -= 1
+            return try startOneNext(running.progress)
+        }
+        if try takeTurn(&report, &running) { return }
+        order = nil
+        ended.report = report
+        finish(ended, running)
     }
 
     /// Makes the new current stop.
-    func finish(_ report: consuming StopReport, _ running: Order, steps: Int) {
-        var vcpus: [VCPUSnapshot] = []
-        swap(&vcpus, &spare)
-        if let only = running.only, vcpus.count == stop.vcpus.count {
-            for place in vcpus.indices where place != only { vcpus[place] = stop.vcpus[place] }
-        } else {
-            vcpus = stop.vcpus
+    private func finish(_ ended: EndedRun, _ running: Order) {
+        let report = ended.report
+        takeInNewVCPUs()
+        var reason = ended.reason
+        if reason == .interrupted, let withholding = running.withholding { reason = .withheld(withholding) }
+        // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
+        let isAsked = reason == .interrupted
+        if !isAsked { selectedVCPU = report.vcpu }
+        let progress = running.progress
+        if case .step = reason, progress.total > 1, progress.turns == nil {
+            reason = .step(count: progress.total)
         }
-        takeInNewVCPUs(&vcpus)
-        var findings = Findings(reason: report.reason)
-        if let only = running.only {
-            findings.take(drivers[only], isReporter: true)
-            vcpus[only] = drivers[only].snapshot
-        } else {
-            for (place, driver) in drivers.enumerated() {
-                findings.take(driver, isReporter: vcpus[place].id == report.vcpu)
-                vcpus[place] = driver.snapshot
-            }
+        if let vcpu = vcpus.first(where: { $0.id == report.vcpu }), ended.reason.isDeadly {
+            vcpu.last.snapshot.activity = .dead
         }
         // What was measured is the last part of an order that has several.
-        let measured = running.total > 1 || turns != nil ? nil : report.measured
-        let exits = measured.map { exitsBefore &+ $0.exits } ?? target.exits.total
-        if let withholding {
-            if findings.reason == .interrupted { findings.reason = .withheld(withholding) }
-            self.withholding = nil
-        }
-        // The user's wish is about no vCPU; anything else is about one, which is looked at from here on.
-        let isAsked = findings.reason == .interrupted
-        if !isAsked { selectedVCPU = report.vcpu }
-        if case .step = findings.reason, running.total > 1, turns == nil {
-            findings.reason = .step(count: running.total)
-        }
-        turns = nil
+        let measured = progress.isWhole ? report.measured : nil
+        let exits = measured.map { account.exits &+ $0.exits } ?? target.exits.total
         var next = Stop(
-            number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: findings.reason,
-            vcpus: vcpus,
-            exitsSince: exits &- exitsBefore,
+            number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason,
+            vcpus: vcpus.map(\.snapshot), exitsSince: account.exitsSince(exits),
             elapsed: .nanoseconds(
-                Int64(clamping: measured?.time ?? monotonicTime() &- running.started)),
-            steps: steps, passedHalt: findings.passedHalt, standstill: standstillBefore())
-        next.steppedTwo = findings.steppedTwo
-        next.spread = spreadOfStop()
-        if let failure = findings.conditionFailure { next.conditionFailure = failure }
-        if !findings.caught.isEmpty { next.caught = findings.caught }
-        follow(with: &next)
-        exitsBefore = exits
-        settleBreakpoints(findings.hits)
+                Int64(clamping: measured?.time ?? monotonicTime() &- progress.started)),
+            steps: progress.steps, passedHalt: ended.reporter?.passedHalt ?? false)
+        if let meter = abilities.meter { account.take(meter.standstills, into: &next) }
+        next.steppedTwo = progress.steppedTwo
+        next.conditionFailure = ended.reporter?.conditionFailure
+        next.caught = ended.reporter?.caught ?? []
+        past.follow(&stop, with: next)
+        settleBreakpoints(progress.hits)
     }
 
-    /// vCPUs that others have made since the last stop stand still with the rest.
-    private func takeInNewVCPUs(_ vcpus: inout [VCPUSnapshot]) {
-        takeInNewDrivers()
-        for driver in drivers.dropFirst(vcpus.count) { vcpus.append(driver.snapshot) }
-    }
-
-    private func takeInNewDrivers() {
-        guard let appearing, appearing.vcpuCount > drivers.count,
-            let all = try? Self.drivers(of: target, beside: drivers, patching)
+    /// vCPUs that others have made since the last stop are stopped with the rest.
+    private func takeInNewVCPUs() {
+        guard let appearing = abilities.appearing, appearing.vcpuCount > vcpus.count,
+            let all = try? Self.vcpus(of: target, beside: vcpus, patching)
         else { return }
-        for driver in all.dropFirst(drivers.count) { driver.armedSet = armedSet ?? .none }
-        drivers = all
+        for vcpu in all.dropFirst(vcpus.count) { vcpu.driver.give(placement.armed ?? .none) }
+        vcpus = all
     }
 
     /// A vCPU that has come while all run is driven as the others are.
     func driverForNewcomer(_ id: Int) -> (any RunController)? {
-        takeInNewDrivers()
-        guard let driver = drivers.first(where: { $0.id == id }) else { return nil }
-        driver.mission = .run
-        orderedAlone = nil
+        takeInNewVCPUs()
+        guard let vcpu = vcpus.first(where: { $0.id == id }) else { return nil }
+        vcpu.driver.give(ThreadPlan.run)
         order?.only = nil
-        return driver
-    }
-}
-
-/// What the drivers have to say at a stop.
-private struct Findings {
-    var reason: StopReason
-    var passedHalt = false
-    var steppedTwo = false
-    /// Numbers of breakpoints, watchpoints and catchpoints that were come to.
-    var hits: [Int] = []
-    var caught: [CaughtEvent] = []
-    var conditionFailure: DebuggerError?
-
-    init(reason: StopReason) { self.reason = reason }
-
-    /// - Parameter isReporter: the stop is about this one's vCPU.
-    mutating func take(_ driver: VCPUDriver, isReporter: Bool) {
-        steppedTwo = steppedTwo || driver.steppedTwo
-        if driver.isLost, case .interrupted = reason {
-            // The others were asked to stop because of it.
-            reason = .stepLost(.interrupted)
-        }
-        if !driver.events.caught.isEmpty {
-            let events = driver.takeEvents()
-            hits += events.map(\.number)
-            if isReporter { caught = events }
-            if isReporter, case .caught = reason { reason = .caught(events) }
-        }
-        if driver.hasHits {
-            let found = driver.takeHits()
-            // Another vCPU may have come to a breakpoint at the same time: that counts too.
-            hits += found.breakpoints + found.watches.map(\.number)
-            if isReporter, !found.watches.isEmpty, case .watchpoint = reason {
-                reason = .watchpoint(found.watches)
-            }
-            if isReporter, !found.breakpoints.isEmpty, case .breakpoint = reason {
-                reason = .breakpoint(found.breakpoints.sorted())
-            }
-            if isReporter { conditionFailure = found.failure }
-        }
-        guard isReporter else { return }
-        passedHalt = driver.passedHalt
-        if reason.isDeadly { driver.snapshot.activity = .dead }
-        if let failure = driver.failure { reason = .failed(failure) }
+        order?.vcpus.append(id)
+        return vcpu.driver
     }
 }
 
 extension VCPUSnapshot {
-    /// What a vCPU that stands still says of itself.
+    /// What a vCPU that is stopped says of itself.
     init(reading vcpu: any VCPUAccess, id: Int) throws(KVMError) {
         self.init(
             id: id, registers: try vcpu.registers(), special: try vcpu.specialRegisters(),

@@ -151,14 +151,6 @@ public struct Withholding: Sendable, Hashable {
     }
 }
 
-/// A target that runs an order to its end in one call, for less than ``Target/resume(_:)`` and
-/// ``Target/waitForStop(timeout:)``: nobody else waits meanwhile, so ``Target/stopDescriptor`` is not raised.
-public protocol SynchronousRunning: Target {
-    /// Lets the named vCPUs go and returns why all stand still again; nil where that takes a second:
-    /// ``Target/waitForStop(timeout:)`` has it then, later.
-    func run(_ orders: [RunOrder]) throws -> StopReport?
-}
-
 /// A target whose interrupt controllers can be set as well.
 public protocol InterruptControllerEditing: InterruptControllerProviding {
     func setPICState(_ chip: PIC, _ state: PICState) throws(KVMError)

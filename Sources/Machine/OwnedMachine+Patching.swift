@@ -9,12 +9,12 @@ extension OwnedMachine: CodePatching, MemoryProtecting {
 
     public func holdVCPUs(except vcpu: Int?) {
         let threads = members.withLock { $0.map(\.thread) }
-        parts.gate.hold(vcpu ?? HoldGate.debugger) { inside in
+        parts.barrier.hold(vcpu ?? PauseBarrier.debugger) { inside in
             for thread in threads where inside.contains(thread.id) { thread.kick() }
         }
     }
 
-    public func releaseVCPUs(except vcpu: Int?) { parts.gate.release(vcpu ?? HoldGate.debugger) }
+    public func releaseVCPUs(except vcpu: Int?) { parts.barrier.release(vcpu ?? PauseBarrier.debugger) }
 
     public func protect(page: UInt64, _ access: PageAccess?) throws(KVMError) {
         try parts.memory.protect(page: page, access)

@@ -6,7 +6,7 @@ import Synchronization
 /// A guest of our own: a VM with RAM, a few devices, and a thread for each vCPU.
 ///
 /// When the machine goes, its guest is stopped, its threads end, and its descriptors are closed.
-public final class OwnedMachine: SynchronousRunning {
+public final class OwnedMachine: Target {
     public let name: String
     public let configuration: MachineConfiguration
     public let memory: any PhysicalMemory
@@ -32,8 +32,8 @@ public final class OwnedMachine: SynchronousRunning {
     let debugConsole = ConsoleBuffer()
     let serialConsole = ConsoleBuffer()
     let serialPort: UART
-    /// Rings when work given to a vCPU's thread is done.
-    private let jobBell = JobBell()
+    /// Counts when work given to a vCPU's thread is done.
+    private let jobsDone = JobEvents()
 
     /// Opens /dev/kvm and makes the machine.
     public convenience init(_ configuration: MachineConfiguration) throws {
@@ -127,36 +127,15 @@ public final class OwnedMachine: SynchronousRunning {
         let thread = try runner(id).thread
         let reply = Reply<R>()
         withoutActuallyEscaping(body) { body in
-            // The job lets go of the closure before it says that it is done.
-            let job = Job(bell: jobBell) { vcpu in reply.fill(Result { try body(vcpu) }) }
+            // The job drops the closure before it says that it is done.
+            let job = Job(events: jobsDone) { vcpu in reply.fill(Result { try body(vcpu) }) }
             thread.perform(job)
             job.wait()
         }
         return try reply.get()
     }
 
-    public func resume(_ orders: [RunOrder]) throws { try start(orders, isAwaited: false) }
-
-    public func run(_ orders: [RunOrder]) throws -> StopReport? {
-        let runner = try start(orders, isAwaited: true)
-        if let report = runner?.runBorrowed(orders[0].controller) { return report }
-        return parts.coordinator.wait(until: Clock.now() &+ 1_000_000_000)
-    }
-
-    /// - Returns: who is to run on the calling thread; nil where the vCPUs' own threads do.
-    @discardableResult
-    private func start(_ orders: [RunOrder], isAwaited: Bool) throws -> VCPURunner? {
-        // A step after a step: nothing to look up.
-        if orders.count == 1,
-            let start = parts.coordinator.startAgain(
-                orders[0].vcpu, isAwaited: isAwaited, ObjectIdentifier(orders[0].controller))
-        {
-            switch start {
-            case .onItsThread: return nil
-            case .borrowed: return try runner(orders[0].vcpu)
-            case .refused: throw Self.isRunningAlready
-            }
-        }
+    public func resume(_ orders: [RunOrder]) throws {
         var runners: [VCPURunner] = []
         for order in orders {
             guard !runners.contains(where: { $0.thread.id == order.vcpu }) else {
@@ -165,14 +144,9 @@ public final class OwnedMachine: SynchronousRunning {
             runners.append(try runner(order.vcpu))
         }
         guard !runners.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
-        guard parts.coordinator.start(runners, isAwaited: isAwaited, { orders[$0].controller }) else {
-            throw Self.isRunningAlready
+        guard parts.coordinator.start(runners, { orders[$0].controller }) else {
+            throw MachineError(.running, "the guest runs", remedy: "stop it first")
         }
-        return nil
-    }
-
-    private static var isRunningAlready: MachineError {
-        MachineError(.running, "the guest runs", remedy: "stop it first")
     }
 
     public func interrupt() { parts.coordinator.stopAll(.interrupted) }

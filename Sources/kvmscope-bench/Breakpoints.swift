@@ -12,18 +12,16 @@ func breakpointFigures(count: Int, rounds: Int) throws -> [Figure] {
     ]
 }
 
-/// Steps, each with a complete ``Stop``, with a thousand breakpoints set in the same page and in others.
+/// Many steps of one order, with a thousand breakpoints set in the same page and in others.
 private func manyBreakpointsFigure(count: Int, rounds: Int) throws -> Figure {
     let debugger = try Debugger(target: benchMachine(CBENCH_STEP))
     for index in 0..<1000 { try debugger.setBreakpoint(at: .linear(0x7C80 + UInt64(index) * 3)) }
     return try compare(
-        "Debugger step with 1,000 breakpoints set", atLeast: 0.7, guest: CBENCH_STEP, count: count,
+        "step \(count) with 1,000 breakpoints set", atLeast: 0.7, guest: CBENCH_STEP, count: count,
         rounds: rounds
     ) { count in
-        for _ in 0..<count {
-            let stop = try debugger.step()
-            guard case .step = stop.reason else { throw BenchFailure("a step ended in \(stop.reason)") }
-        }
+        let stop = try debugger.step(count: count)
+        guard case .step = stop.reason else { throw BenchFailure("the steps ended in \(stop.reason)") }
     }
 }
 

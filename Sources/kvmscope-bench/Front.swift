@@ -18,6 +18,30 @@ func commandFigure(count: Int, rounds: Int) throws -> Figure {
     }
 }
 
+/// One `step` command after another, each as a front end gives it: the line is executed, the stop is waited for at its
+/// descriptor and collected, and its text is made.
+func singleStepFigure(count: Int, rounds: Int) throws -> Figure {
+    let session = try Session(debugger: Debugger(target: benchMachine(CBENCH_STEP)))
+    return try compare(
+        "one `step` command after another", atLeast: nil, guest: CBENCH_STEP, count: count, rounds: rounds
+    ) { count in
+        for _ in 0..<count {
+            guard case .running = try session.execute("step") else {
+                throw BenchFailure("`step` did not start")
+            }
+            var output: (any CommandOutput)?
+            while output == nil {
+                var entry = pollfd(fd: session.debugger.stopDescriptor, events: Int16(POLLIN), revents: 0)
+                _ = poll(&entry, 1, 1000)
+                output = try session.collectStop(timeout: .zero)
+            }
+            guard output?.lines(width: 120).isEmpty == false, session.debugger.stop.steps == 1 else {
+                throw BenchFailure("a step ended in \(session.debugger.stop.reason)")
+            }
+        }
+    }
+}
+
 /// A full view and draw at 200x60: made by a child of this program that has such a terminal.
 func viewFigure(program: String, frames: Int) throws -> Figure {
     let report = "/tmp/kvmscope-bench-\(getpid())"

@@ -13,19 +13,6 @@ func benchMachine(_ guest: cbench_guest) throws -> OwnedMachine {
     return try OwnedMachine(configuration)
 }
 
-/// The debugger: one step after the other, each with a complete ``Stop``.
-func debuggerStepFigure(count: Int, rounds: Int) throws -> Figure {
-    let debugger = try Debugger(target: benchMachine(CBENCH_STEP))
-    return try compare(
-        "Debugger step, stop value complete", atLeast: 0.80, guest: CBENCH_STEP, count: count, rounds: rounds
-    ) { count in
-        for _ in 0..<count {
-            let stop = try debugger.step()
-            guard case .step = stop.reason else { throw BenchFailure("a step ended in \(stop.reason)") }
-        }
-    }
-}
-
 /// A free run whose every exit is an OUT that a device of the machine takes.
 func portOutFigure(count: Int, rounds: Int) throws -> Figure {
     let machine = try benchMachine(CBENCH_PORT_OUT)

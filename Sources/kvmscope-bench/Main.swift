@@ -25,7 +25,7 @@ struct Bench: ParsableCommand {
 
     @Option(
         help: """
-            Measure only these: vcpu, debugger, command, find, walk, port, break, view, program, attach (repeatable).
+            Measure only these: vcpu, command, find, walk, port, break, view, program, attach (repeatable).
             """)
     var only: [String] = []
 
@@ -52,11 +52,18 @@ struct Bench: ParsableCommand {
         let program = try sibling("kvmscope")
         return [
             ("vcpu", { [try vcpuStepFigure(count: count, rounds: rounds)] }),
-            ("debugger", { [try debuggerStepFigure(count: count, rounds: rounds)] }),
             ("find", { [try findFigure(mebibytes: 1024, rounds: min(rounds, 5))] }),
             ("walk", { [try pageWalkFigure(count: 100_000, rounds: min(rounds, 5))] }),
             ("port", { [try portOutFigure(count: count, rounds: rounds)] }),
-            ("command", { [try commandFigure(count: 100_000, rounds: min(rounds, 5))] }),
+            (
+                "command",
+                {
+                    [
+                        try singleStepFigure(count: min(count, 5000), rounds: rounds),
+                        try commandFigure(count: 100_000, rounds: min(rounds, 5)),
+                    ]
+                }
+            ),
             ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),

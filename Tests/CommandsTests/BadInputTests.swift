@@ -90,7 +90,8 @@ import class TargetConformance.FakeTarget
         try debugger.writeMemory(.physical(0x1_0000), [UInt8](repeating: 0x90, count: count * 8))
         try debugger.startContinue()
         for index in 0..<count { try debugger.setBreakpoint(at: .linear(0x1_0000 + UInt64(index) * 8)) }
-        #expect(debugger.table.linear.copied < count * 256, "\(debugger.table.linear.copied)")
+        #expect(
+            debugger.placement.table.linear.copied < count * 256, "\(debugger.placement.table.linear.copied)")
         #expect(target.holds == count)
         // Numbers that are named are one change.
         let some = (1...2000).map(String.init).joined(separator: " ")

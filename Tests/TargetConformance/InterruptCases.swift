@@ -143,6 +143,20 @@ extension ConformanceCase {
             try fixture.expect(.breakpoint([behind.number]))
             try fixture.expect(!fixture.debugger.isTracing, "it is off again")
         },
+        ConformanceCase("instructions are counted where the guest asks for something on the way") { fixture in
+            guard fixture.target is any IODebugProviding else { return }
+            // Tracing of instructions on and off, again and again: jmp to the second.
+            let on = iodebug([(0x8A00, 0x8A00), (0x8A00, 0x8AE3)])
+            let off = iodebug([(0x8A00, 0x8AE2)])
+            let back = UInt8(truncatingIfNeeded: -(off.count + on.count / 2 + 2))
+            try fixture.load(on + off + [0xEB, back], at: Fixture.code)
+            for _ in 0..<20 {
+                try fixture.step(100)
+                try fixture.expect(.step(count: 100))
+                try fixture.expect(
+                    fixture.debugger.stop.steps == 100, "\(fixture.debugger.stop.steps) were counted")
+            }
+        },
         ConformanceCase("port 0x8A00 has a range of memory watched, and given up") { fixture in
             guard fixture.target is any IODebugProviding else { return }
             let set = iodebug([

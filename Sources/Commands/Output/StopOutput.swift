@@ -228,12 +228,12 @@ extension StopOutput.Reason {
             self.init(kind: "instruction", text: "Next is \(kind.article) \(kind.rawValue.uppercased()).")
         case .reached(.condition(let text)):
             self.init(kind: "condition", text: "It holds: \(text.printable).")
+        case .reached(.place): self.init(kind: "breakpoint", text: "Reached the address.", breakpoints: [])
         case .breakpoint(let numbers):
             let list = numbers.map(String.init).joined(separator: ", ")
             self.init(
                 kind: "breakpoint",
-                text: numbers.isEmpty
-                    ? "Reached the address." : "Breakpoint\(numbers.count == 1 ? "" : "s") \(list).",
+                text: "Breakpoint\(numbers.count == 1 ? "" : "s") \(list).",
                 breakpoints: numbers)
         case .watchpoint(let hits):
             self.init(

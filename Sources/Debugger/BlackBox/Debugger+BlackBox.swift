@@ -52,14 +52,14 @@ extension Debugger {
             throw DebuggerError(.running, "the guest runs", remedy: "stop it first")
         }
         returnToPresent()
-        let driver = try driver(id ?? selectedVCPU)
-        let ring = driver.blackBox
+        let vcpu = try vcpu(id ?? selectedVCPU)
+        let ring = vcpu.driver.blackBox
         var box = BlackBox(
-            vcpu: driver.id, fault: nil, steps: ring.ordered.suffix(limit).map(step), stepCount: ring.total,
-            exits: target.exits.recent(vcpu: driver.id, limit: limit))
+            vcpu: vcpu.id, fault: nil, steps: ring.ordered.suffix(limit).map(step), stepCount: ring.total,
+            exits: target.exits.recent(vcpu: vcpu.id, limit: limit))
         // The stop of another vCPU may have come first; the state tells.
-        if driver.events.shutdown != nil, driver.snapshot.activity == .dead {
-            box.fault = fault(driver, ring)
+        if vcpu.last.shutdown != nil, vcpu.snapshot.activity == .dead {
+            box.fault = fault(vcpu.last, ring)
         }
         return box
     }
@@ -89,8 +89,8 @@ extension Debugger {
         return line
     }
 
-    private func fault(_ driver: VCPUDriver, _ ring: StepRing) -> BlackBox.Fault {
-        let snapshot = driver.snapshot
+    private func fault(_ run: RunOutcome, _ ring: StepRing) -> BlackBox.Fault {
+        let snapshot = run.snapshot
         var origin = BlackBox.Origin.shutdown
         var registers = snapshot.registers
         var special = snapshot.special
@@ -100,7 +100,7 @@ extension Debugger {
             !special.cr0.contains(.pe)
         {
             origin = .lost
-            if driver.events.shutdown?.wasStepping == true, let last = ring.last {
+            if run.shutdown?.wasStepping == true, let last = ring.last {
                 origin = .lastStep
                 (registers, special) = (last.registers, last.special)
                 kept = bytes(of: last)
@@ -108,7 +108,7 @@ extension Debugger {
         }
         let scene = FaultScene(
             registers: registers, view: LinearMemory(memory: memory, special: special),
-            events: origin == .shutdown ? driver.events.shutdown?.events : nil, bytes: kept)
+            events: origin == .shutdown ? run.shutdown?.events : nil, bytes: kept)
         guard origin != .lost else {
             return BlackBox.Fault(
                 origin: origin, registers: registers, special: special, code: nil,

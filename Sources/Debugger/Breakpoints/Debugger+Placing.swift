@@ -15,8 +15,10 @@ extension Debugger {
         if let register {
             // The last one is kept for `next` and `until`, where that costs nothing.
             let reserve = patch == nil || needsRegister ? 0 : 1
-            if !table.hasRegister(for: register, reserve: reserve), needsRegister { try freeRegister() }
-            if table.hasRegister(for: register, reserve: reserve) {
+            if !placement.table.hasRegister(for: register, reserve: reserve), needsRegister {
+                try freeRegister()
+            }
+            if placement.table.hasRegister(for: register, reserve: reserve) {
                 entry.breakpoint.mechanism = .debugRegister
                 return
             }
@@ -52,7 +54,7 @@ extension Debugger {
     /// Makes room among the debug registers: one that `break` took becomes a patch.
     private func freeRegister() throws(DebuggerError) {
         let snapshot = try known(nil)
-        for entry in table.entries
+        for entry in placement.table.entries
         where entry.breakpoint.isEnabled && entry.watch == nil
             && entry.breakpoint.mechanism == .debugRegister
         {
@@ -61,10 +63,10 @@ extension Debugger {
             }
             var moved = entry
             guard plant(gpa, &moved) else { continue }
-            try table.replace(entry.breakpoint.number) { $0 = moved }
-            if table.registersInUse < ArmedBreakpoints.capacity { return }
+            try placement.table.replace(entry.breakpoint.number) { $0 = moved }
+            if placement.table.registersInUse < ArmedBreakpoints.capacity { return }
         }
-        let used = table.entries.filter {
+        let used = placement.table.entries.filter {
             $0.breakpoint.isEnabled && $0.breakpoint.mechanism == .debugRegister
         }
         .map { "\($0.breakpoint.number) at \($0.breakpoint.address)" }.joined(separator: ", ")
@@ -132,12 +134,12 @@ extension Debugger {
         let mayProtect = hasPatches && !isStack(page)
         var wanted = watchedAccess(page)
         if mayProtect { wanted = max(wanted ?? .readOnly, .readOnly) }
-        defer { patching.table.guardPage(page, protections[page] != nil) }
-        if protections[page] != wanted {
+        defer { patching.table.guardPage(page, placement.protections[page] != nil) }
+        if placement.protections[page] != wanted {
             do {
                 try protector.protect(page: page, wanted)
-                protections[page] = wanted
-                patching.hasProtection.store(!protections.isEmpty, ordering: .releasing)
+                placement.protections[page] = wanted
+                patching.hasProtection.store(!placement.protections.isEmpty, ordering: .releasing)
             } catch {
                 return false
             }
@@ -147,7 +149,8 @@ extension Debugger {
 
     private func watchedAccess(_ page: UInt64) -> PageAccess? {
         var wanted: PageAccess?
-        for watch in table.watches where watch.mechanism == .pageProtection && watch.pages.contains(page) {
+        for watch in placement.table.watches
+        where watch.mechanism == .pageProtection && watch.pages.contains(page) {
             let access: PageAccess = watch.access == .write ? .readOnly : .none
             wanted = max(wanted ?? access, access)
         }
@@ -189,13 +192,13 @@ extension Debugger {
     /// that came to a protected page, and places that other page tables show.
     func replaceBreakpoints() {
         let now = PlacedBy(stop.vcpus[stop.place(of: selectedVCPU) ?? 0].special)
-        if placedBy != now {
-            placedBy = now
+        if placement.placedBy != now {
+            placement.placedBy = now
             placeAgain()
         }
         guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
-        if !protections.isEmpty {
-            forEachStackPage { if protections[$0] == .readOnly { _ = protect($0) } }
+        if !placement.protections.isEmpty {
+            forEachStackPage { if placement.protections[$0] == .readOnly { _ = protect($0) } }
         }
         checkPatches()
     }
@@ -205,7 +208,7 @@ extension Debugger {
         let overwritten = patching.table.check()
         guard !overwritten.isEmpty else { return }
         let lost = Set(overwritten)
-        for entry in table.entries {
+        for entry in placement.table.entries {
             let isLost = entry.patches.contains { gpa in
                 (0..<UInt64(patching.table.kind.length)).contains { lost.contains(gpa + $0) }
             }
@@ -217,7 +220,7 @@ extension Debugger {
     /// stays patched, too, because the guest may come back to those tables.
     private func placeAgain() {
         let snapshot = selected
-        for entry in table.entries
+        for entry in placement.table.entries
         where entry.breakpoint.isEnabled && entry.watch == nil && entry.breakpoint.event == nil {
             switch entry.breakpoint.mechanism {
             case .debugRegister:
@@ -239,7 +242,7 @@ extension Debugger {
                 guard plant(gpa, &moved) else { continue }
             }
             try? changing { () throws(DebuggerError) in
-                try table.replace(entry.breakpoint.number) { $0 = moved }
+                try placement.table.replace(entry.breakpoint.number) { $0 = moved }
             }
         }
     }

@@ -25,7 +25,7 @@ extension Debugger {
                     condition: condition, mechanism: .stepping),
                 state: BreakpointState(number: 0, far: nil, condition: expression))
             // Placing it needs its number.
-            let number = table.takeNumber()
+            let number = placement.table.takeNumber()
             entry.breakpoint.number = number
             entry.state = BreakpointState(number: number, far: nil, condition: expression)
             try placeWatch(&entry)
@@ -41,7 +41,7 @@ extension Debugger {
         }
     }
 
-    /// Chooses how a watchpoint is done, does it, and puts it into the table.
+    /// Chooses how a watchpoint is done, does it, and puts it into the placement.table.
     func placeWatch(_ entry: inout BreakpointTable.Entry) throws(DebuggerError) {
         let breakpoint = entry.breakpoint
         guard let access = breakpoint.access else { return }
@@ -51,7 +51,7 @@ extension Debugger {
                 counter: entry.state, address: breakpoint.address, linear: breakpoint.linear, access: access,
                 pieces: pieces, length: breakpoint.length, mechanism: mechanism)
         }
-        let isNew = (try? table.place(of: breakpoint.number)) == nil
+        let isNew = (try? placement.table.place(of: breakpoint.number)) == nil
         func enter(_ mechanism: Breakpoint.Mechanism, _ data: [BreakpointTable.DataRegister] = [])
             throws(DebuggerError)
         {
@@ -60,7 +60,11 @@ extension Debugger {
             entry.watch = state(mechanism)
             entry.data = data
             let entered = entry
-            if isNew { table.append(entered) } else { try table.replace(breakpoint.number) { $0 = entered } }
+            if isNew {
+                placement.table.append(entered)
+            } else {
+                try placement.table.replace(breakpoint.number) { $0 = entered }
+            }
         }
         if access != .read, target.debugTraps.contains(.dataBreakpoints), let linear = breakpoint.linear,
             let data = dataRegisters(linear, breakpoint.length, access)
@@ -101,9 +105,9 @@ extension Debugger {
 
     private func withdraw(_ entry: BreakpointTable.Entry, _ isNew: Bool) throws(DebuggerError) {
         if isNew {
-            _ = table.remove([entry.breakpoint.number])
+            _ = placement.table.remove([entry.breakpoint.number])
         } else {
-            try table.replace(entry.breakpoint.number) { $0.breakpoint.isEnabled = false }
+            try placement.table.replace(entry.breakpoint.number) { $0.breakpoint.isEnabled = false }
         }
         displace(entry)
     }
@@ -139,7 +143,9 @@ extension Debugger {
         var place = linear
         let end = linear &+ UInt64(length)
         while place != end {
-            guard table.registersInUse + result.count < ArmedBreakpoints.capacity else { return nil }
+            guard placement.table.registersInUse + result.count < ArmedBreakpoints.capacity else {
+                return nil
+            }
             let isLong = selected.special.efer.contains(.lma)
             let size = [8, 4, 2, 1].first {
                 ($0 < 8 || isLong) && place % UInt64($0) == 0 && end &- place >= UInt64($0)

@@ -5,9 +5,9 @@
 /// cost their square. So the changes since the last great copy stand apart, no more than about the square root of all,
 /// and those alone are copied.
 struct PlaceTable: Sendable {
-    // SAFETY: changed only where nobody else refers to it.
+    // SAFETY: `set` changes it only where `isKnownUniquelyReferenced` says that no other table refers to it.
     private final class Base: @unchecked Sendable {
-        @exclusivity(unchecked) var states: [UInt64: [BreakpointState]]
+        var states: [UInt64: [BreakpointState]]
 
         init(_ states: [UInt64: [BreakpointState]]) { self.states = states }
     }

@@ -11,13 +11,13 @@ extension Debugger {
         let expression = try condition.map { text throws(DebuggerError) in try self.condition(text) }
         let mechanism = try mechanism(of: event)
         return try changing { () throws(DebuggerError) in
-            let number = table.takeNumber()
+            let number = placement.table.takeNumber()
             let entry = BreakpointTable.Entry(
                 breakpoint: Breakpoint(
                     number: number, kind: .event, address: .linear(0), linear: nil, event: event,
                     isTemporary: isTemporary, condition: condition, mechanism: mechanism),
                 state: BreakpointState(number: number, far: nil, condition: expression))
-            table.append(entry)
+            placement.table.append(entry)
             return entry.current
         }
     }
@@ -71,40 +71,58 @@ extension Debugger {
 
     /// Makes the VM exit at the MSRs that are caught, and at no others.
     func trapMSRs() throws(DebuggerError) {
-        let wanted = table.events.trappedMSRs
-        guard wanted != trappedMSRs, let trap = patching.msrTrap else { return }
+        let wanted = placement.table.events.trappedMSRs
+        guard wanted != placement.trappedMSRs, let trap = patching.msrTrap else { return }
         do {
             try trap.trapMSRWrites(wanted)
         } catch {
             throw DebuggerError("setting the MSR filter", error)
         }
-        trappedMSRs = wanted
+        placement.trappedMSRs = wanted
     }
 
     // MARK: magic breakpoint
 
     /// Whether `xchg bx, bx` stops the guest, as in Bochs. Found by stepping: while it is on, the guest runs slowly.
-    public var hasMagicBreakpoint: Bool { table.isMagic }
+    public var hasMagicBreakpoint: Bool { placement.table.isMagic }
 
     public func setMagicBreakpoint(_ isOn: Bool) throws(DebuggerError) {
-        guard table.isMagic != isOn else { return }
-        try changing { () throws(DebuggerError) in table.isMagic = isOn }
+        guard placement.table.isMagic != isOn else { return }
+        try changing { () throws(DebuggerError) in placement.table.isMagic = isOn }
     }
 
     // MARK: port 0x8A00
 
-    /// Does what the guest asked for, and lets it go on; false where it is to stop.
-    func answer(_ report: inout StopReport, _ running: Order) throws(DebuggerError) -> Bool {
+    /// Does what the guest asked for, and resumes it; false where it is to stop.
+    func answer(
+        _ report: inout StopReport, _ running: Order, _ ended: EndedRun
+    ) throws(DebuggerError) -> Bool {
         guard case .ioDebug(let request) = report.reason, request != .stop,
-            let place = drivers.firstIndex(where: { $0.id == report.vcpu })
+            let asking = vcpus.first(where: { $0.id == report.vcpu })
         else { return false }
-        let driver = drivers[place]
         order = nil
-        for driver in drivers where orders.contains(where: { $0.vcpu == driver.id }) {
-            if let index = stop.vcpus.firstIndex(where: { $0.id == driver.id }) {
-                stop.vcpus[index] = driver.snapshot
-            }
+        for outcome in ended.outcomes {
+            if let index = stop.place(of: outcome.snapshot.id) { stop.vcpus[index] = outcome.snapshot }
         }
+        guard try fulfill(request) else { return false }
+        var progress = running.progress
+        if case .step(let count) = asking.driver.plannedNext {
+            let done = ended.reporter?.steps ?? 0
+            // What the stop says in the end.
+            if progress.total == 1 { progress.total = count }
+            guard done < count else {
+                report.reason = .step(count: progress.total)
+                return false
+            }
+            asking.driver.give(.step(count: count - done))
+        }
+        let gone = vcpus.filter { running.vcpus.contains($0.id) && !$0.last.isParked }
+        try resume(gone, stepper: running.stepper, progress)
+        return true
+    }
+
+    /// False where it cannot be done.
+    private func fulfill(_ request: IODebugPort.Request) throws(DebuggerError) -> Bool {
         switch request {
         case .stop: break
         case .watch(let range):
@@ -113,35 +131,15 @@ extension Debugger {
                 (try? setWatchpoint(at: place, length: range.count, access: .both))
                 ?? (try? setWatchpoint(at: place, length: range.count, access: .write))
             guard let watch else { return false }
-            watchedByGuest.append(watch.number)
+            placement.watchedByGuest.append(watch.number)
         case .unwatch:
-            for number in watchedByGuest where (try? breakpoint(number)) != nil {
+            for number in placement.watchedByGuest where (try? breakpoint(number)) != nil {
                 try deleteBreakpoint(number)
             }
-            watchedByGuest = []
+            placement.watchedByGuest = []
             try setTracing(false)
         case .trace(let trace): try setTracing(!trace.isEmpty)
         }
-        var mission = driver.mission
-        var total = running.total
-        if case .step(let count) = mission {
-            if total == 1 { total = count }
-            guard driver.steps < count else {
-                report.reason = .step(count: total)
-                return false
-            }
-            mission = .step(count: count - driver.steps)
-        }
-        let selected = drivers.first { $0.id == selectedVCPU }?.mission ?? .run
-        let gone = drivers.filter { driver in
-            orders.contains { $0.vcpu == driver.id } && !driver.isParked
-        }
-        let turn = turns?.vcpu
-        try go(gone, selected: driver.id == turn ?? selectedVCPU ? mission : selected, of: turn)
-        order?.started = running.started
-        order?.remaining = running.remaining
-        order?.total = total
-        order?.steps = running.steps &+ driver.steps
         return true
     }
 }

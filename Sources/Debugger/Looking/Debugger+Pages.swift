@@ -48,9 +48,9 @@ extension Debugger {
 
     func pagingFeatures(vcpu id: Int, isPaging: Bool) -> PagingFeatures {
         guard isPaging else { return PagingFeatures() }
-        for known in paging where known.vcpu == id { return known.features }
+        for known in live.paging where known.vcpu == id { return known.features }
         guard !isRunning, let table = try? cpuid(vcpu: id) else { return PagingFeatures() }
-        paging.append((id, table.pagingFeatures))
+        live.paging.append((id, table.pagingFeatures))
         return table.pagingFeatures
     }
 

@@ -43,6 +43,18 @@ struct LinearMemory: Sendable {
     }
 }
 
+extension LinearMemory {
+    /// The first bytes of the instruction at `pc`. Without paging, and within a page, there is nothing to translate.
+    static func prefix(
+        _ memory: any PhysicalMemory, _ special: SpecialRegisters, _ pc: UInt64
+    ) -> (bytes: UInt64, count: Int) {
+        if !special.cr0.contains(.pg), pc & 0xFFF <= 0xFF8, let word = memory.word(pc, size: 8) {
+            return (word, 8)
+        }
+        return LinearMemory(memory: memory, special: special).prefix(pc)
+    }
+}
+
 extension PhysicalMemory {
     public func word(_ gpa: UInt64, size: Int) -> UInt64? { readWord(gpa, size: size) }
 

@@ -5,16 +5,10 @@ public import X86
 /// While an earlier stop is revisited, ``Debugger/stop`` is that one, everything that reads goes by it, and edits
 /// are refused. Letting the guest go ends it: the guest goes on from where it is.
 extension Debugger {
-    /// What is kept of a stop beside its ``Stop``.
-    struct Kept {
-        var memory: KeptMemory
-        var debug: [Int: DebugRegisters] = [:]
-    }
-
     /// True while ``stop`` is an earlier one.
-    public var isRevisiting: Bool { present != nil }
+    public var isRevisiting: Bool { past.present != nil }
     /// The stop where the guest stands, whichever is looked at.
-    public var latestStop: Stop { present ?? stop }
+    public var latestStop: Stop { past.present ?? stop }
 
     /// Makes the stop `number` the one that is looked at.
     /// - Throws: `.running`; `.outOfRange` where it is not kept.
@@ -31,52 +25,42 @@ extension Debugger {
                 .outOfRange, "stop \(number) is not kept",
                 remedy: "those kept are \(firstStop) to \(latest.number)")
         }
-        present = latest
+        past.present = latest
         stop = found
         if stop[selectedVCPU] == nil { selectedVCPU = stop.vcpu }
     }
 
     /// Looks at the guest as it is again.
     public func returnToPresent() {
-        guard let latest = present else { return }
+        guard let latest = past.present else { return }
         stop = latest
-        present = nil
+        past.present = nil
     }
 
     /// The number of the first stop that is kept.
     private var firstStop: Int { past.first?.number ?? latestStop.number }
 
-    /// Makes `next` the current stop, and the one before it the last of the past.
-    func follow(with next: inout Stop) {
-        swap(&stop, &next)
-        if past.take(&next) { swap(&spare, &next.vcpus) }
-    }
-
     /// Runs `body`, and keeps what it reads of memory and of the debug registers as part of the current stop. Does
     /// no more than `body` while the guest runs or an earlier stop is looked at.
     public func keeping<R>(_ body: () throws -> R) rethrows -> R {
-        guard !isRunning, !isRevisiting, remembering == nil else { return try body() }
+        guard !isRunning, !isRevisiting, past.remembering == nil else { return try body() }
         let memory = RememberingMemory(self.memory)
-        remembering = memory
+        past.remembering = memory
         defer {
-            remembering = nil
+            past.remembering = nil
             keep(memory)
         }
         return try body()
     }
 
     private func keep(_ memory: RememberingMemory) {
-        let number = stop.number
-        let before = kept[number - 1]?.memory
-        kept[number, default: Kept(memory: KeptMemory(regions: memory.regions))].memory
-            .take(memory.pages, since: before)
-        if kept.count > Self.historyLimit { kept = kept.filter { $0.key >= firstStop } }
+        past.keep(memory, at: stop.number, firstStop: firstStop)
     }
 
     /// Memory as it was at the stop that change marks compare with: while the guest runs the last one, otherwise
     /// the one before. Nil where nothing of it is kept; gaps where a part is not.
     public func earlierMemory(_ address: Address, count: Int) -> MemoryImage? {
-        guard let earlier = previousStop, let memory = kept[earlier.number]?.memory,
+        guard let earlier = previousStop, let memory = past.kept[earlier.number]?.memory,
             let vcpu = earlier[selectedVCPU], (0...Self.maximumTransfer).contains(count)
         else { return nil }
         let view = LinearMemory(memory: memory, special: vcpu.special)
@@ -87,13 +71,15 @@ extension Debugger {
 
     /// The selected vCPU's debug registers at the stop before, where they were looked at then.
     public func earlierDebugRegisters() -> DebugRegisters? {
-        previousStop.flatMap { kept[$0.number]?.debug[selectedVCPU] }
+        previousStop.flatMap { past.kept[$0.number]?.debug[selectedVCPU] }
     }
 
     /// What ``view(of:)`` reads: the present's memory, or what is kept of the stop that is looked at.
     var memoryInSight: any PhysicalMemory {
-        if isRevisiting { return kept[stop.number]?.memory ?? KeptMemory(regions: target.memory.regions) }
-        return remembering ?? patching.inSight
+        if isRevisiting {
+            return past.kept[stop.number]?.memory ?? KeptMemory(regions: target.memory.regions)
+        }
+        return past.remembering ?? patching.inSight
     }
 
     /// - Throws: `.refused` where an earlier stop is looked at.

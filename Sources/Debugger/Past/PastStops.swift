@@ -1,6 +1,6 @@
 /// The stops before the current one, the oldest first; as many as ``Debugger/historyLimit`` leaves room for.
 ///
-/// A ring, in which stops change places and are not copied: at each step one comes and one goes.
+/// A ring: at each step one comes and one goes.
 struct PastStops {
     private var ring: [Stop] = []
     /// Where the oldest stands.
@@ -17,16 +17,9 @@ struct PastStops {
         all.last(where: predicate)
     }
 
-    /// Takes `stop` as the last one.
-    ///
-    /// - Returns: true where `stop` is another one now: the oldest, which had to go.
-    mutating func take(_ stop: inout Stop) -> Bool {
-        guard ring.count == capacity else {
-            ring.append(stop)
-            return false
-        }
-        swap(&ring[start], &stop)
+    mutating func append(_ stop: Stop) {
+        guard ring.count == capacity else { return ring.append(stop) }
+        ring[start] = stop
         start = start + 1 == capacity ? 0 : start + 1
-        return true
     }
 }

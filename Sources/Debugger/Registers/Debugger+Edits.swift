@@ -31,20 +31,19 @@ extension Debugger {
     }
 
     public func setMSR(_ index: UInt32, _ value: UInt64, vcpu id: Int? = nil) throws(DebuggerError) {
-        let driver = try driver(id ?? selectedVCPU)
-        let isRunning = isRunning
-        let snapshot = try call(driver.id, "setting MSR \(hex(index))") { vcpu in
+        let vcpu = try vcpu(id ?? selectedVCPU)
+        let (driver, activity, isRunning) = (vcpu.driver, vcpu.snapshot.activity, isRunning)
+        let snapshot = try call(vcpu.id, "setting MSR \(hex(index))") { vcpu in
             try vcpu.setMSR(index, value)
-            try driver.edited(vcpu, running: isRunning)
-            return driver.snapshot
+            return try driver.edited(vcpu, activity: activity, running: isRunning)
         }
         refresh(snapshot)
     }
 
     public func setFPU(_ registers: FPURegisters, vcpu id: Int? = nil) throws(DebuggerError) {
-        let driver = try driver(id ?? selectedVCPU)
-        _ = try call(driver.id, "setting the FPU") { vcpu in try vcpu.setFPU(registers) }
-        refresh(try known(driver.id))
+        let id = try vcpu(id ?? selectedVCPU).id
+        _ = try call(id, "setting the FPU") { vcpu in try vcpu.setFPU(registers) }
+        refresh(try known(id))
     }
 
     static func register(named name: String) throws(DebuggerError) -> RegisterName {
@@ -114,9 +113,9 @@ extension Debugger {
         _ id: Int?, _ attempt: String,
         _ change: @escaping @Sendable (inout RegisterFile) throws(DebuggerError) -> Void
     ) throws(DebuggerError) {
-        let driver = try driver(id ?? selectedVCPU)
-        let isRunning = isRunning
-        let snapshot = try call(driver.id, attempt) { vcpu in
+        let vcpu = try vcpu(id ?? selectedVCPU)
+        let (driver, activity, isRunning) = (vcpu.driver, vcpu.snapshot.activity, isRunning)
+        let snapshot = try call(vcpu.id, attempt) { vcpu in
             try driver.showTrapFlag(vcpu)
             // The debug registers first: a target that shows older registers of a running guest without stopping it
             // has to stop it for these, and what is read then is of the moment.
@@ -132,8 +131,7 @@ extension Debugger {
                     remedy: "nothing was changed")
             }
             try vcpu.replace(old, by: new, attempt)
-            try driver.edited(vcpu, running: isRunning)
-            return driver.snapshot
+            return try driver.edited(vcpu, activity: activity, running: isRunning)
         }
         refresh(snapshot)
     }
@@ -143,9 +141,10 @@ extension Debugger {
         if isRunning {
             var snapshot = snapshot
             snapshot.activity = .running
-            live[snapshot.id] = snapshot
+            live.registers[snapshot.id] = snapshot
             return
         }
+        vcpus.first { $0.id == snapshot.id }?.edited(snapshot)
         if let place = stop.vcpus.firstIndex(where: { $0.id == snapshot.id }) { stop.vcpus[place] = snapshot }
         stop.edits += 1
     }

@@ -5,25 +5,22 @@ public import X86
 extension Debugger {
     /// The vCPU as it is now, which while the guest runs is not ``stop``.
     public func liveSnapshot(vcpu id: Int? = nil) throws(DebuggerError) -> VCPUSnapshot {
-        let id = try driver(id ?? selectedVCPU).id
+        let id = try vcpu(id ?? selectedVCPU).id
         guard isRunning else { return try known(id) }
         var snapshot = try call(id, "reading registers") { vcpu in try VCPUSnapshot(reading: vcpu, id: id) }
         if snapshot.activity == .stopped {
             let isWithheld = (target as? any VCPUWithholding)?.withholding(vcpu: id) != nil
             snapshot.activity = isWithheld ? .paused : .running
         }
-        live[id] = snapshot
+        live.registers[id] = snapshot
         return snapshot
     }
 
     public func debugRegisters(vcpu id: Int? = nil) throws(DebuggerError) -> DebugRegisters {
-        let id = try driver(id ?? selectedVCPU).id
-        if isRevisiting, let registers = kept[stop.number]?.debug[id] { return registers }
+        let id = try vcpu(id ?? selectedVCPU).id
+        if isRevisiting, let registers = past.kept[stop.number]?.debug[id] { return registers }
         let registers = try call(id, "reading the debug registers") { vcpu in try vcpu.debugRegisters() }
-        if let remembering {
-            kept[stop.number, default: Kept(memory: KeptMemory(regions: remembering.regions))]
-                .debug[id] = registers
-        }
+        past.keep(registers, vcpu: id, at: stop.number)
         return registers
     }
 
@@ -51,15 +48,15 @@ extension Debugger {
     /// ``liveSnapshot(vcpu:)``.
     func known(_ id: Int?) throws(DebuggerError) -> VCPUSnapshot {
         let id = id ?? selectedVCPU
-        if isRunning, let seen = live[id] { return seen }
+        if isRunning, let seen = live.registers[id] { return seen }
         if let snapshot = stop[id] { return snapshot }
-        throw DebuggerError(.noVCPU, "there is no vCPU \(try driver(id).id) in this stop")
+        throw DebuggerError(.noVCPU, "there is no vCPU \(try vcpu(id).id) in this stop")
     }
 
     func call<R: Sendable>(
         _ id: Int?, _ attempt: String, _ body: @Sendable (any VCPUAccess) throws -> R
     ) throws(DebuggerError) -> R {
-        let id = try driver(id ?? selectedVCPU).id
+        let id = try vcpu(id ?? selectedVCPU).id
         // What is not kept of an earlier stop is not known, and nothing of it is changed.
         try checkPresent(attempt)
         do {

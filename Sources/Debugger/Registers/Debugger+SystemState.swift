@@ -46,7 +46,7 @@ extension Debugger {
                 "setting CPUID leaf \(hex(function)): KVM took it and kept eax \(hex(kept[place].eax)) "
                     + "ebx \(hex(kept[place].ebx)) ecx \(hex(kept[place].ecx)) edx \(hex(kept[place].edx))")
         }
-        paging = []
+        live.paging = []
     }
 
     /// The MSRs that the vCPU has: those that have a name and those that the host's KVM lists.
@@ -171,9 +171,9 @@ extension Debugger {
     private func change(
         _ id: Int?, _ attempt: String, _ body: @escaping @Sendable (any VCPUAccess) throws -> Void
     ) throws(DebuggerError) {
-        let driver = try driver(id ?? selectedVCPU)
-        let isRunning = isRunning
-        let snapshot = try call(driver.id, attempt) { vcpu in
+        let vcpu = try vcpu(id ?? selectedVCPU)
+        let (driver, activity, isRunning) = (vcpu.driver, vcpu.snapshot.activity, isRunning)
+        let snapshot = try call(vcpu.id, attempt) { vcpu in
             do {
                 try body(vcpu)
             } catch let error as KVMError {
@@ -181,8 +181,7 @@ extension Debugger {
                     .refused, "\(attempt): KVM refused it (\(error.operation): \(error.errno))",
                     remedy: error.advice ?? "nothing was changed")
             }
-            try driver.edited(vcpu, running: isRunning)
-            return driver.snapshot
+            return try driver.edited(vcpu, activity: activity, running: isRunning)
         }
         refresh(snapshot)
     }

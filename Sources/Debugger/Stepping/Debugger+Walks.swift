@@ -5,8 +5,8 @@ import X86
 extension Debugger {
     /// Steps the selected vCPU until the next instruction is of `kind`; one step at least.
     public func startStep(until kind: InstructionKind) throws(DebuggerError) {
-        let driver = try startable()
-        try go([driver], selected: .walk(Walk(.instruction(kind), from: driver.snapshot)))
+        let vcpu = try startable()
+        try go([vcpu], selected: .walk(Walk(.instruction(kind), from: vcpu.snapshot)))
     }
 
     /// Steps the selected vCPU until an expression is not 0; one step at least.
@@ -14,8 +14,8 @@ extension Debugger {
     /// - Throws: what is wrong with the expression, as for a breakpoint's condition.
     public func startStep(untilTrue text: String) throws(DebuggerError) {
         let expression = try condition(text)
-        let driver = try startable()
-        try go([driver], selected: .walk(Walk(.condition(expression, text: text), from: driver.snapshot)))
+        let vcpu = try startable()
+        try go([vcpu], selected: .walk(Walk(.condition(expression, text: text), from: vcpu.snapshot)))
     }
 
     /// Goes on until the code at hand returns to whoever called it: by a RET or IRET that takes its address from
@@ -24,27 +24,25 @@ extension Debugger {
     ///
     /// - Throws: `.refused` where nothing on the stack is a return address of this code.
     public func startFinish() throws(DebuggerError) {
-        let driver = try startable()
-        guard seesReturnAddress(driver.snapshot) else {
+        let vcpu = try startable()
+        guard seesReturnAddress(vcpu.snapshot) else {
             throw DebuggerError(
                 .refused,
-                "no caller is to be seen: nothing on the stack from \(hex(driver.snapshot.registers.rsp)) up "
+                "no caller is to be seen: nothing on the stack from \(hex(vcpu.snapshot.registers.rsp)) up "
                     + "is the return address of a call to this code",
                 remedy: "`step-until ret` or `step-until iret` goes to the next one, whatever it returns to")
         }
-        try goWithOthers(driver, .out)
+        try goWithOthers(vcpu, .out)
     }
 
     /// As a step that goes over calls, but never back: at the end of a loop, until the loop is over.
     public func startUntilPast() throws(DebuggerError) {
-        let driver = try startable()
-        try goWithOthers(driver, .beyond(driver.snapshot.pc))
+        let vcpu = try startable()
+        try goWithOthers(vcpu, .beyond(vcpu.snapshot.pc))
     }
 
-    private func goWithOthers(_ driver: VCPUDriver, _ goal: Walk.Goal) throws(DebuggerError) {
-        var all = awake()
-        if !all.contains(where: { $0 === driver }) { all.append(driver) }
-        try go(all, selected: .walk(Walk(goal, from: driver.snapshot)))
+    private func goWithOthers(_ vcpu: DebuggedVCPU, _ goal: Walk.Goal) throws(DebuggerError) {
+        try go(withAwake(vcpu), selected: .walk(Walk(goal, from: vcpu.snapshot)))
     }
 
     // MARK: all vCPUs
@@ -54,52 +52,42 @@ extension Debugger {
     public func startStepAll(count: Int = 1) throws(DebuggerError) {
         try checkCount(count)
         _ = try startable()
-        let able = drivers.filter { canGoOn($0) && $0.snapshot.activity != .waiting }
+        let able = vcpus.filter { canGoOn($0) && $0.snapshot.activity != .waiting }
         guard let turns = StepTurns(able.map(\.id), count: count) else {
             throw DebuggerError(
                 .refused, "no vCPU can step: they wait for INIT and SIPI, or are dead",
-                remedy: "`continue` lets all go")
+                remedy: "`continue` resumes all")
         }
-        isInterrupted = false
-        try goTurn(turns)
-        self.turns = turns
+        var progress = OrderProgress()
+        progress.turns = turns
+        try goTurn(turns, progress)
     }
 
-    private func goTurn(_ turns: StepTurns) throws(DebuggerError) {
-        let driver = try driver(turns.vcpu)
-        try go([driver], selected: .step(count: turns.steps), of: driver.id)
+    private func goTurn(_ turns: StepTurns, _ progress: OrderProgress) throws(DebuggerError) {
+        let vcpu = try vcpu(turns.vcpu)
+        try go([vcpu], selected: .step(count: turns.steps), of: vcpu.id, progress)
     }
 
     /// Of `step all N`, a turn is over; true if another has begun.
-    func takeTurn(_ report: inout StopReport, _ running: inout Order, steps: Int) throws(DebuggerError)
-        -> Bool
-    {
-        guard var turns else { return false }
-        // All may have moved.
-        running.only = nil
+    func takeTurn(_ report: inout StopReport, _ running: inout Order) throws(DebuggerError) -> Bool {
+        guard var turns = running.progress.turns else { return false }
         switch report.reason {
         case .step: break
         case .hlt where turns.vcpu == report.vcpu: break
         default: return false
         }
-        let place = drivers.firstIndex { $0.id == report.vcpu }
-        if let place { noteTurn(drivers[place]) }
-        let hasHalted = report.reason == .hlt
-        guard turns.next(hasHalted: hasHalted) else {
+        // What it came to in its turn is settled at the stop of all.
+        if let vcpu = vcpus.first(where: { $0.id == report.vcpu }), vcpu.last.passedHalt {
+            vcpu.last.snapshot.activity = .halted
+        }
+        guard turns.next(hasHalted: report.reason == .hlt) else {
             if turns.finished > 0 {
                 report = StopReport(vcpu: selectedVCPU, reason: .step(count: turns.count))
             }
             return false
         }
-        try goTurn(turns)
-        self.turns = turns
-        order?.started = running.started
-        order?.steps = steps
+        running.progress.turns = turns
+        try goTurn(turns, running.progress)
         return true
-    }
-
-    /// What it came to in its turn is settled at the stop of all.
-    private func noteTurn(_ driver: VCPUDriver) {
-        if driver.passedHalt { driver.snapshot.activity = .halted }
     }
 }

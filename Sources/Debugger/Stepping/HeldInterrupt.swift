@@ -24,12 +24,11 @@ extension Debugger {
     ///
     /// Asked for when a stop is shown, for it costs more than a step.
     public func heldInterrupt() -> HeldInterrupt? {
-        guard !isRunning, !isRevisiting, let driver = try? driver(stop.vcpu),
-            driver.armed?.control.contains(.blockInterrupts) ?? false,
+        guard !isRunning, !isRevisiting, let vcpu = try? vcpu(stop.vcpu), vcpu.last.holdsOffInterrupts,
             mayHaveInterrupts
         else { return nil }
-        let isEnabled = driver.snapshot.registers.rflags.contains(.if)
-        let found = try? target.withVCPU(driver.id) { vcpu -> (HeldInterrupt?, LocalAPICState?) in
+        let isEnabled = vcpu.snapshot.registers.rflags.contains(.if)
+        let found = try? target.withVCPU(vcpu.id) { vcpu -> (HeldInterrupt?, LocalAPICState?) in
             let events = try vcpu.events()
             if events.smiPending { return (.smi, nil) }
             if events.nmiPending > 0, !events.nmiMasked { return (.nmi, nil) }
@@ -40,7 +39,7 @@ extension Debugger {
         guard let (held, apic) = found else { return nil }
         if held != nil || !isEnabled { return held }
         if let vector = apic?.deliverable { return .vector(vector) }
-        let isBoot = target.vcpus.first { $0.id == driver.id }?.isBoot ?? false
+        let isBoot = target.vcpus.first { $0.id == vcpu.id }?.isBoot ?? false
         return isBoot && apic?.takesPIC ?? true ? picInterrupt().map { .vector($0) } : nil
     }
 

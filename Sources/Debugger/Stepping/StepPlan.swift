@@ -35,7 +35,7 @@ public struct StepPlan: Sendable, Hashable {
         let special = registers.special
         let pc = VCPUSnapshot.pc(registers.general, special)
         guard !places.contains(pc) else { return false }
-        let first = VCPUDriver.prefix(memory, special, pc)
+        let first = LinearMemory.prefix(memory, special, pc)
         guard first.count > 0 else { return false }
         let next = OpcodeClass(
             bytes: first.bytes, count: first.count,

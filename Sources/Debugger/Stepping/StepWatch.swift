@@ -32,7 +32,7 @@ struct StepWatch {
 }
 
 extension Debugger {
-    /// As the target's wait, and looks now and then whether a step is one that never ends.
+    /// Waits as the target does, and looks now and then whether a step is one that never ends.
     func awaitReport(until deadline: ContinuousClock.Instant?) throws(DebuggerError) -> StopReport? {
         while true {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
@@ -56,49 +56,15 @@ extension Debugger {
         order?.watch = watch
         guard isDue else { return }
         if let withholding = (target as? any VCPUWithholding)?.withholding(vcpu: id) {
-            self.withholding = withholding
+            order?.withholding = withholding
             return target.interrupt()
         }
-        let driver = try driver(id)
+        let driver = try vcpu(id).driver
         let counter = watch.counter
         let look = try call(id, "looking at a long step") { vcpu in try driver.look(vcpu, counter) }
         switch look {
         case .goesOn(let counter): order?.watch?.counter = counter
         case .lost: target.interrupt()
         }
-    }
-}
-
-extension VCPUDriver {
-    /// What a step that takes long does.
-    enum LongStep: Sendable {
-        /// It is on its way: RCX, if within a repeated instruction.
-        case goesOn(UInt64?)
-        case lost
-    }
-
-    /// So many looks in a row find the registers as they were before the step, until that is how the guest runs: at
-    /// `jmp $`.
-    private static let mostInVain = 3
-
-    /// On the vCPU's thread, between two KVM_RUNs.
-    func look(_ vcpu: any VCPUAccess, _ counter: UInt64?) throws(KVMError) -> LongStep {
-        guard isStepping, !isDelivering, try vcpu.mpState() == .runnable else { return .goesOn(nil) }
-        // Not every target counts all of its exits.
-        guard steps == stepsSeen else {
-            stepsSeen = steps
-            looksInVain = 0
-            return .goesOn(nil)
-        }
-        let registers = try vcpu.registers()
-        // It need not have begun, on a host with much else to do.
-        looksInVain = registers == before ? looksInVain + 1 : Self.mostInVain
-        guard looksInVain >= Self.mostInVain else { return .goesOn(nil) }
-        // A repeated instruction may move much memory.
-        if registers.rip == before.rip, registers.rcx != before.rcx, registers.rcx != counter {
-            return .goesOn(registers.rcx)
-        }
-        isLost = true
-        return .lost
     }
 }

@@ -42,16 +42,18 @@ public enum StepEnd: Sendable, Hashable {
     case instruction(InstructionKind)
     /// This expression is not 0.
     case condition(String)
+    /// The linear address that the order was to come to.
+    case place(UInt64)
 }
 
-/// An order that steps until it finds what it looks for. Made for one order, and used by one driver.
-final class Walk {
-    enum Goal {
+/// An order that steps until it finds what it looks for.
+struct Walk: Sendable {
+    enum Goal: Sendable {
         case instruction(InstructionKind)
         case condition(Expression, text: String)
         /// Out of the code at hand, by a RET or IRET of its own.
         case out
-        /// Behind where it began, or out.
+        /// After where it began, or out.
         case beyond(UInt64)
     }
 
@@ -61,13 +63,6 @@ final class Walk {
     /// The code segment and the mode it began in.
     let codeBase: UInt64
     let mode: CPUMode
-
-    /// The instruction that is being stepped; nil where none can be decoded, or it does not matter.
-    var instruction: Instruction?
-    /// The base of SS before it.
-    var stackBase: UInt64 = 0
-    /// A CALL, INT or REP on the way is run over: this is where the stepping goes on.
-    var detour: Destination?
 
     init(_ goal: Goal, from snapshot: VCPUSnapshot) {
         self.goal = goal
@@ -83,4 +78,14 @@ final class Walk {
         case .instruction, .condition: false
         }
     }
+}
+
+/// How far a walk has come.
+struct WalkProgress: Sendable {
+    /// The instruction that is being stepped; nil where none can be decoded, or it does not matter.
+    var instruction: Instruction?
+    /// The base of SS before it.
+    var stackBase: UInt64 = 0
+    /// A CALL, INT or REP on the way is run over: this is where the stepping goes on.
+    var detour: Destination?
 }

@@ -28,39 +28,12 @@ public struct Stop: Sendable {
     /// From the first of several vCPUs held for this stop to the last one held; nil where they did not come to stand
     /// still together for it, or nothing measures that.
     public var spread: Duration?
-    private var rare = Rare.none
-
-    /// What few stops have, in one place: a stop is copied and dropped at each step.
-    private final class Rare: Sendable {
-        static let none = Rare(caught: [], conditionFailure: nil, commands: [])
-        let caught: [CaughtEvent]
-        let conditionFailure: DebuggerError?
-        let commands: [String]
-
-        init(caught: [CaughtEvent], conditionFailure: DebuggerError?, commands: [String]) {
-            self.caught = caught
-            self.conditionFailure = conditionFailure
-            self.commands = commands
-        }
-    }
-
     /// What catchpoints stopped at, also where ``reason`` is another.
-    public var caught: [CaughtEvent] {
-        get { rare.caught }
-        set {
-            rare = Rare(caught: newValue, conditionFailure: conditionFailure, commands: commands)
-        }
-    }
+    public var caught: [CaughtEvent] = []
     /// Why the condition of a breakpoint that stopped the guest could not be evaluated.
-    public var conditionFailure: DebuggerError? {
-        get { rare.conditionFailure }
-        set { rare = Rare(caught: caught, conditionFailure: newValue, commands: commands) }
-    }
+    public var conditionFailure: DebuggerError?
     /// The commands of the breakpoints that were hit, in the order of their numbers.
-    public var commands: [String] {
-        get { rare.commands }
-        set { rare = Rare(caught: caught, conditionFailure: conditionFailure, commands: newValue) }
-    }
+    public var commands: [String] = []
 
     public init(
         number: Int, vcpu: Int, reason: StopReason, vcpus: [VCPUSnapshot], exitsSince: UInt64,

@@ -13,14 +13,6 @@ enum KickSignal {
         sigaction(number, &action, nil)
     }()
 
-    /// Lets the signal reach the calling thread.
-    static func admit() {
-        var set = sigset_t()
-        sigemptyset(&set)
-        sigaddset(&set, number)
-        pthread_sigmask(SIG_UNBLOCK, &set, nil)
-    }
-
     /// What a vCPU's thread leaves to other threads: all but the kick and what faults raise. Terminal signals are
     /// for the thread that draws.
     static func blockedSet() -> sigset_t {

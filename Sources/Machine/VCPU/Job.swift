@@ -1,20 +1,20 @@
 import KVMCore
 import Synchronization
 
-/// A bell that jobs share.
-final class JobBell: Sendable {
-    let bell = Bell<Never>()
+/// Counts the ends of jobs, which share it.
+final class JobEvents: Sendable {
+    let count = EventCount<Never>()
 }
 
 /// Something to be done with a vCPU on its thread, which another thread waits for.
 final class Job: Sendable {
     private let body: Mutex<(@Sendable (VCPU) -> Void)?>
     private let isDone = Atomic<Bool>(false)
-    private let bell: JobBell
+    private let events: JobEvents
 
-    /// - Parameter bell: rings when it is done.
-    init(bell: JobBell, _ body: @escaping @Sendable (VCPU) -> Void) {
-        self.bell = bell
+    /// - Parameter events: counts when it is done.
+    init(events: JobEvents, _ body: @escaping @Sendable (VCPU) -> Void) {
+        self.events = events
         self.body = Mutex(body)
     }
 
@@ -22,7 +22,7 @@ final class Job: Sendable {
     func perform(_ vcpu: VCPU) {
         performAndForget(vcpu)
         isDone.store(true, ordering: .sequentiallyConsistent)
-        bell.bell.ring()
+        events.count.signal()
     }
 
     /// The closure is gone when this returns: it may hold what lives only as long as the caller waits.
@@ -38,9 +38,9 @@ final class Job: Sendable {
 
     func wait() {
         while true {
-            let token = bell.bell.token
+            let token = events.count.token
             if isDone.load(ordering: .sequentiallyConsistent) { return }
-            bell.bell.wait(since: token)
+            events.count.wait(since: token)
         }
     }
 }

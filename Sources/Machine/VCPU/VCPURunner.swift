@@ -9,7 +9,7 @@ final class MachineParts: Sendable {
     let board: Board
     let coordinator: RunCoordinator
     let memory: MachineMemory
-    let gate = HoldGate()
+    let barrier = PauseBarrier()
     let powerOff = Mutex<PowerOff?>(nil)
     let ioDebug: IODebugPort
 
@@ -24,13 +24,14 @@ final class MachineParts: Sendable {
 }
 
 /// What a vCPU's thread does: waits for work, and runs the guest under a controller.
-// SAFETY: used by one thread at a time, as its thread's `loan` says: the vCPU's own, or the one that borrows it.
+// SAFETY: `serve()` is the one way in, is called once, on the vCPU's own thread, and everything else is reached from it;
+// `run` checks that in debug builds. What other threads use is `thread`, which is a constant and Sendable.
 final class VCPURunner: @unchecked Sendable {
     private let vcpu: VCPU
     let thread: VCPUThread
     private let parts: MachineParts
     private let recorder: ExitRecorder
-    private let pass: HoldGate.Pass
+    private let pass: PauseBarrier.Pass
     /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
     /// registers say otherwise.
     private var waitsForEntry: Bool
@@ -42,10 +43,6 @@ final class VCPURunner: @unchecked Sendable {
     /// When its last KVM_RUN was over, with what belonged to it.
     private var ended: UInt64 = 0
     private var exitsBefore: UInt64 = 0
-    /// It ran on its own thread last.
-    private var wasHome = true
-    /// The next KVM_RUN is the first on another thread than that.
-    private var hasMoved = false
     /// The controller wants to hear of an access to a protected page.
     private var isSeen = false
 
@@ -55,8 +52,6 @@ final class VCPURunner: @unchecked Sendable {
         case stopped(StopReason)
         /// Another vCPU, or the user, made it stop.
         case asked
-        /// The vCPU's own thread is to go on with it.
-        case recalled
     }
 
     init(
@@ -67,39 +62,30 @@ final class VCPURunner: @unchecked Sendable {
         self.thread = thread
         self.parts = parts
         self.recorder = recorder
-        pass = parts.gate.pass(for: vcpu.id)
+        pass = parts.barrier.pass(for: vcpu.id)
         self.waitsForEntry = waitsForEntry
     }
 
     /// Until the thread is to end.
     func serve() {
-        // Of the run at hand, or of the one before. A field would be counted as referred to anew at each run.
-        var controller: (any RunController)?
         while true {
-            let token = thread.bell.token
+            let token = thread.work.token
             switch thread.take() {
-            case .job(let job):
-                job.perform(vcpu)
-                thread.loan.endUse()
-            case .run(let next):
-                if let next { controller = next }
-                if let controller { run(controller, isBegun: false) }
-            case .goOn:
-                // Only who ran before borrows.
-                if let controller { run(controller, isBegun: true) }
+            case .job(let job): job.perform(vcpu)
+            case .run(let controller): run(controller)
             case .quit: return
             case nil: thread.wait(since: token)
             }
         }
     }
 
-    private func run(_ controller: any RunController, isBegun: Bool) {
-        wasHome = true
-        let departure = depart(controller, isBegun: isBegun)
+    private func run(_ controller: any RunController) {
+        assert(thread.isCurrent, "a vCPU is run by another thread than its own")
+        let departure = depart(controller)
         thread.isBack()
         switch consume departure {
         case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
-        case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
+        case .asked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
         case .stopped(let reason):
             guard !parts.coordinator.isAlone else {
                 return parts.coordinator.isBackAlone(vcpu.id, reason: reason, measured)
@@ -109,41 +95,18 @@ final class VCPURunner: @unchecked Sendable {
         }
     }
 
-    /// A run of this vCPU alone, on the thread that waits for it and has borrowed it.
-    ///
-    /// - Returns: the report, or nil where the coordinator has it, now or later.
-    func runBorrowed(_ controller: any RunController) -> StopReport? {
-        hasMoved = wasHome
-        wasHome = false
-        let departure = depart(controller, isBegun: false)
-        if case .recalled = departure {
-            thread.handBack()
-            return nil
-        }
-        thread.giveBack()
-        switch consume departure {
-        case .parked: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: true)
-        case .asked, .recalled: parts.coordinator.isBack(vcpu.id, reason: nil, isParked: false)
-        case .stopped(let reason):
-            return parts.coordinator.isBackHere(vcpu.id, reason: reason, measured)
-        }
-        return nil
-    }
-
     private var measured: StopReport.Measured {
         StopReport.Measured(exits: recorder.total &- exitsBefore, time: begun == 0 ? 0 : ended &- begun)
     }
 
-    /// One run up to its end, or to where another thread goes on with it.
-    private func depart(_ controller: any RunController, isBegun: Bool) -> Departure {
+    /// One run up to its end.
+    private func depart(_ controller: any RunController) -> Departure {
         var departure: Departure
-        if !isBegun {
-            exitsBefore = recorder.total
-            begun = 0
-            parts.gate.enter(pass)
-        }
+        exitsBefore = recorder.total
+        begun = 0
+        parts.barrier.enter(pass)
         do throws(KVMError) {
-            if !isBegun, let end = try begin(controller) {
+            if let end = try begin(controller) {
                 departure = end
             } else {
                 departure = try loop(controller)
@@ -151,7 +114,6 @@ final class VCPURunner: @unchecked Sendable {
         } catch {
             departure = .stopped(.failed(error))
         }
-        if case .recalled = departure { return departure }
         ended = Clock.now()
         if isHandling {
             recorder.handled(at: ended)
@@ -166,7 +128,7 @@ final class VCPURunner: @unchecked Sendable {
         } catch {
             if case .stopped = departure {} else { departure = .stopped(.failed(error)) }
         }
-        parts.gate.leave(pass)
+        parts.barrier.leave(pass)
         return departure
     }
 
@@ -208,10 +170,6 @@ final class VCPURunner: @unchecked Sendable {
                 throw error
             }
             let end = Clock.now()
-            if hasMoved {
-                hasMoved = false
-                thread.loan.moved(time: end &- start)
-            }
             if case .interrupted = exit {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
@@ -243,8 +201,8 @@ final class VCPURunner: @unchecked Sendable {
             if let end = departure(try controller.decide(.handled(.interrupted), vcpu)) { return end }
         }
         if parts.coordinator.isStopping { return .asked }
-        parts.gate.check(pass)
-        return thread.loan.isRecalled ? .recalled : nil
+        parts.barrier.check(pass)
+        return nil
     }
 
     /// Does the machine's part of an exit, then asks the controller.

@@ -7,30 +7,25 @@ import SystemPackage
 
 /// The thread of one vCPU, seen from other threads: they leave work here, and kick the vCPU out of KVM_RUN.
 ///
-/// The thread sleeps while there is nothing to do. Only it ever touches the `VCPU`, and whoever borrows that from it.
+/// The thread sleeps while there is nothing to do. Only it ever touches the `VCPU`.
 final class VCPUThread: Sendable {
     let id: Int
     private let immediateExit: ImmediateExit
     private let handle = Mutex<pthread_t?>(nil)
     /// The kernel's number of the thread; 0 until it runs.
     private let number = Atomic<Int32>(0)
-    /// Rings when there is work, and when the thread has come up; carries who decides in the run to make, nil for who
-    /// did in the run before.
-    let bell = Bell<(any RunController)?>(givesWay: true)
+    /// Counts when there is work, and when the thread has come up; carries who decides in the run to make.
+    let work = EventCount<any RunController>(givesWay: true)
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
     private let jobs = Mutex<[Job]>([])
     private let hasJobs = Atomic<Bool>(false)
     private let quits = Atomic<Bool>(false)
-    let loan = VCPULoan()
 
     /// Work to do, as the thread takes it.
     enum Work {
         case job(Job)
-        /// Under this controller, or under the one before.
-        case run((any RunController)?)
-        /// What another thread began.
-        case goOn
+        case run(any RunController)
         case quit
     }
 
@@ -41,6 +36,9 @@ final class VCPUThread: Sendable {
 
     var threadID: Int32 { number.load(ordering: .acquiring) }
 
+    /// The caller runs on it.
+    var isCurrent: Bool { threadID == clinux_thread_id() }
+
     // MARK: from other threads
 
     /// Has `job` done: at once if the vCPU stands still, or between two KVM_RUNs.
@@ -50,11 +48,11 @@ final class VCPUThread: Sendable {
             hasJobs.store(true, ordering: .sequentiallyConsistent)
         }
         // Either the thread is seen to be out, or it sees the job before it enters the guest.
-        if bell.isBusy || loan.borrowingThread != nil { kick() } else { bell.ring() }
+        if work.isBusy { kick() } else { work.signal() }
     }
 
-    /// Lets the vCPU go; the run before must be over.
-    func run(_ controller: any RunController) { bell.ring(with: controller) }
+    /// Resumes the vCPU; the run before must be over.
+    func run(_ controller: any RunController) { work.signal(with: controller) }
 
     /// Makes KVM_RUN return, or not be entered. Never lost: `immediate_exit` is seen by a KVM_RUN that begins after
     /// it was set, the signal by one that has begun; and ``attention`` says that it was meant.
@@ -64,27 +62,6 @@ final class VCPUThread: Sendable {
         handle.withLock { thread in
             if let thread { pthread_kill(thread, KickSignal.number) }
         }
-        // One who borrows it from here on sees `attention`.
-        if let borrower = loan.borrowingThread { _ = clinux_signal_thread(borrower, KickSignal.number) }
-    }
-
-    /// Takes the vCPU for a run that the caller makes and waits for; false where the vCPU's own thread is to make it.
-    func borrow() -> Bool {
-        guard loan.borrow(bell.ringer) else { return false }
-        noticeJobs()
-        return true
-    }
-
-    /// That run is over.
-    func giveBack() {
-        loan.giveBack()
-        if hasJobs.load(ordering: .sequentiallyConsistent) { bell.ring() }
-    }
-
-    /// The thread is to go on with that run.
-    func handBack() {
-        loan.handBack()
-        bell.ring()
     }
 
     /// A job that came before the run was seen did not kick.
@@ -97,7 +74,7 @@ final class VCPUThread: Sendable {
     /// Ends the thread and waits for it; a run must have been stopped before.
     func end() {
         quits.store(true, ordering: .sequentiallyConsistent)
-        bell.ring()
+        work.signal()
         let thread = handle.withLock { handle in
             let thread = handle
             handle = nil
@@ -110,34 +87,24 @@ final class VCPUThread: Sendable {
 
     /// The next piece of work, or nil.
     func take() -> Work? {
-        if loan.takeReturned() {
-            bell.isBusy = true
-            noticeJobs()
-            return .goOn
-        }
-        if hasJobs.load(ordering: .sequentiallyConsistent), loan.use() {
+        if hasJobs.load(ordering: .sequentiallyConsistent) {
             let job: Job? = jobs.withLock { jobs in
                 let job = jobs.isEmpty ? nil : jobs.removeFirst()
                 hasJobs.store(!jobs.isEmpty, ordering: .sequentiallyConsistent)
                 return job
             }
             if let job { return .job(job) }
-            loan.endUse()
         }
-        if let order = bell.takeCargo() {
-            bell.isBusy = true
+        if let controller = work.takePayload() {
+            work.isBusy = true
             noticeJobs()
-            return .run(order)
+            return .run(controller)
         }
         return quits.load(ordering: .sequentiallyConsistent) ? .quit : nil
     }
 
     /// There was nothing to do: until there may be.
-    func wait(since token: UInt32) {
-        guard let deadline = loan.watch() else { return bell.wait(since: token) }
-        bell.wait(since: token, until: deadline)
-        if loan.recall() { kick() }
-    }
+    func wait(since token: UInt32) { work.wait(since: token) }
 
     /// While running: the jobs left meanwhile, in order.
     func takeJobs() -> [Job] {
@@ -151,7 +118,7 @@ final class VCPUThread: Sendable {
     }
 
     /// The run is over.
-    func isBack() { bell.isBusy = false }
+    func isBack() { work.isBusy = false }
 
     /// Takes a kick: what it was for must be looked at after this.
     func acknowledge() {
@@ -188,8 +155,8 @@ final class VCPUThread: Sendable {
         }
         handle.withLock { $0 = thread }
         while threadID == 0 {
-            let token = bell.token
-            if threadID == 0 { bell.wait(since: token) }
+            let token = work.token
+            if threadID == 0 { work.wait(since: token) }
         }
     }
 
@@ -206,7 +173,7 @@ final class VCPUThread: Sendable {
         func main() {
             _ = clinux_name_thread("vcpu \(thread.id)")
             thread.number.store(clinux_thread_id(), ordering: .releasing)
-            thread.bell.ring()
+            thread.work.signal()
             body()
         }
     }

@@ -7,14 +7,14 @@ import X86
 
 /// Keeps what it remembers, for expectations do not change what they look at.
 private final class Lookout {
-    private var lookout = HandlerLookout()
+    private var lookout = HandlerBreakpointCheck()
     func leads(to set: ArmedSet, _ special: SpecialRegisters, _ memory: any PhysicalMemory) -> Bool {
         lookout.leads(to: set, special, memory)
     }
 }
 
 /// Whether an exception leads to a breakpoint.
-@Suite struct HandlerLookoutTests {
+@Suite struct HandlerBreakpointCheckTests {
     private let ram = FakeMemory(size: 0x4000)
 
     private func set(_ places: [UInt64]) -> ArmedSet {

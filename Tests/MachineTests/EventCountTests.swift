@@ -4,38 +4,38 @@ import Testing
 
 @testable import Machine
 
-struct BellTests {
+struct EventCountTests {
     @Test func deadlineEndsTheWait() {
-        let bell = Bell<Never>()
-        let token = bell.token
-        bell.wait(since: token, until: Clock.now() + 2_000_000)
-        #expect(bell.token == token)
+        let events = EventCount<Never>()
+        let token = events.token
+        events.wait(since: token, until: Clock.now() + 2_000_000)
+        #expect(events.token == token)
     }
 
-    @Test func ringBeforeTheWaitIsNotLost() {
-        let bell = Bell<Never>()
-        let token = bell.token
-        bell.ring()
-        bell.wait(since: token)
-        #expect(bell.token != token)
+    @Test func signalBeforeTheWaitIsNotLost() {
+        let events = EventCount<Never>()
+        let token = events.token
+        events.signal()
+        events.wait(since: token)
+        #expect(events.token != token)
     }
 
-    /// Two threads hand a number to and fro; a lost ring would hang.
+    /// Two threads hand a number to and fro; a lost signal would hang.
     @Test func pingPong() {
         final class Shared: Sendable {
-            let bell = Bell<Never>()
+            let events = EventCount<Never>()
             let turn = Atomic<Int>(0)
             func play(_ parity: Int, rounds: Int) {
                 for round in 0..<rounds where round % 2 == parity {
                     while true {
-                        let token = bell.token
+                        let token = events.token
                         if turn.load(ordering: .acquiring) == round { break }
-                        bell.wait(since: token)
+                        events.wait(since: token)
                     }
                     // Sometimes longer than the other spins, so that it sleeps.
                     if round % 50 < 2 { usleep(100) }
                     turn.store(round + 1, ordering: .releasing)
-                    bell.ring()
+                    events.signal()
                 }
             }
         }

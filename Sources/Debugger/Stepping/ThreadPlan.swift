@@ -1,8 +1,11 @@
-/// What one vCPU was let go for.
-enum Mission {
+import Disassembler
+import X86
+
+/// What one vCPU goes on for, until something else stops it.
+enum ThreadPlan: Sendable {
     /// So many instructions, one by one.
     case step(count: Int)
-    /// Freely, until something stops it.
+    /// Freely.
     case run
     /// Freely, but no further than a place that only this order knows.
     case until(Destination)
@@ -29,6 +32,12 @@ struct Destination: Sendable {
     var bySteps: Bool
     /// What the stop says.
     var reason: StopReason
+
+    /// Whether the order ends where a vCPU stands.
+    func isReached(_ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters) -> Bool {
+        guard pc == linear else { return false }
+        return !(frame?.isDeeper(pointer: registers.rsp, base: special.ss.base) ?? false)
+    }
 
     struct Frame: Sendable {
         /// RSP before the CALL.

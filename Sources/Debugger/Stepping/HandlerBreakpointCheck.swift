@@ -4,7 +4,7 @@ import X86
 /// hosts whose steps end within a handler (``DebugTraps/handlers``).
 ///
 /// Asked before every step, so the answer is remembered with all that it was made from.
-struct HandlerLookout {
+struct HandlerBreakpointCheck {
     /// The exceptions of the processor. Source: SDM volume 3A, 6.3.1.
     private static let vectors = 32
 

@@ -2,14 +2,14 @@ import Disassembler
 import KVMCore
 import X86
 
-/// What a vCPU's driver does about an order that looks after each instruction.
-extension VCPUDriver {
+/// An order that looks after each instruction.
+extension StepEngine {
     /// Before an instruction of it: what that is, and whether it is run over.
-    func plan(_ walk: Walk, _ registers: GeneralRegisters, _ special: SpecialRegisters) {
+    mutating func plan(_ walk: Walk, _ registers: GeneralRegisters, _ special: SpecialRegisters) {
         guard walk.stepsOver else { return }
-        walk.stackBase = special.ss.base
+        walked.stackBase = special.ss.base
         let instruction = decode(registers, special)
-        walk.instruction = instruction
+        walked.instruction = instruction
         // LOOP is no detour: code jumps out of such loops.
         guard let instruction,
             !instruction.traits.isDisjoint(with: [.call, .interrupt, .halt])
@@ -18,7 +18,7 @@ extension VCPUDriver {
         let pushes = !instruction.traits.isDisjoint(with: [.call, .interrupt])
         let after = special.linear(.cs, instruction.next, mode: CPUMode(registers, special))
         let places = armedSet.registers
-        walk.detour = Destination(
+        walked.detour = Destination(
             linear: after,
             frame: pushes ? Destination.Frame(pointer: registers.rsp, base: special.ss.base) : nil,
             bySteps: !places.contains(after) && places.count == ArmedBreakpoints.capacity,
@@ -26,7 +26,7 @@ extension VCPUDriver {
     }
 
     /// One instruction of it was executed: whether that is its end.
-    func end(
+    mutating func end(
         of walk: Walk, _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters,
         _ vcpu: any VCPUAccess
     ) -> StopReason? {
@@ -35,14 +35,15 @@ extension VCPUDriver {
             guard let next = decode(registers, special), kind.includes(next) else { return nil }
             return .reached(.instruction(kind))
         case .condition(let expression, let text):
-            return isTrue(expression, registers, special, vcpu) ? .reached(.condition(text)) : nil
+            return breakpoints.isTrue(expression, scene(registers, special, vcpu))
+                ? .reached(.condition(text)) : nil
         case .out:
             return hasReturned(walk, registers, special) ? .reached(.returned) : nil
         case .beyond(let start):
             let isElsewhere =
                 special.cs.base != walk.codeBase || CPUMode(registers, special) != walk.mode
             return pc > start || isElsewhere || hasReturned(walk, registers, special)
-                ? .step(count: steps) : nil
+                ? .step(count: outcome.steps) : nil
         }
     }
 
@@ -52,11 +53,11 @@ extension VCPUDriver {
     private func hasReturned(
         _ walk: Walk, _ registers: GeneralRegisters, _ special: SpecialRegisters
     ) -> Bool {
-        guard let done = walk.instruction,
+        guard let done = walked.instruction,
             !done.traits.isDisjoint(with: [.return, .interruptReturn, .systemReturn])
         else { return false }
-        if walk.frame.isSameStack(pointer: before.rsp, base: walk.stackBase) {
-            return !walk.frame.isDeeper(pointer: before.rsp, base: walk.stackBase)
+        if walk.frame.isSameStack(pointer: here.registers.rsp, base: walked.stackBase) {
+            return !walk.frame.isDeeper(pointer: here.registers.rsp, base: walked.stackBase)
         }
         // Who is interrupted from outside, or calls the system, has no CALL there.
         guard done.traits.isDisjoint(with: [.interruptReturn, .systemReturn]) else { return true }
@@ -64,10 +65,5 @@ extension VCPUDriver {
         let walker = FrameWalker(
             snapshot, LinearMemory(memory: memory, special: special), Disassembler())
         return walker.standsBehindCall
-    }
-
-    private func decode(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Instruction? {
-        let snapshot = VCPUSnapshot(id: id, registers: registers, special: special, activity: .stopped)
-        return Debugger.decodeNext(snapshot, LinearMemory(memory: memory, special: special))
     }
 }

@@ -1,13 +1,13 @@
 import KVMCore
 import Synchronization
 
-/// Lets one vCPU, or the debugger, have the machine for itself for a moment: all others are out of the guest, and
+/// Gives one vCPU, or the debugger, the machine for itself for a moment: all others are out of the guest, and
 /// stay out until it is done.
 ///
 /// A vCPU's thread is *in* while it may be in KVM_RUN or on its way there. It leaves when it comes back for good,
 /// when it is held, and while it waits to hold the others itself. Where nobody holds, entering and leaving write one
 /// word that no other thread reads.
-final class HoldGate: Sendable {
+final class PauseBarrier: Sendable {
     /// A vCPU's way in and out.
     final class Pass: Sendable {
         let vcpu: Int
@@ -28,7 +28,7 @@ final class HoldGate: Sendable {
     static let debugger = -1
 
     private let state = Mutex(State())
-    private let bell = Bell<Never>()
+    private let changes = EventCount<Never>()
     /// Someone holds. Written before the passes are looked at, and read after one's own was written, so that one of
     /// two threads sees the other.
     private let isHeld = Atomic<Bool>(false)
@@ -59,10 +59,10 @@ final class HoldGate: Sendable {
     /// It runs no more.
     func leave(_ pass: Pass) {
         pass.set(false)
-        if isHeld.load(ordering: .sequentiallyConsistent) { bell.ring() }
+        if isHeld.load(ordering: .sequentiallyConsistent) { changes.signal() }
     }
 
-    /// Between two KVM_RUNs, after a kick: stands still while someone else holds.
+    /// Between two KVM_RUNs, after a kick: waits while someone else holds.
     func check(_ pass: Pass) {
         guard isHeld.load(ordering: .sequentiallyConsistent), !mayStay(pass) else { return }
         leave(pass)
@@ -73,13 +73,13 @@ final class HoldGate: Sendable {
         state.withLock { $0.holder == nil || $0.holder == pass.vcpu }
     }
 
-    /// Makes all others stand still; `kick` gets those that have to come out, and may be called several times.
+    /// Makes all others leave; `kick` gets those that have to come out, and may be called several times.
     func hold(_ holder: Int, kick: (Set<Int>) -> Void) {
         let own = holder == Self.debugger ? nil : pass(for: holder)
         let wasInside = own?.isInside.load(ordering: .sequentiallyConsistent) ?? false
         if let own, wasInside {
             own.set(false)
-            bell.ring()
+            changes.signal()
         }
         waitUntil { state in
             guard state.holder == nil else { return false }
@@ -101,21 +101,21 @@ final class HoldGate: Sendable {
         }
     }
 
-    /// Lets them go on.
+    /// Lets the others in again.
     func release(_ holder: Int) {
         state.withLock { state in
             guard state.holder == holder else { return }
             state.holder = nil
             isHeld.store(false, ordering: .sequentiallyConsistent)
         }
-        bell.ring()
+        changes.signal()
     }
 
     private func waitUntil(_ condition: (inout State) -> Bool) {
         while true {
-            let token = bell.token
+            let token = changes.token
             if state.withLock({ condition(&$0) }) { return }
-            bell.wait(since: token)
+            changes.wait(since: token)
         }
     }
 }

@@ -1,0 +1,82 @@
+import KVMCore
+import X86
+
+/// The accesses to watched memory that one vCPU makes.
+struct AccessWatcher: Sendable {
+    /// Since they were last judged, conditions not yet looked at.
+    private(set) var noted: [WatchHit] = []
+
+    var isQuiet: Bool { noted.isEmpty }
+
+    mutating func begin() { noted.removeAll(keepingCapacity: true) }
+
+    mutating func note(_ hits: [WatchHit]) { noted += hits }
+
+    /// An access to a page that is protected: done beneath the patches, and compared with the watchpoints.
+    mutating func access(
+        _ access: MMIO, _ watches: [WatchState], _ memory: any PhysicalMemory
+    ) -> AccessAnswer {
+        let count = access.data.count
+        let old = memory.word(access.gpa, size: count)
+        if access.isWrite {
+            withUnsafeBytes(of: access.data.value.littleEndian) { bytes in
+                // SAFETY: count is 8 at most, and the part is used within this closure only.
+                try? memory.write(access.gpa, UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+            }
+        }
+        // A debug register does not see what the emulator does.
+        for watch in watches where watch.mechanism != .stepping {
+            if watch.mechanism == .debugRegister { watch.remember(memory) }
+            guard watch.access.includes(write: access.isWrite), let part = watch.overlap(access.gpa, count)
+            else { continue }
+            let shift = UInt64(part.place * 8)
+            let mask: UInt64 = part.count == 8 ? .max : 1 << UInt64(part.count * 8) - 1
+            let new = access.isWrite ? access.data.value : old ?? 0
+            noted.append(
+                watch.hit(
+                    isWrite: access.isWrite, offset: part.offset, count: part.count,
+                    old: old.map { $0 >> shift & mask }, new: new >> shift & mask))
+        }
+        return AccessAnswer(value: old ?? 0, isSeen: !noted.isEmpty)
+    }
+
+    /// Data breakpoints fired, and these registers of them matched.
+    mutating func dataBreakpointsFired(
+        _ matched: UInt8, of set: ArmedSet, _ memory: any PhysicalMemory
+    ) {
+        for watch in set.watches where watch.mechanism == .debugRegister {
+            if let hit = watch.compare(memory) {
+                noted.append(hit)
+            } else if matched & set.registers.dataMask != 0, watch.access != .write {
+                // Nothing changed: it was read, or the same was written.
+                let value = watch.pieces.first.flatMap { memory.word($0.gpa, size: min($0.count, 8)) }
+                noted.append(
+                    watch.hit(
+                        isWrite: false, offset: 0, count: min(watch.length, 8), old: value, new: value ?? 0))
+            }
+        }
+    }
+
+    /// After each step where watchpoints are found by comparison.
+    mutating func compare(_ watches: [WatchState], _ memory: any PhysicalMemory) {
+        for watch in watches where watch.mechanism == .stepping {
+            if let hit = watch.compare(memory) { noted.append(hit) }
+        }
+    }
+
+    /// Once the instruction is done: those that stop the guest. Each watchpoint counts once.
+    ///
+    /// - Parameter stops: whether a watchpoint's hit stops the guest.
+    mutating func judge(_ watches: [WatchState], stops: (BreakpointState) -> Bool) -> [WatchHit] {
+        let all = noted
+        noted.removeAll(keepingCapacity: true)
+        var judged: [Int: Bool] = [:]
+        return all.filter { hit in
+            if let known = judged[hit.number] { return known }
+            let state = watches.first { $0.counter.number == hit.number }?.counter
+            let verdict = state.map(stops) ?? false
+            judged[hit.number] = verdict
+            return verdict
+        }
+    }
+}

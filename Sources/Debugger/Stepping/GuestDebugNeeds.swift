@@ -1,0 +1,30 @@
+import KVMCore
+
+/// What the moment needs of guest debug.
+struct GuestDebugNeeds: Sendable {
+    var isStepping = false
+    /// Interrupts wait for the step to be over.
+    var holdsOffInterrupts = false
+    /// What the debug registers are to hold.
+    var places = ArmedBreakpoints()
+    /// The instruction to be stepped: a breakpoint on it would fire before it.
+    var steppedPlace: UInt64?
+    /// INT3 in the code is a patch.
+    var trapsINT3 = false
+
+    /// The guest debug that gives it.
+    var guestDebug: GuestDebug {
+        var wanted = GuestDebug.off
+        if isStepping {
+            wanted.control = [.enable, .singleStep]
+            if holdsOffInterrupts { wanted.control.insert(.blockInterrupts) }
+        }
+        if places.count > 0 {
+            wanted.control.formUnion([.enable, .hardwareBreakpoints])
+            wanted.addresses = places.addresses
+            wanted.dr7 = places.dr7(except: isStepping ? steppedPlace : nil)
+        }
+        if trapsINT3 { wanted.control.formUnion([.enable, .softwareBreakpoints]) }
+        return wanted
+    }
+}

@@ -1,0 +1,37 @@
+import KVMCore
+import X86
+
+/// What happens at HLT.
+extension StepEngine {
+    /// KVM_EXIT_HLT.
+    mutating func decideHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = trapFlag.shown(try vcpu.registers())
+        if isStepping {
+            let hasMoved = registers != here.registers
+            if here.opcode == .halt, hasMoved {
+                return try completed(registers, vcpu, haltDelivered: true)
+            }
+            let wasDue = halt.takeDue()
+            guard hasMoved else { return wasDue ? .resume : .stop(.hlt) }
+            // Right after another HLT and none due: the guest ran on its own up to here.
+            return try followsHalt(vcpu) && !wasDue
+                ? .stop(.stepLost(.hlt)) : try completed(registers, vcpu)
+        }
+        if halt.takeDue(), !halt.beganAtHalt { return .resume }
+        noteHalt()
+        return halted()
+    }
+
+    /// A HLT that nothing here will end.
+    mutating func halted() -> Verdict {
+        halt.isParked = true
+        if case .run = plan { return .park }
+        return .stop(.hlt)
+    }
+
+    private func followsHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Bool {
+        let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
+        let pc = VCPUSnapshot.pc(registers, special)
+        return LinearMemory(memory: memory, special: special).prefix(pc &- 1).bytes & 0xFF == 0xF4
+    }
+}

@@ -1,0 +1,339 @@
+import Disassembler
+import KVMCore
+import X86
+
+/// Drives one vCPU: steps it, gets it past breakpoints, stops it at them, and takes its registers with it when it stops.
+/// One a vCPU for the whole session, so that an order costs no setup.
+///
+/// Guest debug stays armed between orders and is set again only when it has to change: a KVM_SET_GUEST_DEBUG
+/// before and after each step would cost more than the step.
+struct StepEngine: Sendable {
+    let id: Int
+    let patching: Patching
+    let abilities: GuestDebug.Control
+
+    /// What the vCPU goes on for, and how far a walk of it has come.
+    var plan = ThreadPlan.run
+    var walked = WalkProgress()
+    var isStepping = false
+    /// Where it stands.
+    var here: InstructionAtHand
+    /// What KVM_SET_GUEST_DEBUG last set; nil when it must be set again, because the kernel ties single-step to
+    /// the RIP it was set at, and registers were written or RFLAGS loaded since.
+    var armed: GuestDebug? = .off
+
+    var trapFlag = TrapFlagTracker()
+    var halt = HaltTracker()
+    var pace = StepPace()
+    var exclusive: ExclusiveStep
+    var breakpoints = BreakpointMatcher()
+    var handlerCheck = HandlerBreakpointCheck()
+    var accesses = AccessWatcher()
+    var events = EventWatcher()
+    var blackBox = StepRing()
+    /// Of the run at hand, or of the one before.
+    var outcome: RunOutcome
+    /// The registers of the stop at hand are in ``outcome`` already.
+    private var isTaken = false
+
+    init(snapshot: VCPUSnapshot, abilities: GuestDebug.Control, patching: Patching) {
+        id = snapshot.id
+        self.patching = patching
+        self.abilities = abilities
+        here = InstructionAtHand(registers: snapshot.registers)
+        exclusive = ExclusiveStep(vcpu: snapshot.id, patching: patching)
+        outcome = RunOutcome(snapshot: snapshot)
+    }
+
+    var memory: any PhysicalMemory { patching.memory }
+    var armedSet: ArmedSet { breakpoints.set }
+
+    // MARK: a run
+
+    /// A step may end in such an exit; a free run has no use for it.
+    var seesHandledExits: Bool { isStepping || armedSet.events.watchesExits }
+
+    mutating func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let snapshot = outcome.snapshot
+        outcome = RunOutcome(snapshot: snapshot)
+        halt.begin()
+        pace.begin()
+        events.begin()
+        accesses.begin()
+        breakpoints.begin()
+        trapFlag.begin(snapshot.registers)
+        prepare(snapshot.registers, snapshot.special, pc: snapshot.pc, vcpu)
+        isStepping = mustStep(here.pc, snapshot.special)
+        try arm(vcpu)
+        if isStepping { try beginStep(vcpu) }
+        return .resume
+    }
+
+    mutating func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        try endStep()
+        if case .debug(let debug) = event, debug.matched & armedSet.registers.dataMask != 0 {
+            accesses.dataBreakpointsFired(debug.matched, of: armedSet, memory)
+        }
+        var verdict = try verdict(event, vcpu)
+        if let watched = try watched(vcpu) { verdict = watched }
+        if !events.isQuiet, let caught = try caughtByNow(verdict, vcpu) { verdict = caught }
+        if case .resume = verdict, isStepping { try beginStep(vcpu) }
+        return verdict
+    }
+
+    private mutating func verdict(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        switch event {
+        case .debug(let debug) where debug.exception == 3: return try decide(int3: vcpu)
+        case .debug(let debug): return try decide(debug, vcpu)
+        case .claimed(.writeMSR): return try decide(claimedMSR: vcpu)
+        case .claimed: return try decide(claimed: vcpu)
+        case .patch:
+            armed = nil
+            return try decide(atBreakpoint: try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
+        case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
+        case .fatal(.hlt): return try decideHalt(vcpu)
+        case .fatal(let exit):
+            if let verdict = try retryOpen(exit, vcpu) { return verdict }
+            note(fatal: exit, vcpu)
+            return .stop(StopReason(fatal: exit))
+        }
+    }
+
+    mutating func end(_ vcpu: any VCPUAccess) throws(KVMError) {
+        do {
+            try endStep()
+            let activity = try activity(vcpu)
+            if !isTaken { take(trapFlag.shown(try vcpu.registers()), try vcpu.specialRegisters()) }
+            isTaken = false
+            outcome.snapshot.activity = activity
+            try countLeft(vcpu)
+        } catch {
+            outcome.failure = error
+            throw error
+        }
+    }
+
+    /// What is handed over once ``end(_:)`` was called.
+    var finished: RunOutcome {
+        var outcome = outcome
+        outcome.passedHalt = halt.wasPassed
+        outcome.isParked = halt.isParked
+        outcome.isLost = pace.isLost
+        outcome.conditionFailure = breakpoints.conditionFailure
+        outcome.hits += outcome.caught.map(\.number)
+        outcome.holdsOffInterrupts = armed?.control.contains(.blockInterrupts) ?? false
+        outcome.keepsTrapFlag = trapFlag.isHidden && trapFlag.isSet
+        return outcome
+    }
+
+    private mutating func take(_ registers: GeneralRegisters, _ special: SpecialRegisters) {
+        outcome.snapshot.registers = registers
+        outcome.snapshot.special = special
+        isTaken = true
+    }
+
+    private func activity(_ vcpu: any VCPUAccess) throws(KVMError) -> VCPUSnapshot.Activity {
+        if halt.isParked || halt.wasPassed { return .halted }
+        if case .step = plan { return .stopped }
+        return VCPUSnapshot.Activity(try vcpu.mpState())
+    }
+
+    // MARK: edits
+
+    /// Registers were written.
+    ///
+    /// - Parameter activity: what the vCPU was doing, as the debugger has it.
+    mutating func edited(
+        _ vcpu: any VCPUAccess, activity: VCPUSnapshot.Activity, running: Bool
+    ) throws(KVMError) -> VCPUSnapshot {
+        armed = nil
+        halt.isParked = false
+        if !trapFlag.isHidden { trapFlag.isSet = try vcpu.registers().rflags.contains(.tf) }
+        let registers = trapFlag.shown(try vcpu.registers())
+        let special = try vcpu.specialRegisters()
+        // Set to what they are, too, registers say that it is to go on from there.
+        if activity == .dead { try vcpu.setRegisters(try vcpu.registers()) }
+        let isAwake = activity == .halted || activity == .dead
+        outcome.snapshot = VCPUSnapshot(
+            id: id, registers: registers, special: special, activity: isAwake ? .stopped : activity)
+        guard running else { return outcome.snapshot }
+        try endStep()
+        prepare(registers, special, pc: outcome.snapshot.pc, vcpu)
+        try arm(vcpu)
+        if isStepping { try beginStep(vcpu) }
+        return outcome.snapshot
+    }
+
+    /// On the vCPU's thread, between two KVM_RUNs of a step that takes long.
+    mutating func look(_ vcpu: any VCPUAccess, _ counter: UInt64?) throws(KVMError) -> StepPace.LongStep {
+        guard isStepping, !trapFlag.isDelivering, try vcpu.mpState() == .runnable else { return .goesOn(nil) }
+        return pace.look(
+            steps: outcome.steps, try vcpu.registers(), before: here.registers, counter: counter)
+    }
+
+    // MARK: decisions
+
+    private mutating func decide(_ debug: DebugExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = trapFlag.shown(try vcpu.registers())
+        guard isStepping else {
+            if debug.isSingleStep, debug.matched == 0, registers.rflags.contains(.tf) {
+                return try passTrapOn(vcpu)
+            }
+            return try decide(atBreakpoint: registers, try vcpu.specialRegisters(), vcpu)
+        }
+        if trapFlag.isDelivering { return try trapWasDelivered(vcpu) }
+        // Hosts that step with TF trap after each iteration.
+        if here.opcode == .repeatsString, registers.rip == here.registers.rip { return .resume }
+        // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
+        // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
+        // twice.
+        if !here.isRetried, registers == here.registers, debug.pc == here.pc {
+            here.isRetried = true
+            return .resume
+        }
+        return try completed(registers, vcpu)
+    }
+
+    /// An exit that the target handled while stepping.
+    private mutating func decide(handled exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        let registers = trapFlag.shown(try vcpu.registers())
+        // REP INS and OUTS come several times.
+        if registers.rip == here.registers.rip { return .resume }
+        // I/O does not branch: if it came from elsewhere, the guest has run on its own.
+        if case .io = exit, !here.leadsOn(to: registers.rip) { return .stop(.stepLost(exit)) }
+        return try completed(registers, vcpu)
+    }
+
+    /// One instruction was executed while stepping.
+    mutating func completed(
+        _ registers: GeneralRegisters, _ vcpu: any VCPUAccess, haltDelivered: Bool = false
+    ) throws(KVMError) -> Verdict {
+        let special = try vcpu.specialRegisters()
+        outcome.steps += 1
+        let isHalt = here.opcode == .halt
+        let sleepsInKernel = isHalt ? try vcpu.mpState() == .halted : false
+        halt.stepped(isHalt: isHalt, isDelivered: haltDelivered, sleepsInKernel: sleepsInKernel)
+        let pc = VCPUSnapshot.pc(registers, special)
+        noteStep(registers, special, pc)
+        if pc &- here.pc > 15, registers.rsp != here.registers.rsp, mendException(registers, special) {
+            var inside = registers
+            inside.rflags.remove(.tf)
+            return try concluded(inside, special, vcpu, sleepsInKernel: sleepsInKernel)
+        }
+        guard here.opcode != .ordinary || trapFlag.isSet else {
+            return try concluded(registers, special, vcpu)
+        }
+        switch here.opcode {
+        case .loadsFlags, .softwareInterrupt: armed = nil
+        case .ordinary, .halt, .pushesFlags, .loadsStackSegment, .repeatsString: break
+        }
+        if try settleTrapFlag(registers, special, pc, vcpu) { return .resume }
+        return try concluded(
+            trapFlag.settled(registers), special, vcpu, sleepsInKernel: sleepsInKernel)
+    }
+
+    /// The instruction is over, with all that belongs to it: what comes next.
+    mutating func concluded(
+        _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess,
+        sleepsInKernel: Bool = false
+    ) throws(KVMError) -> Verdict {
+        let pc = VCPUSnapshot.pc(registers, special)
+        accesses.compare(armedSet.watches, memory)
+        if let verdict = hit(registers, special, vcpu) { return verdict }
+        if let verdict = planned(pc, registers, special, vcpu, sleepsInKernel: sleepsInKernel) {
+            return verdict
+        }
+        prepare(registers, special, pc: pc, vcpu)
+        isStepping = mustStep(pc, special)
+        try arm(vcpu)
+        return .resume
+    }
+
+    /// What the plan says of the end of an instruction; nil where the vCPU goes on.
+    private mutating func planned(
+        _ pc: UInt64, _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess,
+        sleepsInKernel: Bool
+    ) -> Verdict? {
+        let sleeps = halt.wasPassed && !sleepsInKernel
+        switch plan {
+        case .step(let count):
+            if outcome.steps >= count {
+                take(registers, special)
+                return .stop(.step(count: count))
+            }
+            // It would be asleep now: going on by itself would be a lie.
+            if halt.wasPassed {
+                halt.isParked = !sleepsInKernel
+                return .stop(.hlt)
+            }
+        case .until(let destination):
+            if destination.isReached(pc, registers, special) { return .stop(destination.reason) }
+            if sleeps { return halted() }
+        case .run:
+            if sleeps { return halted() }
+        case .walk(let walk):
+            if let detour = walked.detour, !detour.isReached(pc, registers, special) {
+                return sleeps ? halted() : nil
+            }
+            walked.detour = nil
+            if let reason = end(of: walk, pc, registers, special, vcpu) { return .stop(reason) }
+            if halt.wasPassed {
+                halt.isParked = !sleepsInKernel
+                return .stop(.hlt)
+            }
+        }
+        return nil
+    }
+
+    var destination: Destination? {
+        switch plan {
+        case .until(let destination): destination
+        case .walk: walked.detour
+        case .step, .run: nil
+        }
+    }
+
+    var stepsAlways: Bool {
+        switch plan {
+        case .step: true
+        case .run: false
+        case .until(let destination): destination.bySteps
+        case .walk: walked.detour?.bySteps ?? true
+        }
+    }
+
+    // MARK: the instruction at hand
+
+    /// Notes where the next instruction stands.
+    mutating func prepare(
+        _ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64, _ vcpu: any VCPUAccess
+    ) {
+        let first = LinearMemory.prefix(memory, special, pc)
+        here = InstructionAtHand(
+            registers, special, pc: pc, prefix: first.bytes, count: first.count, memory: memory)
+        here.mayStartHandler =
+            !patching.endsStepsInHandlers
+            || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
+        halt.beganAtHalt = here.opcode == .halt
+        if here.opcode == .loadsFlags {
+            trapFlag.loaded = trapFlag.value(
+                after: decode(registers, special), registers, LinearMemory(memory: memory, special: special)
+            ) { try? vcpu.msr(0xC000_0084) }
+        }
+        note(before: special, prefix: first.bytes, count: first.count)
+        if case .walk(let walk) = plan, walked.detour == nil { plan(walk, registers, special) }
+    }
+
+    func decode(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Instruction? {
+        let snapshot = VCPUSnapshot(id: id, registers: registers, special: special, activity: .stopped)
+        return Debugger.decodeNext(snapshot, LinearMemory(memory: memory, special: special))
+    }
+
+    func scene(
+        _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
+    ) -> BreakpointMatcher.Scene {
+        BreakpointMatcher.Scene(registers: registers, special: special, memory: memory) {
+            try? vcpu.debugRegisters()
+        }
+    }
+}
