@@ -46,6 +46,24 @@ struct DocumentationTests {
         #expect(code.components(separatedBy: "\n").filter { $0.contains("import ") } == ["import KVMCore"])
     }
 
+    /// Request numbers come from the kernel's header, through KVMCore; nobody else writes one down.
+    @Test func requestNumbersAreWrittenNowhere() throws {
+        // _IO, _IOW, _IOR and _IOWR of KVMIO, which is 0xAE.
+        let number = /0x(AE[0-9A-F]{2}|[48C][0-9A-F]{3}_?AE[0-9A-F]{2})\b/.ignoresCase()
+        #expect(
+            "0xAE80".contains(number) && "0x4090_AE82".contains(number)
+                && !"0x0F, 0xAE, 0x1E".contains(number))
+        let targets = try FileManager.default.contentsOfDirectory(
+            atPath: Package.root.appending(path: "Sources").path)
+        #expect(targets.contains("Attach") || targets.contains("KVMCore"))
+        for target in targets {
+            for file in try Package.swiftFiles(of: target) {
+                let text = try Package.text(file)
+                #expect(text.firstMatch(of: number) == nil, "\(file) has a request number of its own")
+            }
+        }
+    }
+
     /// A call that the kernel's documentation names has one method here, which says so.
     @Test func everyCallHasAMethodThatNamesIt() throws {
         let sources = try Package.swiftFiles(of: "KVMCore").map(Package.text).joined()
