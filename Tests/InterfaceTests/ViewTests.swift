@@ -30,6 +30,26 @@ import X86
         #expect((0..<24).allSatisfy { !model.view().text(row: $0).contains("could not be read") })
     }
 
+    /// Names and words of others are shown and do nothing, wherever they are drawn.
+    @Test(arguments: sizes) func hostileNamesAreHarmless(_ size: Size) {
+        let hostile = "a\u{1B}[2J\u{9B}\u{7F}\u{202E}\u{2066}\u{FEFF}\u{2028}\u{E0001}b"
+        var guest = MadeUp.guest(vcpus: 2, long: true)
+        guest.name = hostile
+        guest.console.name = hostile
+        guest.console.bytes = Array(hostile.utf8)
+        var model = MadeUp.model(size, guest)
+        _ = model.update(.output([OutputLine(hostile)]))
+        _ = model.update(.entered(hostile))
+        _ = model.update(.commandLine(CommandLine(prompt: hostile, text: hostile, cursor: 3, isVi: false)))
+        _ = model.update(.unresolved(hostile))
+        let screen = model.view()
+        for cell in screen.cells where cell.scalar != 0 {
+            let category = Unicode.Scalar(cell.scalar)?.properties.generalCategory
+            #expect(category != .control && category != .format && category != .lineSeparator)
+        }
+        #expect((0..<size.height).contains { screen.text(row: $0).contains("a\\x1b[2J\\x9b") })
+    }
+
     @Test func runningIsSaid() {
         let model = MadeUp.model(Size(width: 80, height: 24), MadeUp.guest(running: true))
         #expect(model.view().text(row: 0).contains("running"))

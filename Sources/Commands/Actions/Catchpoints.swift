@@ -174,7 +174,7 @@ enum CatchActions {
         guard matching.count == 1 else {
             throw call.error(
                 matching.isEmpty
-                    ? "there is no event `\(word.text.printable)`"
+                    ? "there is no event `\(word.text)`"
                     : "`\(word.text)` is ambiguous: \(matching.map(\.rawValue).joined(separator: ", "))",
                 at: word,
                 suggestion: nearest(to: name, in: all.map(\.rawValue)),
@@ -228,7 +228,7 @@ enum CatchActions {
         func check(_ most: Int) throws(CommandError) {
             guard words.count > most else { return }
             throw call.usageError(
-                "`catch \(kind.rawValue)` takes no `\(words[most].text.printable)`", at: words[most])
+                "`catch \(kind.rawValue)` takes no `\(words[most].text)`", at: words[most])
         }
         switch kind {
         case .io: return try io(words, session, call)
@@ -265,7 +265,7 @@ enum CatchActions {
             let digits = name.drop { $0 == "$" || $0 == "c" || $0 == "r" }
             guard let register = CatchEvent.ControlRegister(rawValue: "cr" + digits) else {
                 throw call.error(
-                    "there is no control register `\(word.text.printable)` to catch writes of", at: word,
+                    "there is no control register `\(word.text)` to catch writes of", at: word,
                     remedy: "0, 3, 4 or 8")
             }
             return .control(register)
@@ -376,7 +376,7 @@ enum CatchActions {
         }
         guard let number = UInt32(name) else {
             throw call.error(
-                "there is no exit reason `\(word.text.printable)`", at: word,
+                "there is no exit reason `\(word.text)`", at: word,
                 suggestion: nearest(to: name, in: reasons.map(\.name))?.lowercased(),
                 remedy: "the kernel's name, as `io`, `mmio`, `hlt` or `shutdown`, or a number")
         }

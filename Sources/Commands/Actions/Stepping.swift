@@ -158,7 +158,7 @@ enum SteppingActions {
         }
         guard let kind = InstructionKind(rawValue: word.text.lowercased()) else {
             throw call.error(
-                "`\(word.text.printable)` is no kind of instruction", at: word,
+                "`\(word.text)` is no kind of instruction", at: word,
                 suggestion: nearest(to: word.text, in: names),
                 remedy: "one of \(names.joined(separator: ", ")); `step until EXPR` takes an expression")
         }
@@ -174,7 +174,7 @@ enum SteppingActions {
         switch word.text.lowercased() {
         case "on": session.debugger.takesInterruptsWhileStepping = true
         case "off": session.debugger.takesInterruptsWhileStepping = false
-        default: throw call.usageError("`\(word.text.printable)` is neither `on` nor `off`", at: word)
+        default: throw call.usageError("`\(word.text)` is neither `on` nor `off`", at: word)
         }
         return try showInterrupts(session, call)
     }

@@ -129,9 +129,9 @@ extension BlackBoxOutput.Position {
     fileprivate var styled: StyledLine {
         var line = StyledLine(
             Hex.digits(cs.value, width: 4) + ":" + Hex.digits(ip.value, width: digits), .address)
-        if let symbol { line.append(" (\(symbol.printable))", .symbol) }
+        if let symbol { line.append(" (\(symbol))", .symbol) }
         line.append(": ")
-        line.append(text.printable, .mnemonic)
+        line.append(text, .mnemonic)
         if !bytes.isEmpty { line.append(" ; " + bytes, .dim) }
         return line
     }

@@ -87,7 +87,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     /// What stands below the row.
     fileprivate var details: [StyledLine] {
         var lines: [StyledLine] = []
-        if let condition { lines.append(StyledLine("        only if \(condition.printable)")) }
+        if let condition { lines.append(StyledLine("        only if \(condition)")) }
         if ignore > 0 { lines.append(StyledLine("        passes over the next \(counted(ignore, "hit"))")) }
         if let overwritten {
             lines.append(
@@ -96,7 +96,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
                     .warning))
         }
         if let note { lines.append(StyledLine("        \(note)", .dim)) }
-        return lines + commands.map { StyledLine("        \($0.printable)") }
+        return lines + commands.map { StyledLine("        \($0)") }
     }
 }
 
@@ -132,7 +132,7 @@ public struct BreakpointSet: CommandOutput, Hashable {
             line.append(linear, .address)
         }
         if let length = breakpoint.length { line.append(", \(counted(length, "byte"))") }
-        if let condition = breakpoint.condition { line.append(" if \(condition.printable)") }
+        if let condition = breakpoint.condition { line.append(" if \(condition)") }
         line.append(" (\(breakpoint.mechanism))", .dim)
         return noted(line)
     }
@@ -140,7 +140,7 @@ public struct BreakpointSet: CommandOutput, Hashable {
     private func catchLines(_ event: String) -> [StyledLine] {
         var line = StyledLine(breakpoint.isTemporary ? "Temporary catchpoint " : "Catchpoint ")
         line.append("\(breakpoint.number) (\(event))")
-        if let condition = breakpoint.condition { line.append(" if \(condition.printable)") }
+        if let condition = breakpoint.condition { line.append(" if \(condition)") }
         line.append(" (by \(breakpoint.mechanism))", .dim)
         return noted(line)
     }

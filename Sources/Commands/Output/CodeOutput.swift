@@ -53,8 +53,8 @@ public struct CodeOutput: CommandOutput, Hashable {
             line.append(
                 Hex.digits(row.cs.value, width: 4) + ":" + Hex.digits(row.ip.value, width: digits), .address)
             line.append("  " + (row.bytes.isEmpty ? "??" : row.bytes).padded(byteWidth) + "  ", .dim)
-            line.append(row.text.printable, row.isNext ? .pc : .mnemonic)
-            return (row.label.map { [StyledLine($0.printable, .symbol)] } ?? []) + [line]
+            line.append(row.text, row.isNext ? .pc : .mnemonic)
+            return (row.label.map { [StyledLine($0, .symbol)] } ?? []) + [line]
         }
     }
 }

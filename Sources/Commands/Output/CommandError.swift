@@ -37,11 +37,11 @@ public struct CommandError: Error, Sendable, Hashable, CustomStringConvertible {
         var head = StyledLine()
         if let place { head.append("\(place): ", .dim) }
         head.append("error: ", .error)
-        head.append(message.printable)
+        head.append(message)
         result.append(head)
         if let column, !line.isEmpty { result += place(of: column, width: width) }
-        if let suggestion { result.append(StyledLine("did you mean `\(suggestion.printable)`?")) }
-        if let remedy { result.append(StyledLine(remedy.printable)) }
+        if let suggestion { result.append(StyledLine("did you mean `\(suggestion)`?")) }
+        if let remedy { result.append(StyledLine(remedy)) }
         return result
     }
 

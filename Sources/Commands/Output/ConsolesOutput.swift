@@ -44,7 +44,7 @@ func consoleLines(_ text: String) -> [String] {
         var scalars = line
         if scalars.first == "\r" { scalars = scalars.dropFirst() }
         if scalars.last == "\r" { scalars = scalars.dropLast() }
-        return String(String.UnicodeScalarView(scalars)).printable
+        return String(String.UnicodeScalarView(scalars))
     }
     if lines.last == "" { lines.removeLast() }
     return lines

@@ -59,10 +59,10 @@ public struct DisplayRow: Sendable, Hashable, Encodable {
 
     func lines(width: Int) -> [StyledLine] {
         var head = StyledLine("\(number): ", .dim)
-        head.append(format.isEmpty ? expression.printable : "\(format) \(expression.printable)", .symbol)
+        head.append(format.isEmpty ? expression : "\(format) \(expression)", .symbol)
         if let error {
             head.append(" = ")
-            head.append(error.printable, .warning)
+            head.append(error, .warning)
             return [head]
         }
         guard let value else { return [head] }
@@ -96,7 +96,7 @@ public struct DisplayList: CommandOutput, Hashable {
         guard !displays.isEmpty else { return [StyledLine("No displays.")] }
         var table = TextTable(["Num", "Format", "Expression"], rightAligned: [0])
         for row in displays {
-            table.add([.init(String(row.number)), .init(row.format), .init(row.expression.printable)])
+            table.add([.init(String(row.number)), .init(row.format), .init(row.expression)])
         }
         return table.lines
     }

@@ -36,7 +36,7 @@ struct DetachOutput: CommandOutput, Hashable {
             facts.append("the guest had stood still for \(shortTime(standstillNanoseconds))")
         }
         return [
-            StyledLine("Detached from \(target.printable): it goes on.", .heading),
+            StyledLine("Detached from \(target): it goes on.", .heading),
             StyledLine(facts.joined(separator: "; ") + ".", .dim),
         ]
     }
@@ -84,12 +84,12 @@ struct StatisticsOutput: CommandOutput, Hashable {
             let shown = block.values.filter { showsAll || $0.values.contains { $0 != 0 } }
             guard !shown.isEmpty else { continue }
             var head = StyledLine(block.vcpu.map { "vCPU \($0)" } ?? "VM", .heading)
-            head.append("  " + block.name.printable, .dim)
+            head.append("  " + block.name, .dim)
             lines.append(head)
             let room = shown.map(\.name.count).max() ?? 0
             for value in shown {
                 let gap = String(repeating: " ", count: room - value.name.count + 2)
-                lines.append(StyledLine("  \(value.name.printable)\(gap)\(value.text)"))
+                lines.append(StyledLine("  \(value.name)\(gap)\(value.text)"))
             }
         }
         return lines.isEmpty

@@ -124,7 +124,7 @@ public struct HistoryOutput: CommandOutput, Hashable {
     public func lines(width: Int) -> [StyledLine] {
         entries.map { entry in
             var line = StyledLine("\(entry.number)".leftPadded(5) + "  ", .dim)
-            line.append(entry.line.printable)
+            line.append(entry.line)
             return line
         }
     }

@@ -33,12 +33,12 @@ public enum JSONRecord {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         do {
-            return String(decoding: try encoder.encode(record), as: UTF8.self)
+            return String(decoding: try encoder.encode(record), as: UTF8.self).jsonEscaped
         } catch {
             // No output holds a floating-point infinity or a failing encoder; should one appear, the line
             // still says which command it was about.
             let name = record.command.unicodeScalars.filter { $0.isASCII && $0 != "\"" && $0 != "\\" }
-            return #"{"command":"\#(String(String.UnicodeScalarView(name)).printable)","#
+            return #"{"command":"\#(String(String.UnicodeScalarView(name)).jsonEscaped)","#
                 + #""error":{"message":"the result could not be encoded"},"ok":false}"#
         }
     }

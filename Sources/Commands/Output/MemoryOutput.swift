@@ -47,7 +47,7 @@ public struct MemoryOutput: CommandOutput, Hashable {
     public func lines(width: Int) -> [StyledLine] {
         let cells = values.enumerated().map { index, value in
             value.map { value in
-                let name = symbols?[index].map { " <\($0.printable)>" } ?? ""
+                let name = symbols?[index].map { " <\($0)>" } ?? ""
                 return letter.text(value.value, bytes: unit) + name
             }
         }
@@ -161,7 +161,7 @@ public struct PrintOutput: CommandOutput, Hashable {
         var line = StyledLine(number.map { "$\($0) = " } ?? "")
         line.append(text, .value)
         if showsHex { line.append("  \(value)", .dim) }
-        if let symbol { line.append(" <\(symbol.printable)>", .symbol) }
+        if let symbol { line.append(" <\(symbol)>", .symbol) }
         if let address { line.append("  (\(address))", .address) }
         return [line]
     }

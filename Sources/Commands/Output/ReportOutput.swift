@@ -10,7 +10,7 @@ public struct ReportOutput: CommandOutput, Hashable {
         func section(_ title: String, _ lines: [StyledLine]) -> [StyledLine] {
             [StyledLine(), StyledLine(title, .heading)] + lines
         }
-        var result = [StyledLine("Guest: \(guest.printable)", .heading)] + stop.lines(width: width)
+        var result = [StyledLine("Guest: \(guest)", .heading)] + stop.lines(width: width)
         result += section("vCPUs", VCPUListOutput(selected: stop.vcpu, vcpus: vcpus).lines(width: width))
         result += section("Consoles", ConsolesOutput(consoles: consoles).lines(width: width))
         result += section("Exits", exits.lines(width: width))

@@ -29,14 +29,14 @@ public struct LineInfo: CommandOutput, Hashable {
 
     public func lines(width: Int) -> [StyledLine] {
         lines.flatMap { row in
-            var head = StyledLine("\(row.path.printable):\(row.line)", .heading)
+            var head = StyledLine("\(row.path):\(row.line)", .heading)
             head.append(" is ")
             head.append("\(row.start)", .address)
             head.append(" to ")
             head.append("\(row.end)", .address)
             if let symbol = row.symbol {
                 head.append(", ")
-                head.append(symbol.printable, .symbol)
+                head.append(symbol, .symbol)
             }
             return [head] + (row.text.map { [sourceText(row.line, $0, isCurrent: false, digits: 5)] } ?? [])
         }
@@ -54,7 +54,7 @@ public struct SourceListing: CommandOutput, Hashable {
 
     public func lines(width: Int) -> [StyledLine] {
         let digits = max(5, String(first + lines.count).count)
-        return [StyledLine(path.printable, .heading)]
+        return [StyledLine(path, .heading)]
             + lines.enumerated().map { offset, text in
                 sourceText(first + offset, text, isCurrent: first + offset == current, digits: digits)
             }
@@ -70,7 +70,7 @@ public struct SourceDirectories: CommandOutput, Hashable {
             return [StyledLine("Source files are looked for under their own paths alone.")]
         }
         return [StyledLine("Source files are looked for under their own paths, and in:")]
-            + directories.map { StyledLine("  " + $0.printable) }
+            + directories.map { StyledLine("  " + $0) }
     }
 }
 
@@ -85,6 +85,6 @@ func sourceText(_ number: Int, _ text: String, isCurrent: Bool, digits: Int) -> 
         shown += piece
         column += piece.count
     }
-    line.append(shown.printable, isCurrent ? .pc : .plain)
+    line.append(shown, isCurrent ? .pc : .plain)
     return line
 }

@@ -46,7 +46,7 @@ struct SourcesOutput: CommandOutput, Hashable {
         var table = TextTable(["Values", "From", "Age", "Checked"])
         for row in sources {
             table.add([
-                .init(row.label, .plain), .init(row.way.printable, row.way == "none" ? .warning : .plain),
+                .init(row.label, .plain), .init(row.way, row.way == "none" ? .warning : .plain),
                 .init(row.ageText, row.age == "unknown" ? .warning : .plain),
                 .init(
                     row.checked.map { $0 ? "yes" : "NO" } ?? "-", row.checked == false ? .warning : .plain),
@@ -56,7 +56,7 @@ struct SourcesOutput: CommandOutput, Hashable {
         for row in sources {
             for missing in row.missing {
                 lines.append(
-                    StyledLine("\(row.label): not from \(missing.way): \(missing.reason)".printable, .dim))
+                    StyledLine("\(row.label): not from \(missing.way): \(missing.reason)", .dim))
             }
         }
         if let standstills, let total = standstillNanoseconds, let last = lastStandstillNanoseconds {

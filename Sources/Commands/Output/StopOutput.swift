@@ -193,11 +193,11 @@ extension StopOutput.Position {
         line.append(Hex.digits(cs.value, width: 4) + ":" + Hex.digits(ip.value, width: digits), .address)
         if let symbol {
             line.append(" (")
-            line.append(symbol.printable, .symbol)
+            line.append(symbol, .symbol)
             line.append(")")
         }
         line.append(": ")
-        line.append(instruction.printable, .mnemonic)
+        line.append(instruction, .mnemonic)
         if !bytes.isEmpty { line.append(" ; " + bytes, .dim) }
         return line
     }
@@ -207,10 +207,10 @@ extension StopOutput.Source {
     /// `boot.c:12        count += 1;`
     var styled: StyledLine {
         let name = path.split(separator: "/").last.map(String.init) ?? path
-        var styled = StyledLine("\(name.printable):\(line)", .dim)
+        var styled = StyledLine("\(name):\(line)", .dim)
         if let text {
             let spaces = text.map { $0 == "\t" ? "    " : String($0) }.joined()
-            styled.append("  \(spaces.printable)")
+            styled.append("  \(spaces)")
         }
         return styled
     }
@@ -227,7 +227,7 @@ extension StopOutput.Reason {
         case .reached(.instruction(let kind)):
             self.init(kind: "instruction", text: "Next is \(kind.article) \(kind.rawValue.uppercased()).")
         case .reached(.condition(let text)):
-            self.init(kind: "condition", text: "It holds: \(text.printable).")
+            self.init(kind: "condition", text: "It holds: \(text).")
         case .reached(.place): self.init(kind: "breakpoint", text: "Reached the address.", breakpoints: [])
         case .breakpoint(let numbers):
             let list = numbers.map(String.init).joined(separator: ", ")

@@ -10,13 +10,13 @@ public enum Style: String, Sendable, Hashable, CaseIterable {
     case warning, error
 }
 
-/// One line of output: text in spans of one style each, without control characters.
+/// One line of output: text in spans of one style each. Whatever is put in, what a terminal gets is ``printable``.
 public struct StyledLine: Sendable, Hashable {
     public struct Span: Sendable, Hashable {
-        public var text: String
+        public fileprivate(set) var text: String
         public var style: Style
         public init(_ text: String, _ style: Style = .plain) {
-            self.text = text
+            self.text = text.printable
             self.style = style
         }
     }
@@ -35,7 +35,7 @@ public struct StyledLine: Sendable, Hashable {
     public mutating func append(_ text: String, _ style: Style = .plain) {
         guard !text.isEmpty else { return }
         if let last = spans.last, last.style == style {
-            spans[spans.count - 1].text += text
+            spans[spans.count - 1].text += text.printable
         } else {
             spans.append(Span(text, style))
         }
@@ -85,31 +85,15 @@ extension Style {
 }
 
 extension String {
-    /// The text with control characters shown as `\xNN`: what a guest wrote must not drive the terminal.
-    public var printable: String {
-        guard unicodeScalars.contains(where: \.isControl) else { return self }
-        var result = ""
-        for scalar in unicodeScalars {
-            if scalar.isControl {
-                result += "\\x" + Hex.digits(UInt64(scalar.value), width: 2)
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
-
-    /// The text with spaces after it up to `width`.
+    /// The text, ``printable``, with spaces after it up to `width`.
     func padded(_ width: Int) -> String {
-        self + String(repeating: " ", count: max(0, width - columns))
+        let text = printable
+        return text + String(repeating: " ", count: max(0, width - text.columns))
     }
 
-    /// The text with spaces before it up to `width`.
+    /// The text, ``printable``, with spaces before it up to `width`.
     func leftPadded(_ width: Int) -> String {
-        String(repeating: " ", count: max(0, width - columns)) + self
+        let text = printable
+        return String(repeating: " ", count: max(0, width - text.columns)) + text
     }
-}
-
-extension Unicode.Scalar {
-    fileprivate var isControl: Bool { value < 0x20 || (0x7F..<0xA0).contains(value) }
 }

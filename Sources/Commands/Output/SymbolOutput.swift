@@ -41,7 +41,7 @@ public struct SymbolFiles: CommandOutput, Hashable {
             ["File", "Symbols", "Lines", "From", "To", "Moved by"], rightAligned: [1, 2])
         for file in files {
             table.add([
-                .init(file.path.printable), .init(grouped(file.symbols)), .init(grouped(file.lines)),
+                .init(file.path), .init(grouped(file.symbols)), .init(grouped(file.lines)),
                 .init(Hex.padded(file.start.value, width: 8), .address),
                 .init(Hex.padded(file.end.value, width: 8), .address), .init(file.moved),
             ])
@@ -55,14 +55,14 @@ public struct SymbolsLoaded: CommandOutput, Hashable {
     public var file: SymbolFileRow
 
     public func lines(width: Int) -> [StyledLine] {
-        var line = StyledLine("\(file.path.printable): \(counted(file.symbols, "symbol"))")
+        var line = StyledLine("\(file.path): \(counted(file.symbols, "symbol"))")
         line.append(file.lines > 0 ? ", \(counted(file.lines, "source line"))" : ", no source lines")
         line.append(", ")
         line.append("\(file.start)", .address)
         line.append(" to ")
         line.append("\(file.end)", .address)
         if !file.moved.isEmpty { line.append(", moved by \(file.moved)") }
-        return [line] + file.warnings.map { StyledLine($0.printable, .warning) }
+        return [line] + file.warnings.map { StyledLine($0, .warning) }
     }
 }
 
@@ -91,10 +91,10 @@ public struct SymbolAt: CommandOutput, Hashable {
     public func lines(width: Int) -> [StyledLine] {
         var line = StyledLine("\(linear)", .address)
         line.append(" is ")
-        line.append(symbol.printable, .symbol)
+        line.append(symbol, .symbol)
         if offset > 0 { line.append("+\(Hex(offset))", .symbol) }
         if size > 0 { line.append(", \(kind) of \(counted(size, "byte")) at \(address)", .dim) }
-        if let source { line.append(", \(source.printable)", .dim) }
+        if let source { line.append(", \(source)", .dim) }
         return [line]
     }
 }
@@ -133,8 +133,8 @@ public struct SymbolList: CommandOutput, Hashable {
             table.add([
                 .init(Hex.padded(row.address.value, width: 8), .address),
                 .init(row.size > 0 ? grouped(row.size) : ""),
-                .init(row.kind + (row.isGlobal ? "" : ", local"), .dim), .init(row.name.printable, .symbol),
-                .init(row.source?.printable ?? "", .dim),
+                .init(row.kind + (row.isGlobal ? "" : ", local"), .dim), .init(row.name, .symbol),
+                .init(row.source ?? "", .dim),
             ])
         }
         return table.lines
@@ -174,7 +174,7 @@ public struct Assigned: CommandOutput, Hashable {
     public var note: String?
 
     public func lines(width: Int) -> [StyledLine] {
-        var line = StyledLine("\(name.printable) = ")
+        var line = StyledLine("\(name) = ")
         line.append(text, .value)
         line.append("  \(value)", .dim)
         return [line] + (note.map { [StyledLine($0, .warning)] } ?? [])

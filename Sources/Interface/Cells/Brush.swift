@@ -44,25 +44,24 @@ struct Brush: ~Copyable {
         x += 1
     }
 
+    /// Text; what would drive a terminal is shown by number.
     mutating func put(_ text: String, _ look: Look = .plain) {
-        // Most text is ASCII: no scalar has to be put together then.
+        // Most text is plain ASCII: no scalar has to be put together then.
         var text = text
-        let isASCII = text.withUTF8 { bytes in
-            guard bytes.allSatisfy({ $0 < 0x80 }) else { return false }
-            for byte in bytes { put(scalar: byte < 0x20 || byte == 0x7F ? 0x2E : UInt32(byte), look) }
+        let isPlain = text.withUTF8 { bytes in
+            guard bytes.allSatisfy({ (0x20..<0x7F).contains($0) }) else { return false }
+            for byte in bytes { put(scalar: UInt32(byte), look) }
             return true
         }
-        if isASCII { return }
-        for scalar in text.unicodeScalars {
+        if isPlain { return }
+        for scalar in text.printable.unicodeScalars {
             switch cellWidth(scalar) {
             case 0: continue
             case 2 where x + 1 < area.width:
                 put(scalar: scalar.value, look)
                 put(scalar: 0, look)
             case 2: put(scalar: 0x3F, look)
-            default:
-                let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-                put(scalar: isControl ? 0x2E : scalar.value, look)
+            default: put(scalar: scalar.value, look)
             }
         }
     }

@@ -1,3 +1,5 @@
+import Commands
+
 /// A key as the screen knows it, whatever the terminal sent for it.
 public enum Key: Sendable, Hashable {
     case character(Unicode.Scalar)
@@ -105,10 +107,11 @@ public struct CommandLine: Sendable, Hashable {
 /// A line of the output pane.
 public struct OutputLine: Sendable, Hashable {
     public struct Span: Sendable, Hashable {
-        public var text: String
+        public let text: String
         public var look: Look
+        /// What would drive a terminal is shown by number.
         public init(_ text: String, _ look: Look = Look()) {
-            self.text = text
+            self.text = text.printable
             self.look = look
         }
     }

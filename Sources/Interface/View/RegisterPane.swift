@@ -1,3 +1,4 @@
+import Commands
 import Debugger
 import X86
 
@@ -67,7 +68,7 @@ extension Model {
     private func drawChain(_ chain: String?, end: Int, _ brush: inout Brush) {
         guard let chain, end - brush.x > 8 else { return }
         brush.put(" ")
-        for scalar in chain.unicodeScalars {
+        for scalar in chain.printable.unicodeScalars {
             guard brush.x < end - 1 else { break }
             brush.put(scalar: scalar.value, Look(.symbol))
         }

@@ -47,8 +47,7 @@ extension Model {
                 let columns = cellWidth(scalar)
                 if columns == 0 { continue }
                 brush.go(x, y)
-                let isControl = scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-                brush.put(scalar: isControl ? 0x2E : scalar.value, look)
+                brush.put(scalar: scalar.value, look)
                 if columns == 2 { brush.put(scalar: 0, look) }
                 x += columns
             }

@@ -90,7 +90,7 @@ extension Model {
         case .vcpus:
             let state = guest.isRunning ? "running" : guest.reason.isEmpty ? "stopped" : guest.reason
             guard !guest.name.isEmpty else { return state }
-            return "\(shortened(guest.name, to: room - state.utf8.count - 2)), \(state)"
+            return "\(shortened(guest.name.printable, to: room - state.utf8.count - 2)), \(state)"
         case .registers, .system:
             let from = guest.registersFrom.isEmpty && guest.isRunning ? "live" : guest.registersFrom
             return words([guest.vcpus.count > 1 ? "vCPU \(guest.selected)" : "", past(from)])
@@ -217,11 +217,11 @@ extension Model {
         let line = commandLine
         // The part of the line around the cursor, where it is longer than the row.
         let before = String(decoding: line.text.utf8.prefix(line.cursor), as: UTF8.self)
-        let width = before.columns
+        let width = before.printable.columns
         let prompt = line.prompt.columns
         let room = max(1, size.width - prompt - 1)
         var hidden = 0
-        var shown = Substring(line.text).unicodeScalars
+        var shown = Substring(line.text.printable).unicodeScalars
         while width - hidden > room, let first = shown.first {
             hidden += cellWidth(first)
             shown.removeFirst()

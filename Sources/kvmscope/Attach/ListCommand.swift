@@ -44,7 +44,7 @@ struct GuestTable: CommandOutput {
         hiddenProcesses = list.hiddenProcesses
         guests = list.guests.map { guest in
             Row(
-                process: guest.process, name: Self.printable(guest.name), vmm: guest.vmm.rawValue,
+                process: guest.process, name: guest.name, vmm: guest.vmm.rawValue,
                 vcpus: guest.vcpus.map {
                     Row.VCPU(id: $0.id, thread: $0.thread, threadSource: $0.threadSource?.rawValue)
                 },
@@ -66,7 +66,7 @@ struct GuestTable: CommandOutput {
                 guest.vcpus.map { $0.thread.map(String.init) ?? "?" }.joined(separator: ","),
                 guest.memoryBytes.map(Self.size) ?? "?", guest.uptimeSeconds.map(Self.time) ?? "?",
                 guest.attachable ? "yes" : "no: \(guest.obstacle ?? "")",
-            ]
+            ].map(\.printable)
         }
         let widths = header.indices.map { column in ([header] + rows).map { $0[column].columns }.max() ?? 0 }
         func line(_ cells: [String]) -> String {
@@ -82,13 +82,6 @@ struct GuestTable: CommandOutput {
         }
         if hiddenProcesses > 0 { lines.append(StyledLine(String(hidden.dropFirst(2)), .dim)) }
         return lines
-    }
-
-    /// A process may call itself anything; a terminal does what control characters say.
-    private static func printable(_ name: String) -> String {
-        String(
-            String.UnicodeScalarView(
-                name.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
     }
 
     private var hidden: String {
