@@ -4,6 +4,9 @@ extension Debugger {
     /// By number, watchpoints too.
     public var breakpoints: [Breakpoint] { placement.table.list }
 
+    /// The number of the one that was set last, of those that are still there.
+    public var lastBreakpoint: Int? { table.last }
+
     /// One that stops before the instruction at a linear address.
     public func breakpoint(atLinear address: UInt64) -> Breakpoint? {
         placement.table.first(atLinear: address)

@@ -22,6 +22,20 @@ import Testing
         #expect(try driver.json("revisit 1").contains("\"isPast\":true"))
     }
 
+    /// Where no screen has looked at anything.
+    @Test func aStopShowsItsInstructionAndSaysWhatElseIsNotKept() throws {
+        let driver = try Driver([0xB0, 0x48, 0xB0, 0x49, 0x90])
+        try driver.output("step")
+        let now = try driver.text("step")
+        #expect(now.contains { $0.contains("nop") })
+        let back = try driver.text("revisit -")
+        #expect(back.contains { $0.contains("mov al, 0x49") }, "\(back)")
+        let error = try driver.failure("x 0x500").message
+        #expect(error.contains("was not looked at then") && !error.contains("no memory"), "\(error)")
+        #expect(try driver.failure("x p:0x40000000").message.contains("no memory"))
+        #expect(try driver.text("revisit now").contains { $0.contains("nop") })
+    }
+
     @Test func whatIsNoStopIsPointedAt() throws {
         let driver = try Driver()
         let error = try driver.failure("revisit yesterday")

@@ -239,7 +239,7 @@ enum BreakpointActions {
         try call.perform(at: rest) { () throws(DebuggerError) in
             try session.debugger.setBreakpoint(number, condition: rest.text)
         }
-        return .done(Message("Breakpoint \(number) stops the guest only if \(rest.text.printable)."))
+        return .done(Message("Breakpoint \(number) stops the guest only if \(rest.text)."))
     }
 
     static func ignore(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
@@ -256,7 +256,7 @@ enum BreakpointActions {
     }
 
     static func commands(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        guard let last = session.debugger.breakpoints.last?.number else {
+        guard let last = session.debugger.lastBreakpoint else {
             throw call.error("there is no breakpoint", remedy: "set one first")
         }
         var number = last
@@ -314,7 +314,7 @@ enum BreakpointActions {
         var list = known.prefix(20).map(String.init).joined(separator: ", ")
         if known.count > 20 { list += " and \(known.count - 20) more" }
         throw call.error(
-            "there is no breakpoint `\(argument.text.printable)`", at: argument,
+            "there is no breakpoint `\(argument.text)`", at: argument,
             remedy: known.isEmpty ? "none is set" : "breakpoints: " + list)
     }
 

@@ -33,8 +33,8 @@ struct Display: Sendable {
 }
 
 enum DisplayActions {
-    /// Displays that a session has at most: each is evaluated at each stop.
-    private static let most = 1000
+    /// Displays that a session has at most: more are a script that went wrong.
+    private static let most = 1 << 20
 
     static func display(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         guard !call.rest.text.isEmpty else {
@@ -58,7 +58,7 @@ enum DisplayActions {
             throw call.error(error.message, at: call.rest, offset: error.offset ?? 0)
         }
         session.nextDisplay += 1
-        session.displays.append(display)
+        session.displays[display.number] = display
         return .done(DisplaysShown(displays: [row]))
     }
 
@@ -66,15 +66,16 @@ enum DisplayActions {
         var ended: Set<Int> = []
         for argument in call.arguments {
             let value = try session.number(argument, call)
-            guard let display = session.displays.first(where: { UInt64($0.number) == value }) else {
+            guard let number = Int(exactly: value), session.displays[number] != nil else {
                 throw call.error(
                     "there is no display \(session.signed(value))", at: argument,
                     remedy: "`info display` lists them")
             }
-            ended.insert(display.number)
+            ended.insert(number)
         }
         let before = session.displays.count
-        session.displays.removeAll { ended.isEmpty || ended.contains($0.number) }
+        if call.arguments.isEmpty { session.displays.removeAll() }
+        for number in ended { session.displays[number] = nil }
         return .done(Message("Ended \(counted(before - session.displays.count, "display"))."))
     }
 
@@ -82,7 +83,7 @@ enum DisplayActions {
         try call.checkCount(0)
         return .done(
             DisplayList(
-                displays: session.displays.map {
+                displays: session.shownDisplays.map {
                     .init(number: $0.number, format: $0.format, expression: $0.expression)
                 }))
     }
@@ -90,7 +91,12 @@ enum DisplayActions {
 
 extension Session {
     /// All displays with what they show now.
-    func displayRows() -> [DisplayRow] { displays.map(row) }
+    func displayRows() -> [DisplayRow] { shownDisplays.map(row) }
+
+    /// By number.
+    var shownDisplays: [Display] {
+        displays.isEmpty ? [] : displays.sorted { $0.key < $1.key }.map(\.value)
+    }
 
     func row(_ display: Display) -> DisplayRow {
         // What a display shows is not where `x` goes on.

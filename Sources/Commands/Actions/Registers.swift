@@ -130,7 +130,7 @@ enum RegisterActions {
         }
         guard !isName else { return nil }
         let name = String(left.text.reversed().drop { " +-*/%&|^<>".contains($0) }.reversed())
-        let isNew = !session.debugger.convenienceVariables.contains { "$" + $0.name == name }
+        let isNew = !name.hasPrefix("$") || !session.debugger.hasVariable(String(name.dropFirst()))
         // `set NAME VALUE` has no sign.
         let isSpelled =
             call.rest.text.contains("=") || call.rest.text.contains("++") || call.rest.text.contains("--")

@@ -31,12 +31,12 @@ enum WatchActions {
     }
 
     static func delete(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        let all = session.debugger.breakpoints.filter { $0.kind == .watch }.map(\.number)
-        var numbers = all
-        if !call.rest.text.isEmpty {
-            numbers = []
+        var numbers: [Int] = []
+        if call.rest.text.isEmpty {
+            numbers = session.debugger.breakpoints.filter { $0.kind == .watch }.map(\.number)
+        } else {
             for (number, argument) in try BreakpointActions.numbers(session, call) {
-                guard all.contains(number) else {
+                guard (try? session.debugger.breakpoint(number))?.kind == .watch else {
                     throw call.error(
                         "\(number) is a breakpoint, not a watchpoint", at: argument,
                         remedy: "`delete` deletes either")

@@ -54,7 +54,8 @@ extension Session {
         }
         var seen: Set<String> = []
         let matching = found.candidates.filter {
-            $0.text.hasPrefix(found.part) && seen.insert($0.text).inserted
+            // What cannot be shown as it is cannot be chosen by eye, and readline would write it as it is.
+            $0.text.hasPrefix(found.part) && $0.text.printable == $0.text && seen.insert($0.text).inserted
         }
         return Completion(
             start: end - found.part.utf8.count, candidates: matching.sorted { $0.text < $1.text },
@@ -119,7 +120,9 @@ extension Session {
             }
             found.candidates =
                 registers(found.part, RegisterName.spellings)
-                + debugger.convenienceVariables.map { .init("$" + $0.name, "variable") }
+                + debugger.variableNames(startingWith: String(found.part.dropFirst())).map {
+                    .init("$" + $0, "variable")
+                }
         case .symbol: found.candidates = symbols(current)
         case .words(let words): found.candidates = words.map { .init($0) }
         case .breakpoint:

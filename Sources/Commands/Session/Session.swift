@@ -35,7 +35,7 @@ public final class Session {
     var toldTracing = false
     let threads: ThreadTimes
     /// What is shown after every stop.
-    var displays: [Display] = []
+    var displays: [Int: Display] = [:]
     var nextDisplay = 1
 
     /// Asked now and then by a command that takes long: true ends it with what it has. Set by the front end, which
@@ -110,10 +110,16 @@ public final class Session {
         if origin == .interactive, !isRepeat { remember(text) }
 
         // What fails is not worth repeating: Enter after an error must not do an older command.
+        let last = lastRepeatable
         lastRepeatable = nil
         var call = try Invocation(text, table: table)
         call.isRepeat = isRepeat
         if isRunning, !call.command.worksWhileRunning {
+            // Enter after `continue &`: there is nothing to do again until it stops.
+            if isRepeat {
+                lastRepeatable = last
+                return .done(Silence())
+            }
             throw call.error(
                 "`\(call.command.name)` needs a guest that stands still", at: Argument(text: "", column: 0),
                 remedy: "stop it first: `stop`, Ctrl-C or F12")
@@ -177,7 +183,8 @@ public final class Session {
         // `list` begins where the guest stands now.
         listing = nil
         var output = StopOutput(
-            stop, line: line, source: line?.source.flatMap(sourceText), displays: displayRows())
+            stop, line: line, source: line?.source.flatMap(sourceText),
+            displays: debugger.keeping { displayRows() })
         noteInterrupts(&output, stop)
         noteTracing(&output)
         return output
@@ -201,7 +208,10 @@ public final class Session {
         return wasCancelled
     }
 
-    private func stopLine(_ vcpu: Int) -> StopLine? { try? debugger.stopLine(vcpu: vcpu) }
+    /// What it reads is kept: the stop can be shown again when it is past.
+    private func stopLine(_ vcpu: Int) -> StopLine? {
+        debugger.keeping { try? debugger.stopLine(vcpu: vcpu) }
+    }
 
     /// Everything about the guest up to the current stop.
     public func report() -> any CommandOutput {

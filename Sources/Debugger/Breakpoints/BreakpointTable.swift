@@ -36,16 +36,34 @@ struct BreakpointTable: Sendable {
     private var physical = PlaceTable()
     /// Addresses in the execution registers, and how many breakpoints share each.
     private var registers: [UInt64: Int] = [:]
-    /// The enabled watchpoints.
-    private(set) var watches: [WatchState] = []
+    /// The enabled watchpoints and catchpoints, by number: taking one of many out costs no more than of few.
+    private var watchesByNumber: [Int: WatchState] = [:]
+    private var catchesByNumber: [Int: ArmedEvents.Entry] = [:]
+    /// The watchpoints that protect a page.
+    private var watchesOfPage: [UInt64: [Int: WatchState]] = [:]
+    /// The MSRs that catchpoints have trapped, and how many share each; nil stands for all of them.
+    private var caughtMSRs: [UInt32?: Int] = [:]
     private var dataRegisters: [DataRegister] = []
-    private var catches: [ArmedEvents.Entry] = []
     private var steppingCount = 0
     private var patchCount = 0
     /// `xchg bx, bx` stops the guest; this stands beside the breakpoints and has no number.
     var isMagic = false
     /// All is stepped, for the black box.
     var isTraced = false
+
+    /// The enabled watchpoints, by number.
+    var watches: [WatchState] {
+        watchesByNumber.isEmpty ? [] : watchesByNumber.sorted { $0.key < $1.key }.map(\.value)
+    }
+    var hasWatches: Bool { !watchesByNumber.isEmpty }
+
+    /// The enabled watchpoints that protect a page.
+    func watches(protecting page: UInt64) -> some Collection<WatchState> {
+        (watchesOfPage[page] ?? [:]).values
+    }
+
+    /// The number of the last one.
+    var last: Int? { slots.last { $0 != nil }??.breakpoint.number }
 
     var entries: [Entry] { slots.compactMap { $0 } }
     var count: Int { slots.count - holes }
@@ -127,10 +145,14 @@ struct BreakpointTable: Sendable {
     private mutating func activate(_ entry: Entry) {
         let breakpoint = entry.breakpoint
         if let event = breakpoint.event {
-            catches.append(
-                ArmedEvents.Entry(event: event, counter: entry.state, mechanism: breakpoint.mechanism))
+            catchesByNumber[breakpoint.number] = ArmedEvents.Entry(
+                event: event, counter: entry.state, mechanism: breakpoint.mechanism)
+            if let index = Self.trappedMSR(breakpoint) { caughtMSRs[index, default: 0] += 1 }
         } else if let watch = entry.watch {
-            watches.append(watch)
+            watchesByNumber[breakpoint.number] = watch
+            for page in Self.protectedPages(watch) {
+                watchesOfPage[page, default: [:]][breakpoint.number] = watch
+            }
             dataRegisters += entry.data
         } else if let address = breakpoint.linear {
             linear.append(entry.state, at: address)
@@ -151,9 +173,16 @@ struct BreakpointTable: Sendable {
     private mutating func deactivate(_ entry: Entry) {
         let breakpoint = entry.breakpoint
         if breakpoint.event != nil {
-            catches.removeAll { $0.counter.number == breakpoint.number }
-        } else if entry.watch != nil {
-            watches.removeAll { $0.counter.number == breakpoint.number }
+            catchesByNumber[breakpoint.number] = nil
+            if let index = Self.trappedMSR(breakpoint), let count = caughtMSRs[index] {
+                caughtMSRs[index] = count > 1 ? count - 1 : nil
+            }
+        } else if let watch = entry.watch {
+            watchesByNumber[breakpoint.number] = nil
+            for page in Self.protectedPages(watch) {
+                watchesOfPage[page]?[breakpoint.number] = nil
+                if watchesOfPage[page]?.isEmpty == true { watchesOfPage[page] = nil }
+            }
             for register in entry.data {
                 if let place = dataRegisters.firstIndex(of: register) { dataRegisters.remove(at: place) }
             }
@@ -171,6 +200,23 @@ struct BreakpointTable: Sendable {
         case .int3, .portOut: patchCount -= 1
         case .pageProtection, .exit, .msrFilter: break
         }
+    }
+
+    private static func protectedPages(_ watch: WatchState) -> Set<UInt64> {
+        watch.mechanism == .pageProtection ? Set(watch.pages) : []
+    }
+
+    /// The MSR whose writes leave the guest for a catchpoint, nil in it for all; nil where it traps none.
+    private static func trappedMSR(_ breakpoint: Breakpoint) -> UInt32?? {
+        guard breakpoint.mechanism == .msrFilter, case .msr(let index) = breakpoint.event else { return nil }
+        return .some(index)
+    }
+
+    /// The MSRs whose writes leave the guest.
+    var trappedMSRs: TrappedMSRs {
+        if caughtMSRs.isEmpty { return .none }
+        guard caughtMSRs[nil] == nil, caughtMSRs.count <= TrappedMSRs.most else { return .all }
+        return .these(Set(caughtMSRs.keys.compactMap { $0 }))
     }
 
     /// The linear address that a debug register compares. Without paging a physical address is one.
@@ -210,7 +256,8 @@ struct BreakpointTable: Sendable {
 
     /// The enabled catchpoints.
     var events: ArmedEvents {
-        catches.isEmpty && !isMagic ? .none : ArmedEvents(catches, isMagic: isMagic)
+        guard !catchesByNumber.isEmpty || isMagic else { return .none }
+        return ArmedEvents(catchesByNumber.sorted { $0.key < $1.key }.map(\.value), isMagic: isMagic)
     }
 
     /// The breakpoints at a linear address, disabled ones too.

@@ -149,8 +149,7 @@ extension Debugger {
 
     private func watchedAccess(_ page: UInt64) -> PageAccess? {
         var wanted: PageAccess?
-        for watch in placement.table.watches
-        where watch.mechanism == .pageProtection && watch.pages.contains(page) {
+        for watch in placement.table.watches(protecting: page) {
             let access: PageAccess = watch.access == .write ? .readOnly : .none
             wanted = max(wanted ?? access, access)
         }

@@ -71,7 +71,7 @@ extension Debugger {
 
     /// Makes the VM exit at the MSRs that are caught, and at no others.
     func trapMSRs() throws(DebuggerError) {
-        let wanted = placement.table.events.trappedMSRs
+        let wanted = placement.table.trappedMSRs
         guard wanted != placement.trappedMSRs, let trap = patching.msrTrap else { return }
         do {
             try trap.trapMSRWrites(wanted)

@@ -51,6 +51,14 @@ extension Debugger {
     /// The user's variables that have a value, by name, without the `$`.
     public var convenienceVariables: [(name: String, value: Value)] { variables.all }
 
+    /// Whether a variable of that name, without the `$`, has a value.
+    public func hasVariable(_ name: String) -> Bool { variables.slot(of: name) != nil }
+
+    /// The names of those variables that begin so, in no order.
+    public func variableNames(startingWith prefix: String) -> [String] {
+        variables.names(startingWith: prefix)
+    }
+
     /// Keeps a value as the last one printed: `$`, and `$N` with the number that is returned. Nil where there is
     /// no room for more.
     public func remember(_ value: Value) -> Int? { variables.remember(value) }

@@ -5,7 +5,7 @@ import Synchronization
 /// Safe from any thread: a breakpoint's condition may count in a variable while the guest runs.
 final class Variables: Sendable {
     /// More names, or values, than this are a script that went wrong.
-    static let maximum = 65_536
+    static let maximum = 1 << 20
 
     private struct State {
         var slots: [String: Int] = [:]
@@ -21,6 +21,15 @@ final class Variables: Sendable {
         state.withLock { state in
             state.names.enumerated().compactMap { slot, name in state.values[slot].map { (name, $0) } }
         }.sorted { $0.name < $1.name }
+    }
+
+    /// The names of those that have a value and begin so, in no order.
+    func names(startingWith prefix: String) -> [String] {
+        state.withLock { state in
+            zip(state.names, state.values).compactMap { name, value in
+                value != nil && name.hasPrefix(prefix) ? name : nil
+            }
+        }
     }
 
     /// The slot of a variable that has a value.

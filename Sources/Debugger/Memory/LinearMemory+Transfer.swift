@@ -26,10 +26,25 @@ extension LinearMemory {
             if let gpa = walk.gpa {
                 fill(&image, range, gpa)
             } else {
-                image.add(MemoryImage.Gap(range: range, reason: "not mapped: \(walk.outcome)"))
+                image.add(MemoryImage.Gap(range: range, reason: reason(walk)))
             }
         }
         return image
+    }
+
+    /// Why a walk led nowhere.
+    private func reason(_ walk: PageWalk) -> String {
+        if case .unreadable(let level, let gpa) = walk.outcome, memory is KeptMemory,
+            let fault = fault(at: gpa), fault.cause == .notKept
+        {
+            return "its \(level.rawValue): \(fault)"
+        }
+        return "not mapped: \(walk.outcome)"
+    }
+
+    private func fault(at gpa: UInt64) -> MemoryFault? {
+        var byte: [UInt8] = [0]
+        return copy(&byte, 0..<1, gpa)
     }
 
     func readPhysical(_ gpa: UInt64, count: Int, _ address: Address) -> MemoryImage {

@@ -23,10 +23,16 @@ struct KeptMemory: PhysicalMemory {
     func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
         try Self.forEachPage(gpa, count: buffer.count) { number, within, offset, count throws(MemoryFault) in
             guard let page = pages[number] else {
-                throw MemoryFault(gpa: number &* UInt64(Self.pageSize) &+ UInt64(within))
+                throw missing(number &* UInt64(Self.pageSize) &+ UInt64(within))
             }
             Self.copy(page, from: within, count: count, to: buffer, at: offset)
         }
+    }
+
+    /// Why a page is not there: there was no memory, or nobody looked.
+    private func missing(_ gpa: UInt64) -> MemoryFault {
+        let isBacked = regions.contains { gpa >= $0.gpa && gpa - $0.gpa < $0.size }
+        return MemoryFault(gpa: gpa, cause: isBacked ? .notKept : .notBacked)
     }
 
     /// The past is not written.

@@ -100,12 +100,30 @@ public struct MemoryRegion: Sendable, Hashable {
     }
 }
 
-/// Guest-physical addresses that no memslot backs.
+/// Guest-physical addresses that cannot be read or written.
 public struct MemoryFault: Error, Sendable, Hashable, CustomStringConvertible {
-    /// The first address that is not backed.
+    public enum Cause: Sendable, Hashable {
+        /// No memslot backs them.
+        case notBacked
+        /// Of an earlier stop: nobody looked at them then.
+        case notKept
+    }
+
+    /// The first address that cannot.
     public var gpa: UInt64
-    public init(gpa: UInt64) { self.gpa = gpa }
-    public var description: String { "no memory at guest-physical 0x\(String(gpa, radix: 16))" }
+    public var cause: Cause
+    public init(gpa: UInt64, cause: Cause = .notBacked) {
+        self.gpa = gpa
+        self.cause = cause
+    }
+
+    public var description: String {
+        let place = "guest-physical 0x\(String(gpa, radix: 16))"
+        return switch cause {
+        case .notBacked: "no memory at \(place)"
+        case .notKept: "\(place) was not looked at then, and is not kept"
+        }
+    }
 }
 
 /// The calls to one vCPU that a debugger makes. `KVMCore.VCPU` is one; tests bring another.
