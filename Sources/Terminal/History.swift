@@ -36,6 +36,7 @@ public struct History: Sendable, Hashable {
 
     /// Reads the file into readline's list.
     func load() {
+        guard isFile else { return }
         _ = creadline_history_read(path.string)
     }
 
@@ -46,11 +47,23 @@ public struct History: Sendable, Hashable {
         Self.makeFolders(folder)
         guard
             let file = try? FileDescriptor.open(
-                path, .writeOnly, options: [.create, .append, .closeOnExec],
+                path, .writeOnly, options: [.create, .append, .closeOnExec, .nonBlocking],
                 permissions: .ownerReadWrite)
         else { return }
         try? file.close()
+        guard isFile else { return }
         _ = creadline_history_append(path.string, Int32(clamping: count), Int32(Self.limit))
+    }
+
+    /// Far more than its lines take.
+    private static let largest: Int64 = 1 << 24
+
+    /// A pipe or a device in its place would be waited for.
+    private var isFile: Bool {
+        var status = stat()
+        // SAFETY: stat() fills the structure it is given, or says that it has not.
+        return unsafe stat(path.string, &status) == 0 && status.st_mode & S_IFMT == S_IFREG
+            && status.st_size <= Self.largest
     }
 
     private static func makeFolders(_ folder: FilePath) {

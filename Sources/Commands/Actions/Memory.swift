@@ -55,7 +55,10 @@ extension CommandTable {
             completion: [.expression], whileRunning: true, action: MemoryActions.setPhysical),
         Command(
             "writemem", [], "FILE ADDR LEN", .memory, "write memory to a file",
-            details: "The file is replaced. Nothing is written if a byte of the range cannot be read.",
+            details: """
+                The file is replaced once all is written, and only its owner can read it. Nothing is written if a byte of \
+                the range cannot be read.
+                """,
             examples: [.init("writemem \"mbr.bin\" 0x7c00 512", "the boot sector")],
             completion: [.file, .expression], whileRunning: true, action: MemoryActions.save),
         Command(
@@ -316,7 +319,7 @@ enum MemoryActions {
                 "\(address.advanced(by: gap.range.lowerBound)) cannot be read: \(gap.reason)",
                 at: arguments[1], remedy: "no file was written")
         }
-        try Files.write(image.bytes, arguments[0], call)
+        try Files.write(image.bytes, arguments[0], session, call)
         return .done(
             FileTransfer(verb: "Wrote", file: arguments[0].text, address: address.description, bytes: length))
     }
@@ -325,7 +328,12 @@ enum MemoryActions {
         let arguments = call.arguments
         guard arguments.count == 2 else { throw call.usageError("`loadmem` takes two arguments") }
         let address = try session.address(arguments[1], call)
-        let bytes = try Files.read(arguments[0], call)
+        // What is larger than all of the guest's memory is not read first.
+        let memory = session.debugger.target.memory.regions.reduce(0) { $0 &+ $1.size }
+        let limit = memory > 0 ? min(Files.largest, Int(clamping: memory)) : Files.largest
+        let bytes = try Files.read(
+            arguments[0], session, call, limit: limit,
+            remedy: limit < Files.largest ? "the guest's memory has \(grouped(memory)) bytes in all" : nil)
         guard !bytes.isEmpty else { throw call.error("\(arguments[0].text) is empty", at: arguments[0]) }
         try call.perform(at: arguments[1]) { () throws(DebuggerError) in
             try session.debugger.writeMemory(address, bytes)

@@ -68,7 +68,7 @@ enum OtherActions {
             let texts = command.names + [command.summary, command.details] + command.examples.map(\.meaning)
             return texts.contains { $0.lowercased().contains(word) }
         }
-        guard !found.isEmpty else { return .done(Message("No command mentions `\(word.printable)`.")) }
+        guard !found.isEmpty else { return .done(Message("No command mentions `\(word)`.")) }
         return .done(HelpIndex(found))
     }
 
@@ -91,7 +91,7 @@ enum OtherActions {
                 "`source` needs a guest that stands still, or runs with nobody waiting for its stop",
                 at: Argument(text: "", column: 0), remedy: "stop it first: `stop`, Ctrl-C or F12")
         }
-        let lines = try Files.lines(arguments[0], call)
+        let lines = try Files.lines(arguments[0], session, call)
         let count = try session.enqueue(lines, file: arguments[0].text, call)
         return .done(SourceOutput(file: arguments[0].text, commands: count))
     }

@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 
 /// The text of source files, wherever the user keeps them.
@@ -69,6 +70,10 @@ public final class SourceFiles {
 
 /// Files that are read whole.
 enum FileBytes {
+    struct NotAFile: Error, CustomStringConvertible {
+        var description: String { "it is a pipe or a device, and no file" }
+    }
+
     /// Nil where it cannot be read, is no regular file, or is larger than `limit`.
     static func read(_ path: String, limit: Int) -> [UInt8]? {
         try? load(path, limit: limit)
@@ -78,10 +83,15 @@ enum FileBytes {
     static func load(_ path: String, limit: Int, first: Int = .max) throws -> [UInt8] {
         let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
         return try file.closeAfter {
-            // What is no file (a pipe, a terminal) has no end to seek to, or would not end.
-            let size = try file.seek(offset: 0, from: .end)
+            // What is no file (a pipe, a device) may not begin, or not end.
+            var status = stat()
+            guard fstat(file.rawValue, &status) == 0 else { throw Errno(rawValue: errno) }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                throw status.st_mode & S_IFMT == S_IFDIR ? Errno.isDirectory : NotAFile()
+            }
+            // 0 where it is not known, as in /proc.
+            let size = Int64(status.st_size)
             guard size <= Int64(limit) else { throw Errno.fileTooLarge }
-            try file.seek(offset: 0, from: .start)
             var bytes: [UInt8] = []
             bytes.reserveCapacity(min(Int(size), first))
             while bytes.count <= limit {

@@ -29,7 +29,7 @@ enum ImageFile {
         var bytes = [UInt8]()
         do {
             let file = try FileDescriptor.open(
-                FilePath(path), .readOnly, options: .closeOnExec)
+                FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
             defer { try? file.close() }
             if let size { bytes.reserveCapacity(Int(size)) }
             let chunkSize = 1 << 18
