@@ -99,7 +99,10 @@ let package = Package(
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
         .testTarget(
-            name: "kvmscopeTests", dependencies: ["kvmscope", arguments], swiftSettings: strict),
+            name: "kvmscopeTests",
+            dependencies: [
+                "kvmscope", "Commands", "Debugger", "Terminal", "TargetConformance", arguments, system,
+            ], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", exclude: ["Recorded", "Support/gdb-trace.py"], swiftSettings: strict),
     ]

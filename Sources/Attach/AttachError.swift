@@ -1,3 +1,5 @@
+import Glibc
+
 /// Why another program's guest cannot be attached to, or an act on it not be done: what, and the remedy.
 public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What kind of refusal it is.
@@ -48,6 +50,24 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
 
     static func ended(_ process: Int32) -> AttachError {
         AttachError(.ended, "the VMM (process \(process)) has ended")
+    }
+
+    /// Why a descriptor of the VMM was not fetched (pidfd_getfd(2)).
+    static func fetching(_ what: String, _ errno: Int32) -> AttachError {
+        let reason = String(cString: strerror(errno))
+        switch errno {
+        case EMFILE, ENFILE:
+            return AttachError(
+                .unsupported, "\(what) cannot be fetched: \(reason)",
+                remedy: errno == EMFILE
+                    ? "raise `ulimit -n`, as each vCPU and each memslot takes descriptors"
+                    : "the host has no more files to open (fs.file-max)")
+        default:
+            return AttachError(
+                .notPermitted, "\(what) may not be fetched (\(reason))",
+                remedy:
+                    "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
+        }
     }
 
     public var description: String {

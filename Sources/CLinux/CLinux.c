@@ -2,6 +2,7 @@
 #include "CLinux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
@@ -25,6 +26,17 @@ int clinux_futex_wake(const void *word) {
 int clinux_eventfd(void) { return result(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
 
 int clinux_thread_id(void) { return gettid(); }
+
+void clinux_fill_standard_descriptors(void) {
+    for (int number = 0; number <= 2; number++) {
+        if (fcntl(number, F_GETFD) >= 0 || errno != EBADF) continue;
+        // The lowest that is free: this one, as those below are open.
+        int opened = open("/dev/null", number == 0 ? O_RDONLY : O_WRONLY);
+        // Without /dev/null nothing that is opened later may get the number either: any descriptor will do.
+        if (opened < 0) opened = eventfd(0, 0);
+        (void)opened;
+    }
+}
 
 int clinux_cpu(void) { return sched_getcpu(); }
 

@@ -10,20 +10,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <termios.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "CNcurses.h"
 
-static const int fatal_signals[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGSEGV, SIGFPE, SIGSYS};
-enum { FATAL_COUNT = sizeof fatal_signals / sizeof fatal_signals[0] };
-// What else ends a process that has made no other arrangement.
+// What ends a process that has made no other arrangement, beside what a crash raises.
 static const int ending_signals[] = {SIGUSR1, SIGUSR2,   SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF,
                                      SIGXCPU, SIGXFSZ, SIGIO,   SIGPWR,  SIGSTKFLT};
 enum { ENDING_COUNT = sizeof ending_signals / sizeof ending_signals[0] };
 
-static struct sigaction earlier_fatal[FATAL_COUNT];
-static int is_catching;
 static int is_ending_ours[ENDING_COUNT];
 static volatile sig_atomic_t is_armed;
 static struct termios found_modes;
@@ -31,7 +26,9 @@ static char reset_bytes[512];
 static size_t reset_count;
 static int kept_error = -1;  // the terminal that standard error was
 static int error_memory = -1; // where it goes meanwhile
-static char alternate_stack[64 * 1024];
+static volatile sig_atomic_t is_line_armed; // readline has the terminal
+static struct termios line_modes;
+static int line_pastes;
 
 static int collect(int byte)
 {
@@ -46,7 +43,7 @@ static void collect_capability(const char *text)
         tputs(text, 1, collect);
 }
 
-static void write_all(int descriptor, const char *bytes, size_t count)
+void cncurses_write_all(int descriptor, const char *bytes, size_t count)
 {
     while (count > 0) {
         ssize_t written = write(descriptor, bytes, count);
@@ -71,7 +68,7 @@ static void show_kept_error(void)
     off_t at = 0;
     ssize_t count;
     while ((count = pread(error_memory, bytes, sizeof bytes, at)) > 0) {
-        write_all(STDERR_FILENO, bytes, (size_t)count);
+        cncurses_write_all(STDERR_FILENO, bytes, (size_t)count);
         at += count;
     }
     close(error_memory);
@@ -79,12 +76,20 @@ static void show_kept_error(void)
 }
 
 // Async-signal-safe.
-static void put_back(void)
+void cncurses_put_back(void)
 {
+    if (is_line_armed) {
+        is_line_armed = 0;
+        // As readline itself leaves: what follows begins on a line of its own.
+        if (line_pastes)
+            cncurses_write_all(STDOUT_FILENO, "\033[?2004l", 8);
+        cncurses_write_all(STDOUT_FILENO, "\r\n", 2);
+        tcsetattr(STDIN_FILENO, TCSANOW, &line_modes);
+    }
     if (!is_armed)
         return;
     is_armed = 0;
-    write_all(STDOUT_FILENO, reset_bytes, reset_count);
+    cncurses_write_all(STDOUT_FILENO, reset_bytes, reset_count);
     tcsetattr(STDOUT_FILENO, TCSANOW, &found_modes);
     show_kept_error();
 }
@@ -97,60 +102,9 @@ static void end_by(int signal_number)
     raise(signal_number);
 }
 
-static void on_fatal(int signal_number, siginfo_t *information, void *context)
-{
-    int kept = errno;
-    put_back();
-    // What reports the crash (Swift's runtime) would ask on the terminal whether to look closer, and wait.
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (nothing >= 0)
-        dup2(nothing, STDIN_FILENO);
-    struct sigaction earlier = {.sa_handler = SIG_DFL};
-    for (int i = 0; i < FATAL_COUNT; i++)
-        if (fatal_signals[i] == signal_number)
-            earlier = earlier_fatal[i];
-    // With the signals blocked that it asked for: the runtime's handler reads memory that may not be there, and a
-    // fault in that is an end without a report where SIGSEGV is blocked.
-    sigset_t blocked = ((ucontext_t *)context)->uc_sigmask;
-    sigorset(&blocked, &blocked, &earlier.sa_mask);
-    if (!(earlier.sa_flags & SA_NODEFER))
-        sigaddset(&blocked, signal_number);
-    pthread_sigmask(SIG_SETMASK, &blocked, NULL);
-    // It reports and returns, and counts on the fault to come again. One that another process sent, or abort()
-    // raised, does not.
-    if (earlier.sa_flags & SA_SIGINFO)
-        earlier.sa_sigaction(signal_number, information, context);
-    else if (earlier.sa_handler != SIG_DFL && earlier.sa_handler != SIG_IGN)
-        earlier.sa_handler(signal_number);
-    errno = kept;
-    end_by(signal_number);
-}
-
-void cncurses_catch_crashes(void)
-{
-    if (is_catching)
-        return;
-    is_catching = 1;
-    stack_t stack = {.ss_sp = alternate_stack, .ss_size = sizeof alternate_stack};
-    sigaltstack(&stack, NULL);
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_sigaction = on_fatal;
-    action.sa_flags = SA_ONSTACK | SA_SIGINFO;
-    sigfillset(&action.sa_mask);
-    // As below: some programs start others with all signals blocked.
-    sigset_t caught;
-    sigemptyset(&caught);
-    for (int i = 0; i < FATAL_COUNT; i++) {
-        sigaction(fatal_signals[i], &action, &earlier_fatal[i]);
-        sigaddset(&caught, fatal_signals[i]);
-    }
-    pthread_sigmask(SIG_UNBLOCK, &caught, NULL);
-}
-
 static void on_ending(int signal_number)
 {
-    put_back();
+    cncurses_put_back();
     end_by(signal_number);
 }
 
@@ -195,6 +149,32 @@ static void take_error(void)
     dup2(error_memory, STDERR_FILENO);
 }
 
+static void put_back_at_exit(void)
+{
+    static int is_told;
+    if (!is_told)
+        atexit(cncurses_put_back);
+    is_told = 1;
+}
+
+void cncurses_guard_line(int pastes)
+{
+    if (tcgetattr(STDIN_FILENO, &line_modes) < 0)
+        return;
+    line_pastes = pastes;
+    put_back_at_exit();
+    watch_endings();
+    is_line_armed = 1;
+}
+
+void cncurses_unguard_line(void)
+{
+    if (!is_line_armed)
+        return;
+    is_line_armed = 0;
+    unwatch_endings();
+}
+
 int cncurses_guard_arm(void)
 {
     if (tcgetattr(STDOUT_FILENO, &found_modes) < 0)
@@ -210,12 +190,7 @@ int cncurses_guard_arm(void)
     // No alternate screen that would take all of it away.
     if (!leave || leave == (char *)-1)
         collect_capability(clear_screen);
-    static int at_exit;
-    if (!at_exit) {
-        at_exit = 1;
-        atexit(put_back);
-    }
-    cncurses_catch_crashes();
+    put_back_at_exit();
     watch_endings();
     take_error();
     is_armed = 1;
@@ -256,7 +231,7 @@ static void on_watched(int signal_number)
     int kept = errno;
     int ends = signal_number == SIGTERM || signal_number == SIGHUP || signal_number == SIGQUIT;
     if (ends && is_waiting[signal_number]) {
-        put_back();
+        cncurses_put_back();
         signal(signal_number, SIG_DFL);
         raise(signal_number);
         return;

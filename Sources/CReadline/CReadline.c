@@ -145,13 +145,48 @@ void creadline_open(const char *name, creadline_handlers given, int in_screen)
     rl_bind_keyseq_if_unbound("\\e[1;5D", rl_backward_word);
 }
 
-void creadline_begin(const char *prompt) { rl_callback_handler_install(prompt, on_line); }
+static char *kept_text;
+static int kept_point;
 
-void creadline_end(void)
+void creadline_begin(const char *prompt)
+{
+    rl_callback_handler_install(prompt, on_line);
+    if (!kept_text)
+        return;
+    rl_insert_text(kept_text);
+    rl_point = kept_point;
+    rl_redisplay();
+    free(kept_text);
+    kept_text = NULL;
+}
+
+static void remove_line(void)
 {
     rl_free_line_state();
     rl_callback_sigcleanup();
     rl_callback_handler_remove();
+    fflush(rl_outstream);
+}
+
+void creadline_hide(void)
+{
+    free(kept_text);
+    kept_text = rl_line_buffer && *rl_line_buffer ? strdup(rl_line_buffer) : NULL;
+    kept_point = rl_point;
+    rl_clear_visible_line();
+    remove_line();
+}
+
+void creadline_end(void)
+{
+    rl_crlf();
+    remove_line();
+}
+
+int creadline_pastes(void)
+{
+    const char *value = rl_variable_value("enable-bracketed-paste");
+    return value && strcmp(value, "on") == 0;
 }
 
 void creadline_read(void) { rl_callback_read_char(); }

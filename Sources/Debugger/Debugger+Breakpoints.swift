@@ -5,7 +5,7 @@ extension Debugger {
     public var breakpoints: [Breakpoint] { placement.table.list }
 
     /// The number of the one that was set last, of those that are still there.
-    public var lastBreakpoint: Int? { table.last }
+    public var lastBreakpoint: Int? { placement.table.last }
 
     /// One that stops before the instruction at a linear address.
     public func breakpoint(atLinear address: UInt64) -> Breakpoint? {

@@ -1,3 +1,4 @@
+import CNcurses
 import CReadline
 import Glibc
 
@@ -16,11 +17,12 @@ public struct LineCompletion: Sendable, Hashable {
     }
 }
 
-/// What ``LineEditor/readLine(prompt:interrupt:)`` came back with.
+/// What ``LineEditor/readLine(prompt:waking:milliseconds:)`` came back with.
 public enum LineInput: Sendable, Hashable {
     case line(String)
-    /// The given descriptor polled readable before the line was accepted.
-    case interrupted
+    /// One of the given descriptors polled readable, or the time was over, before a line was accepted. What was typed so
+    /// far stays.
+    case woken
     case endOfFile
 }
 
@@ -39,6 +41,8 @@ public final class LineEditor {
     private let place: Place
     private let history: History?
     private var accepted: [LineInput] = []
+    /// A line is being typed on the terminal, which has readline's modes.
+    private var isReading = false
 
     /// Completes the line before the cursor (in UTF-8 bytes).
     public var completion: (_ line: String, _ cursor: Int) -> LineCompletion = { _, cursor in
@@ -105,26 +109,52 @@ public final class LineEditor {
 
     // MARK: On the terminal
 
-    /// Reads one line, drawn by readline. Blocks until there is one, or `interrupt` polls readable: the line typed
-    /// so far is dropped then.
-    public func readLine(prompt: String, interrupt: Int32 = -1) -> LineInput {
-        creadline_begin(prompt)
+    /// Reads one line, drawn by readline, or goes on with the one that is being typed. Blocks until it is accepted, one of
+    /// `descriptors` polls readable, or `milliseconds` (nil: for ever) are over.
+    ///
+    /// From its call on, and after ``LineInput/woken``, the terminal has readline's modes: ``hide()`` or ``drop()`` comes
+    /// before anything is written to it. However the process ends, they are taken back.
+    public func readLine(
+        prompt: String, waking descriptors: [Int32] = [], milliseconds: Int? = nil
+    ) -> LineInput {
         accepted.removeAll()
-        while accepted.isEmpty {
-            var waits = [
-                pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
-                pollfd(fd: interrupt, events: Int16(POLLIN), revents: 0),
-            ]
-            // SAFETY: the array lives through the call and has two entries.
-            let ready = unsafe poll(&waits, 2, -1)
-            if ready < 0 { continue }
-            if waits[1].revents != 0 {
-                creadline_end()
-                return .interrupted
-            }
-            if waits[0].revents != 0 { creadline_read() }
+        if !isReading {
+            isReading = true
+            cncurses_guard_line(creadline_pastes())
+            creadline_begin(prompt)
         }
+        while accepted.isEmpty {
+            var waits = ([STDIN_FILENO] + descriptors).map {
+                pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+            }
+            // SAFETY: the array lives through the call, which is told how many entries it has.
+            let ready = unsafe poll(&waits, nfds_t(waits.count), Int32(clamping: milliseconds ?? -1))
+            if ready <= 0 || waits.dropFirst().contains(where: { $0.revents != 0 }) { return .woken }
+            creadline_read()
+        }
+        // readline has taken its modes back.
+        isReading = false
+        cncurses_unguard_line()
         return accepted.removeFirst()
+    }
+
+    /// Takes the line that is being typed off the terminal, for other output. The next ``readLine`` shows it again.
+    public func hide() {
+        guard isReading else { return }
+        creadline_hide()
+        stopReading()
+    }
+
+    /// Forgets the line that is being typed; what it shows stays, and output begins on a line of its own.
+    public func drop() {
+        guard isReading else { return }
+        creadline_end()
+        stopReading()
+    }
+
+    private func stopReading() {
+        isReading = false
+        cncurses_unguard_line()
     }
 
     // MARK: In the screen

@@ -5,8 +5,7 @@ import SystemPackage
 /// Signals as bytes that a descriptor gives, so that a `poll` loop sees them in order with all else.
 ///
 /// While one of SIGTERM, SIGHUP or SIGQUIT waits unread, a second of its kind ends the process at once, with the
-/// terminal put back: a loop that hangs can still be ended. A crash's signal ends it, too, after the runtime's report,
-/// whoever sent it. For one thread, and one at a time in the process.
+/// terminal put back: a loop that hangs can still be ended. For one thread, and one at a time in the process.
 public final class SignalPipe {
     /// What asks a program to end.
     public static let ending: [Int32] = [SIGTERM, SIGHUP, SIGQUIT]
@@ -25,7 +24,6 @@ public final class SignalPipe {
         }
         self.signals = signals
         self.descriptor = descriptor
-        cncurses_catch_crashes()
         for signal in signals {
             let result = cncurses_watch(signal)
             guard result == 0 else {

@@ -17,61 +17,96 @@ struct BatchFrontEnd {
         case signal(Int32)
     }
 
+    /// What came of looking whether a guest that nobody waits for has stopped.
+    enum Look {
+        case nothing
+        case stopped
+        /// It cannot be told how.
+        case failed
+    }
+
     /// The commands, and what they source, until the first that fails.
     func run(_ commands: [StartCommand]) -> End {
         for command in commands {
             let end = run(command.commandLine)
-            guard end == .done else { return end }
-            // Ctrl-C ended that command: nobody wants those behind it.
+            if case .signal = end { return end }
+            // Ctrl-C ended that command: nobody wants those that follow.
             if session.wasCancelled { return .signal(SIGINT) }
+            guard end == .done else { return end }
         }
         return .done
     }
 
     /// One line, and what it sources.
     func run(_ line: String, origin: Session.Origin = .script) -> End {
-        var end: End
+        switch showStop() {
+        case .nothing: break
+        case .failed: return .failed
+        case .stopped:
+            let end = advance()
+            // Enter was pressed to see that stop, or as it came; not to do the last command again.
+            guard end == .done, !(origin == .interactive && line.allSatisfy(\.isWhitespace)) else {
+                return end
+            }
+        }
+        let end: End
         do {
-            try showStop()
             end = finish(try session.execute(line, origin: origin), of: line)
         } catch {
-            output.show(error, of: line)
-            return .failed
+            end = fail(error, of: line)
         }
+        return end == .done ? advance() : end
+    }
+
+    /// The lines that wait: those of files, and of the breakpoints that were met.
+    func advance() -> End {
+        var end = End.done
         while end == .done {
+            // Before the next line, never after: the stop of the next one is waited for below.
+            _ = showStop()
             if let ended = session.endIfInterrupted() {
-                if !output.json { output.show(ended, of: line) }
+                if !output.json { output.show(ended, of: session.runningLine) }
                 break
             }
             guard let next = session.advance() else { break }
-            do {
-                try showStop()
-            } catch {
-                output.show(error, of: session.runningLine)
-            }
             switch next.result {
             case .success(let outcome): end = finish(outcome, of: next.line)
-            case .failure(let error):
-                output.show(error, of: next.line)
-                end = .failed
+            case .failure(let error): end = fail(error, of: next.line)
             }
         }
         return end
     }
 
-    /// The stop of a guest that was let go with `&`, if it came meanwhile.
-    func showStop() throws(CommandError) {
-        if let stop = try session.collectStop(timeout: .zero) { output.show(stop, of: session.runningLine) }
+    /// The stop of a guest that runs with `&`, if it has come meanwhile. What needs no stop (a false condition, a
+    /// withheld step) is done here, too: it has to be called whenever the stop's descriptor polls readable.
+    /// - Parameter prepare: called where there is something to show.
+    func showStop(before prepare: () -> Void = {}) -> Look {
+        do {
+            guard let stop = try session.collectStop(timeout: .zero) else { return .nothing }
+            prepare()
+            output.show(stop, of: session.runningLine)
+            return .stopped
+        } catch {
+            prepare()
+            output.show(error, of: session.runningLine)
+            return .failed
+        }
     }
+
+    private func fail(_ error: CommandError, of line: String) -> End {
+        output.show(error, of: line)
+        return endingSignal ?? .failed
+    }
+
+    /// One that ended a long command and was kept.
+    private var endingSignal: End? { session.wasCancelled ? signals.next().map { .signal($0) } : nil }
 
     private func finish(_ outcome: Outcome, of line: String) -> End {
         switch outcome {
         case .quit: return .quit
         case .done(let result):
             if !(result is Silence) || output.json { output.show(result, of: line) }
-            // One that ended a long command and was kept.
-            if session.wasCancelled, let signal = signals.next() { return .signal(signal) }
-            return .done
+            return endingSignal ?? .done
         case .running(let running):
             guard !running.isBackground else {
                 output.show(running, of: line)
@@ -83,8 +118,7 @@ struct BatchFrontEnd {
                 case .end(let signal): return .signal(signal)
                 }
             } catch {
-                output.show(error, of: line)
-                return .failed
+                return fail(error, of: line)
             }
             return .done
         }

@@ -5,43 +5,56 @@ import SystemPackage
 import Terminal
 
 /// The line console: readline on a terminal, plain lines from a pipe.
-struct ConsoleFrontEnd {
-    let batch: BatchFrontEnd
+///
+/// One loop waits for lines, for signals and, while the guest runs, for its stop: the guest gets what it needs (its
+/// false conditions are passed, its stop is shown) whether or not anybody types.
+final class ConsoleFrontEnd {
+    private let batch: BatchFrontEnd
+    private let lines: any LineSource
+    private var lastInterrupt: ContinuousClock.Instant?
 
-    /// Reads and does commands until `quit` or the end of the input.
-    func run() -> Int32 {
-        guard isTerminal(STDIN_FILENO) else { return runPiped() }
-        let session = batch.session
+    private var session: Session { batch.session }
+
+    /// While the guest runs it is looked at so often in any case: a step that never ends has no event.
+    private static let look = 250
+
+    /// - Parameter lines: nil for standard input.
+    init(batch: BatchFrontEnd, lines: (any LineSource)? = nil) {
+        self.batch = batch
+        self.lines = lines ?? (isTerminal(STDIN_FILENO) ? Self.typedLines(batch.session) : PipedLines())
+    }
+
+    private static func typedLines(_ session: Session) -> TypedLines {
         let editor = LineEditor()
         editor.completion = { line, cursor in
             let found = session.complete(line, cursor: cursor)
             return LineCompletion(
                 start: found.start, candidates: found.candidates.map(\.text), isFile: found.isFile)
         }
-        if !batch.output.json { batch.output.show(session.stopOutput(for: session.debugger.stop), of: "") }
-        var lastInterrupt: ContinuousClock.Instant?
+        return TypedLines(editor)
+    }
+
+    /// Reads and does commands until `quit`, the end of the input or a signal.
+    /// - Returns: the program's status.
+    func run() -> Int32 {
+        if lines.isInteractive, !batch.output.json {
+            batch.output.show(session.stopOutput(for: session.debugger.stop), of: "")
+        }
         while true {
-            let line: String
-            switch editor.readLine(prompt: "(kvmscope) ", interrupt: batch.signals.descriptor) {
-            case .line(let text): line = text
+            let isRunning = session.isRunning
+            let descriptors =
+                [batch.signals.descriptor] + (isRunning ? [session.debugger.stopDescriptor] : [])
+            let end: BatchFrontEnd.End
+            switch lines.next(waking: descriptors, milliseconds: isRunning ? Self.look : nil) {
+            case .line(let line):
+                end = batch.run(line, origin: lines.isInteractive ? .interactive : .script)
             case .endOfFile:
-                write("\n", to: .standardOutput)
+                if lines.isInteractive { write("\n", to: .standardOutput) }
                 return 0
-            case .interrupted:
-                while let signal = batch.signals.next() {
-                    guard signal == SIGINT else { return status(ofSignal: signal) }
-                    if session.isRunning {
-                        _ = batch.run("stop")
-                        continue
-                    }
-                    let now = ContinuousClock.now
-                    if let last = lastInterrupt, now - last < .seconds(1) { return status(ofSignal: SIGINT) }
-                    lastInterrupt = now
-                    write("Ctrl-C again ends kvmscope.\n", to: .standardOutput)
-                }
-                continue
+            case .woken: end = serve()
             }
-            switch batch.run(line, origin: .interactive) {
+            switch end {
+            // A failed command is reported and the next one done: whoever gives them is there to decide.
             case .done, .failed: break
             case .quit: return 0
             case .signal(let signal): return status(ofSignal: signal)
@@ -49,16 +62,29 @@ struct ConsoleFrontEnd {
         }
     }
 
-    /// Lines from a file or another program. A failed command is reported and the next one done, as the other
-    /// program is there to decide.
-    private func runPiped() -> Int32 {
-        while let line = readLine() {
-            switch batch.run(line) {
-            case .done, .failed: break
-            case .quit: return 0
-            case .signal(let signal): return status(ofSignal: signal)
-            }
+    /// What came while nobody had given a line.
+    private func serve() -> BatchFrontEnd.End {
+        while let signal = batch.signals.next() {
+            let end = take(signal)
+            guard end == .done else { return end }
         }
-        return 0
+        guard session.isRunning else { return .done }
+        // Collected before the line is hidden: where there is nothing to say the line is left alone.
+        switch batch.showStop(before: lines.hide) {
+        case .nothing, .failed: return .done
+        case .stopped: return batch.advance()
+        }
+    }
+
+    private func take(_ signal: Int32) -> BatchFrontEnd.End {
+        lines.drop()
+        guard signal == SIGINT else { return .signal(signal) }
+        if session.isRunning { return batch.run("stop") }
+        let now = ContinuousClock.now
+        let isSecond = lastInterrupt.map { now - $0 < .seconds(1) } ?? false
+        guard lines.isInteractive, !isSecond else { return .signal(SIGINT) }
+        lastInterrupt = now
+        write("Ctrl-C again ends kvmscope.\n", to: .standardOutput)
+        return .done
     }
 }

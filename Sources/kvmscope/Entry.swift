@@ -1,13 +1,21 @@
 import ArgumentParser
 import Attach
+import CLinux
 import Debugger
+import Terminal
 
 /// Where every run begins: the program itself, one of its other commands, or, when it has started itself for that,
 /// the tracer of an attached guest or the reader of a file's symbols.
 @main
 enum Entry {
     static func main() {
+        // Before anything opens a file: one that got the number of a standard descriptor would be printed into.
+        clinux_fill_standard_descriptors()
         let arguments = Array(CommandLine.arguments.dropFirst())
+        switch arguments.first {
+        case TracerProcess.argument, SymbolReader.argument: CrashReport.disable()
+        default: CrashReport.install()
+        }
         // Before the parser, which would take the word for IMAGE.
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()

@@ -6,6 +6,8 @@ import SystemPackage
 struct Output {
     var json: Bool
     var color: Bool
+    /// Where the text goes.
+    var sink: (String, FileDescriptor) -> Void = write
 
     init(json: Bool, color choice: ColorChoice) {
         self.json = json
@@ -22,7 +24,7 @@ struct Output {
     /// The result of a command.
     func show(_ result: any CommandOutput, of command: String) {
         if json {
-            write(JSONRecord.line(command: command, result: result) + "\n", to: .standardOutput)
+            sink(JSONRecord.line(command: command, result: result) + "\n", .standardOutput)
         } else {
             show(result.lines(width: width))
         }
@@ -31,16 +33,16 @@ struct Output {
     /// A command's failure: on standard error or, as JSON, where the results are.
     func show(_ error: CommandError, of command: String) {
         if json {
-            write(JSONRecord.line(command: command, error: error) + "\n", to: .standardOutput)
+            sink(JSONRecord.line(command: command, error: error) + "\n", .standardOutput)
         } else {
             let colorsErrors = color && isTerminal(STDERR_FILENO)
             let text = error.lines(width: width).map { $0.rendered(color: colorsErrors) + "\n" }.joined()
-            write(text, to: .standardError)
+            sink(text, .standardError)
         }
     }
 
     func show(_ lines: [StyledLine]) {
-        write(lines.map { $0.rendered(color: color) + "\n" }.joined(), to: .standardOutput)
+        sink(lines.map { $0.rendered(color: color) + "\n" }.joined(), .standardOutput)
     }
 
     /// The terminal's columns; 100 where there is no terminal, so that files look alike everywhere.
@@ -64,8 +66,7 @@ func write(_ text: String, to file: FileDescriptor) {
     }
 }
 
-/// Says on standard error what there is to say before a session and beside it. Names and words of other programs are
-/// quoted there: what they hold must not drive the terminal.
+/// Says on standard error what there is to say before a session and beside it.
 func tell(_ text: String) { write("kvmscope: \(text.printable)\n", to: .standardError) }
 
 func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }

@@ -149,9 +149,15 @@ final class ScreenFrontEnd {
     private func enter(_ input: LineInput) {
         switch input {
         case .line(let line):
-            if line.contains(where: { !$0.isWhitespace }) { apply(.entered(line)) }
+            if line.contains(where: { !$0.isWhitespace }) {
+                apply(.entered(line))
+            } else if session.isRunning {
+                // Enter as the stop comes, or to see whether it has: not to do the last command again.
+                collect(waiting: .zero)
+                guard session.isRunning else { return }
+            }
             execute(line, origin: .interactive)
-        case .interrupted: break
+        case .woken: break
         case .endOfFile: isOver = true
         }
     }

@@ -12,7 +12,7 @@ enum Wait {
 }
 
 extension Session {
-    /// Waits until the guest that was let go stands still. The first SIGINT stops it; a second one, SIGTERM,
+    /// Waits until the guest that runs has stopped. The first SIGINT stops it; a second one, SIGTERM,
     /// SIGHUP and SIGQUIT end the program.
     func waitForStop(_ signals: SignalPipe) throws(CommandError) -> Wait {
         var interrupts = 0
@@ -29,9 +29,7 @@ extension Session {
             guard isRunning else { return .stopped(Silence()) }
             if !isTold, let withholding, ContinuousClock.now - start > .seconds(1) {
                 isTold = true
-                write(
-                    "kvmscope: \(withholding.reason); \(withholding.remedy); waiting, Ctrl-C stops the guest\n",
-                    to: .standardError)
+                tell("\(withholding.reason); \(withholding.remedy); waiting, Ctrl-C stops the guest")
             }
             var descriptors = [
                 pollfd(fd: debugger.stopDescriptor, events: Int16(POLLIN), revents: 0),

@@ -146,23 +146,59 @@ struct ScreenTests {
         #expect(try condition(terminal) == before)
     }
 
-    /// Swift's runtime reports a crash, and asks on a terminal whether to look closer: nobody is there to answer.
-    /// The runtime counts on the fault to come again, and one that was sent does not: it ends the program all the same.
-    @Test(arguments: [SIGSEGV, SIGILL, SIGABRT])
-    func aCrashIsReportedWithoutAQuestion(_ signal: Int32) throws {
+    /// The terminal first, then one line that says what happened and where the backtrace is. The report of Swift's runtime
+    /// would take seconds and ask whether to look closer; nobody is there to answer.
+    @Test(arguments: [SIGSEGV, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGTRAP], ["", " --no-tui"])
+    func aCrashIsOneLine(_ signal: Int32, _ option: String) throws {
+        let reports = try TemporaryFolder()
         let terminal = try RealTerminal(
-            columns: 100, rows: 30,
-            environment: ["SWIFT_BACKTRACE": "enable=yes,interactive=yes,timeout=1h,symbolicate=off"])
+            columns: 160, rows: 30,
+            environment: [
+                "SWIFT_BACKTRACE": "enable=yes,interactive=yes,timeout=1h,symbolicate=off",
+                "TMPDIR": reports.url.path,
+            ])
         let before = try condition(terminal)
-        try terminal.enter(Built.kvmscope)
+        try terminal.enter(Built.kvmscope + option)
         try terminal.waitFor("(kvmscope)")
+        try terminal.type("half a li")
+        try terminal.waitFor("half a li")
         let program = try program(in: terminal)
         kill(program, signal)
         try waitForTheEnd(of: program, in: terminal)
-        // The report is whole.
-        let report = try terminal.screen()
-        #expect(report.contains("Program crashed") && report.contains("Backtrace took"))
+        let screen = try terminal.screen().split(separator: "\n").map(String.init)
         #expect(try condition(terminal) == before)
+        let line = try #require(screen.first { $0.hasPrefix("kvmscope: crashed: SIG") }, "\(screen)")
+        #expect(line.contains("sent by process \(getpid())"))
+        let names = try FileManager.default.contentsOfDirectory(atPath: reports.url.path)
+        #expect(names == ["kvmscope-crash-\(program).txt"] && line.hasSuffix(names.first ?? "?"))
+        let report = try String(contentsOf: reports.url.appending(path: names[0]), encoding: .utf8)
+        #expect(report.split(separator: "\n").filter { $0.contains("[0x") }.count > 3, "\(report)")
+        #expect(!screen.contains { $0.contains("Program crashed") || $0.contains("Press") })
+    }
+
+    /// What a running guest has to say does not wait for a line, and what is typed meanwhile stays.
+    @Test func theLineConsoleShowsAStopAtOnce() throws {
+        let terminal = try RealTerminal(columns: 100, rows: 30)
+        try terminal.enter("\(Built.kvmscope) --no-tui --example spin")
+        try terminal.waitFor("(kvmscope)")
+        try terminal.enter("continue &")
+        try terminal.waitFor("Running vCPU")
+        try terminal.type("print 40 +")
+        // A breakpoint's commands, so that the guest is stopped by itself while a line is being typed.
+        try terminal.waitFor("print 40 +")
+        let program = try program(in: terminal)
+        try terminal.press("C-c")
+        try terminal.wait("the stop") { $0.contains("Interrupted") }
+        try terminal.enter("break $pc")
+        try terminal.enter("commands")
+        try terminal.enter("print 0x1234")
+        try terminal.enter("end")
+        try terminal.enter("continue &")
+        try terminal.wait("the commands' output, without a key") { $0.contains("= 4660") }
+        try terminal.enter("print 40 + 2")
+        try terminal.waitFor("= 42")
+        try terminal.enter("quit")
+        try waitForTheEnd(of: program, in: terminal)
     }
 
     /// The shell's one child: kvmscope.

@@ -284,12 +284,7 @@ final class Tracer {
             }
             let descriptor = clinux_pidfd_getfd(pidfd, vcpu.descriptor)
             guard descriptor >= 0 else {
-                throw AttachError(
-                    .notPermitted,
-                    "the descriptor of vCPU \(vcpu.id) may not be fetched (\(String(cString: strerror(-descriptor))))",
-                    remedy:
-                        "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0"
-                )
+                throw AttachError.fetching("the descriptor of vCPU \(vcpu.id)", -descriptor)
             }
             defer { close(descriptor) }
             made.append(

@@ -176,11 +176,7 @@ final class TracerClient: Sendable, RemoteChannel {
         let process = pidfd.load(ordering: .sequentiallyConsistent)
         let fetched = process >= 0 ? clinux_pidfd_getfd(process, descriptor) : process
         guard fetched >= 0 else {
-            throw AttachError(
-                .notPermitted,
-                "descriptor \(descriptor) of the VMM may not be fetched (\(String(cString: strerror(-fetched))))",
-                remedy:
-                    "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
+            throw AttachError.fetching("descriptor \(descriptor) of the VMM", -fetched)
         }
         return fetched
     }

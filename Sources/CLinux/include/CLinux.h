@@ -21,6 +21,10 @@ int clinux_name_thread(const char *name);
 /* gettid. */
 int clinux_thread_id(void);
 
+/* Opens /dev/null as standard input, output and error where those are closed. First of all: what is opened before gets
+ * their numbers. */
+void clinux_fill_standard_descriptors(void);
+
 /* The CPU that the calling thread runs on; another a moment later, perhaps. */
 int clinux_cpu(void);
 

@@ -85,9 +85,16 @@ cncurses_input cncurses_get(void);
 /// Stops the process as Ctrl-Z does, and comes back when it is continued.
 void cncurses_suspend(void);
 
-/// From here on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT and SIGSYS end the process also where another one
-/// sent them: what was installed for them before (the runtime's report) is called first. Nobody is asked anything.
-void cncurses_catch_crashes(void);
+/// From here on SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT and SIGSYS put the terminal back, write a backtrace to
+/// a new file in `folder`, say so in one line on standard error, and end the process, whoever raised them.
+void cncurses_catch_crashes(const char *folder);
+/// They end the process and do nothing else: for one that another one watches.
+void cncurses_leave_crashes(void);
+/// The line editor takes the terminal: however the process ends, its modes are put back as they are now, and, with
+/// `pastes`, pasted text is not bracketed any more.
+void cncurses_guard_line(int pastes);
+/// The line editor has given the terminal back.
+void cncurses_unguard_line(void);
 /// Makes `signal` write its number into a pipe. 0 or -errno. A second SIGTERM, SIGHUP or SIGQUIT that comes
 /// while the first one waits unread ends the process at once, with the terminal put back.
 int cncurses_watch(int signal);

@@ -19,10 +19,15 @@ typedef struct {
 /// Starts readline: reads the user's inputrc, under `name` for its `$if` lines.
 /// With `in_screen`, readline neither draws nor reads: bytes come by `creadline_feed`.
 void creadline_open(const char *name, creadline_handlers handlers, int in_screen);
-/// Begins a line with `prompt`.
+/// Begins a line with `prompt`, and with the text that `creadline_hide` has kept.
 void creadline_begin(const char *prompt);
-/// Drops the line and puts the terminal's modes back (outside screen mode).
+/// Takes the line off the terminal, puts the terminal's modes back, and keeps the text for `creadline_begin`
+/// (outside screen mode).
+void creadline_hide(void);
+/// Drops the line, puts the terminal's modes back, and ends the line on the terminal (outside screen mode).
 void creadline_end(void);
+/// Nonzero where readline has the terminal bracket what is pasted: one of the modes that have to be put back.
+int creadline_pastes(void);
 /// Reads what waits on standard input (outside screen mode).
 void creadline_read(void);
 /// Types `count` bytes (screen mode).

@@ -55,7 +55,6 @@ struct BreakpointTable: Sendable {
     var watches: [WatchState] {
         watchesByNumber.isEmpty ? [] : watchesByNumber.sorted { $0.key < $1.key }.map(\.value)
     }
-    var hasWatches: Bool { !watchesByNumber.isEmpty }
 
     /// The enabled watchpoints that protect a page.
     func watches(protecting page: UInt64) -> some Collection<WatchState> {
