@@ -78,6 +78,7 @@ public struct Disassembler: Sendable, Hashable {
             address: address, bytes: bytes, text: "", mnemonic: facts.mnemonic, validity: .valid,
             operandWidth: Int(raw.operand_width), addressWidth: Int(raw.address_width), mode: mode)
         result.traits = facts.traits
+        result.unit = facts.unit
         result.interruptVector = facts.interruptVector
         result.target = facts.target
         result.condition = facts.condition

@@ -30,6 +30,8 @@ public struct Instruction: Sendable, Hashable {
     public var condition: BranchCondition?
     /// What is accessed in memory, written out or not (a PUSH's stack slot).
     public var memory: [MemoryOperand] = []
+    /// What part of the processor executes it.
+    public var unit = InstructionUnit.general
     /// In bits.
     public var operandWidth: Int
     /// In bits.

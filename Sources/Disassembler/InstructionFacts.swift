@@ -5,6 +5,7 @@ import X86
 struct InstructionFacts {
     var mnemonic: String
     var traits: InstructionTraits = []
+    var unit = InstructionUnit.general
     var interruptVector: UInt8?
     var target: BranchTarget?
     var condition: BranchCondition?
@@ -19,6 +20,8 @@ struct InstructionFacts {
         // SAFETY: the name is a static, NUL-terminated string, or NULL.
         mnemonic = unsafe czydis_mnemonic(raw.mnemonic).map { unsafe String(cString: $0) } ?? ""
         classify(raw)
+        // SAFETY: the buffer is lent for this call and holds initialised operands only.
+        unit = unsafe InstructionUnit(raw, operands)
         let end = mode.advance(address, by: Int(raw.length))
         // SAFETY: the buffer is lent for this call and holds initialised operands only.
         for operand in unsafe operands {

@@ -1,4 +1,5 @@
 import Debugger
+import Disassembler
 import KVMCore
 import Testing
 
@@ -103,15 +104,24 @@ import Testing
     }
 
     /// An INT in protected mode, which KVM's emulator does not have, is told from other failures.
-    @Test(
-        arguments: [
-            ([0xCD, 0x20], 1, true), ([0xCC], 1, true), ([0x0F, 0x0B], 1, false), ([0xCD, 0x20], 3, false),
-            ([], 1, false),
-        ] as [([UInt8], UInt32, Bool)])
-    func internalErrorsNameAnINT(_ bytes: [UInt8], _ suberror: UInt32, _ isNamed: Bool) {
-        let error = InternalError(suberror: suberror, data: [], instruction: bytes)
-        let text = StopOutput.Reason(.internalError(error)).text
-        #expect(text.hasPrefix("KVM internal error \(suberror): "))
-        #expect(text.contains("KVM's emulator has that for real mode alone") == isNamed)
+    @Test(arguments: [
+        (
+            InternalErrorCause.Kind.notEmulated,
+            "emulator lacks `iretd` (bytes cf, from the exit) in this mode"
+        ),
+        (.deviceAccess(gpa: 0xFEE0_0000), "accesses 0xfee00000, where no memory is"),
+        (.noInstruction, "is no instruction of this mode"), (.zeros, "is zeros"),
+        (.noMemory(linear: 0x10, gpa: 0x20), "no memory at physical 0x20"),
+        (.noMemory(linear: 0x10, gpa: nil), "No page maps 0x10"),
+        (.simultaneous(first: 14, second: 13), "#GP general protection came while #PF page fault"),
+        (.delivery(vector: 8, hardwareReason: 48), "exit reason 48 while #DF double fault was delivered"),
+        (.exitReason(0x99), "exit reason 0x99"),
+    ])
+    func internalErrorsAreExplained(_ kind: InternalErrorCause.Kind, _ words: String) {
+        let instruction = Disassembler().decode([0xCF], at: 0x7C00, .protected32)
+        let cause = InternalErrorCause(
+            kind: kind, code: CodeLine(address: 0x7C00, selector: 8, ip: 0x7C00, instruction: instruction),
+            isFromExit: true)
+        #expect(cause.text(inRealMode: false).contains(words), "\(cause.text(inRealMode: false))")
     }
 }

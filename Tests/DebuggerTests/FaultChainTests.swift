@@ -221,7 +221,9 @@ import X86
         made.code([0xF4])
         #expect(made.chain.links[0].cause == .privilege(cpl: 3))
         made.code([0xE6, 0x80])
-        #expect(made.chain.links[0].cause == .portPrivilege(cpl: 3, iopl: 0))
+        // The I/O map begins behind the TSS.
+        made.put(0x3066, 0x68)
+        #expect(made.chain.links[0].cause == .portPrivilege(cpl: 3, iopl: 0, .beyondLimit(0x67)))
     }
 
     // MARK: real mode
@@ -286,7 +288,7 @@ import X86
         made.code([0x8B, 0x04, 0x25, 0x00, 0x00, 0x00, 0x40])
         let chain = made.chain
         #expect(chain.links[0].vector == 14 && chain.links[0].errorCode == 0)
-        guard case .dataPage(let walk, false)? = chain.links[0].cause else {
+        guard case .dataPage(let walk, false, .unmapped)? = chain.links[0].cause else {
             Issue.record("\(chain)")
             return
         }
@@ -307,7 +309,7 @@ import X86
         made.code([0x50])
         let chain = made.chain
         #expect(vectors(chain) == [14, 14, 8, 14])
-        guard case .dataPage(let first, true)? = chain.links[0].cause,
+        guard case .dataPage(let first, true, .unmapped)? = chain.links[0].cause,
             case .stackPage(let second)? = chain.links[1].cause,
             case .stackPage(let third)? = chain.links[3].cause
         else {
@@ -340,7 +342,7 @@ import X86
         made.special.efer.insert(.nxe)
         made.registers.rip = 0x4000_0000
         let chain = made.chain
-        guard case .codePage(let walk)? = chain.links.first?.cause else {
+        guard case .codePage(let walk, .unmapped)? = chain.links.first?.cause else {
             Issue.record("\(chain)")
             return
         }

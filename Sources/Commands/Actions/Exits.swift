@@ -50,7 +50,10 @@ enum ExitActions {
         var limit = 0
         if !call.rest.text.isEmpty { limit = min(try session.count(call), ExitRecorder.capacity) }
         let log = session.debugger.target.exits
-        return .done(ExitsOutput(log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : []))
+        return .done(
+            ExitsOutput(
+                log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : [],
+                internalError: session.internalErrorText()))
     }
 
     static func blackBox(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
@@ -58,11 +61,11 @@ enum ExitActions {
         let box = try call.perform { () throws(DebuggerError) in try session.debugger.blackBox(limit: limit) }
         let stop = session.debugger.stop
         var last: GeneralRegisters?
-        // Only behind a step is what it changed known.
-        if case .step = stop.reason, stop.vcpu == box.vcpu, stop.edits == 0 {
+        // Only behind a step that came to its end is what it changed known.
+        if stop.vcpu == box.vcpu, stop.steps > 0, stop.reason.endsSteps {
             last = stop[box.vcpu]?.registers
         }
-        return .done(BlackBoxOutput(box, last: last))
+        return .done(BlackBoxOutput(box, last: last, internalError: session.internalErrorText()))
     }
 
     static func reset(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

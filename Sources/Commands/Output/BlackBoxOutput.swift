@@ -14,6 +14,10 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
         public var cause: String?
         /// The page walk that the cause is about.
         public var walk: PageWalkOutput?
+        /// As short as can be: `#GP`.
+        fileprivate var shortName: String
+
+        private enum CodingKeys: String, CodingKey { case vector, name, errorCode, cause, walk }
     }
 
     public struct Fault: Sendable, Hashable, Encodable {
@@ -24,10 +28,19 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
         public var position: Position?
         public var registers: [String: Hex]
         public var chain: [Link]
+        /// The exception that the host's KVM noted last before it gave up; absent where it has none.
+        public var reported: Reported?
         /// "shutdown", "reachesHandler", "taskGate", "unreadable" or "unknown".
         public var end: String
         /// In words.
         public var conclusion: String
+    }
+
+    /// As KVM_GET_VCPU_EVENTS has it.
+    public struct Reported: Sendable, Hashable, Encodable {
+        public var vector: Int
+        public var name: String
+        public var errorCode: Hex?
     }
 
     public struct Position: Sendable, Hashable, Encodable {
@@ -47,10 +60,13 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
         public var position: Position
         /// Before the instruction.
         public var registers: [String: Hex]
-        /// Those that it changed, as the next one's record shows.
+        /// The vector whose handler was entered before the instruction, or because of it; absent where none was.
+        public var delivered: Int?
+        /// What it changed; what an edit or a handler's first instruction changed is none of its.
+        public var changed: [String: Hex]
         fileprivate var changes: String
 
-        private enum CodingKeys: String, CodingKey { case number, position, registers }
+        private enum CodingKeys: String, CodingKey { case number, position, registers, delivered, changed }
     }
 
     public struct Exit: Sendable, Hashable, Encodable {
@@ -61,24 +77,22 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
     public var vcpu: Int
     /// Absent where the vCPU has not died of a triple fault.
     public var fault: Fault?
+    /// Why the guest stopped, where that was an internal error of KVM's; absent otherwise.
+    public var internalError: String?
     /// The oldest first.
     public var steps: [Step]
     public var stepCount: UInt64
     public var exits: [Exit]
 
-    init(_ box: BlackBox, last: GeneralRegisters?) {
+    init(_ box: BlackBox, last: GeneralRegisters?, internalError: String? = nil) {
+        self.internalError = internalError
         vcpu = box.vcpu
         fault = box.fault.map(Fault.init)
         stepCount = box.stepCount
         exits = box.exits.map { Exit(number: $0.number, exit: $0.exit.text) }
         let after = box.steps.dropFirst().map { Optional($0.record.registers) } + [last]
         steps = zip(box.steps, after).map { step, next in
-            Step(
-                number: step.record.number,
-                position: Position(step.code, CPUMode(step.record.registers, step.record.special)),
-                registers: RegisterSummary.values(step.record.registers),
-                changes: step.record.isFree
-                    ? "and on freely" : next.map { RegisterSummary.changes(step.record.registers, $0) } ?? "")
+            Step(step, next: next)
         }
     }
 
@@ -86,6 +100,8 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
         var lines: [StyledLine] = []
         if let fault {
             lines += fault.lines(vcpu: vcpu, width: width)
+        } else if let internalError {
+            lines.append(StyledLine(internalError, .error))
         } else {
             lines.append(StyledLine("vCPU \(vcpu) has not died of a triple fault."))
         }
@@ -111,6 +127,26 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
             }
         }
         return lines
+    }
+}
+
+extension BlackBoxOutput.Step {
+    /// - Parameter next: the registers before the step after it, or at the stop.
+    fileprivate init(_ step: BlackBox.Step, next: GeneralRegisters?) {
+        let record = step.record
+        number = record.number
+        let mode = CPUMode(record.registers, record.special)
+        position = BlackBoxOutput.Position(step.code, mode)
+        registers = RegisterSummary.values(record.registers)
+        delivered = record.delivered.map(Int.init)
+        let after = record.isFree ? nil : record.after ?? next
+        changed = after.map { RegisterSummary.changed(record.registers, $0) } ?? [:]
+        changes = after.map { RegisterSummary.changes(record.registers, $0) } ?? ""
+        if let vector = record.delivered {
+            let name = ExceptionName.full(vector, inRealMode: mode == .real)
+            changes = "-> \(name)" + (changes.isEmpty ? "" : "  \(changes)")
+        }
+        if record.isFree { changes = "and on freely" }
     }
 }
 
@@ -145,10 +181,24 @@ extension BlackBoxOutput.Fault {
         registers = RegisterSummary.values(fault.registers)
         for (name, value) in RegisterSummary.system(fault.special) { registers[name] = value }
         chain = fault.chain.links.map { link in
-            BlackBoxOutput.Link(
-                vector: Int(link.vector), name: ExceptionName.full(link.vector),
+            let isReal = fault.mode == .real
+            let isINT = link.cause == .softwareInterrupt
+            let name =
+                isINT
+                ? ExceptionName.software(link.vector, inRealMode: isReal)
+                : ExceptionName.full(link.vector, inRealMode: isReal)
+            let isException = !isINT && InterruptVector.isException(link.vector, inRealMode: isReal)
+            return BlackBoxOutput.Link(
+                vector: Int(link.vector), name: name,
                 errorCode: link.errorCode.map { Hex($0) }, cause: link.cause?.text,
-                walk: link.cause?.walk.map { PageWalkOutput(vcpu: 0, $0) })
+                walk: link.cause?.walk.map { PageWalkOutput(vcpu: 0, $0) },
+                shortName: isException ? ExceptionName.short(link.vector) : name)
+        }
+        reported = fault.reported.map {
+            BlackBoxOutput.Reported(
+                vector: Int($0.vector),
+                name: ExceptionName.full($0.vector, inRealMode: fault.mode == .real),
+                errorCode: $0.errorCode.map { Hex($0) })
         }
         switch fault.chain.end {
         case .shutdown:
@@ -191,7 +241,7 @@ extension BlackBoxOutput.Fault {
         for (place, link) in chain.enumerated() {
             var line = StyledLine(" \(place + 1). ", .dim)
             if place > 0, link.cause != nil {
-                line.append("delivering \(ExceptionName.short(UInt8(chain[place - 1].vector))) raises ")
+                line.append("delivering \(chain[place - 1].shortName) raises ")
             }
             line.append(link.name, .heading)
             if let code = link.errorCode { line.append(" (error code \(code))") }
@@ -208,6 +258,13 @@ extension BlackBoxOutput.Fault {
                     return line
                 }
             }
+        }
+        if let reported {
+            var line = StyledLine("The exception that KVM noted last: ")
+            line.append(reported.name, .heading)
+            if let code = reported.errorCode { line.append(" (error code \(code))") }
+            line.append(".")
+            lines.append(line)
         }
         lines.append(StyledLine(conclusion, end == "shutdown" ? .plain : .warning))
         return lines

@@ -37,9 +37,22 @@ enum ExceptionName {
         return String(name.prefix { $0 != " " })
     }
 
-    /// `#GP general protection`.
-    static func full(_ vector: UInt8) -> String {
-        InterruptVector.exception(vector) ?? "vector \(Hex(vector))"
+    /// `#GP general protection`; in real mode `vector 0x15 (BIOS system services)` for what is no exception there.
+    static func full(_ vector: UInt8, inRealMode isReal: Bool = false) -> String {
+        guard InterruptVector.isException(vector, inRealMode: isReal) else {
+            return "vector \(Hex(vector))" + (isReal ? service(vector) : "")
+        }
+        return InterruptVector.exception(vector) ?? "vector \(Hex(vector))"
+    }
+
+    /// `INT 0x15 (BIOS system services)`; INT3, INTO and INT1 by their exception's name.
+    static func software(_ vector: UInt8, inRealMode isReal: Bool) -> String {
+        if [1, 3, 4].contains(vector) { return full(vector) }
+        return "INT \(Hex(vector))" + (isReal ? service(vector) : "")
+    }
+
+    private static func service(_ vector: UInt8) -> String {
+        InterruptVector.realMode(vector).map { " (\($0))" } ?? ""
     }
 
     /// A vector by its number's or its exception's name, with the sign or without.
@@ -81,7 +94,8 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
     /// By INT n and its kin.
     public var isSoftware: Bool?
 
-    init(_ event: CaughtEvent) {
+    /// - Parameter isReal: the vCPU is in real mode.
+    init(_ event: CaughtEvent, inRealMode isReal: Bool) {
         number = event.number
         text = ""
         switch event.what {
@@ -114,20 +128,29 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
         case .hlt: kind = "hlt"
         case .tripleFault: kind = "triplefault"
         }
-        text = Self.text(event)
+        text = Self.text(event, inRealMode: isReal)
     }
 
     /// A sentence.
-    static func text(_ event: CaughtEvent) -> String {
+    static func text(_ event: CaughtEvent, inRealMode isReal: Bool) -> String {
         if case .modeSwitch(_, let mode) = event.what {
             // In Bochs' words.
             return
                 "Caught mode switch breakpoint switching to '\(mode.rawValue)' (catchpoint \(event.number))."
         }
-        return "Catchpoint \(event.number) (\(what(event.what)))."
+        return "Catchpoint \(event.number) (\(what(event.what, isReal)))."
     }
 
-    private static func what(_ what: CaughtEvent.What) -> String {
+    /// `0x8 (IRQ0 timer, or #DF double fault)`.
+    private static func realModeName(_ vector: UInt8) -> String {
+        var names = InterruptVector.realMode(vector).map { [$0] } ?? []
+        if vector >= 8, InterruptVector.isException(vector, inRealMode: true) {
+            names.append(ExceptionName.full(vector))
+        }
+        return "\(Hex(vector))" + (names.isEmpty ? "" : " (\(names.joined(separator: ", or ")))")
+    }
+
+    private static func what(_ what: CaughtEvent.What, _ isReal: Bool) -> String {
         switch what {
         case .io(let io):
             let direction = io.direction == .out ? "out" : "in"
@@ -148,7 +171,11 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
         case .interrupt(let vectors, let isSoftware, let isInside):
             let inside = isInside ? ", one instruction into its handler" : ""
             if isSoftware { return "int \(Hex(vectors[0]))" + inside }
-            if vectors.allSatisfy({ InterruptVector.exception($0) != nil }) {
+            if isReal, vectors.contains(where: { $0 >= 8 }) {
+                // A BIOS's PIC gives vectors 8 to 15 to IRQ 0 to 7.
+                return "interrupt " + vectors.map(realModeName).joined(separator: " or ") + inside
+            }
+            if vectors.allSatisfy({ InterruptVector.isException($0, inRealMode: isReal) }) {
                 return "exception "
                     + vectors.map { "\($0) \(ExceptionName.full($0))" }.joined(separator: " or ")
                     + inside

@@ -46,7 +46,11 @@ public struct ExitsOutput: CommandOutput, Hashable {
     /// The oldest first.
     public var recent: [Recent]
 
-    init(_ statistics: ExitStatistics, recent records: [ExitRecord]) {
+    /// Why the guest stopped, where that was an internal error of KVM's; absent otherwise.
+    public var internalError: String?
+
+    init(_ statistics: ExitStatistics, recent records: [ExitRecord], internalError: String? = nil) {
+        self.internalError = internalError
         count = statistics.overall.count
         totalNanoseconds = statistics.overall.handling
         guestNanoseconds = statistics.overall.guest
@@ -88,7 +92,7 @@ public struct ExitsOutput: CommandOutput, Hashable {
         total.append(
             ": \(shortTime(guestNanoseconds)) in KVM_RUN, \(shortTime(totalNanoseconds)) handling them")
         result.append(total)
-        guard !recent.isEmpty else { return result }
+        guard !recent.isEmpty else { return result + internalErrorLines }
         result.append(StyledLine())
         var list = TextTable(["#", "vCPU", "After", "Handled", "Exit"], rightAligned: [0, 1, 2, 3])
         for exit in recent {
@@ -97,7 +101,11 @@ public struct ExitsOutput: CommandOutput, Hashable {
                 .init(exit.handlingNanoseconds.map(shortTime) ?? "-"), .init(exit.exit),
             ])
         }
-        return result + list.lines(width: width, dropping: [1, 3])
+        return result + list.lines(width: width, dropping: [1, 3]) + internalErrorLines
+    }
+
+    private var internalErrorLines: [StyledLine] {
+        internalError.map { [StyledLine($0, .error)] } ?? []
     }
 
     private func table(_ rows: [Row], first: String, _ width: Int) -> [StyledLine] {

@@ -39,7 +39,7 @@ struct StopList: CommandOutput, Hashable {
         init(_ stop: Stop, isShown: Bool) {
             number = stop.number
             vcpu = stop.vcpu
-            reason = StopOutput.Reason(stop.reason).kind
+            reason = StopOutput.Reason(stop.reason, inRealMode: stop[stop.vcpu]?.mode == .real).kind
             let state = stop[stop.vcpu]
             mode = state?.mode.rawValue ?? "unknown"
             digits = state?.mode.offsetDigits ?? 16

@@ -25,6 +25,12 @@ enum RegisterSummary {
         ]
     }
 
+    /// The registers that an instruction changed, RIP apart, with what they are after it.
+    static func changed(_ before: GeneralRegisters, _ after: GeneralRegisters) -> [String: Hex] {
+        let old = values(before)
+        return values(after).filter { $0.key != "rip" && old[$0.key] != $0.value }
+    }
+
     /// `rax=1234 rflags=46`: what an instruction changed, apart from RIP.
     static func changes(_ before: GeneralRegisters, _ after: GeneralRegisters) -> String {
         var parts: [String] = []

@@ -6,7 +6,7 @@ import X86
 public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
-        /// "magicBreakpoint", "ioDebug", "interrupted", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
+        /// "magicBreakpoint", "ioDebug", "interrupted", "emptyVector", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
         /// "stepLost", "withheld", "exit", "ended" or "failed".
         public var kind: String
         /// A sentence for people.
@@ -17,10 +17,17 @@ public struct StopOutput: CommandOutput, Hashable {
         public var accesses: [WatchRow]?
         /// What catchpoints stopped at, whatever else the reason is.
         public var events: [CaughtRow]?
+        /// Of "emptyVector": the vector, where it is known.
+        public var vector: Int?
         /// KVM_EXIT_INTERNAL_ERROR's suberror.
         public var suberror: UInt32?
         /// Its words, or the hardware's reason for a failed entry.
         public var data: [Hex]?
+        /// Of an internal error: the instruction that KVM could not go on from, and its bytes.
+        public var instruction: String?
+        public var instructionBytes: String?
+        /// Of an internal error: whose doing it is, and where it would run.
+        public var explanation: String?
     }
 
     /// The next instruction, after Bochs' stop line.
@@ -88,14 +95,16 @@ public struct StopOutput: CommandOutput, Hashable {
         self.displays = displays.isEmpty ? nil : displays
         number = stop.number
         vcpu = stop.vcpu
-        reason = Reason(stop.reason)
+        let isReal = stop[stop.vcpu]?.mode == .real
+        reason = Reason(stop.reason, inRealMode: isReal)
         // With interrupt controllers in the kernel something may wake it.
         if stop.reason == .hlt, stop.passedHalt { reason.text = "Halted: HLT." }
         if !stop.caught.isEmpty {
-            reason.events = stop.caught.map(CaughtRow.init)
+            reason.events = stop.caught.map { CaughtRow($0, inRealMode: isReal) }
             if case .caught = stop.reason {
             } else {
-                reason.text = stop.caught.map(CaughtRow.text).joined(separator: " ") + " " + reason.text
+                let caught = stop.caught.map { CaughtRow.text($0, inRealMode: isReal) }
+                reason.text = caught.joined(separator: " ") + " " + reason.text
             }
         }
         let mode = stop[stop.vcpu]?.mode ?? .real
@@ -111,6 +120,16 @@ public struct StopOutput: CommandOutput, Hashable {
         elapsedNanoseconds = stop.elapsed.nanoseconds
         standstillNanoseconds = stop.standstill?.nanoseconds
         spreadNanoseconds = stop.spread?.nanoseconds
+    }
+
+    /// What is behind an internal error becomes part of its reason.
+    mutating func explain(_ cause: InternalErrorCause) {
+        let text = cause.text(inRealMode: mode == CPUMode.real.rawValue)
+        guard !text.isEmpty else { return }
+        reason.explanation = text
+        reason.text += " " + text
+        reason.instruction = cause.code?.text
+        reason.instructionBytes = cause.code.map { Hex.bytes($0.bytes) }
     }
 
     public func lines(width: Int) -> [StyledLine] {
@@ -217,7 +236,7 @@ extension StopOutput.Source {
 }
 
 extension StopOutput.Reason {
-    init(_ reason: StopReason) {
+    init(_ reason: StopReason, inRealMode isReal: Bool) {
         switch reason {
         case .created:
             self.init(kind: "created", text: "The guest has not run yet.")
@@ -241,8 +260,10 @@ extension StopOutput.Reason {
                 breakpoints: Array(Set(hits.map(\.number))).sorted(), accesses: hits.map(WatchRow.init))
         case .caught(let events):
             self.init(
-                kind: "caught", text: events.map(CaughtRow.text).joined(separator: " "),
-                breakpoints: events.map(\.number), events: events.map(CaughtRow.init))
+                kind: "caught",
+                text: events.map { CaughtRow.text($0, inRealMode: isReal) }.joined(separator: " "),
+                breakpoints: events.map(\.number),
+                events: events.map { CaughtRow($0, inRealMode: isReal) })
         case .magicBreakpoint:
             self.init(kind: "magicBreakpoint", text: "Magic breakpoint.")
         case .ioDebug(.stop):
@@ -262,6 +283,8 @@ extension StopOutput.Reason {
                     "The guest asked for a trace to be turned \(trace.isEmpty ? "off" : "on") (port 0x8a00).")
         case .interrupted:
             self.init(kind: "interrupted", text: "Interrupted.")
+        case .emptyVector(let found):
+            self.init(kind: "emptyVector", text: found.text, vector: found.vector.map(Int.init))
         case .hlt:
             self.init(kind: "hlt", text: "Halted: HLT, and nothing can wake the guest.")
         case .tripleFault:
@@ -271,7 +294,7 @@ extension StopOutput.Reason {
         case .internalError(let error):
             self.init(
                 kind: "internalError",
-                text: "KVM internal error \(error.suberror): \(error.meaning).\(error.instructionText)",
+                text: "KVM internal error \(error.suberror): \(error.meaning).",
                 suberror: error.suberror, data: error.data.map { Hex($0) })
         case .failEntry(let hardwareReason, let cpu):
             self.init(
@@ -305,25 +328,4 @@ extension StopOutput.Reason {
 
 extension InstructionKind {
     fileprivate var article: String { self == .iret || self == .int ? "an" : "a" }
-}
-
-extension InternalError {
-    /// The suberror in words. Source: KVM_INTERNAL_ERROR_* in linux/kvm.h.
-    fileprivate var meaning: String {
-        switch suberror {
-        case 1: "an instruction could not be emulated"
-        case 2: "an exception arose while another was delivered"
-        case 3: "an exit came while an event was delivered"
-        case 4: "the hardware gave an exit reason that KVM does not know"
-        default: "an unknown suberror"
-        }
-    }
-
-    fileprivate var instructionText: String {
-        guard let first = instruction.first else { return "" }
-        let bytes = " The bytes: \(Hex.bytes(instruction))."
-        // emulate_int in arch/x86/kvm/emulate.c.
-        guard suberror == 1, [0xCC, 0xCD, 0xCE].contains(first) else { return bytes }
-        return bytes + " It is an INT, and KVM's emulator has that for real mode alone."
-    }
 }

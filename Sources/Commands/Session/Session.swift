@@ -170,6 +170,7 @@ public final class Session {
             if isSilent { lines.removeFirst() }
             enqueue(lines, place: "commands")
             var output = StopOutput(stop, line: stopLine(stop.vcpu))
+            explainError(&output, stop)
             output.isSilent = isSilent
             return output
         } catch {
@@ -185,6 +186,7 @@ public final class Session {
         var output = StopOutput(
             stop, line: line, source: line?.source.flatMap(sourceText),
             displays: debugger.keeping { displayRows() })
+        explainError(&output, stop)
         noteInterrupts(&output, stop)
         noteTracing(&output)
         return output
@@ -217,9 +219,11 @@ public final class Session {
     public func report() -> any CommandOutput {
         let stop = debugger.stop
         let statistics = debugger.target.exits.statistics()
+        var stopOutput = StopOutput(stop, line: stopLine(stop.vcpu))
+        explainError(&stopOutput, stop)
         let consoles = (debugger.target as? any ConsoleProviding).map { ConsolesOutput($0).consoles } ?? []
         return ReportOutput(
-            guest: debugger.target.name, stop: StopOutput(stop, line: stopLine(stop.vcpu)),
+            guest: debugger.target.name, stop: stopOutput,
             vcpus: debugger.target.vcpus.map { vcpuOutput($0, stop[$0.id], statistics) },
             consoles: consoles, exits: ExitsOutput(statistics, recent: []))
     }

@@ -20,7 +20,7 @@ public struct CommandTable: Sendable {
     /// The table of this program.
     public static let standard = CommandTable(
         runningCommands + steppingCommands + pastCommands + breakpointCommands
-            + catchCommands + traceCommands
+            + catchCommands + traceCommands + faultCommands
             + registerCommands + memoryCommands + lookingCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)

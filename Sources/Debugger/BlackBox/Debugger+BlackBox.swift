@@ -22,8 +22,17 @@ public struct BlackBox: Sendable {
         /// The instruction that began it; nil where it cannot be read.
         public var code: CodeLine?
         public var chain: FaultChain
+        /// The exception that the kernel noted last before it gave up; nil where it has none.
+        public var reported: Reported?
 
         public var mode: CPUMode { CPUMode(registers, special) }
+    }
+
+    /// As KVM_GET_VCPU_EVENTS has it.
+    public struct Reported: Sendable, Hashable {
+        public var vector: UInt8
+        /// Nil where the exception has none.
+        public var errorCode: UInt32?
     }
 
     /// An instruction that was stepped.
@@ -106,9 +115,12 @@ extension Debugger {
                 kept = bytes(of: last)
             }
         }
-        let scene = FaultScene(
-            registers: registers, view: LinearMemory(memory: memory, special: special),
+        var view = LinearMemory(memory: memory, special: special)
+        view.features = pagingFeatures(vcpu: snapshot.id, isPaging: true)
+        var scene = FaultScene(
+            registers: registers, view: view,
             events: origin == .shutdown ? run.shutdown?.events : nil, bytes: kept)
+        if origin == .shutdown { scene.facts = faultFacts(snapshot.id, special) }
         guard origin != .lost else {
             return BlackBox.Fault(
                 origin: origin, registers: registers, special: special, code: nil,
@@ -116,6 +128,35 @@ extension Debugger {
         }
         return BlackBox.Fault(
             origin: origin, registers: registers, special: special, code: line(scene),
-            chain: FaultChain(scene))
+            chain: FaultChain(scene), reported: scene.events.flatMap(BlackBox.Reported.init))
+    }
+
+    /// What the vCPU that shut down holds beside its general and special registers.
+    private func faultFacts(_ id: Int, _ special: SpecialRegisters) -> FaultFacts {
+        let facts = try? target.withVCPU(id) { vcpu in
+            var facts = FaultFacts()
+            facts.debug = try? vcpu.debugRegisters()
+            facts.fpu = try? vcpu.fpu()
+            for index in FaultFacts.indexes { facts.msrs[index] = try? vcpu.msr(index) }
+            if let system = vcpu as? any VCPUSystemAccess {
+                facts.xcr0 = try? system.xcrs().first { $0.index == 0 }?.value
+            }
+            return facts
+        }
+        var found = facts ?? FaultFacts()
+        if special.cr4.contains(.pke) { found.pkru = (try? extendedState(vcpu: id))?.1.pkru }
+        return found
+    }
+}
+
+extension BlackBox.Reported {
+    init?(_ events: VCPUEvents) {
+        // The number stays where the exception was given up; 0 is then none as well as #DE.
+        guard events.exceptionInjected || events.exceptionPending || events.exceptionVector != 0 else {
+            return nil
+        }
+        self.init(
+            vector: events.exceptionVector,
+            errorCode: events.exceptionHasErrorCode ? events.exceptionErrorCode : nil)
     }
 }

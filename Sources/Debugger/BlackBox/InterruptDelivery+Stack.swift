@@ -91,6 +91,16 @@ extension InterruptDelivery {
                 frame: view.cut(linear &+ (gate.hasErrorCode ? width : 0)), width: gate.width))
     }
 
+    /// What is wrong with the stack of a ring that is further in, for a call through a gate.
+    func innerStackFault(_ ring: UInt8) -> FaultChain.Link? {
+        if isLong {
+            guard case .outcome(.faults(let link)) = taskState(4 + UInt64(ring) * 8, 8, 0) else { return nil }
+            return link
+        }
+        guard case .outcome(.faults(let link)) = innerStack(ring, 0) else { return nil }
+        return link
+    }
+
     private enum Inner {
         case stack(Segment, UInt64)
         case outcome(Outcome)

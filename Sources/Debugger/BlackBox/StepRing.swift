@@ -13,6 +13,10 @@ public struct StepRecord: Sendable, Hashable {
     var prefixCount: Int
     /// From here on the vCPU ran freely: what the next record shows is not this instruction's doing.
     public internal(set) var isFree = false
+    /// The vector whose handler was entered in the instruction's place, or because it faulted; nil where none was.
+    public internal(set) var delivered: UInt8?
+    /// The registers as it left them, where the next record does not show that: they were edited since.
+    public internal(set) var after: GeneralRegisters?
 
     /// The linear address of the instruction.
     public var pc: UInt64 { VCPUSnapshot.pc(registers, special) }
@@ -51,6 +55,8 @@ struct StepRing {
             records[next].prefix = prefix
             records[next].prefixCount = count
             records[next].isFree = false
+            records[next].delivered = nil
+            records[next].after = nil
         }
         next = next == Self.capacity - 1 ? 0 : next + 1
     }
@@ -65,6 +71,20 @@ struct StepRing {
     mutating func markFree() {
         guard !records.isEmpty else { return }
         records[next == 0 ? records.count - 1 : next - 1].isFree = true
+    }
+
+    /// What was recorded last is over, and left these registers: what they are from here on is another's doing.
+    mutating func close(_ after: GeneralRegisters) {
+        guard !records.isEmpty else { return }
+        let place = next == 0 ? records.count - 1 : next - 1
+        guard !records[place].isFree, records[place].after == nil else { return }
+        records[place].after = after
+    }
+
+    /// What was recorded last was not executed to its end: the processor went to a vector's handler.
+    mutating func markDelivered(_ vector: UInt8) {
+        guard !records.isEmpty else { return }
+        records[next == 0 ? records.count - 1 : next - 1].delivered = vector
     }
 
     private mutating func grow(_ record: StepRecord) {

@@ -29,6 +29,8 @@ final class Patching: Sendable {
     let ioDebug: IODebugPort?
     /// Steps take interrupts, because the user wants that.
     let takesInterrupts = Atomic<Bool>(false)
+    /// The guest stops at vectors that hold 0000:0000.
+    let stopsAtEmptyVectors = Atomic<Bool>(true)
     /// Some page is protected.
     let hasProtection = Atomic<Bool>(false)
 

@@ -114,12 +114,11 @@ struct EventWatcher: Sendable {
     /// instruction was executed.
     mutating func stepped(
         from place: InstructionAtHand, to registers: GeneralRegisters, _ now: SpecialRegisters,
-        _ armed: ArmedEvents, _ memory: any PhysicalMemory
+        _ armed: ArmedEvents, _ entry: HandlerEntry?
     ) {
         guard armed.watchesSteps else { return }
         noteModeSwitch(from: place.registers, to: registers, now, armed)
-        let arrival = InterruptArrival(place: place, before: special)
-        if let what = arrival.event(registers, now, wanted: armed.vectors, memory) {
+        if let what = entry?.event(wanted: armed.vectors) {
             noteInterrupt(what, place, armed)
             if case .interrupt(_, false, _) = what { return }
         }
@@ -183,7 +182,12 @@ struct EventWatcher: Sendable {
             case .exception(let vector):
                 // INT3, INTO and INT1 are exceptions to the processor; INT n is not.
                 if isSoftware, isINTn { continue }
-                guard vectors.contains(where: { $0 < 32 && (vector ?? $0) == $0 }) else { continue }
+                let isReal = !special.cr0.contains(.pe)
+                guard
+                    vectors.contains(where: {
+                        InterruptVector.isException($0, inRealMode: isReal) && (vector ?? $0) == $0
+                    })
+                else { continue }
             default: continue
             }
             note(entry.counter, what)

@@ -48,7 +48,13 @@ extension StepEngine {
             events.note(msr: trapped.access.index, trapped.access.data, armedSet.events)
         }
         if here.opcode == .halt { noteHalt() }
-        events.stepped(from: here, to: registers, special, armedSet.events, memory)
+        var entry: HandlerEntry?
+        if let old = blackBox.last?.special {
+            let arrival = InterruptArrival(place: here, old: old, memory: memory)
+            entry = arrival.entry(registers, special)
+            if let entry, !entry.isSoftware { arrival.book(entry, special, in: &blackBox) }
+        }
+        events.stepped(from: here, to: registers, special, armedSet.events, entry)
     }
 
     // MARK: verdicts

@@ -38,6 +38,7 @@ extension StepEngine {
             walked.detour = nil
             if let reason = end(of: walk, pc, registers, special, vcpu) { return .stop(reason) }
         }
+        if pc == 0, let verdict = try arrived(registers, special, vcpu) { return verdict }
         // A deeper call of the same code, a breakpoint that does not stop the guest or was deleted meanwhile: past
         // it by one step.
         trapFlag.isSet = registers.rflags.contains(.tf)
@@ -172,6 +173,9 @@ extension StepEngine {
         if isStepping {
             if let handler = here.handler { needs.places.insert(handler) }
             for handler in events.handlers { needs.places.insert(handler) }
+        } else if guardsZero {
+            // It takes what breakpoints leave.
+            needs.places.insert(0)
         }
         return needs
     }

@@ -26,6 +26,8 @@ struct StepEngine: Sendable {
     var halt = HaltTracker()
     var pace = StepPace()
     var exclusive: ExclusiveStep
+    /// A debug register stands at linear address 0 while the guest runs freely.
+    var guardsZero = false
     var breakpoints = BreakpointMatcher()
     var handlerCheck = HandlerBreakpointCheck()
     var accesses = AccessWatcher()
@@ -64,6 +66,8 @@ struct StepEngine: Sendable {
         trapFlag.begin(snapshot.registers)
         prepare(snapshot.registers, snapshot.special, pc: snapshot.pc, vcpu)
         isStepping = mustStep(here.pc, snapshot.special)
+        prepareGuard(snapshot.registers, snapshot.special, here.pc)
+        if let verdict = emptyVectorAtHand(snapshot.registers, snapshot.special) { return verdict }
         try arm(vcpu)
         if isStepping { try beginStep(vcpu) }
         return .resume
@@ -148,6 +152,8 @@ struct StepEngine: Sendable {
     ) throws(KVMError) -> VCPUSnapshot {
         armed = nil
         halt.isParked = false
+        // What is edited is not the last instruction's doing.
+        if running { blackBox.markFree() } else { blackBox.close(outcome.snapshot.registers) }
         if !trapFlag.isHidden { trapFlag.isSet = try vcpu.registers().rflags.contains(.tf) }
         let registers = trapFlag.shown(try vcpu.registers())
         let special = try vcpu.specialRegisters()
@@ -240,10 +246,12 @@ struct StepEngine: Sendable {
         let pc = VCPUSnapshot.pc(registers, special)
         accesses.compare(armedSet.watches, memory)
         if let verdict = hit(registers, special, vcpu) { return verdict }
+        if pc == 0, let verdict = try arrived(registers, special, vcpu) { return verdict }
         if let verdict = planned(pc, registers, special, vcpu, sleepsInKernel: sleepsInKernel) {
             return verdict
         }
         prepare(registers, special, pc: pc, vcpu)
+        if let verdict = emptyVectorAtHand(registers, special) { return verdict }
         isStepping = mustStep(pc, special)
         try arm(vcpu)
         return .resume

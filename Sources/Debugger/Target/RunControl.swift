@@ -130,6 +130,8 @@ public enum StopReason: Sendable, Hashable {
     case magicBreakpoint
     /// The guest asked its debugger for something, by port 0x8A00.
     case ioDebug(IODebugPort.Request)
+    /// In real mode, a vector that holds 0000:0000.
+    case emptyVector(EmptyVector)
     /// HLT with nothing that could wake the vCPU.
     case hlt
     /// KVM_EXIT_SHUTDOWN.

@@ -32,6 +32,15 @@ public enum InterruptVector {
         }
     }
 
+    /// Whether a processor raises exceptions by this vector, so that it is more than an interrupt's number.
+    ///
+    /// Real mode has no tables to find wrong and no pages: vectors 10, 11, 14, 17 and those from 20 on are interrupts
+    /// there and nothing else. Source: SDM volume 3A, tables 6-1 and 21-1.
+    public static func isException(_ vector: UInt8, inRealMode isReal: Bool) -> Bool {
+        guard exception(vector) != nil else { return false }
+        return !isReal || [0...8, 12...13, 16...16, 18...19].contains { $0.contains(vector) }
+    }
+
     /// What a vector of a PC in real mode serves; nil where nothing has settled.
     /// Source: IBM PC/AT technical reference, BIOS; the PIC's inputs as a BIOS programs them.
     public static func realMode(_ vector: UInt8) -> String? {

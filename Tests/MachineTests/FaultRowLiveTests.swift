@@ -1,0 +1,93 @@
+import Debugger
+import KVMCore
+import Machine
+import TargetConformance
+import Testing
+import X86
+
+/// The rows of the black box's table, executed: the handler that the guest comes to, and the error code on its stack,
+/// are those that looking finds.
+@Suite(.enabled(if: isLive, "needs /dev/kvm"), .serialized)
+struct FaultRowLiveTests {
+    enum Outcome: Sendable, Hashable {
+        /// The instruction was executed, and no exception came.
+        case executed
+        case raised(vector: UInt8, errorCode: UInt32?)
+        /// The host cannot be brought into the state, or does not execute the instruction.
+        case unable(String)
+        case elsewhere(String)
+    }
+
+    private static func rows(
+        virtual8086 isVirtual: Bool = false, needsProcessor: Bool
+    ) -> [FaultRow] {
+        FaultRow.all.filter {
+            !$0.isMadeUpOnly && $0.needsProcessor == needsProcessor && ($0.mode == .virtual8086) == isVirtual
+        }
+    }
+
+    /// Ordinary guests are run by KVM's emulator here: BOUND, which it lacks, tells.
+    private static let isEmulated: Bool = {
+        guard isLive, let row = FaultRow.all.first(where: { $0.name == "BOUND within" }),
+            case .executed? = try? run(row)
+        else { return true }
+        return false
+    }()
+
+    @Test(arguments: rows(needsProcessor: false))
+    func theHostRaisesTheSame(_ row: FaultRow) throws { try check(row) }
+
+    @Test(
+        .enabled(if: !isEmulated, "needs a KVM that runs guests on the processor"),
+        arguments: rows(needsProcessor: true))
+    func theProcessorRaisesTheSame(_ row: FaultRow) throws { try check(row) }
+
+    @Test(arguments: rows(virtual8086: true, needsProcessor: false))
+    func virtual8086ModeRaisesTheSame(_ row: FaultRow) throws { try check(row) }
+
+    private func check(_ row: FaultRow) throws {
+        let wanted = row.vector.map { Outcome.raised(vector: $0, errorCode: row.errorCode) } ?? .executed
+        #expect(try Self.run(row) == wanted)
+    }
+
+    private static func run(_ row: FaultRow) throws -> Outcome {
+        var configuration = MachineConfiguration()
+        configuration.ramSize = UInt64(FaultStage.memorySize)
+        let machine = try OwnedMachine(configuration)
+        let stage = row.stage(special: try machine.withVCPU(0) { try $0.specialRegisters() })
+        try stage.memory.withUnsafeBytes { try machine.memory.write(0, $0) }
+        do {
+            try machine.withVCPU(0) { vcpu in
+                try vcpu.setSpecialRegisters(stage.special)
+                try vcpu.setRegisters(stage.registers)
+                if let debug = stage.debug { try vcpu.setDebugRegisters(debug) }
+                if let fpu = stage.fpu { try vcpu.setFPU(fpu) }
+                for (index, value) in stage.msrs { try vcpu.setMSR(index, value) }
+            }
+        } catch {
+            return .unable("\(error)")
+        }
+        try machine.go()
+        guard let report = machine.waitForStop(timeout: .seconds(5)) else {
+            machine.interrupt()
+            _ = machine.waitForStop(timeout: .seconds(5))
+            return .unable("it makes no progress")
+        }
+        let (registers, special) = try machine.withVCPU(0) { (try $0.registers(), try $0.specialRegisters()) }
+        switch report.reason {
+        case .hlt: break
+        case .internalError(let error): return .unable("\(error)")
+        default: return .elsewhere("\(report.reason) at \(registers.rip)")
+        }
+        let place = registers.rip &- 1
+        if place == FaultStage.code + UInt64(row.code.count) { return .executed }
+        guard place >= FaultStage.handlers, place < FaultStage.handlers + 512, place & 15 == 0 else {
+            return .elsewhere("HLT at \(place)")
+        }
+        let vector = UInt8((place - FaultStage.handlers) >> 4)
+        let hasCode = special.cr0.contains(.pe) && row.errorCode != nil
+        let width = special.efer.contains(.lma) ? 8 : 4
+        let code = hasCode ? machine.memory.word(registers.rsp & 0xFFFF_FFFF, size: width) : nil
+        return .raised(vector: vector, errorCode: code.map { UInt32(truncatingIfNeeded: $0) })
+    }
+}
