@@ -52,22 +52,28 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
         AttachError(.ended, "the VMM (process \(process)) has ended")
     }
 
-    /// Why a descriptor of the VMM was not fetched (pidfd_getfd(2)).
-    static func fetching(_ what: String, _ errno: Int32) -> AttachError {
-        let reason = String(cString: strerror(errno))
-        switch errno {
-        case EMFILE, ENFILE:
-            return AttachError(
-                .unsupported, "\(what) cannot be fetched: \(reason)",
-                remedy: errno == EMFILE
-                    ? "raise `ulimit -n`, as each vCPU and each memslot takes descriptors"
-                    : "the host has no more files to open (fs.file-max)")
-        default:
-            return AttachError(
-                .notPermitted, "\(what) may not be fetched (\(reason))",
-                remedy:
-                    "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
+    /// Something of another process could not be had. Where this process has no descriptor left, that is why; else the
+    /// host does not permit it.
+    static func denied(
+        _ message: String, as code: Code = .notPermitted,
+        remedy: String? =
+            "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0"
+    ) -> AttachError {
+        // One that needs no right at all.
+        let descriptor = open("/", O_RDONLY | O_CLOEXEC)
+        let reason = errno
+        guard descriptor < 0, reason == EMFILE || reason == ENFILE else {
+            if descriptor >= 0 { close(descriptor) }
+            return AttachError(code, message, remedy: remedy)
         }
+        let isHost = reason == ENFILE
+        return AttachError(
+            .unsupported,
+            "there are too few file descriptors: "
+                + (isHost
+                    ? "those of the host are all in use"
+                    : "kvmscope may have \(sysconf(Int32(_SC_OPEN_MAX)))"),
+            remedy: isHost ? "raise fs.file-max" : "raise the limit (`ulimit -n 1024`)")
     }
 
     public var description: String {

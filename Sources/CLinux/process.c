@@ -113,9 +113,17 @@ int clinux_reap_within(int process, int milliseconds) {
     return ended.revents ? clinux_reap(process) : -ETIMEDOUT;
 }
 
+static volatile sig_atomic_t end_is_asked;
+
+static void ask_for_end(int number) { end_is_asked = number; }
+
+int clinux_end_is_asked(void) { return end_is_asked != 0; }
+
 int clinux_hold_signals(void) {
-    static const int ignored[] = {SIGINT, SIGHUP, SIGTERM, SIGQUIT, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU};
+    static const int ignored[] = {SIGINT, SIGHUP, SIGQUIT, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++) signal(ignored[i], SIG_IGN);
+    struct sigaction ask = {.sa_handler = ask_for_end, .sa_flags = SA_RESTART};
+    sigaction(SIGTERM, &ask, NULL);
     sigset_t held;
     sigemptyset(&held);
     sigaddset(&held, SIGCHLD);

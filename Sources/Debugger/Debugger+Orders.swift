@@ -158,6 +158,9 @@ extension Debugger {
         if let vcpu = vcpus.first(where: { $0.id == report.vcpu }), ended.reason.isDeadly {
             vcpu.last.snapshot.activity = .dead
         }
+        if case .ended = report.reason {
+            for vcpu in vcpus { vcpu.last.snapshot.activity = .unreachable }
+        }
         // What was measured is the last part of an order that has several.
         let measured = progress.isWhole ? report.measured : nil
         let exits = measured.map { account.exits &+ $0.exits } ?? target.exits.total

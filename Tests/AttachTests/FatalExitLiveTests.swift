@@ -1,5 +1,6 @@
 import Debugger
 import Foundation
+import KVMCore
 import Testing
 import X86
 
@@ -87,5 +88,71 @@ struct FatalExitLiveTests {
         let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
         #expect(stop.vcpus[0].pc == 0x7C1F)
         _ = target
+    }
+
+    /// At 0x7C00: as above without the wait, and ends by a jump to where no memory is: the host's KVM cannot emulate that.
+    static func dying(_ end: [UInt8]) -> [UInt8] {
+        // nop; nop; nop; nop in place of the wait, `jmp end` in place of UD2.
+        [0x90, 0x90, 0x90, 0x90] + mortal[4..<0x1F] + [0xEB, UInt8(mortal.count - 0x21)] + mortal[0x21...]
+            + end
+    }
+    /// jmp 0x08:0x40000000
+    static let lost: [UInt8] = [0xEA, 0x00, 0x00, 0x00, 0x40, 0x08, 0x00]
+    /// ud2
+    private static let shutDown: [UInt8] = [0x0F, 0x0B]
+
+    static func awaitFreeze(_ tiny: TinyGuest) throws {
+        let end = ContinuousClock.now + .seconds(20)
+        while try tiny.vcpu().other == 0 {
+            guard ContinuousClock.now < end else { throw Failure("it does not come to its end") }
+            usleep(1000)
+        }
+    }
+
+    @Test(
+        "a guest that its VMM keeps from running since such an exit is found so: the exit is the stop, a step says it",
+        arguments: [(lost, "internal error", UInt64(17)), (shutDown, "triple fault", 8)])
+    func found(end: [UInt8], words: String, reason: UInt64) throws {
+        let tiny = try TinyGuest(image: Self.dying(end), "freeze")
+        try Self.awaitFreeze(tiny)
+        #expect(try tiny.vcpu().otherReason == reason)
+        let target = try tiny.attach()
+        let debugger = try Debugger(target: target)
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        expect(stop.reason, isOf: reason)
+        #expect(stop.vcpus[0].activity == .dead)
+        let withheld = try debugger.step().reason
+        guard case .withheld(let withholding) = withheld else { throw Failure("\(withheld)") }
+        #expect(
+            withholding.reason.contains(words) && withholding.reason.contains("waits in"), "\(withholding)")
+        // It was told of, and is not again.
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(700)) == nil)
+        #expect(target.withholding(vcpu: 0)?.reason.contains(words) == true)
+        try debugger.detach()
+        #expect(try tiny.vcpu().returns == 1 && !tiny.isTraced(0))
+    }
+
+    private func expect(_ reason: StopReason, isOf exit: UInt64) {
+        switch reason {
+        case .tripleFault: #expect(exit == 8)
+        case .internalError(let error): #expect(exit == 17 && error.suberror == 1)
+        default: Issue.record("\(reason)")
+        }
+    }
+
+    @Test("one that comes to it while attached to stops there, armed or not", arguments: [false, true])
+    func comes(isArmed: Bool) throws {
+        let tiny = try TinyGuest(image: Self.mortal, "freeze")
+        let (_, debugger) = try tiny.stopped()
+        if isArmed { try debugger.setBreakpoint(at: .linear(0x9000)) }
+        try debugger.setRegister("bx", to: 1)
+        try debugger.startContinue()
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        #expect(stop.reason == .tripleFault)
+        #expect(try tiny.vcpu().other == 1)
+        try debugger.detach()
+        #expect(try tiny.vcpu().debug == 0 && tiny.vcpu().interrupted == 0)
     }
 }

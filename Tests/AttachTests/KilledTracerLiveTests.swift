@@ -82,6 +82,8 @@ struct KilledTracerLiveTests {
         #expect(
             what.contains("put back kvm_run of 2 vCPUs, 4 patched bytes, guest debug of 2 vCPUs"), "\(what)")
         #expect(try Leavings(tiny) == before)
+        // Nobody knows what they do now.
+        #expect(stop.vcpus.map(\.activity) == [.unreachable, .unreachable])
         for vcpu in 0..<2 { try expectHardlyNoticed(tiny, vcpu) }
         try expectGoesOn(tiny)
     }
@@ -91,6 +93,25 @@ struct KilledTracerLiveTests {
     private func expectHardlyNoticed(_ tiny: TinyGuest, _ vcpu: Int) throws {
         let log = try tiny.vcpu(vcpu)
         #expect(log.debug == 0 && log.other == 0 && log.wrong == 0 && log.unexplained <= 1, "\(log)")
+    }
+
+    @Test("one that is asked to end (SIGTERM) puts everything back by itself first")
+    func terminated() throws {
+        let tiny = try TinyGuest(vcpus: 2)
+        let before = try Leavings(tiny)
+        let (target, debugger) = try tiny.stopped()
+        try setBreakpoints(debugger)
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
+        #expect(try Leavings(tiny) != before)
+        kill(target.client.tracerProcess, SIGTERM)
+        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
+        // What another one finds is as it was.
+        #expect(what.contains("put back kvm_run of 2 vCPUs"), "\(what)")
+        #expect(try Leavings(tiny) == before)
+        for vcpu in 0..<2 { try tiny.expectUnnoticed(vcpu: vcpu) }
+        try expectGoesOn(tiny)
     }
 
     @Test("while the guest is only looked at, and nobody waits")
@@ -109,7 +130,7 @@ struct KilledTracerLiveTests {
     private func leaveAlone(_ tiny: TinyGuest) throws {
         let end = ContinuousClock.now + .seconds(20)
         while try Leavings(tiny).guestDebug.contains(where: { $0 != 0 }) {
-            guard ContinuousClock.now < end else { throw Failure("it is not laid to rest") }
+            guard ContinuousClock.now < end else { throw Failure("it is not made ready") }
             usleep(10_000)
         }
         usleep(300_000)
@@ -190,9 +211,8 @@ struct KilledTracerLiveTests {
         let fifo = NSTemporaryDirectory() + "fifo-\(UUID().uuidString)"
         #expect(mkfifo(fifo, 0o600) == 0)
         defer { unlink(fifo) }
-        let front = Process()
-        front.executableURL = URL(filePath: Built.tracer.path)
-        front.arguments =
+        let front = Process(of: Built.tracer.path, [])
+        front.arguments? +=
             ["attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x9000"]
             + commands.map { $0.replacingOccurrences(of: "FIFO", with: fifo) }
         let output = Pipe()
@@ -236,29 +256,56 @@ struct KilledTracerLiveTests {
         #expect(log.debug == 0 && log.other == 0 && log.unexplained == 0, "\(log)")
     }
 
+    @Test(
+        "with its threads held in the VMM's own wait, before or after they ran a guest: they wait on, and the VMM lives",
+        arguments: ["prompt", "freeze"], [false, true])
+    func heldElsewhere(kind: String, isStopped: Bool) throws {
+        let image = kind == "freeze" ? FatalExitLiveTests.dying(FatalExitLiveTests.lost) : nil
+        let tiny = try TinyGuest(image: image, kind)
+        if image != nil { try FatalExitLiveTests.awaitFreeze(tiny) }
+        let (target, debugger) = try tiny.stopped()
+        // Calls are made in the threads' names, by single steps of theirs.
+        _ = try debugger.fpu()
+        if isStopped { kill(tiny.pid, SIGSTOP) }
+        usleep(400_000)
+        killTracer(target)
+        let end = ContinuousClock.now + .seconds(10)
+        while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
+        if isStopped { kill(tiny.pid, SIGCONT) }
+        usleep(100_000)
+        try #require(tiny.process.isRunning)
+        guard image == nil else {
+            #expect(try tiny.vcpu().returns == 1 && tiny.vcpu().other == 1)
+            return
+        }
+        kill(tiny.pid, SIGUSR1)
+        try tiny.waitForRounds(3)
+        try tiny.expectUnnoticed()
+    }
+
     @Test("what is to be put back is what was told last")
-    func account() {
-        var account = RecoveryJournal()
+    func journal() {
+        var journal = RecoveryJournal()
         let attach = TracerRequest.attach(
             process: 7, mappingSize: 8192, syncMask: 3,
             vcpus: [.init(id: 0, descriptor: 13, thread: 8), .init(id: 1, descriptor: 14, thread: 9)])
-        account.note(attach, .attached([5, 0]))
-        account.note(.add(vcpus: [.init(id: 2, descriptor: 15, thread: 0)]), .attached([1]))
-        #expect(account.vcpus.map(\.legacy?.validRegisters) == [5, 0, 1])
-        account.note(.patch(gpa: 0x1000, patch: 0xE6, hidden: [1, 2]))
-        account.note(.unpatch(gpa: 0x1001, count: 1))
-        #expect(account.patches.count == 1 && account.patches[0x1000]?.hidden == 1)
+        journal.note(attach, .attached([5, 0]))
+        journal.note(.add(vcpus: [.init(id: 2, descriptor: 15, thread: 0)]), .attached([1]))
+        #expect(journal.vcpus.map(\.legacy?.validRegisters) == [5, 0, 1])
+        journal.note(.patch(gpa: 0x1000, patch: 0xE6, hidden: [1, 2]))
+        journal.note(.unpatch(gpa: 0x1001, count: 1))
+        #expect(journal.patches.count == 1 && journal.patches[0x1000]?.hidden == 1)
         // Guest debug may be on from the moment at which that is asked for, until it is off.
         func debug(_ control: UInt8) -> TracerRequest {
             .callBytes(descriptor: 14, request: TracedThread.setGuestDebug, argument: [control, 0, 0, 0])
         }
-        account.note(debug(1))
-        #expect(account.armed == [14])
-        account.note(debug(0), .called(result: -22, argument: [], indirect: []))
-        #expect(account.armed == [14])
-        account.note(debug(0), .called(result: 0, argument: [], indirect: []))
-        #expect(account.armed == [])
-        account.note(.detach, .released(threads: 2, guestDebug: 0, pages: 2, patches: 0, stood: 0))
-        #expect(account.vcpus.isEmpty && account.patches.isEmpty)
+        journal.note(debug(1))
+        #expect(journal.armed == [14])
+        journal.note(debug(0), .called(result: -22, argument: [], indirect: []))
+        #expect(journal.armed == [14])
+        journal.note(debug(0), .called(result: 0, argument: [], indirect: []))
+        #expect(journal.armed == [])
+        journal.note(.detach, .released(threads: 2, guestDebug: 0, pages: 2, patches: 0, stood: 0))
+        #expect(journal.vcpus.isEmpty && journal.patches.isEmpty)
     }
 }

@@ -72,9 +72,8 @@ struct LaunchLiveTests {
     func killed(stage: Int) throws {
         let log = NSTemporaryDirectory() + "launched-\(UUID().uuidString)"
         defer { unlink(log) }
-        let front = Process()
-        front.executableURL = URL(filePath: Built.tracer.path)
-        front.arguments =
+        let front = Process(of: Built.tracer.path, [])
+        front.arguments? +=
             ["launch", "--batch", "--output", "/dev/null", "-ex", "step 100000000", "--"]
             + (stage == 0
                 ? ["sh", "-c", "echo $$ > \(log); exec sleep 100"] : [Built.tinyVMM, log, "1", "stay"])

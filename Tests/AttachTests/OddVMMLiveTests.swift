@@ -9,6 +9,36 @@ import X86
 /// VMMs that do what none should, or what few do, while they are attached to.
 @Suite("Attached to an odd VMM", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
 struct OddVMMLiveTests {
+    @Test("one that writes over its kvm_run is stopped where it is, and leaves no tracer behind")
+    func scribbles() throws {
+        let tiny = try TinyGuest(image: Self.outs, "scribble")
+        let tracer: Int32
+        do {
+            let target = try tiny.attach()
+            tracer = target.client.tracerProcess
+            let debugger = try Debugger(target: target)
+            try debugger.startContinue()
+            debugger.interrupt()
+            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(try tiny.isTraced(0))
+        }
+        #expect(Launched.waitForEnd(of: tracer))
+        #expect(try !tiny.isTraced(0))
+        let before = try tiny.vcpu().returns
+        let end = ContinuousClock.now + .seconds(10)
+        while try tiny.vcpu().returns < before + 100, ContinuousClock.now < end { usleep(1000) }
+        #expect(try tiny.vcpu().returns >= before + 100)
+        // The next one is not told of another.
+        _ = try tiny.attach()
+    }
+
+    /// At 0x7C00: `out dx, al` for ever.
+    private static let outs: [UInt8] = [
+        0xBA, 0x10, 0x00,  //          mov dx, 0x10
+        0xEE,  //               next:  out dx, al
+        0xEB, 0xFD,  //                jmp next
+    ]
+
     /// `again: inc ax; jmp again`, at 7C00: it never exits by itself.
     static let spinning: [UInt8] = [0x40, 0xEB, 0xFD]
 

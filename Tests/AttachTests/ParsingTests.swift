@@ -159,7 +159,9 @@ struct ParsingTests {
         }
     }
 
-    @Test("a guest is meant by its process, its name or a part of it")
+    @Test(
+        "a guest is meant by its process or its whole name; names that begin so are listed, and none is taken"
+    )
     func matching() throws {
         func guest(_ process: Int32, _ name: String) -> HostGuest {
             HostGuest(process: process, name: name, vmm: .qemu, arguments: [], vmDescriptors: [], vcpus: [])
@@ -168,10 +170,17 @@ struct ParsingTests {
             guests: [guest(10, "web"), guest(20, "web-old"), guest(30, "Mail")], hiddenProcesses: 2)
         #expect(try list.guest(matching: "30").name == "Mail")
         #expect(try list.guest(matching: "web").process == 10)
-        #expect(try list.guest(matching: "mail").process == 30)
-        #expect(try list.guest(matching: "old").process == 20)
-        let ambiguous = #expect(throws: AttachError.self) { try list.guest(matching: "we") }
-        #expect(ambiguous?.code == .ambiguous)
+        for (part, names) in [("web-", "20 web-old"), ("we", "10 web, 20 web-old"), ("mail", "30 Mail")] {
+            let error = #expect(throws: AttachError.self) { try list.guest(matching: part) }
+            #expect(error?.code == .noGuest && error?.remedy?.hasSuffix(": \(names)") == true, "\(part)")
+        }
+        for other in ["old", "", "10x"] {
+            let error = #expect(throws: AttachError.self) { try list.guest(matching: other) }
+            #expect(error?.code == .noGuest && error?.remedy?.contains("web") == false, "\(other)")
+        }
+        let twins = GuestList(guests: [guest(10, "web"), guest(40, "web")], hiddenProcesses: 0)
+        let ambiguous = #expect(throws: AttachError.self) { try twins.guest(matching: "web") }
+        #expect(ambiguous?.code == .ambiguous && ambiguous?.message.hasSuffix("10 web, 40 web") == true)
         let none = #expect(throws: AttachError.self) { try list.guest(matching: "nothing") }
         #expect(none?.code == .noGuest)
         #expect(none?.remedy?.contains("2 processes") == true)

@@ -171,9 +171,8 @@ struct PatchLiveTests {
         var generator = SystemRandomNumberGenerator()
         let commands = Self.places.flatMap { ["-ex", "break \($0) if $bx == 9"] }
         for _ in 0..<(number == SIGKILL ? Rounds.scaled(6, full: 200) : Rounds.scaled(1, full: 10)) {
-            let front = Process()
-            front.executableURL = URL(filePath: Built.tracer.path)
-            front.arguments =
+            let front = Process(of: Built.tracer.path, [])
+            front.arguments? +=
                 ["attach", "\(tiny.pid)", "--batch", "-ex", "stop"] + commands + ["-ex", "continue"]
             let said = Pipe()
             front.standardOutput = said

@@ -17,10 +17,14 @@ struct RefusalLiveTests {
 
     /// kvmscope as someone with fewer rights.
     private func kvmscope(_ arguments: [String], as rights: [String]) throws -> Answer {
+        try run("/usr/bin/setpriv", rights + [Built.tracer.path] + arguments)
+    }
+
+    private func run(_ program: String, _ arguments: [String]) throws -> Answer {
         let process = Process()
         let (output, errors) = (Pipe(), Pipe())
-        process.executableURL = URL(filePath: "/usr/bin/setpriv")
-        process.arguments = rights + [Built.tracer.path] + arguments
+        process.executableURL = URL(filePath: program)
+        process.arguments = arguments
         process.standardInput = FileHandle.nullDevice
         process.standardOutput = output
         process.standardError = errors
@@ -72,6 +76,50 @@ struct RefusalLiveTests {
             try tiny.waitForRounds(3, vcpu: vcpu)
             try tiny.expectUnnoticed(vcpu: vcpu)
         }
+    }
+
+    @Test("nobody without a right to trace the VMM keeps others off it")
+    func strangersName() throws {
+        let tiny = try TinyGuest()
+        // An abstract socket, which any user may bind: by such a name guards once knew of each other.
+        let socket = Glibc.socket(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0)
+        defer { close(socket) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let name = Array("kvmscope-attached-\(tiny.pid)".utf8)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: [0] + name) }
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sa_family_t>.size + 1 + name.count))
+            }
+        }
+        try #require(bound == 0 && listen(socket, 5) == 0)
+        let (target, debugger) = try tiny.stopped()
+        #expect(try debugger.step(count: 2).steps == 2)
+        try target.detach()
+        // The file whose lock it is may be opened by nobody else.
+        let answer = try run("/usr/bin/setpriv", Self.nobody + ["/usr/bin/cat", "/proc/\(tiny.pid)/mem"])
+        #expect(answer.status != 0 && answer.errors.contains("Permission denied"), "\(answer.errors)")
+    }
+
+    @Test(
+        "with too few descriptors no right is asked for, but descriptors", arguments: 6...12)
+    func fewDescriptors(limit: Int) throws {
+        let tiny = try TinyGuest()
+        let answer = try run(
+            "/bin/sh",
+            [
+                "-c",
+                "ulimit -n \(limit); exec '\(Built.tracer.path)' attach \(tiny.pid) --batch -ex 'info registers'",
+            ])
+        guard answer.status != 0 else { return #expect(answer.output.contains("eip")) }
+        #expect(
+            answer.errors.contains("descriptors") || answer.errors.contains("Too many open files"),
+            "\(answer.errors)")
+        for wrong in ["CAP_SYS_PTRACE", "as root", "no process", "no KVM guest"] {
+            #expect(!answer.errors.contains(wrong), "\(answer.errors)")
+        }
+        try tiny.expectUnnoticed()
     }
 
     @Test("one debugger at a time, also while the guest runs untraced")
@@ -165,10 +213,9 @@ struct RefusalLiveTests {
         #expect(answer.status == 0, "\(answer.errors)")
         #expect(answer.output.contains("paused") && answer.output.contains("f000:fff0"))
         #expect(answer.output.contains("QEMU has not begun to run vCPU 0"), "\(answer.output)")
-        let front = Process()
+        let front = Process(of: Built.tracer.path, [])
         let (output, errors) = (Pipe(), Pipe())
-        front.executableURL = URL(filePath: Built.tracer.path)
-        front.arguments = [
+        front.arguments? += [
             "attach", "\(qemu.pid)", "--batch", "-ex", "stop", "-ex", "break 0xfe05b", "-ex", "continue",
         ]
         front.standardOutput = output
@@ -195,10 +242,9 @@ struct RefusalLiveTests {
         )
         #expect(answer.status == 0 && answer.output.contains("paused"), "\(answer.output) \(answer.errors)")
         #expect(answer.output.contains("none of its threads was seen in KVM_RUN"), "\(answer.output)")
-        let front = Process()
+        let front = Process(of: "/usr/bin/setpriv", [])
         let output = Pipe()
-        front.executableURL = URL(filePath: "/usr/bin/setpriv")
-        front.arguments =
+        front.arguments? +=
             rights + [
                 Built.tracer.path, "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x1002",
             ]

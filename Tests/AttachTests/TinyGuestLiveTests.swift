@@ -320,9 +320,8 @@ struct TinyGuestLiveTests {
         let tiny = try TinyGuest(vcpus: 2, "filter")
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<Rounds.scaled(5, full: 200) {
-            let front = Process()
-            front.executableURL = URL(filePath: Built.tracer.path)
-            front.arguments = [
+            let front = Process(of: Built.tracer.path, [])
+            front.arguments? += [
                 "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x9000", "-ex",
                 "step 100000000",
             ]

@@ -133,9 +133,8 @@ struct UntouchedLiveTests {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<Rounds.scaled(3, full: 30) {
             let tiny = try TinyGuest(vcpus: 2, "prompt")
-            let front = Process()
-            front.executableURL = URL(filePath: Built.tracer.path)
-            front.arguments = [
+            let front = Process(of: Built.tracer.path, [])
+            front.arguments? += [
                 "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "break 0x1012 if $bx == 9", "-ex",
                 "continue",
             ]

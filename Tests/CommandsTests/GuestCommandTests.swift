@@ -42,6 +42,23 @@ import Testing
         #expect(!driver.session.isRunning)
     }
 
+    @Test func exitsOfAForeignGuestAreTheKernelsCountersWithWhatTheyLack() throws {
+        let (guest, driver) = try foreign()
+        let text = try driver.text("info exits")
+        #expect(text.first?.hasPrefix("No exits seen by kvmscope yet") == true, "\(text)")
+        #expect(text.contains("Counted by the kernel since the VM was made (KVM_GET_STATS_FD):"), "\(text)")
+        #expect(text.contains { $0.split(separator: " ") == ["exits", "1,234"] }, "\(text)")
+        // What is 0, or counts no exit, is not among them.
+        #expect(!text.contains { $0.contains("halt_exits") || $0.contains("wait_hist") }, "\(text)")
+        #expect(text.last?.hasPrefix("Not counted there:") == true, "\(text)")
+        let output = try #require(try driver.output("info exits") as? ExitsOutput)
+        #expect(output.kernel?.counters == [.init(name: "exits", count: 1234, vcpus: [1234])])
+        guest.failStatistics()
+        #expect(try driver.text("info exits").contains { $0.hasPrefix("they cannot be read: ") })
+        // Of a guest of ours every exit is seen.
+        #expect(try Driver().text("info exits") == ["No exits yet."])
+    }
+
     @Test func ourOwnGuestCannotBeDetached() throws {
         let error = try Driver().failure("detach")
         #expect(error.message.contains("kvmscope's own"))

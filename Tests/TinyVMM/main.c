@@ -21,7 +21,10 @@
 // sends it on to vCPU 0. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
 // in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child. `harden` puts the
-// filter on at SIGUSR1, and has `halts` 1 then.
+// filter on at SIGUSR1, and has `halts` 1 then. `freeze` has it never run a vCPU again after an exit that it does
+// not know, as QEMU does after an internal error. `scribble` has a thread of its own write over vCPU 0's `kvm_run` all the time.
+//
+// `TinyVMM run-with PARENT PROGRAM ARGUMENTS` is another program, which ends with the process that has started it.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -82,7 +85,7 @@ static int vm;
 static size_t run_size;
 static int with_filter;
 static int with_image;
-static int with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden,
+static int with_freeze, with_scribble, with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden,
     with_relay, with_mask;
 static int first_vcpu;
 // mov eax, 16; syscall; ret
@@ -197,6 +200,16 @@ static void take_kicks(struct vcpu_log *log) {
     while (sigtimedwait(&kick, NULL, &(struct timespec){0, 0}) == SIGUSR1) log->signals++;
 }
 
+// What the VMM's own bugs may do to kvm_run, again and again: immediate_exit is taken back, and the reason is wrong.
+static void *scribble(void *run) {
+    volatile uint8_t *bytes = run;
+    for (;;) {
+        bytes[offsetof(struct kvm_run, immediate_exit)] = 0;
+        *(volatile uint32_t *)(bytes + offsetof(struct kvm_run, exit_reason)) = 0xA5A5A5A5;
+    }
+    return NULL;
+}
+
 static void *run_vcpu(void *argument) {
     uint64_t id = (uint64_t)(uintptr_t)argument;
     struct vcpu_log *log = &logged->vcpu[id];
@@ -219,6 +232,8 @@ static void *run_vcpu(void *argument) {
     regs.rsp = with_image ? 0x7000 - id * 0x400 : 0x8000;
     ioctl(vcpu, KVM_SET_REGS, &regs);
     if (id == 0) first_vcpu = vcpu;
+    pthread_t scribbler;
+    if (id == 0 && with_scribble) pthread_create(&scribbler, NULL, scribble, run);
     if (with_sync) run->kvm_valid_regs = KVM_SYNC_X86_REGS;
     uint64_t own = 0;
     mine = log;
@@ -282,6 +297,7 @@ static void *run_vcpu(void *argument) {
             log->other++;
             log->other_reason = run->exit_reason;
             if (with_mortal && run->exit_reason == KVM_EXIT_SHUTDOWN) exit(0);
+            while (with_freeze) pause();
             continue;
         }
         log->io++;
@@ -326,7 +342,17 @@ static void create_vm_as_32_bit(void) {
     if (result < 0) fail("KVM_CREATE_VM by int 0x80");
 }
 
+// Another program in our place, which ends with the process that has started us: run-with PARENT PROGRAM ARGUMENTS.
+static int become(char **arguments) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != atoi(arguments[2])) return 1;
+    execvp(arguments[3], arguments + 3);
+    fail(arguments[3]);
+    return 1;
+}
+
 int main(int count, char **arguments) {
+    if (count > 3 && !strcmp(arguments[1], "run-with")) return become(arguments);
     if (count < 3) return 2;
     unsigned vcpus = (unsigned)atoi(arguments[2]);
     int with_kick = 0, with_stay = 0;
@@ -343,6 +369,8 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "late")) with_late = 1;
         if (!strcmp(arguments[i], "harden")) with_harden = 1;
         if (!strcmp(arguments[i], "vfork")) with_vfork = 1;
+        if (!strcmp(arguments[i], "scribble")) with_scribble = 1;
+        if (!strcmp(arguments[i], "freeze")) with_freeze = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
     int with_prompt = 0, with_heir = 0;

@@ -1,5 +1,5 @@
 extension GuestFinder {
-    /// The guest that a process id, a name or a unique part of one stands for. A process id is looked at directly:
+    /// The guest that a process id or a whole name stands for. A process id is looked at directly:
     /// other processes do not matter then.
     public func guest(matching text: String) throws(AttachError) -> HostGuest {
         if let process = Int32(text), let guest = guest(process: process) { return guest }

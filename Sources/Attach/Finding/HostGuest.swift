@@ -100,46 +100,51 @@ public struct GuestList: Sendable, Hashable {
         self.hiddenProcesses = hiddenProcesses
     }
 
-    /// The guest that `text` means: a process id, a name, or a part that only one name has.
+    /// The guest that `text` means: a process id or a whole name.
+    ///
+    /// - Throws: `AttachError`, with those whose names begin so where none is called just that.
     public func guest(matching text: String) throws(AttachError) -> HostGuest {
         if let process = Int32(text), let guest = guests.first(where: { $0.process == process }) {
             return guest
         }
-        let exact = guests.filter { $0.name == text }
-        let wanted = text.lowercased()
-        let found =
-            !exact.isEmpty || text.isEmpty
-            ? exact : guests.filter { $0.name.lowercased().contains(wanted) }
+        func listed(_ guests: [HostGuest]) -> String {
+            guests.map { "\($0.process) \($0.name)" }.joined(separator: ", ")
+        }
+        let found = guests.filter { $0.name == text }
         if found.count == 1, let guest = found.first { return guest }
         guard found.isEmpty else {
-            let names = found.map { "\($0.process) \($0.name)" }.joined(separator: ", ")
             throw AttachError(
-                .ambiguous, "\(found.count) guests match \"\(text)\": \(names)", remedy: "give the process id"
-            )
+                .ambiguous, "\(found.count) guests are called \"\(text)\": \(listed(found))",
+                remedy: "give the process id")
         }
         if let process = Int32(text) { throw Self.noGuest(process) }
+        let wanted = text.lowercased()
+        let begun = text.isEmpty ? [] : guests.filter { $0.name.lowercased().hasPrefix(wanted) }
         let hidden =
             hiddenProcesses > 0
             ? "; \(hiddenProcesses) processes of other users could not be looked into (run as root to see them)"
             : ""
-        throw AttachError(
-            .noGuest, "no KVM guest is called \"\(text)\"",
-            remedy: "`kvmscope list` shows those that run\(hidden)")
+        throw AttachError.denied(
+            "no KVM guest is called \"\(text)\"", as: .noGuest,
+            remedy: begun.isEmpty
+                ? "`kvmscope list` shows those that run\(hidden)"
+                : "give the whole name or the process id: \(listed(begun))")
     }
 
     /// Why the process has no guest that could be meant.
     private static func noGuest(_ process: Int32) -> AttachError {
         let files = ProcessFiles(process)
         guard process > 0, files.text("stat") != nil else {
-            return AttachError(
-                .noProcess, "there is no process \(process)", remedy: "`kvmscope list` shows the guests")
+            return AttachError.denied(
+                "there is no process \(process)", as: .noProcess, remedy: "`kvmscope list` shows the guests")
         }
         guard files.kvmDescriptors != nil else {
-            return AttachError(
-                .notPermitted, "the descriptors of process \(process) may not be looked at",
+            return AttachError.denied(
+                "the descriptors of process \(process) may not be looked at",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
         }
-        return AttachError(
-            .noGuest, "process \(process) runs no KVM guest", remedy: "`kvmscope list` shows those that do")
+        return AttachError.denied(
+            "process \(process) runs no KVM guest", as: .noGuest,
+            remedy: "`kvmscope list` shows those that do")
     }
 }

@@ -2,40 +2,8 @@ import Debugger
 import KVMCore
 import X86
 
-/// The memory map: the VMM may change it at any time.
+/// The memory map where the kernel does not tell it.
 extension AttachedTarget {
-    /// The VMM may have changed its slots since.
-    func refreshMemory() {
-        guard !client.isLost else { return }
-        switch attachedMemory.source {
-        case .kernel: break
-        case .calls where hasGone: break
-        case .calls, .search, .none: return
-        }
-        if attachedMemory.source == .kernel, let kernel = try? KernelReader.shared(),
-            let vcpu = members[0].kernelVCPU()
-        {
-            let version = kernel.slotsVersion(vcpu)
-            if version != nil, version == slotsVersion { return attachedMemory.confirm() }
-            slotsVersion = version
-        }
-        if launched?.readsKernel != false, let map = GuestMemoryMap.fromKernel(guest) {
-            replaceMap(map)
-        } else if launched != nil, case .progress(.ready(let machine))? = try? client.ask(.progress) {
-            replaceMap(GuestMemoryMap(regions: machine.regions, source: .calls(isChecked: false)))
-        }
-    }
-
-    func replaceMap(_ map: GuestMemoryMap) {
-        guard map.regions != attachedMemory.regions || map.source != attachedMemory.source else {
-            attachedMemory.confirm()
-            return
-        }
-        attachedMemory.replace(map)
-        // Where the tracer is lost, the next question says so.
-        try? client.tell(.memory(map.regions))
-    }
-
     /// The way without BPF: needs a vCPU that is stopped for a moment.
     func searchMemory(_ addresses: AddressMap?) throws {
         guard let addresses else { return }
@@ -54,6 +22,6 @@ extension AttachedTarget {
         ) { hva, count in
             AttachedVCPU.word(guest.process, hva, count)
         }
-        replaceMap(map)
+        mapUpdater.replace(map)
     }
 }

@@ -12,14 +12,16 @@ import SystemPackage
 /// ``stopDescriptor`` polls readable when there is something to take in (which need not be a stop yet).
 ///
 /// When the target goes, everything is put back and the VMM goes on untraced; the same when its process dies.
-// SAFETY: as the contract of `Target` has it, one thread at a time uses it. Only `interrupt()` may be called from
-// others at the same time, and uses an atomic and a socket alone.
+// SAFETY: as the contract of `Target` has it, one thread at a time uses it, which builds with assertions check
+// (`ExclusiveUse`). `interrupt()` alone may be called from others at the same time, and uses an atomic and the locked
+// client. `memory` is a value of its own, which is locked.
 public final class AttachedTarget: Target, @unchecked Sendable {
     public let guest: HostGuest
     public let exits = ExitLog()
     public let debugAbilities: GuestDebug.Control
     let client: TracerClient
     public let attachedMemory: AttachedMemory
+    let mapUpdater: MemoryMapUpdater
     var members: [AttachedVCPU]
     let host: HostAbilities
     let mappingSize: Int
@@ -37,14 +39,13 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// A run is on, from `resume` until its report is collected.
     var hasOrders = false
     var report: StopReport?
+    private let exclusiveUse = ExclusiveUse()
     private let interruptIsWanted = Atomic<Bool>(false)
     /// As the tracer has measured it.
     public internal(set) var standstills = Standstills()
     public internal(set) var isDetached = false
     /// When the vCPUs last came to stop; monotonic nanoseconds, 0 if they never did.
     var heldSince: UInt64 = 0
-    /// Of the memory slots as they were last read; nil if that is not known.
-    var slotsVersion: KernelReader.SlotsVersion?
     /// Why the kernel does not tell the memory map, where it does not.
     var mapMissing: [ValueSource.Missing] = []
     var statistics: StatisticsReaders?
@@ -93,8 +94,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         debugAbilities = host.debug
         let addresses = ProcessFiles(guest.process).text("maps").map(AddressMap.init)
         guard let first = guest.vcpus.first, let area = addresses?.runArea(ofVCPU: first.id) else {
-            throw AttachError(
-                .notPermitted, "where the VMM has mapped its vCPUs cannot be found out",
+            throw AttachError.denied(
+                "where the VMM has mapped its vCPUs cannot be found out",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
         }
         client.open(guest.process)
@@ -119,6 +120,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         attachedMemory = AttachedMemory(
             process: guest.process,
             map: GuestMemoryMap.best(kernelMap, launched?.machine) ?? .init(regions: [], source: .none))
+        mapUpdater = MemoryMapUpdater(guest, client, attachedMemory, launched)
         if kernelMap == nil {
             mapMissing.append(GuestMemoryMap.whyNotFromKernel)
             if launched != nil { try client.tell(.watchCalls) }
@@ -128,7 +130,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         if attachedMemory.source == .none { try searchMemory(addresses) }
         // Nothing of ours is to be written any more.
         client.onLoss { [attachedMemory] in attachedMemory.replace(.init(regions: [], source: .none)) }
-        attachedMemory.onDoubt { [weak self] in self?.refreshMemory() }
+        attachedMemory.onDoubt { [weak mapUpdater] in mapUpdater?.update() }
         if launched == nil {
             awaitRegisters()
         } else {
@@ -137,8 +139,6 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     let launched: Launch?
-    /// It was resumed once: what it has asked KVM for since is not known from its first calls.
-    var hasGone = false
 
     /// A guest that exits now and then has left registers in the shared pages a moment later; then the first look
     /// at them stops nothing. Looks are counted, 20 ms of them on a quiet host: on a busy one both sides come later.
@@ -161,6 +161,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public var debugTraps: DebugTraps { .ofHost }
 
     public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
+        exclusiveUse.enter()
+        defer { exclusiveUse.leave() }
         let member = try member(id)
         // In the midst of a step with patches lifted nothing may be changed but between two KVM_RUNs.
         if holder != nil, phase == .running {
@@ -182,6 +184,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     public func resume(_ orders: [RunOrder]) throws {
+        exclusiveUse.enter()
+        defer { exclusiveUse.leave() }
         guard !hasOrders else {
             throw AttachError(.tracer, "the guest runs", remedy: "stop it first")
         }
@@ -192,6 +196,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         if phase == .passive, chosen.count < members.count { try hold() }
         hasOrders = true
         report = nil
+        nextGlance = ContinuousClock.now
         holder = nil
         deferred = []
         isForAll = chosen.count == members.count
@@ -206,6 +211,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     public func waitForStop(timeout: Duration?) -> StopReport? {
+        exclusiveUse.enter()
+        defer { exclusiveUse.leave() }
         let clock = ContinuousClock()
         let start = clock.now
         var isBusy = false
@@ -225,8 +232,13 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 lost(awaitEndOfVMM())
                 continue
             }
+            if phase != .held, clock.now >= nextGlance {
+                nextGlance = clock.now + Self.glance
+                stopAtDeadlyExit()
+                if report != nil { continue }
+            }
             var left = timeout.map { $0 - (clock.now - start) }
-            if phase == .passive { left = min(left ?? Self.glance, Self.glance) }
+            left = min(left ?? Self.glance, Self.glance)
             // In the midst of stepping the next step is there sooner than the caller would come back.
             if isBusy, let limit = left, limit < Self.waitLimit { left = Self.waitLimit }
             if let timeout, isBusy, clock.now - start > timeout + Self.slice { return nil }
@@ -248,8 +260,10 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     private static let waitLimit = Duration.milliseconds(1)
-    /// How often a guest that nobody traces is looked after.
+    /// How often a guest that runs is looked after.
     private static let glance = Duration.milliseconds(250)
+    /// When it is to be looked at next.
+    private var nextGlance = ContinuousClock.now
     private static let slice = Duration.milliseconds(10)
 
     /// An interrupt that came with the last message.
@@ -289,7 +303,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             throw awaitEndOfVMM()
         }
         try takeOnNewVCPUs()
-        refreshMemory()
+        mapUpdater.update()
     }
 
     /// Lets those go on that were running before ``hold()``; events that came meanwhile are dealt with.
@@ -312,7 +326,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     func go(_ chosen: [AttachedVCPU]) {
         guard !chosen.isEmpty else { return }
         phase = .running
-        hasGone = true
+        mapUpdater.noteRun()
         do {
             try client.tell(
                 .go(
@@ -355,6 +369,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
                 _ = controller.exited(exit)
                 verdict = try controller.decide(.handled(exit), member.held)
             case .fatal:
+                member.toldOfDeadlyExit()
                 verdict = try controller.decide(
                     .fatal(member.observe(exits, handled: event.page)), member.held)
             case .patch:
@@ -449,7 +464,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
             for other in members { other.isFree = false }
             holder = nil
             // A step on its own seldom moves memory, and has to be quick.
-            if case .step = reason, attachedMemory.age < .milliseconds(200) {} else { refreshMemory() }
+            if case .step = reason, attachedMemory.age < .milliseconds(200) {} else { mapUpdater.update() }
             report = StopReport(vcpu: member.identity.id, reason: reason)
             client.nudge()
         } catch {

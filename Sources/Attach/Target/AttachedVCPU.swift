@@ -41,6 +41,9 @@ final class AttachedVCPU {
     /// A system call other than KVM_RUN that its thread waits in, and since when it was seen there.
     private var sleep: (call: String, since: UInt64)?
 
+    /// Reason and payload of the last exit that was told of and that the guest cannot go on from.
+    private var toldDeadlyExit: [UInt8]?
+
     init(
         index: Int, process: Int32, vcpu: HostVCPU, client: TracerClient, mappingSize: Int, xsaveSize: Int,
         hasRegisters: Bool
@@ -227,6 +230,29 @@ final class AttachedVCPU {
         }
         return monotonicTime() &- before.since >= Self.long
     }
+
+    /// The exit that the guest cannot go on from by itself, if that is the last one and the VMM keeps the vCPU from running
+    /// since: a shutdown, a failed entry, an internal error of KVM. Sleeps for some 30 ms at most, where there is one.
+    func waitForDeadlyExit() -> VCPUExit? {
+        guard page.isFatal, !isAbsent, !isGone else { return nil }
+        let facts = page.exitFacts
+        let exit = VCPUExit(runArea: page.exitCopy())
+        // While it is handled it may still be the guest's reset; and KVM_RUN begins by taking the reason away.
+        guard waitForWithheld(), page.isFatal, page.exitFacts == facts else { return nil }
+        return exit
+    }
+
+    /// The same, once: nil for one that was told of.
+    func newDeadlyExit() -> VCPUExit? {
+        guard page.isFatal else {
+            toldDeadlyExit = nil
+            return nil
+        }
+        guard page.exitFacts != toldDeadlyExit, let exit = waitForDeadlyExit() else { return nil }
+        return exit
+    }
+
+    func toldOfDeadlyExit() { toldDeadlyExit = page.exitFacts }
 
     /// Its VMM is stopped by a signal: some thread that nobody traces says so.
     var isStoppedBySignal: Bool {

@@ -8,7 +8,7 @@ struct RecoveryJournal: Sendable {
     private var mappingSize: UInt32 = 0
     private var syncMask: UInt64 = 0
     private(set) var vcpus: [TracedVCPU] = []
-    private var memory: [MemoryRegion] = []
+    private var regions: [MemoryRegion] = []
     /// By guest-physical address.
     private(set) var patches: [UInt64: (patch: UInt8, hidden: UInt8)] = [:]
     /// Descriptors of vCPUs whose guest debug is on.
@@ -17,7 +17,7 @@ struct RecoveryJournal: Sendable {
     /// A message that is about to be sent: a tracer that ends before it answers may have done what it says.
     mutating func note(_ request: TracerRequest) {
         switch request {
-        case .memory(let regions): memory = regions
+        case .memory(let regions): self.regions = regions
         case .synchronise(let mask): syncMask = mask
         case .patch(let gpa, let patch, let hidden):
             for (offset, byte) in hidden.enumerated() { patches[gpa &+ UInt64(offset)] = (patch, byte) }
@@ -54,6 +54,15 @@ struct RecoveryJournal: Sendable {
         }
     }
 
+    /// Puts the patched bytes back, which takes no tracing. A byte that is no patch any more is the guest's.
+    func restorePatches() {
+        guard let process, !patches.isEmpty else { return }
+        let memory = AttachedMemory(process: process, map: GuestMemoryMap(regions: regions, source: .none))
+        let ledger = PatchLedger()
+        for (gpa, byte) in patches { ledger.note(gpa, byte.patch, hiding: [byte.hidden], memory, process) }
+        ledger.restoreAll(process)
+    }
+
     /// Has another tracer put everything back.
     ///
     /// - Returns: what became of it, in words; nil where there was nothing to be put back.
@@ -69,7 +78,7 @@ struct RecoveryJournal: Sendable {
             guard !client.isVMMGone else { return "the VMM has ended, too" }
             _ = try client.ask(
                 .attach(process: process, mappingSize: mappingSize, syncMask: syncMask, vcpus: vcpus))
-            try client.tell(.memory(memory))
+            try client.tell(.memory(regions))
             for (gpa, byte) in patches {
                 try client.tell(.patch(gpa: gpa, patch: byte.patch, hidden: [byte.hidden]))
             }

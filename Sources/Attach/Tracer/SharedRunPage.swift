@@ -97,6 +97,12 @@ struct SharedRunPage: ~Copyable {
     /// How many bytes of scratch there are.
     static let scratchSize = 2 * 4096 - scratch
 
+    /// Reason and payload of the exit as it is now, and nothing that the VMM writes between exits.
+    var exitFacts: [UInt8] {
+        Array(bytes[RunLayout.exitReason..<RunLayout.exitReason + 4])
+            + Array(bytes[RunLayout.payload..<RunLayout.validRegisters])
+    }
+
     /// The exit as it is now: `struct kvm_run` up to the registers, and the data of an I/O exit after it, where
     /// `data_offset` then points.
     func exitCopy() -> [UInt8] { Self.exitCopy(UnsafeRawBufferPointer(bytes)) }

@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 
-/// A thread that is stopped for long.
+/// A thread that is held while nobody asks for anything.
 ///
 /// The kernel lets a thread go whose tracer is killed, with whatever the tracer has made of it: in single-step mode, of
 /// which its process dies, or after a KVM_RUN that has ended in a debug exit of ours. While it is left alone it stands
@@ -12,9 +12,7 @@ extension TracedThread {
 
     /// Nobody has asked for anything for a while.
     func disarmWhileIdle() {
-        guard !isIdle, !isAbsent, !isGroupStopped, case .held(let hold) = state, hold.isAtRun else {
-            return
-        }
+        guard !isIdle, case .held(let hold) = state else { return }
         isIdle = true
         if isArmed {
             // A call that does not come back may be done all the same.
@@ -24,7 +22,8 @@ extension TracedThread {
         }
         forgetCalls(hold)
         guard isHeld else { return }
-        var registers = atRun(hold.registers)
+        // One that is held elsewhere, as in the VMM's own wait, goes on from there.
+        var registers = hold.isAtRun ? atRun(hold.registers) : hold.registers
         set(&registers)
         // Only going on ends the single-step mode of the thread. Interrupted, it stops before it is out of the kernel.
         interrupt()

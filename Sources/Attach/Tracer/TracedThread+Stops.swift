@@ -248,6 +248,8 @@ extension TracedThread {
             return hold(registers, atRun: false, .fatal)
         }
         handledExit = registers.rax == 0 && mode == .runReportingHandled ? page.exitCopy() : nil
+        // A VMM that writes over its kvm_run may never come to a KVM_RUN that is seen to end for our sake.
+        if stopWanted, isImpatient { return hold(registers, atRun: false, .elsewhere) }
         go(isWatched ? .toSystemCall : .free)
         return nil
     }

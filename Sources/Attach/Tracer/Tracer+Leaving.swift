@@ -92,10 +92,16 @@ extension Tracer {
         return any
     }
 
-    /// Stays for as long as there are some: without it, what was changed in them would be left as it is.
+    /// How long a tracer without a front end waits for threads that are deep in the kernel, in nanoseconds.
+    private static let leavingLimit: UInt64 = 60_000_000_000
+
+    /// Stays for as long as there are some, within a bound: without it, what was changed in them would be left as it is.
+    /// SIGTERM says that nobody wants to wait for that.
     private func awaitPendingDetaches() {
+        var budget = WaitBudget(Self.leavingLimit)
         while !leftBehind.isEmpty || pendingDetaches?.isEmpty == false {
-            if !collectPendingDetaches() { _ = clinux_next_signal(50_000_000) }
+            if budget.isOver() || clinux_end_is_asked() != 0 && budget.spent > Self.limit { return }
+            if !collectPendingDetaches() { _ = clinux_next_signal(10_000_000) }
         }
     }
 

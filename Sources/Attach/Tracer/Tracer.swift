@@ -13,8 +13,8 @@ final class Tracer {
     private var syncMask: UInt64 = 0
     private var memory: AttachedMemory?
     let ledger = PatchLedger()
-    /// The descriptor that keeps other debuggers off this VMM.
-    private var claimed: Int32 = -1
+    /// Keeps other debuggers off this VMM.
+    private var claim: DebuggerClaim?
     /// Of a program that was started here.
     var follower: LaunchFollower?
     /// Its threads are not the tracer's own yet.
@@ -33,14 +33,12 @@ final class Tracer {
 
     /// How long a vCPU may take to get to KVM_RUN before it is held where it is.
     private static let waitLimit: UInt64 = 100_000_000
-    /// How long a tracer whose front end is gone may take to detach from a VMM.
-    private static let claimLimit: UInt64 = 500_000_000
     /// How long until it is given up.
     static let limit: UInt64 = 2_000_000_000
 
     init(socket: Int32) { self.socket = socket }
 
-    /// Serves until the other end is gone or says so.
+    /// Serves until the other end is gone or says so, or SIGTERM comes.
     func serve() {
         guard clinux_hold_signals() >= 0, clinux_signal_on_data(socket) >= 0 else { return }
         var collected = 0
@@ -56,11 +54,14 @@ final class Tracer {
             collected = 0
             let (end, request) = receive()
             if end { break }
+            if request == nil, clinux_end_is_asked() != 0 { break }
             if let request {
                 if !perform(request) { break }
             } else if !isBusy {
                 // One that is followed becomes ready by time, too.
-                let isIdle = clinux_next_signal(isFollowing || keepsWatch ? 10_000_000 : 200_000_000) < 0
+                let isArmed = threads.contains { $0.isHeld && !$0.isIdle }
+                let limit = isFollowing || keepsWatch ? 10_000_000 : isArmed ? Self.idleLimit : 200_000_000
+                let isIdle = clinux_next_signal(limit) < 0
                 if isIdle, !threads.contains(where: \.isGoing) {
                     for thread in threads { thread.disarmWhileIdle() }
                 }
@@ -86,6 +87,8 @@ final class Tracer {
     }
 
     private static let looks = 50
+    /// After this long without a request held threads are made ready for the tracer to be killed, in nanoseconds.
+    private static let idleLimit: UInt64 = 20_000_000
     /// After so many stops in a row orders are looked for.
     private static let stretch = 64
 
@@ -255,12 +258,11 @@ final class Tracer {
         guard pidfd >= 0 else {
             throw pidfd == -ESRCH
                 ? AttachError(.noProcess, "there is no process \(process)")
-                : AttachError(
-                    .unsupported, "process \(process) cannot be opened (\(String(cString: strerror(-pidfd))))"
-                )
+                : AttachError.denied(
+                    "process \(process) cannot be opened (\(String(cString: strerror(-pidfd))))")
         }
         defer { close(pidfd) }
-        try claim(process)
+        if claim == nil { claim = try DebuggerClaim(process) }
         self.process = process
         self.mappingSize = mappingSize
         self.syncMask = syncMask
@@ -278,13 +280,13 @@ final class Tracer {
         var made = [TracedThread]()
         for vcpu in vcpus {
             guard let address = maps?.runArea(ofVCPU: Int(vcpu.id))?.start else {
-                throw AttachError(
-                    .notPermitted, "where the VMM has mapped vCPU \(vcpu.id) cannot be found out",
-                    remedy: "run kvmscope as the user that runs the VMM, or as root")
+                throw AttachError.denied("where the VMM has mapped vCPU \(vcpu.id) cannot be found out")
             }
             let descriptor = clinux_pidfd_getfd(pidfd, vcpu.descriptor)
             guard descriptor >= 0 else {
-                throw AttachError.fetching("the descriptor of vCPU \(vcpu.id)", -descriptor)
+                throw AttachError.denied(
+                    "the descriptor of vCPU \(vcpu.id) may not be fetched (\(String(cString: strerror(-descriptor))))"
+                )
             }
             defer { close(descriptor) }
             made.append(
@@ -301,31 +303,6 @@ final class Tracer {
             thread.calls = calls
             thread.synchronise(syncMask)
         }
-    }
-
-    /// One debugger at a time: a second one would take what the first has changed for the VMM's own, and put that
-    /// back.
-    private func claim(_ process: Int32) throws(AttachError) {
-        guard claimed < 0 else { return }
-        let name = "kvmscope-attached-\(process)"
-        var holder: Int32 = 0
-        var result = clinux_claim(name, nil)
-        // Who has it may be about to end.
-        var budget = WaitBudget(Self.claimLimit)
-        while result == -EADDRINUSE, !budget.isOver() {
-            usleep(5000)
-            result = clinux_claim(name, nil)
-        }
-        if result == -EADDRINUSE { result = clinux_claim(name, &holder) }
-        if result == -EADDRINUSE {
-            throw AttachError(
-                .traced,
-                "another kvmscope is attached to process \(process)"
-                    + (holder > 0 ? " (its tracer is process \(holder))" : ""),
-                remedy: "`detach` or `quit` there first")
-        }
-        // Where there are no such names, nobody else has one.
-        claimed = result
     }
 
     /// Stops all vCPUs, or none, if that fails.

@@ -63,7 +63,7 @@ final class TracerClient: Sendable, RemoteChannel {
         }
         socket = sockets.0
         supervisor = TracerSupervisor(pid, program)
-        supervisor.watch()
+        supervisor.watch(socket)
     }
 
     /// Names the VMM, once.
@@ -83,7 +83,9 @@ final class TracerClient: Sendable, RemoteChannel {
 
     deinit {
         supervisor.expectEnd()
-        // The tracer sees this as the front end's end: it puts everything back and ends.
+        // The tracer sees this as the front end's end: it puts everything back and ends. Another descriptor of the socket
+        // may still be polled.
+        shutdown(socket, Int32(SHUT_RDWR))
         close(socket)
         let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
         if descriptor >= 0 { close(descriptor) }
@@ -176,7 +178,9 @@ final class TracerClient: Sendable, RemoteChannel {
         let process = pidfd.load(ordering: .sequentiallyConsistent)
         let fetched = process >= 0 ? clinux_pidfd_getfd(process, descriptor) : process
         guard fetched >= 0 else {
-            throw AttachError.fetching("descriptor \(descriptor) of the VMM", -fetched)
+            throw AttachError.denied(
+                "descriptor \(descriptor) of the VMM may not be fetched (\(String(cString: strerror(-fetched))))"
+            )
         }
         return fetched
     }

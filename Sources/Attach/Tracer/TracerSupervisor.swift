@@ -10,13 +10,15 @@ final class TracerSupervisor: Sendable {
     let tracer: Int32
     private let program: TracerProgram
     private struct State {
-        var account = RecoveryJournal()
+        var journal = RecoveryJournal()
         var loss: AttachError?
         var onLoss: (@Sendable () -> Void)?
         /// It puts everything back by itself, and ends.
         var isToEnd = false
     }
     private let state = Mutex(State())
+    /// The watching thread's own descriptor of the socket; -1 for none.
+    private let connection = Atomic<Int32>(-1)
 
     /// How long its end is waited for, in milliseconds.
     private static let waitLimit: Int32 = 3000
@@ -41,7 +43,7 @@ final class TracerSupervisor: Sendable {
     /// A message is about to be sent: one that ends before it answers may have done what it says. False if it has ended.
     func note(_ request: TracerRequest) -> Bool {
         state.withLock { state in
-            state.account.note(request)
+            state.journal.note(request)
             if case .detach = request { state.isToEnd = true }
             return state.loss == nil
         }
@@ -49,10 +51,19 @@ final class TracerSupervisor: Sendable {
 
     /// What it has answered.
     func note(_ request: TracerRequest, _ reply: TracerReply) {
-        state.withLock { $0.account.note(request, reply) }
+        state.withLock { $0.journal.note(request, reply) }
     }
 
     // MARK: Its end
+
+    /// It is about to end: its sockets are closed before its tracees are detached (exit_files and exit_notify in
+    /// kernel/exit.c). A guest that runs may come to a patch from then on with nobody to take the exit from the VMM, so
+    /// patches go first, and by our own hands: starting another tracer takes far longer.
+    private func restorePatches() {
+        state.withLock { state in
+            if !state.isToEnd, state.loss == nil { state.journal.restorePatches() }
+        }
+    }
 
     /// Called once, on any thread, before what it has left is put back.
     func onLoss(_ body: @escaping @Sendable () -> Void) { state.withLock { $0.onLoss = body } }
@@ -66,10 +77,11 @@ final class TracerSupervisor: Sendable {
             if let loss = state.loss { return loss }
             // Until it has ended it has the VMM's threads.
             _ = clinux_reap_within(tracer, Self.waitLimit)
+            state.journal.restorePatches()
             state.onLoss?()
-            let account = state.account
-            state.account = RecoveryJournal()
-            let aftermath = account.putBack(program).map { ": \($0)" } ?? ""
+            let journal = state.journal
+            state.journal = RecoveryJournal()
+            let aftermath = journal.putBack(program).map { ": \($0)" } ?? ""
             let loss = AttachError(
                 .tracer, "the tracer process has ended" + aftermath,
                 remedy:
@@ -83,8 +95,12 @@ final class TracerSupervisor: Sendable {
     /// It has ended without having been told to.
     var isLost: Bool { state.withLock { $0.loss != nil } }
 
-    /// A thread that sleeps until it has ended.
-    func watch() {
+    /// Starts a thread that sleeps until it has ended.
+    ///
+    /// - Parameter socket: ours to it; the thread has a descriptor of its own.
+    func watch(_ socket: Int32) {
+        let ours = fcntl(socket, F_DUPFD_CLOEXEC, 0)
+        connection.store(ours, ordering: .sequentiallyConsistent)
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
@@ -102,6 +118,7 @@ final class TracerSupervisor: Sendable {
                 return nil
             }, own.toOpaque())
         guard result == 0 else {
+            if ours >= 0 { close(ours) }
             // SAFETY: no thread took the reference. Whoever asks the tracer for something next finds it gone.
             return own.release()
         }
@@ -109,11 +126,19 @@ final class TracerSupervisor: Sendable {
     }
 
     private func watchEnd() {
+        let socket = connection.load(ordering: .sequentiallyConsistent)
+        if socket >= 0 {
+            // POLLHUP is told of without being asked for.
+            var hangUp = pollfd(fd: socket, events: 0, revents: 0)
+            while poll(&hangUp, 1, -1) < 0, errno == EINTR {}
+            restorePatches()
+            close(socket)
+        }
         let pidfd = clinux_pidfd_open(tracer)
         guard pidfd >= 0 else { return }
         defer { close(pidfd) }
         var end = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
         while poll(&end, 1, -1) < 0, errno == EINTR {}
-        if state.withLock({ !$0.isToEnd && !$0.account.vcpus.isEmpty }) { _ = recover() }
+        if state.withLock({ !$0.isToEnd && !$0.journal.vcpus.isEmpty }) { _ = recover() }
     }
 }

@@ -81,8 +81,11 @@ int clinux_launch(
     const char *const arguments[], const char *input, const char *output, unsigned long options);
 int clinux_kill(int process, int signal);
 
-// Makes SIGCHLD and SIGIO wait to be taken by clinux_next_signal, and ignores those that would end the caller.
+// Makes SIGCHLD and SIGIO wait to be taken by clinux_next_signal, and ignores those that would end the caller; SIGTERM
+// is remembered.
 int clinux_hold_signals(void);
+// Whether SIGTERM has come since.
+int clinux_end_is_asked(void);
 // SIGIO to this thread when `socket` has something to read, or its other end is gone.
 int clinux_signal_on_data(int socket);
 // The signal taken, -EAGAIN after `nanoseconds`, or -errno.
@@ -96,9 +99,10 @@ static inline void clinux_and_byte(volatile void *byte, uint8_t bits) {
     if (byte) __atomic_fetch_and((volatile uint8_t *)byte, bits, __ATOMIC_SEQ_CST);
 }
 
-// Takes a name that one process of the host can have at a time, until it closes the descriptor or ends: the
-// descriptor, or -errno; with -EADDRINUSE, `*holder` is the process that has it, 0 where that is not known. `holder` may be NULL.
-int clinux_claim(const char *name, int *holder);
+// Takes the lock (flock) on /proc/PROCESS/mem, which one process of the host can have at a time, until it closes the
+// descriptor or ends: the descriptor, or -errno; -EWOULDBLOCK where another one has it. Only who may trace the process
+// can open that file, so nobody else can keep a debugger off it.
+int clinux_claim(int process);
 
 struct clinux_bpf_instruction {
     uint8_t code;

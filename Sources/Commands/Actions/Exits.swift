@@ -9,7 +9,9 @@ extension CommandTable {
                 I/O is counted by port and direction, MMIO by page, MSRs by index. `Rate/s` is per second that the \
                 vCPUs ran; `Time` is what handling the exits took, the time that a stopped guest waits for you not \
                 counted. Without N, the last ones are not listed; 1,000 of each vCPU are kept, single steps not among \
-                them.
+                them. Of a guest that another program runs, kvmscope sees the exits of its own steps and catches \
+                alone; the kernel's counters of all exits (KVM_GET_STATS_FD) stand below them, for which the guest is \
+                stopped for a moment the first time.
                 """,
             examples: [.init("info exits", "the counts"), .init("info exits 20", "and the last twenty")],
             whileRunning: true, action: ExitActions.info),
@@ -49,11 +51,20 @@ enum ExitActions {
     static func info(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         var limit = 0
         if !call.rest.text.isEmpty { limit = min(try session.count(call), ExitRecorder.capacity) }
-        let log = session.debugger.target.exits
-        return .done(
-            ExitsOutput(
-                log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : [],
-                internalError: session.internalErrorText()))
+        let target = session.debugger.target
+        let log = target.exits
+        var output = ExitsOutput(
+            log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : [],
+            internalError: session.internalErrorText())
+        // Of a guest that another program runs, most exits go by unseen.
+        if target is any SourceProviding, let target = target as? any StatisticsProviding {
+            do {
+                output.kernel = KernelExits(try target.kernelStatistics())
+            } catch {
+                output.kernel = KernelExits(failure: "\(error)")
+            }
+        }
+        return .done(output)
     }
 
     static func blackBox(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

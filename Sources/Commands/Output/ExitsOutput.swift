@@ -37,6 +37,8 @@ public struct ExitsOutput: CommandOutput, Hashable {
         public var handlingNanoseconds: UInt64?
     }
 
+    /// The kernel's own counters, where the exits below are not all that there are.
+    public var kernel: KernelExits?
     public var count: UInt64
     public var totalNanoseconds: UInt64
     public var guestNanoseconds: UInt64
@@ -80,7 +82,16 @@ public struct ExitsOutput: CommandOutput, Hashable {
     }
 
     public func lines(width: Int) -> [StyledLine] {
-        guard count > 0 else { return [StyledLine("No exits yet.")] }
+        let below = kernel?.lines(width: width) ?? []
+        guard count > 0 else {
+            guard !below.isEmpty else { return [StyledLine("No exits yet.")] }
+            return [StyledLine("No exits seen by kvmscope yet: it sees those of its own steps and catches.")]
+                + below
+        }
+        return seen(width: width) + below
+    }
+
+    private func seen(width: Int) -> [StyledLine] {
         var result = table(rows, first: "Exit", width)
         if vcpus.count > 1 {
             for vcpu in vcpus where vcpu.count > 0 {

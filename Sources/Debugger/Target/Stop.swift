@@ -81,6 +81,8 @@ public struct VCPUSnapshot: Sendable, Hashable {
         case waiting
         /// A triple fault, a failed entry or an internal error: it cannot go on without an edit.
         case dead
+        /// The program that runs the guest, or what traced it, has ended: what the vCPU does, if it is there, is not seen.
+        case unreachable
     }
 
     public init(id: Int, registers: GeneralRegisters, special: SpecialRegisters, activity: Activity) {

@@ -13,11 +13,11 @@ struct AttachCommand: ParsableCommand {
         abstract: "Debug a guest that another program runs.",
         discussion: """
             The guest goes on running, and its VMM (QEMU, Firecracker, cloud-hypervisor, kvmtool or any other) does \
-            not notice: `stop` makes the guest stand still, `continue` lets it go, and quitting puts everything back. \
+            not notice: `stop` stops the guest, `continue` resumes it, and quitting puts everything back. \
             Without a terminal and without commands its registers are printed.
             """)
 
-    @Argument(help: "The VMM's process id, the guest's name, or a part that only one name has.")
+    @Argument(help: "The VMM's process id, or the guest's whole name.")
     var guest: String
 
     @Option(

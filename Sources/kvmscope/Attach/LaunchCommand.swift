@@ -13,11 +13,11 @@ struct LaunchCommand: ParsableCommand {
         abstract: "Start a VMM (QEMU or any other on KVM) and debug its guest from the first instruction.",
         usage: "kvmscope launch [<options>] -- <program> [<argument> ...]",
         discussion: """
-            The guest stands at its first instruction; breakpoints on firmware, boot sector and what they load can be set \
+            The guest is stopped at its first instruction; breakpoints on firmware, boot sector and what they load can be set \
             before any of it runs. The VMM runs at full speed, and needs no option for it.
 
             Its output goes to a file, which the console pane and `info console` show. The end of kvmscope ends the VMM as \
-            pulling the plug does; `detach` first lets it go on.
+            pulling the plug does; `detach` before that leaves it running.
             """)
 
     @Option(
@@ -32,15 +32,24 @@ struct LaunchCommand: ParsableCommand {
         completion: .file())
     var input = "/dev/null"
 
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for the program to run a guest, in seconds; then it is ended. Default: as long as it runs.",
+            valueName: "seconds"))
+    var wait: Int?
+
     @OptionGroup var frontEnd: FrontEndOptions
 
-    @Argument(parsing: .postTerminator, help: "The VMM and its arguments, behind `--`.")
+    @Argument(parsing: .postTerminator, help: "The VMM and its arguments, after `--`.")
     var command: [String] = []
 
     func validate() throws {
+        if let wait, !(0...86400).contains(wait) {
+            throw ValidationError("--wait is from 0 to 86400 seconds, not \(wait)")
+        }
         guard !command.isEmpty else {
             throw ValidationError(
-                "say which VMM to start, behind `--`: kvmscope launch -- qemu-system-x86_64 -accel kvm disk.img"
+                "say which VMM to start, after `--`: kvmscope launch -- qemu-system-x86_64 -accel kvm disk.img"
             )
         }
     }
@@ -57,7 +66,7 @@ struct LaunchCommand: ParsableCommand {
             session = Session(debugger: debugger)
             if !frontEnd.json {
                 tell(
-                    "launched \(target.name); its output goes to \(vmm.output); quitting ends it, `detach` lets it go on"
+                    "launched \(target.name); its output goes to \(vmm.output); quitting ends it, after `detach` it runs on"
                 )
             }
         } catch let code as ExitCode {
@@ -94,12 +103,19 @@ struct LaunchCommand: ParsableCommand {
         while true {
             let progress = try vmm.progress()
             if progress == .ready { return }
-            if !isTold, ContinuousClock.now - start > .seconds(5) {
+            let waited = ContinuousClock.now - start
+            let what =
+                progress == .hasMachine
+                ? "has a VM and does not run it yet (was it told to wait, as QEMU by -S?)"
+                : "has not asked for a VM yet (does it use KVM, as QEMU by -accel kvm?)"
+            if let wait, waited > .seconds(wait) {
+                throw StartError(
+                    description:
+                        "`\(command[0])` \(what); it was ended after \(wait) s; its output is in \(vmm.output)"
+                )
+            }
+            if !isTold, waited > .seconds(5) {
                 isTold = true
-                let what =
-                    progress == .hasMachine
-                    ? "has a VM and does not run it yet (was it told to wait, as QEMU by -S?)"
-                    : "has not asked for a VM yet (does it use KVM, as QEMU by -accel kvm?)"
                 tell(
                     "`\(command[0])` \(what); waiting, Ctrl-C ends it; its output goes to \(vmm.output)")
             }

@@ -8,14 +8,18 @@ struct ListCommand: ParsableCommand {
         commandName: "kvmscope list",
         abstract: "List the KVM guests of this host, and whether they can be attached to.")
 
-    @Flag(help: "One JSON object: command, ok, and result.")
+    @Flag(help: "One JSON object: command, ok, and result, with the thread of each vCPU.")
     var json = false
+
+    @Flag(help: "Say which thread runs each vCPU, and how that was found out.")
+    var threads = false
 
     @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
     var color = ColorChoice.auto
 
     func run() throws {
-        Output(json: json, color: color).show(GuestTable(GuestFinder().guests()), of: "list")
+        Output(json: json, color: color).show(
+            GuestTable(GuestFinder().guests(), showsThreads: threads), of: "list")
     }
 }
 
@@ -39,8 +43,15 @@ struct GuestTable: CommandOutput {
     }
     var guests: [Row]
     var hiddenProcesses: Int
+    private var showsThreads: Bool
 
-    init(_ list: GuestList) {
+    private enum CodingKeys: CodingKey {
+        case guests
+        case hiddenProcesses
+    }
+
+    init(_ list: GuestList, showsThreads: Bool = false) {
+        self.showsThreads = showsThreads
         hiddenProcesses = list.hiddenProcesses
         guests = list.guests.map { guest in
             Row(
@@ -59,11 +70,10 @@ struct GuestTable: CommandOutput {
 
     func lines(width: Int) -> [StyledLine] {
         guard !guests.isEmpty else { return [StyledLine("no KVM guest runs\(hidden)", .dim)] }
-        let header = ["PID", "NAME", "VMM", "VCPUS", "THREADS", "MEMORY", "UPTIME", "ATTACH"]
+        let header = ["PID", "NAME", "VMM", "VCPUS", "MEMORY", "UPTIME", "ATTACH"]
         let rows = guests.map { guest in
             [
                 "\(guest.process)", guest.name, guest.vmm, "\(guest.vcpus.count)",
-                guest.vcpus.map { $0.thread.map(String.init) ?? "?" }.joined(separator: ","),
                 guest.memoryBytes.map(Self.size) ?? "?", guest.uptimeSeconds.map(Self.time) ?? "?",
                 guest.attachable ? "yes" : "no: \(guest.obstacle ?? "")",
             ].map(\.printable)
@@ -79,6 +89,11 @@ struct GuestTable: CommandOutput {
         for (row, guest) in zip(rows, guests) {
             lines.append(StyledLine(line(row), .plain))
             if let remedy = guest.remedy { lines.append(StyledLine("    " + remedy, .dim)) }
+            for vcpu in showsThreads ? guest.vcpus : [] {
+                let source = vcpu.threadSource.map { " (by \($0))" } ?? ""
+                let thread = vcpu.thread.map { "thread \($0)\(source)" } ?? "no thread known"
+                lines.append(StyledLine("    vCPU \(vcpu.id): \(thread)", .plain))
+            }
         }
         if hiddenProcesses > 0 { lines.append(StyledLine(String(hidden.dropFirst(2)), .dim)) }
         return lines

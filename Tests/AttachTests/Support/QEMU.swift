@@ -4,7 +4,7 @@ import Testing
 
 /// A stock QEMU at work; ended with its last reference.
 final class QEMU {
-    let process = Process()
+    let process: Process
     private let monitorPath: String?
     private var monitor: Int32 = -1
 
@@ -14,12 +14,11 @@ final class QEMU {
         guard let path = Host.qemu else { throw Failure("there is no qemu-system-x86_64") }
         let socket = NSTemporaryDirectory() + "qemu-\(UUID().uuidString.prefix(8))"
         monitorPath = monitor ? socket : nil
-        process.executableURL = URL(filePath: path)
-        process.arguments =
+        process = Process(
+            of: path,
             ["-accel", "kvm", "-display", "none", "-serial", "none", "-parallel", "none", "-m", "64"]
-            + ["-monitor", monitor ? "unix:\(socket),server=on,wait=off" : "none"] + options
+                + ["-monitor", monitor ? "unix:\(socket),server=on,wait=off" : "none"] + options)
         process.standardError = FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
         try process.run()
         if monitor { try connect(socket) }
         let deadline = ContinuousClock.now + .seconds(30)

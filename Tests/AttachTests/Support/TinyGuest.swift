@@ -152,6 +152,16 @@ final class TinyGuest {
     }
 }
 
+extension Process {
+    /// A program that ends with this process, by whatever that ends.
+    convenience init(of program: String, _ arguments: [String]) {
+        self.init()
+        executableURL = URL(filePath: Built.tinyVMM)
+        self.arguments = ["run-with", "\(getpid())", program] + arguments
+        standardInput = FileHandle.nullDevice
+    }
+}
+
 struct Failure: Error, CustomStringConvertible {
     var description: String
     init(_ description: String) { self.description = description }

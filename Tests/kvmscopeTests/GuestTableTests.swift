@@ -1,0 +1,50 @@
+import Attach
+import Commands
+import Foundation
+import Testing
+
+@testable import kvmscope
+
+@Suite struct GuestTableTests {
+    private func list(vcpus: Int) -> GuestList {
+        let vcpus = (0..<vcpus).map {
+            HostVCPU(
+                id: $0, descriptor: Int32(20 + $0), thread: $0 == 1 ? nil : Int32(4_000_000 + $0),
+                threadSource: .kernel)
+        }
+        return GuestList(
+            guests: [
+                HostGuest(
+                    process: 7, name: "big", vmm: .qemu, arguments: [], vmDescriptors: [9], vcpus: vcpus,
+                    ram: 4 << 30)
+            ], hiddenProcesses: 0)
+    }
+
+    @Test("a guest with many vCPUs takes one short line: their number")
+    func count() {
+        let lines = GuestTable(list(vcpus: 48)).lines(width: 80).map(\.text)
+        #expect(lines.count == 2)
+        #expect(lines.allSatisfy { $0.count <= 80 }, "\(lines)")
+        #expect(
+            lines[1].split(separator: " ") == ["7", "big", "QEMU", "48", "4096M", "?", "yes"], "\(lines)")
+    }
+
+    @Test("the threads are there on request, one a line, and always in JSON")
+    func threads() throws {
+        let table = GuestTable(list(vcpus: 3), showsThreads: true)
+        let lines = table.lines(width: 80).map(\.text)
+        #expect(
+            lines.dropFirst(2) == [
+                "    vCPU 0: thread 4000000 (by BPF)", "    vCPU 1: no thread known",
+                "    vCPU 2: thread 4000002 (by BPF)",
+            ], "\(lines)")
+        for shows in [false, true] {
+            let json = try JSONEncoder().encode(GuestTable(list(vcpus: 3), showsThreads: shows))
+            let value = try #require(try JSONSerialization.jsonObject(with: json) as? [String: Any])
+            #expect(Set(value.keys) == ["guests", "hiddenProcesses"])
+            let guests = try #require(value["guests"] as? [[String: Any]])
+            let vcpus = try #require(guests.first?["vcpus"] as? [[String: Any]])
+            #expect(vcpus.map { $0["thread"] as? Int } == [4_000_000, nil, 4_000_002])
+        }
+    }
+}
