@@ -64,6 +64,7 @@ extension Debugger {
                     number: 0, kind: kind, address: address, linear: linear, isTemporary: isTemporary,
                     condition: condition, mechanism: .stepping),
                 state: BreakpointState(number: 0, far: far, condition: expression))
+            entry.breakpoint.isHardware = needsRegister
             try place(&entry, needsRegister: needsRegister)
             let number = placement.table.takeNumber()
             entry.breakpoint.number = number
@@ -150,7 +151,7 @@ extension Debugger {
             } else if let event = entry.breakpoint.event {
                 entry.breakpoint.mechanism = try mechanism(of: event)
             } else {
-                try place(&entry, needsRegister: false)
+                try place(&entry, needsRegister: entry.breakpoint.isHardware)
             }
         } else {
             displace(entry)

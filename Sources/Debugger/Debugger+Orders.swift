@@ -108,6 +108,8 @@ extension Debugger {
 
     func hasFreeRegister(for linear: UInt64) -> Bool {
         placement.table.hasRegister(for: linear)
+            && patching.facilities.works(
+                .executionBreakpoint, in: CodeContext(selected.registers, selected.special))
     }
 
     func wait() throws(DebuggerError) -> Stop {

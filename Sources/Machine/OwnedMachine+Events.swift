@@ -46,7 +46,7 @@ extension OwnedMachine: EventDelivering, MSRTrapping, IODebugProviding {
 
     // MARK: MSRs
 
-    public var canTrapMSRWrites: Bool { MSRFilter.exits }
+    public var canTrapMSRWrites: Bool { debugFacilities.worksEverywhere(.msrFilter) }
 
     public func trapMSRWrites(_ which: TrappedMSRs) throws(KVMError) {
         let denied: [MSRFilter.Range]

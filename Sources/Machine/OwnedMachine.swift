@@ -12,7 +12,7 @@ public final class OwnedMachine: Target {
     public let memory: any PhysicalMemory
     public let exits: ExitLog
     public let debugAbilities: GuestDebug.Control
-    public var debugTraps: DebugTraps { .ofHost }
+    public var debugFacilities: DebugFacilities { .ofHost }
 
     /// One vCPU and the thread that runs it.
     struct Member: Sendable {

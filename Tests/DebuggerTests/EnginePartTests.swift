@@ -176,7 +176,7 @@ import X86
         for (place, state) in physical { other.append(state, at: place) }
         return ArmedSet(
             registers: ArmedBreakpoints(), linear: linear, physical: other, needsStepping: false,
-            hasPatches: false, watches: [])
+            hasPatches: false, hasINT3: false, watches: [])
     }
 
     @Test func breakpointsAreMatchedByAddressSegmentConditionAndCount() throws {

@@ -22,7 +22,7 @@ private final class Lookout {
         for place in places { registers.insert(place) }
         return ArmedSet(
             registers: registers, linear: PlaceTable(), physical: PlaceTable(), needsStepping: false,
-            hasPatches: false,
+            hasPatches: false, hasINT3: false,
             watches: [])
     }
 

@@ -23,9 +23,9 @@ import X86
 
     @Test func neighboursShareBytes() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        for gpa: UInt64 in [0x1002, 0x1003, 0x1003, 0x1005] { #expect(table.insert(gpa)) }
+        for gpa: UInt64 in [0x1002, 0x1003, 0x1003, 0x1005] { #expect(table.insert(.portOut, at: gpa)) }
         #expect(try raw(0x1000, 8) == [0, 1, 0xE6, 0xE6, 0xE6, 0xE6, 0xE6, 7])
         #expect(try read(memory, 0x1000, 8) == [0, 1, 2, 3, 4, 5, 6, 7])
         #expect(try read(memory, 0x1004, 1) == [4])
@@ -42,9 +42,9 @@ import X86
 
     @Test func writesGoBeneath() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        #expect(table.insert(0x1002))
+        #expect(table.insert(.portOut, at: 0x1002))
         try [UInt8](repeating: 0xAA, count: 4).withUnsafeBytes { try memory.write(0x1001, $0) }
         #expect(try raw(0x1000, 6) == [0, 0xAA, 0xE6, 0xE6, 0xAA, 5])
         #expect(try read(memory, 0x1000, 6) == [0, 0xAA, 0xAA, 0xAA, 0xAA, 5])
@@ -54,9 +54,9 @@ import X86
 
     @Test func aStepTakesWhatItWroteInto() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        #expect(table.insert(0x1002) && table.insert(0x1008))
+        #expect(table.insert(.portOut, at: 0x1002) && table.insert(.portOut, at: 0x1008))
         #expect(!table.lift(0x1010..<0x101F))
         #expect(table.lift(0x1000..<0x1008))
         #expect(try raw(0x1000, 10) == [0, 1, 2, 3, 4, 5, 6, 7, 0xE6, 0xE6])
@@ -70,12 +70,12 @@ import X86
     /// A breakpoint deleted and one set anew at the same place, or beside it, while a vCPU steps past.
     @Test func plantedWhileLifted() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        #expect(table.insert(0x1002))
+        #expect(table.insert(.portOut, at: 0x1002))
         #expect(table.lift(0x1002..<0x1008))
         table.remove(0x1002)
-        #expect(table.insert(0x1002) && table.insert(0x1003))
+        #expect(table.insert(.portOut, at: 0x1002) && table.insert(.portOut, at: 0x1003))
         table.check()
         // The step is not disturbed.
         #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 0xE6, 5])
@@ -89,8 +89,8 @@ import X86
 
     @Test func whatIsLiftedTwiceIsTakenInOnce() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
-        #expect(table.insert(0x1002))
+        let table = PatchTable(base: ram)
+        #expect(table.insert(.portOut, at: 0x1002))
         #expect(table.lift(0x1000..<0x1008))
         #expect(!table.lift(0x1001..<0x1009), "it is open already")
         table.restore()
@@ -102,9 +102,9 @@ import X86
 
     @Test func whatTheGuestWroteOverIsPatchedAgain() throws {
         try fill()
-        let table = PatchTable(kind: .int3, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        #expect(table.insert(0x1002) && table.insert(0x1004))
+        #expect(table.insert(.int3, at: 0x1002) && table.insert(.int3, at: 0x1004))
         try [UInt8](repeating: 0x90, count: 4).withUnsafeBytes { try ram.write(0x1001, $0) }
         #expect(table.check().sorted() == [0x1002, 0x1004])
         #expect(table.check().isEmpty, "they are there again")
@@ -114,8 +114,8 @@ import X86
 
     @Test func guardedPagesAreNotLookedThrough() throws {
         try fill()
-        let table = PatchTable(kind: .int3, base: ram)
-        #expect(table.insert(0x1002) && table.insert(0x2005))
+        let table = PatchTable(base: ram)
+        #expect(table.insert(.int3, at: 0x1002) && table.insert(.int3, at: 0x2005))
         table.guardPage(0x1000, true)
         for gpa: UInt64 in [0x1002, 0x2005] { try [UInt8(0x90)].withUnsafeBytes { try ram.write(gpa, $0) } }
         table.check()
@@ -125,7 +125,7 @@ import X86
         #expect(try raw(0x1002, 1) == [0xCC])
         // One that goes while it is open, and comes back guarded by nothing.
         table.remove(0x2005)
-        #expect(table.insert(0x2006))
+        #expect(table.insert(.int3, at: 0x2006))
         try [UInt8(0x91)].withUnsafeBytes { try ram.write(0x2006, $0) }
         table.check()
         #expect(try raw(0x2006, 1) == [0xCC])
@@ -134,9 +134,9 @@ import X86
 
     @Test func wordsAreReadBeneathPatches() throws {
         try fill()
-        let table = PatchTable(kind: .portOut, base: ram)
+        let table = PatchTable(base: ram)
         let memory = PatchedMemory(ram, table)
-        #expect(table.insert(0x1008) && table.insert(0x1FFE))
+        #expect(table.insert(.portOut, at: 0x1008) && table.insert(.portOut, at: 0x1FFE))
         #expect(memory.word(0x1000, size: 8) == 0x0706_0504_0302_0100)
         #expect(memory.word(0x1002, size: 8) == 0x0908_0706_0504_0302)
         #expect(memory.word(0x1009, size: 1) == 9)
@@ -186,8 +186,8 @@ import X86
     @Test func theKeeperIsToldBeforeAPatchIsThere() throws {
         try fill()
         let keeper = Keeper(ram)
-        let table = PatchTable(kind: .portOut, base: ram, keeper: keeper)
-        #expect(table.insert(0x1002) && table.insert(0x1003))
+        let table = PatchTable(base: ram, keeper: keeper)
+        #expect(table.insert(.portOut, at: 0x1002) && table.insert(.portOut, at: 0x1003))
         #expect(keeper.kept[0x1002]?.hidden == 2 && keeper.kept[0x1002]?.then == 2, "before it was written")
         #expect(keeper.kept[0x1004]?.hidden == 4 && keeper.kept.count == 3)
         // What is hidden changes: by the user, by a step, by the guest.
@@ -211,17 +211,17 @@ import X86
         try fill()
         let keeper = Keeper(ram)
         keeper.isGone = true
-        let table = PatchTable(kind: .portOut, base: ram, keeper: keeper)
-        #expect(!table.insert(0x1002))
+        let table = PatchTable(base: ram, keeper: keeper)
+        #expect(!table.insert(.portOut, at: 0x1002))
         #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 4, 5])
         #expect(!table.contains(0x1002) && !table.hasPatches(page: 0x1000))
     }
 
     @Test func patchesStayInTheirPage() throws {
-        let out = PatchTable(kind: .portOut, base: ram)
-        #expect(!out.fits(at: 0x1FFF) && out.fits(at: 0x1FFE))
-        #expect(PatchTable(kind: .int3, base: ram).fits(at: 0x1FFF))
-        #expect(!out.insert(0x4000), "no memory is there")
+        let out = PatchTable(base: ram)
+        #expect(!out.fits(.portOut, at: 0x1FFF) && out.fits(.portOut, at: 0x1FFE))
+        #expect(PatchTable(base: ram).fits(.int3, at: 0x1FFF))
+        #expect(!out.insert(.portOut, at: 0x4000), "no memory is there")
         #expect(!out.hasPatches(page: 0x4000))
     }
 

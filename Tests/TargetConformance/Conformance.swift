@@ -1,6 +1,23 @@
 public import Debugger
 import X86
 
+/// What a case needs and not every target or host has.
+public enum CaseRequirement: String, Sendable, Hashable, CaseIterable {
+    /// A HLT with nothing to wake the vCPU stops the guest. Where another program is the machine, that is its
+    /// business: it may wake the guest at any time.
+    case haltStops = "a HLT that nothing ends stops this guest"
+    /// Its pages are ours to protect, and what becomes of it after a triple fault is ours to say.
+    case ownMachine = "the machine is the debugger's own"
+    /// 32- and 64-bit code, which a made-up processor does not have.
+    case processor = "a processor with 32- and 64-bit mode"
+    /// 4-level paging, for which whoever made the guest must have given it CPUID.
+    case cpuid = "the guest has CPUID"
+    /// Port 0x8A00.
+    case ioDebug = "the machine has port 0x8A00"
+    /// Execution breakpoints in DR0 to DR3 fire.
+    case debugRegisters = "debug registers fire on this host"
+}
+
 /// Debugging cases that every kind of target has to pass: the same code, the same expectations.
 ///
 /// A factory makes a target with so many vCPUs and at least 1 MiB of RAM at 0; the cases put their own code at
@@ -9,36 +26,55 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     public let name: String
     /// The vCPUs that the case needs.
     public let vcpus: Int
-    /// A HLT with nothing to wake the vCPU stops the guest. Where another program is the machine, that is its
-    /// business: it may wake the guest at any time.
-    public let stopsAtHalt: Bool
-    /// The guest overwrites patches that must hold all the same: its pages have to be ours to protect.
-    public let overwrites: Bool
-    /// It needs 32- and 64-bit code, which a made-up processor does not have.
-    public let needsProcessor: Bool
-    /// The guest turns 4-level paging on, for which whoever made it must have given it CPUID.
-    public let pages: Bool
+    public let requirements: Set<CaseRequirement>
     private let body: @Sendable (Fixture) throws -> Void
 
+    /// - Parameters:
+    ///   - overwrites: the guest overwrites patches that must hold all the same.
+    ///   - pages: the guest turns 4-level paging on.
     init(
         _ name: String, vcpus: Int = 1, stopsAtHalt: Bool = false, overwrites: Bool = false,
-        needsProcessor: Bool = false, pages: Bool = false,
+        needsProcessor: Bool = false, pages: Bool = false, needs: Set<CaseRequirement> = [],
         _ body: @escaping @Sendable (Fixture) throws -> Void
     ) {
         self.name = name
         self.vcpus = vcpus
-        self.stopsAtHalt = stopsAtHalt
-        self.overwrites = overwrites
-        self.needsProcessor = needsProcessor
-        self.pages = pages
+        var requirements = needs
+        if stopsAtHalt { requirements.insert(.haltStops) }
+        if overwrites { requirements.insert(.ownMachine) }
+        if needsProcessor { requirements.insert(.processor) }
+        if pages { requirements.insert(.cpuid) }
+        self.requirements = requirements
         self.body = body
     }
 
     public var description: String { name }
 
+    /// - Parameter lacks: what no look at the target tells.
+    /// - Returns: what the target or its host lacks, where the case was not run; nil where it was.
     /// - Throws: ``ConformanceFailure`` for what was otherwise than expected, or what the target threw.
-    public func run(_ make: (_ vcpus: Int) throws -> any Target) throws {
-        try body(Fixture(try make(vcpus)))
+    public func run(
+        lacks: Set<CaseRequirement> = [], _ make: (_ vcpus: Int) throws -> any Target
+    ) throws -> String? {
+        let known = requirements.intersection(lacks)
+        if let missing = known.sorted(by: { $0.rawValue < $1.rawValue }).first { return missing.rawValue }
+        let target = try make(vcpus)
+        for requirement in CaseRequirement.allCases where requirements.contains(requirement) {
+            let isMet =
+                switch requirement {
+                case .haltStops: !(target is any ExitForwarding)
+                case .ownMachine: target is any MemoryProtecting
+                case .processor: !(target is FakeTarget)
+                case .cpuid: true
+                case .ioDebug: target is any IODebugProviding
+                case .debugRegisters:
+                    target.debugFacilities.works(
+                        .executionBreakpoint, in: [.real, .protectedKernel, .longKernel])
+                }
+            if !isMet { return requirement.rawValue }
+        }
+        try body(Fixture(target))
+        return nil
     }
 
     public static let all: [ConformanceCase] =

@@ -16,12 +16,14 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     public var memory: any PhysicalMemory { ram }
     public let exits = ExitLog()
     public let debugAbilities: GuestDebug.Control
-    public var debugTraps: DebugTraps {
-        var traps: DebugTraps = []
-        if quirks.contains(.int3Traps) { traps.insert(.int3) }
-        if quirks.contains(.dataFires) { traps.insert(.dataBreakpoints) }
-        if !quirks.contains(.tfIsReal) { traps.insert(.handlers) }
-        return traps
+    public var debugFacilities: DebugFacilities {
+        var working: Set<DebugFacility> = [.singleStep, .portPatch, .pageProtection]
+        if !quirks.contains(.registersNeverFire) { working.insert(.executionBreakpoint) }
+        if quirks.contains(.int3Traps) { working.insert(.int3) }
+        if quirks.contains(.dataFires) { working.insert(.dataBreakpoint) }
+        if !quirks.contains(.tfIsReal) { working.insert(.handlerStep) }
+        if !quirks.contains(.noMSRFilter) { working.insert(.msrFilter) }
+        return DebugFacilities(working: working)
     }
     public private(set) var processors: [FakeVCPU] = []
     /// Bytes that the guest wrote to port 0xE9.

@@ -31,6 +31,8 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     /// as if to a page table that KVM watches, leaves TF clear, but where RIP is still the place that single-step was
     /// asked for at.
     public static let emulationDropsTF = FakeQuirks(rawValue: 1 << 10)
+    /// The debug registers are taken and never fire, as where a hypervisor below does not pass them on.
+    public static let registersNeverFire = FakeQuirks(rawValue: 1 << 11)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -276,7 +278,9 @@ public final class FakeVCPU: VCPUAccess {
 
     /// Like KVM, again and again while the guest stands there.
     private func matchedBreakpoints() -> UInt64? {
-        guard guestDebug.control.contains(.hardwareBreakpoints) else { return nil }
+        guard guestDebug.control.contains(.hardwareBreakpoints), !quirks.contains(.registersNeverFire) else {
+            return nil
+        }
         let matched = (0..<4).reduce(UInt64(0)) { bits, i in
             guestDebug.dr7 >> UInt64(i * 2) & 3 != 0 && guestDebug.dr7 >> UInt64(16 + i * 4) & 3 == 0
                 && guestDebug.addresses[i] == pc

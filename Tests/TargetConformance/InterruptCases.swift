@@ -91,8 +91,8 @@ extension ConformanceCase {
     }
 
     static let asking: [ConformanceCase] = [
-        ConformanceCase("port 0x8A00 stops the guest once it has been enabled") { fixture in
-            guard fixture.target is any IODebugProviding else { return }
+        ConformanceCase("port 0x8A00 stops the guest once it has been enabled", needs: [.ioDebug]) {
+            fixture in
             // Twice "return to debugger", the first of them before 0x8A00; then in ax, dx; jmp $
             let code = iodebug([(0x8A00, 0x8AE0), (0x8A00, 0x8A00), (0x8A00, 0x8AE0)]) + [0xED, 0xEB, 0xFE]
             try fixture.load(code, at: Fixture.code)
@@ -104,9 +104,10 @@ extension ConformanceCase {
             try fixture.expect(.breakpoint([end.number]))
             try fixture.expect("ax", 0x8A00)
         },
-        ConformanceCase("port 0x8A00 turns traces on and off: what runs meanwhile is in the black box") {
+        ConformanceCase(
+            "port 0x8A00 turns traces on and off: what runs meanwhile is in the black box", needs: [.ioDebug]
+        ) {
             fixture in
-            guard fixture.target is any IODebugProviding else { return }
             // Tracing is asked for before 0x8A00, which is nothing; then of instructions and of registers, and off again.
             let on = iodebug([(0x8A00, 0x8AE3), (0x8A00, 0x8A00), (0x8A00, 0x8AE3), (0x8A00, 0x8AE5)])
             let off = iodebug([(0x8A00, 0x8AE2), (0x8A00, 0x8AE4)])
@@ -143,8 +144,9 @@ extension ConformanceCase {
             try fixture.expect(.breakpoint([behind.number]))
             try fixture.expect(!fixture.debugger.isTracing, "it is off again")
         },
-        ConformanceCase("instructions are counted where the guest asks for something on the way") { fixture in
-            guard fixture.target is any IODebugProviding else { return }
+        ConformanceCase(
+            "instructions are counted where the guest asks for something on the way", needs: [.ioDebug]
+        ) { fixture in
             // Tracing of instructions on and off, again and again: jmp to the second.
             let on = iodebug([(0x8A00, 0x8A00), (0x8A00, 0x8AE3)])
             let off = iodebug([(0x8A00, 0x8AE2)])
@@ -157,8 +159,8 @@ extension ConformanceCase {
                     fixture.debugger.stop.steps == 100, "\(fixture.debugger.stop.steps) were counted")
             }
         },
-        ConformanceCase("port 0x8A00 has a range of memory watched, and given up") { fixture in
-            guard fixture.target is any IODebugProviding else { return }
+        ConformanceCase("port 0x8A00 has a range of memory watched, and given up", needs: [.ioDebug]) {
+            fixture in
             let set = iodebug([
                 (0x8A00, 0x8A00), (0x8A00, 0x8A01), (0x8A01, 0), (0x8A01, 0xB000), (0x8A00, 0x8A02),
                 (0x8A01, 0), (0x8A01, 0xB004), (0x8A00, 0x8A80),

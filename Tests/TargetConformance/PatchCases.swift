@@ -7,6 +7,7 @@ extension Fixture {
 
     /// Takes the debug registers that breakpoints get before patches.
     func useUpRegisters() throws {
+        guard target.debugFacilities.works(.executionBreakpoint, in: .real) else { return }
         for address: UInt64 in 0xF000...0xF002 { try debugger.setBreakpoint(at: .linear(address)) }
     }
 
@@ -154,9 +155,13 @@ extension ConformanceCase {
                 try fixture.debugger.setBreakpoint(at: .linear(0x9000), kind: .virtual)
             }
         },
-        ConformanceCase("refuses a fifth debug register, and says so when it is set") { fixture in
+        ConformanceCase(
+            "refuses a fifth debug register, and says so when it is set", needs: [.debugRegisters]
+        ) { fixture in
             try fixture.load(counting)
-            for address: UInt64 in [0x7C03, 0x7C04, 0x8000, 0x8001] {
+            let plain = try fixture.debugger.setBreakpoint(at: .linear(0x7C04))
+            try fixture.expect(plain.mechanism == .debugRegister, "it got a register")
+            for address: UInt64 in [0x7C03, 0x8000, 0x8001] {
                 try fixture.debugger.setBreakpoint(at: .linear(address), needsRegister: true)
             }
             try fixture.debugger.setBreakpoint(at: .linear(0x7C03), needsRegister: true)
@@ -164,15 +169,48 @@ extension ConformanceCase {
                 // One that can be a patch makes room, and still stops the guest.
                 let fifth = try fixture.debugger.setBreakpoint(at: .linear(0x8005), needsRegister: true)
                 try fixture.expect(fifth.mechanism == .debugRegister, "it got a register")
-            } else {
-                try fixture.expectError(.limit) {
-                    try fixture.debugger.setBreakpoint(at: .linear(0x9000), needsRegister: true)
-                }
+                let moved = try fixture.debugger.breakpoint(plain.number)
+                try fixture.expect(moved.mechanism.isPatch, "the one that may be done otherwise")
+            }
+            // Those that were wanted so stay so.
+            try fixture.expectError(.limit) {
+                try fixture.debugger.setBreakpoint(at: .linear(0x9000), needsRegister: true)
             }
             try fixture.go()
-            try fixture.expect(.breakpoint([1, 5]))
+            try fixture.expect(.breakpoint([2, 5]))
             try fixture.go()
-            try fixture.expect(.breakpoint([2]))
+            try fixture.expect(.breakpoint([plain.number]))
+        },
+        ConformanceCase("breaks by what the host honours, and refuses a debug register where none fires") {
+            fixture in
+            try fixture.load(counting)
+            let fires = fixture.target.debugFacilities.works(.executionBreakpoint, in: .real)
+            var numbers: [Int] = []
+            if fires {
+                let hard = try fixture.debugger.setBreakpoint(at: .linear(0x7C03), needsRegister: true)
+                try fixture.expect(hard.mechanism == .debugRegister && hard.isHardware, "as it was asked for")
+                numbers.append(hard.number)
+            } else {
+                try fixture.expectError(.refused) {
+                    try fixture.debugger.setBreakpoint(at: .linear(0x7C03), needsRegister: true)
+                }
+                numbers.append(try fixture.debugger.setBreakpoint(at: .linear(0x7C03)).number)
+            }
+            numbers.append(try fixture.debugger.setBreakpoint(at: .linear(0x7C04)).number)
+            for breakpoint in fixture.debugger.breakpoints {
+                try fixture.expect(
+                    fires || breakpoint.mechanism != .debugRegister, "by a \(breakpoint.mechanism)")
+                try fixture.expect(breakpoint.blind.isEmpty, "it fires where the guest is")
+            }
+            for number in numbers {
+                try fixture.go()
+                try fixture.expect(.breakpoint([number]))
+            }
+            // An order's own destination is found as well.
+            try fixture.debugger.deleteAllBreakpoints()
+            try fixture.debugger.startRun(to: .linear(0x7C03))
+            try fixture.collect()
+            try fixture.expect("rip", 0x7C03)
         },
         ConformanceCase("disabled breakpoints do not stop, enabled ones do again") { fixture in
             try fixture.load(counting)
@@ -249,7 +287,7 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect("bx", 61)
         },
-        ConformanceCase("a condition on a debug register's breakpoint") { fixture in
+        ConformanceCase("a condition on a debug register's breakpoint", needs: [.debugRegisters]) { fixture in
             try fixture.load(counting)
             try fixture.debugger.setBreakpoint(
                 at: .linear(0x7C03), condition: "$bx == 20", needsRegister: true)

@@ -54,8 +54,10 @@ extension ConformanceCase {
             try fixture.expect("di", 0)
             try fixture.expect("tf", 0)
         },
-        ConformanceCase("a step into an exception's handler does not run over a breakpoint there") {
-            fixture in
+        ConformanceCase(
+            "a step into an exception's handler does not run over a breakpoint there",
+            needs: [.debugRegisters]
+        ) { fixture in
             // 7C00 inc bx; 7C01 div cx; the handlers of #DE: inc dx; mov cl, 1; iret, and one further
             try fixture.load([0x43, 0xF7, 0xF1])
             try fixture.handler(0, [0x42, 0xB1, 0x01, 0xCF])
@@ -212,8 +214,8 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x900A)
             try fixture.expect("bx", 3)
         },
-        ConformanceCase("steps one instruction behind an access to a device in memory") { fixture in
-            guard fixture.target is any MemoryProtecting else { return }
+        ConformanceCase("steps one instruction behind an access to a device in memory", needs: [.ownMachine])
+        { fixture in
             // 9000 mov [10], ax; 9003 inc bx; 9004 inc bx; 9005 mov ax, [20]; 9008 inc bx; 9009 jmp 9000
             try fixture.load(
                 [0xA3, 0x10, 0x00, 0x43, 0x43, 0xA1, 0x20, 0x00, 0x43, 0xEB, 0xF5], at: Fixture.code)

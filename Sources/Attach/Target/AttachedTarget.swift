@@ -158,7 +158,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     public var vcpus: [VCPUIdentity] { members.map(\.identity) }
     public var isRunning: Bool { hasOrders }
     public var stopDescriptor: Int32 { client.eventDescriptor }
-    public var debugTraps: DebugTraps { .ofHost }
+    public var debugFacilities: DebugFacilities { .ofHost }
 
     public func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
         exclusiveUse.enter()

@@ -13,6 +13,13 @@ extension CommandTable {
             examples: [.init("detach", "and the guest runs on")], whileRunning: true,
             action: GuestActions.detach),
         Command(
+            "info host", [], "", .other, "what this host's KVM honours of what debuggers use",
+            details: """
+                Tried once with a tiny VM of its own, in each mode and at CPL 3: the capabilities say what a call takes, this                 says what then happens. How breakpoints and watchpoints are done is chosen by it. The columns are real,                 virtual-8086, protected and 64-bit mode; `prot 3`, `long 3` and `comp 3` are code at CPL 3, the last of them                 in compatibility mode.
+                """,
+            examples: [.init("info host", "which mechanisms work where")], whileRunning: true,
+            action: GuestActions.host),
+        Command(
             "info sources", [], "", .other,
             "where registers, memory and counters come from, and how old they are",
             details: """
@@ -38,6 +45,11 @@ enum GuestActions {
         let target = session.debugger.target.name
         let detachment = try call.perform { () throws(DebuggerError) in try session.debugger.detach() }
         return .done(DetachOutput(target: target, detachment))
+    }
+
+    static func host(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
+        try call.checkCount(0)
+        return .done(HostOutput(session.debugger.target.debugFacilities))
     }
 
     static func sources(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

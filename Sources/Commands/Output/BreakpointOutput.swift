@@ -20,8 +20,10 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     /// How it is done: "debug register", "int3", "port-out patch", "page protection", "exit",
     /// "MSR filter" or "stepping".
     public var mechanism: String
-    /// What the mechanism costs or does not hide.
+    /// What the mechanism costs, does not hide, or does not see.
     public var note: String?
+    /// Code that may be there is not stopped on this host.
+    public var isBlind: Bool
     public var condition: String?
     public var ignore: Int
     public var commands: [String]
@@ -41,6 +43,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         access = breakpoint.access?.rawValue
         mechanism = breakpoint.mechanism.name
         note = Self.note(breakpoint)
+        isBlind = !breakpoint.blind.isEmpty
         condition = breakpoint.condition
         ignore = breakpoint.ignore
         commands = breakpoint.commands
@@ -49,6 +52,17 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     }
 
     private static func note(_ breakpoint: Breakpoint) -> String? {
+        let notes = [blindNote(breakpoint), mechanismNote(breakpoint)].compactMap { $0 }
+        return notes.isEmpty ? nil : notes.joined(separator: "; ")
+    }
+
+    private static func blindNote(_ breakpoint: Breakpoint) -> String? {
+        guard !breakpoint.blind.isEmpty else { return nil }
+        let places = breakpoint.blind.map(\.name).joined(separator: " and ")
+        return "does not stop \(places) on this host"
+    }
+
+    private static func mechanismNote(_ breakpoint: Breakpoint) -> String? {
         switch breakpoint.mechanism {
         case .debugRegister, .pageProtection, .exit, .msrFilter: nil
         case .stepping: "every instruction is stepped: slow"
@@ -146,7 +160,9 @@ public struct BreakpointSet: CommandOutput, Hashable {
     }
 
     private func noted(_ line: StyledLine) -> [StyledLine] {
-        guard breakpoint.mechanism == "stepping", let note = breakpoint.note else { return [line] }
+        guard breakpoint.mechanism == "stepping" || breakpoint.isBlind, let note = breakpoint.note else {
+            return [line]
+        }
         return [line, StyledLine("  \(note).", .warning)]
     }
 }

@@ -69,17 +69,19 @@ final class ArmedSet: Sendable {
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
     let needsStepping: Bool
     let hasPatches: Bool
+    /// Some patch is an INT3.
+    let hasINT3: Bool
     let watches: [WatchState]
     let events: ArmedEvents
 
     static let none = ArmedSet(
         registers: ArmedBreakpoints(), linear: PlaceTable(), physical: PlaceTable(), needsStepping: false,
-        hasPatches: false,
+        hasPatches: false, hasINT3: false,
         watches: [])
 
     init(
         registers: ArmedBreakpoints, linear: PlaceTable, physical: PlaceTable, needsStepping: Bool,
-        hasPatches: Bool, watches: [WatchState],
+        hasPatches: Bool, hasINT3: Bool, watches: [WatchState],
         events: ArmedEvents = .none
     ) {
         self.events = events
@@ -90,6 +92,7 @@ final class ArmedSet: Sendable {
         self.physical = physical
         self.needsStepping = needsStepping
         self.hasPatches = hasPatches
+        self.hasINT3 = hasINT3
         self.watches = watches
     }
 }

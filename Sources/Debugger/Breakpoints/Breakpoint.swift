@@ -83,6 +83,10 @@ public struct Breakpoint: Sendable, Hashable {
     /// How often it was come to with its condition true.
     public var hits: Int
     public var mechanism: Mechanism
+    /// By a debug register or not at all, because the user wants that.
+    public var isHardware = false
+    /// Where its code may run and this host does not honour the mechanism.
+    public var blind: [CodeContext] = []
     /// A patch on a page that is not protected: a guest that overwrites it is noticed at the next stop only or, if
     /// ``isWatched``, some milliseconds later.
     public var isUnprotected: Bool

@@ -46,6 +46,7 @@ struct BreakpointTable: Sendable {
     private var dataRegisters: [DataRegister] = []
     private var steppingCount = 0
     private var patchCount = 0
+    private var int3Count = 0
     /// `xchg bx, bx` stops the guest; this stands beside the breakpoints and has no number.
     var isMagic = false
     /// All is stepped, for the black box.
@@ -164,7 +165,10 @@ struct BreakpointTable: Sendable {
                 registers[place, default: 0] += 1
             }
         case .stepping: steppingCount += 1
-        case .int3, .portOut: patchCount += 1
+        case .int3:
+            patchCount += 1
+            int3Count += 1
+        case .portOut: patchCount += 1
         case .pageProtection, .exit, .msrFilter: break
         }
     }
@@ -196,7 +200,10 @@ struct BreakpointTable: Sendable {
                 registers[place] = count > 1 ? count - 1 : nil
             }
         case .stepping: steppingCount -= 1
-        case .int3, .portOut: patchCount -= 1
+        case .int3:
+            patchCount -= 1
+            int3Count -= 1
+        case .portOut: patchCount -= 1
         case .pageProtection, .exit, .msrFilter: break
         }
     }
@@ -249,6 +256,7 @@ struct BreakpointTable: Sendable {
         ArmedSet(
             registers: armed, linear: linear, physical: physical,
             needsStepping: steppingCount > 0 || isMagic || isTraced, hasPatches: patchCount > 0,
+            hasINT3: int3Count > 0,
             watches: watches,
             events: events)
     }

@@ -5,35 +5,102 @@ import X86
 
 /// Which mechanism a breakpoint gets, and what it takes of the guest's memory and registers.
 extension Debugger {
+    /// One way to do a breakpoint.
+    private struct Way {
+        /// Nil: by a debug register, or by stepping.
+        var patch: PatchTable.Kind?
+        var mechanism: Breakpoint.Mechanism
+        /// Where the host does not honour it.
+        var blind: [CodeContext]
+    }
+
     /// Chooses how a breakpoint is done and does it: debug registers as long as there are some, because they change
-    /// nothing and need no code to be there; then a patch; then stepping.
+    /// nothing and need no code to be there; then a patch; then stepping. Each only where it was seen to work on this
+    /// host for the code that is there.
+    ///
+    /// - Throws: `.refused` where the host honours nothing there; `.limit`, `.badAddress` for one that needs a register.
     func place(_ entry: inout BreakpointTable.Entry, needsRegister: Bool) throws(DebuggerError) {
         let snapshot = try known(nil)
         let gpa = physicalPlace(entry.breakpoint, snapshot)
-        let patch = gpa.flatMap { isPatchable($0, snapshot) ? $0 : nil }
-        let register = registerAddress(entry.breakpoint, snapshot)
-        if let register {
+        let contexts = contexts(of: entry.breakpoint, snapshot)
+        let kinds = needsRegister ? [] : patchKinds(gpa, snapshot)
+        var ways: [Way] = []
+        if let register = registerAddress(entry.breakpoint, snapshot) {
+            let blind = blindContexts(.executionBreakpoint, contexts)
             // The last one is kept for `next` and `until`, where that costs nothing.
-            let reserve = patch == nil || needsRegister ? 0 : 1
-            if !placement.table.hasRegister(for: register, reserve: reserve), needsRegister {
+            let reserve = kinds.isEmpty ? 0 : 1
+            if !placement.table.hasRegister(for: register, reserve: reserve), needsRegister,
+                blind.count < contexts.count
+            {
                 try freeRegister()
             }
             if placement.table.hasRegister(for: register, reserve: reserve) {
-                entry.breakpoint.mechanism = .debugRegister
-                return
+                ways.append(Way(patch: nil, mechanism: .debugRegister, blind: blind))
             }
         } else if needsRegister {
             throw DebuggerError(
                 .badAddress, "\(entry.breakpoint.address) is no linear address while paging is on",
                 remedy: "a debug register compares linear addresses: give one, or use `break`")
         }
-        if let patch, plant(patch, &entry) { return }
-        entry.breakpoint.mechanism = .stepping
+        for kind in kinds {
+            ways.append(
+                Way(patch: kind, mechanism: kind.mechanism, blind: blindContexts(kind, contexts, snapshot)))
+        }
+        if !needsRegister {
+            ways.append(
+                Way(patch: nil, mechanism: .stepping, blind: blindContexts(.singleStep, contexts)))
+        }
+        ways.removeAll { $0.blind.count == contexts.count }
+        // One that works wherever the code may run; else one that works where the guest is now, else any.
+        let order = ways.filter(\.blind.isEmpty) + ways.filter { !$0.blind.contains(contexts[0]) } + ways
+        for way in order {
+            if let kind = way.patch {
+                guard let gpa, plant(kind, gpa, &entry) else { continue }
+            }
+            entry.breakpoint.mechanism = way.mechanism
+            entry.breakpoint.blind = way.blind
+            return
+        }
+        let place = contexts.map(\.name).joined(separator: " and ")
+        throw DebuggerError(
+            .refused,
+            needsRegister
+                ? "debug registers do not stop \(place) on this host"
+                : "nothing stops \(place) at \(entry.breakpoint.address) on this host",
+            remedy: needsRegister
+                ? "`break` takes another way; `info host` shows what this host honours"
+                : "`info host` shows what this host honours")
     }
 
-    private func plant(_ gpa: UInt64, _ entry: inout BreakpointTable.Entry) -> Bool {
-        guard patching.table.insert(gpa) else { return false }
-        entry.breakpoint.mechanism = patching.mechanism
+    /// Where the code of a breakpoint may run, the likeliest first. A page that CPL 3 may use can hold code of CPL 0,
+    /// too, unless CR4.SMEP forbids it; one that it may not cannot hold code of CPL 3.
+    private func contexts(of breakpoint: Breakpoint, _ snapshot: VCPUSnapshot) -> [CodeContext] {
+        let now = CodeContext(snapshot.registers, snapshot.special)
+        guard snapshot.special.cr0.contains(.pg) else { return [now] }
+        guard let linear = breakpoint.linear, let mapping = view(of: snapshot).walk(linear).mapping else {
+            return now.isUser ? [now, now.kernel] : [now, now.user]
+        }
+        guard mapping.isUser else { return [now.kernel] }
+        return now.isUser || snapshot.special.cr4.contains(.smep) ? [now.user] : [now, now.user]
+    }
+
+    private func blindContexts(_ facility: DebugFacility, _ contexts: [CodeContext]) -> [CodeContext] {
+        contexts.filter { !patching.facilities.works(facility, in: $0) }
+    }
+
+    /// An OUT is allowed to code at CPL 3, and in virtual-8086 mode, only where the guest says so.
+    private func blindContexts(
+        _ kind: PatchTable.Kind, _ contexts: [CodeContext], _ snapshot: VCPUSnapshot
+    ) -> [CodeContext] {
+        contexts.filter { context in
+            if !patching.facilities.works(kind.facility, in: context) { return true }
+            return kind == .portOut && context.isUser && !mayOutput(snapshot, context)
+        }
+    }
+
+    private func plant(_ kind: PatchTable.Kind, _ gpa: UInt64, _ entry: inout BreakpointTable.Entry) -> Bool {
+        guard patching.table.insert(kind, at: gpa) else { return false }
+        entry.breakpoint.mechanism = kind.mechanism
         entry.patches.append(gpa)
         entry.breakpoint.isUnprotected = !protect(gpa & ~0xFFF)
         entry.breakpoint.isWatched = target is any PatchKeeping
@@ -58,11 +125,14 @@ extension Debugger {
         where entry.breakpoint.isEnabled && entry.watch == nil
             && entry.breakpoint.mechanism == .debugRegister
         {
-            guard let gpa = physicalPlace(entry.breakpoint, snapshot), isPatchable(gpa, snapshot) else {
-                continue
-            }
+            guard !entry.breakpoint.isHardware else { continue }
+            let contexts = contexts(of: entry.breakpoint, snapshot)
+            let gpa = physicalPlace(entry.breakpoint, snapshot)
+            let kind = patchKinds(gpa, snapshot).first { blindContexts($0, contexts, snapshot).isEmpty }
+            guard let gpa, let kind else { continue }
             var moved = entry
-            guard plant(gpa, &moved) else { continue }
+            guard plant(kind, gpa, &moved) else { continue }
+            moved.breakpoint.blind = []
             try placement.table.replace(entry.breakpoint.number) { $0 = moved }
             if placement.table.registersInUse < ArmedBreakpoints.capacity { return }
         }
@@ -91,24 +161,34 @@ extension Debugger {
 
     // MARK: patches
 
-    private func isPatchable(_ gpa: UInt64, _ snapshot: VCPUSnapshot) -> Bool {
-        guard patching.canPatch, patching.table.fits(at: gpa),
+    /// The kinds of patches that can be planted there.
+    private func patchKinds(_ gpa: UInt64?, _ snapshot: VCPUSnapshot) -> [PatchTable.Kind] {
+        guard let gpa,
             target.memory.regions.contains(where: { region in
                 !region.isReadOnly && gpa >= region.gpa && gpa - region.gpa < region.size
             })
-        else { return false }
-        guard patching.table.kind == .portOut else { return true }
-        return mayOutput(snapshot) && isTailHarmless(gpa, snapshot)
+        else { return [] }
+        return patching.kinds.filter { kind in
+            patching.table.fits(kind, at: gpa) && (kind == .int3 || isTailHarmless(gpa, snapshot))
+        }
     }
 
-    /// OUT is allowed to code of this kind: it is at CPL 3, or in virtual-8086 mode, only where the guest says so.
-    private func mayOutput(_ snapshot: VCPUSnapshot) -> Bool {
-        switch snapshot.mode {
-        case .real: true
-        case .virtual8086: false
-        case .protected16, .protected32, .compatibility16, .compatibility32, .long64:
-            snapshot.special.ss.attributes.privilege != 3
-        }
+    /// Whether the guest lets code at CPL 3 execute the patch's OUT: by IOPL, or by the I/O bitmap of its task. Source:
+    /// SDM volume 1, 19.5.
+    private func mayOutput(_ snapshot: VCPUSnapshot, _ context: CodeContext) -> Bool {
+        let ioPrivilege = snapshot.registers.rflags.rawValue >> 12 & 3
+        if context != .virtual8086, ioPrivilege == 3 { return true }
+        let task = snapshot.special.tr
+        let view = view(of: snapshot)
+        let port = UInt64(PatchTable.Kind.portOut.byte)
+        // A 16-bit task has no bitmap.
+        guard task.attributes.type & 8 != 0, task.limit >= 0x67,
+            let map = view.word(view.cut(task.base &+ 0x66), size: 2),
+            // The processor reads two bytes.
+            map + port / 8 + 1 <= UInt64(task.limit),
+            let bits = view.word(view.cut(task.base &+ map &+ port / 8), size: 2)
+        else { return false }
+        return bits >> (port % 8) & 1 == 0
     }
 
     /// A branch into the patch's second byte executes an OUT whose port is the byte behind the patch. With the
@@ -190,7 +270,7 @@ extension Debugger {
     /// Puts things right that the guest has changed: patches that it wrote over where nothing protects them, stacks
     /// that came to a protected page, and places that other page tables show.
     func replaceBreakpoints() {
-        let now = PlacedBy(stop.vcpus[stop.place(of: selectedVCPU) ?? 0].special)
+        let now = PlacedBy(stop.vcpus[stop.place(of: selectedVCPU) ?? 0])
         if placement.placedBy != now {
             placement.placedBy = now
             placeAgain()
@@ -209,40 +289,58 @@ extension Debugger {
         let lost = Set(overwritten)
         for entry in placement.table.entries {
             let isLost = entry.patches.contains { gpa in
-                (0..<UInt64(patching.table.kind.length)).contains { lost.contains(gpa + $0) }
+                (0..<UInt64(entry.breakpoint.mechanism == .int3 ? 1 : 2)).contains { lost.contains(gpa + $0) }
             }
             if isLost { entry.state.countOverwriting() }
         }
     }
 
-    /// Other page tables, or paging was turned on or off: linear addresses may lead elsewhere. Where they led before
-    /// stays patched, too, because the guest may come back to those tables.
+    /// Other page tables, another mode, or another privilege: linear addresses may lead elsewhere, and the host may honour
+    /// other mechanisms. Where they led before stays patched, too, because the guest may come back to those tables.
     private func placeAgain() {
         let snapshot = selected
         for entry in placement.table.entries
         where entry.breakpoint.isEnabled && entry.watch == nil && entry.breakpoint.event == nil {
-            switch entry.breakpoint.mechanism {
-            case .debugRegister:
-                guard entry.breakpoint.kind == .physical, snapshot.special.cr0.contains(.pg) else { continue }
-            case .int3, .portOut:
-                guard let gpa = physicalPlace(entry.breakpoint, snapshot), !entry.patches.contains(gpa),
-                    entry.patches.count < Self.mostPatches, isPatchable(gpa, snapshot)
-                else { continue }
-            case .stepping:
-                guard let gpa = physicalPlace(entry.breakpoint, snapshot), isPatchable(gpa, snapshot) else {
-                    continue
-                }
-            case .pageProtection, .exit, .msrFilter: continue
-            }
-            var moved = entry
-            if moved.patches.isEmpty {
-                guard (try? place(&moved, needsRegister: false)) != nil else { continue }
-            } else if let gpa = physicalPlace(moved.breakpoint, snapshot) {
-                guard plant(gpa, &moved) else { continue }
-            }
+            guard let moved = placedAgain(entry, snapshot) else { continue }
             try? changing { () throws(DebuggerError) in
                 try placement.table.replace(entry.breakpoint.number) { $0 = moved }
             }
+        }
+    }
+
+    /// The breakpoint as it is to be done now; nil where nothing changes.
+    private func placedAgain(
+        _ entry: BreakpointTable.Entry, _ snapshot: VCPUSnapshot
+    ) -> BreakpointTable.Entry? {
+        let breakpoint = entry.breakpoint
+        let contexts = contexts(of: breakpoint, snapshot)
+        let gpa = physicalPlace(breakpoint, snapshot)
+        var moved = entry
+        switch breakpoint.mechanism {
+        case .debugRegister:
+            let blind = blindContexts(.executionBreakpoint, contexts)
+            let isLinear = breakpoint.kind != .physical || !snapshot.special.cr0.contains(.pg)
+            if breakpoint.isHardware || isLinear && blind.isEmpty {
+                moved.breakpoint.blind = blind
+                return blind == breakpoint.blind ? nil : moved
+            }
+        case .int3, .portOut:
+            let kind: PatchTable.Kind = breakpoint.mechanism == .int3 ? .int3 : .portOut
+            guard let gpa, !entry.patches.contains(gpa), entry.patches.count < Self.mostPatches,
+                patchKinds(gpa, snapshot).contains(kind),
+                blindContexts(kind, contexts, snapshot).count < contexts.count,
+                plant(kind, gpa, &moved)
+            else { return nil }
+            return moved
+        case .stepping:
+            guard !patchKinds(gpa, snapshot).isEmpty else { return nil }
+        case .pageProtection, .exit, .msrFilter: return nil
+        }
+        do throws(DebuggerError) {
+            try place(&moved, needsRegister: false)
+            return moved.breakpoint == breakpoint ? nil : moved
+        } catch {
+            return nil
         }
     }
 

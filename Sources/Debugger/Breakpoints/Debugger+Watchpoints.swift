@@ -66,7 +66,8 @@ extension Debugger {
                 try placement.table.replace(breakpoint.number) { $0 = entered }
             }
         }
-        if access != .read, target.debugTraps.contains(.dataBreakpoints), let linear = breakpoint.linear,
+        if access != .read, patching.facilities.worksEverywhere(.dataBreakpoint),
+            let linear = breakpoint.linear,
             let data = dataRegisters(linear, breakpoint.length, access)
         {
             return try enter(.debugRegister, data)
@@ -99,6 +100,14 @@ extension Debugger {
             throw DebuggerError(
                 .refused, "\(breakpoint.length) bytes are too many to be compared after each step",
                 remedy: "watch \(WatchState.largestShadow) at most here, where pages cannot be protected")
+        }
+        let now = CodeContext(selected.registers, selected.special)
+        guard patching.facilities.works(.singleStep, in: now) else {
+            throw DebuggerError(
+                .refused,
+                "\(breakpoint.address) cannot be watched: neither debug registers nor single-step see what "
+                    + "\(now.name) does on this host",
+                remedy: "`info host` shows what this host honours")
         }
         try enter(.stepping)
     }

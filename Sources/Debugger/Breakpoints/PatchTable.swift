@@ -3,7 +3,7 @@ import Synchronization
 /// The patches that stand in guest memory, by physical page, with the bytes that they hide: the one place where
 /// that is known. Used by the debugger's thread and by those of the vCPUs.
 ///
-/// All patches of a table are of one kind, and none crosses a page.
+/// Patches of both kinds may stand side by side, but share no byte; none crosses a page.
 final class PatchTable: Sendable {
     /// What a patch is.
     enum Kind: Sendable, Hashable {
@@ -38,7 +38,6 @@ final class PatchTable: Sendable {
         }
     }
 
-    let kind: Kind
     private let base: any PhysicalMemory
     private let lending: (any LendingMemory)?
     /// Who takes the patches back if this process cannot.
@@ -47,8 +46,7 @@ final class PatchTable: Sendable {
     /// There is no patch: nothing else has to be asked.
     let isEmpty = Atomic<Bool>(true)
 
-    init(kind: Kind, base: any PhysicalMemory, keeper: (any PatchKeeping)? = nil) {
-        self.kind = kind
+    init(base: any PhysicalMemory, keeper: (any PatchKeeping)? = nil) {
         self.base = base
         lending = base as? any LendingMemory
         self.keeper = keeper
@@ -60,18 +58,23 @@ final class PatchTable: Sendable {
 
     // MARK: planting
 
-    /// Whether a patch at `gpa` lies in one page.
-    func fits(at gpa: UInt64) -> Bool { Int(gpa % Self.pageSize) + kind.length <= Int(Self.pageSize) }
+    /// Whether a patch at `gpa` lies in one page, and meets none of another kind.
+    func fits(_ kind: Kind, at gpa: UInt64) -> Bool {
+        let (number, offset) = Self.split(gpa)
+        guard Int(offset) + kind.length <= PatchPage.size else { return false }
+        return state.withLock { !($0.pages[number]?.hasOther(than: kind, at: offset) ?? false) }
+    }
 
-    /// Puts a patch at `gpa`, or counts one more that wants it. False where no memory is.
-    func insert(_ gpa: UInt64) -> Bool {
+    /// Puts a patch at `gpa`, or counts one more that wants it. False where no memory is, or a patch of another kind.
+    func insert(_ kind: Kind, at gpa: UInt64) -> Bool {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            if let count = state.pages[number]?.starts[offset] {
-                state.pages[number]?.starts[offset] = count + 1
+            let known = state.pages[number]
+            if let known, known.hasOther(than: kind, at: offset) { return false }
+            if let start = known?.starts[offset] {
+                known?.starts[offset] = PatchPage.Start(kind: kind, count: start.count + 1)
                 return true
             }
-            let known = state.pages[number]
             var hidden: [UInt8] = []
             for i in 0..<UInt16(kind.length) {
                 let byte = known?[offset + i].map(UInt64.init) ?? base.word(gpa + UInt64(i), size: 1)
@@ -85,12 +88,12 @@ final class PatchTable: Sendable {
             }
             let page = known ?? PatchPage()
             for (i, byte) in hidden.enumerated() {
-                page[offset + UInt16(i)] = byte
+                page.cover(offset + UInt16(i), with: kind.byte, hiding: byte)
                 // One that is open for a step is patched when that is done, which takes what stands there for the
                 // guest's.
                 if !state.lifted.contains(gpa + UInt64(i)) { put(kind.byte, at: gpa + UInt64(i)) }
             }
-            page.starts[offset] = 1
+            page.starts[offset] = PatchPage.Start(kind: kind, count: 1)
             if known == nil {
                 state.pages[number] = page
                 state.open.append((number, page))
@@ -100,16 +103,17 @@ final class PatchTable: Sendable {
         }
     }
 
-    /// Takes away what ``insert(_:)`` put.
+    /// Takes away what ``insert(_:at:)`` put.
     func remove(_ gpa: UInt64) {
         state.withLock { state in
             let (number, offset) = Self.split(gpa)
-            guard let page = state.pages[number], let count = page.starts[offset] else { return }
-            page.starts[offset] = count > 1 ? count - 1 : nil
-            if count == 1 {
-                for i in 0..<UInt16(kind.length) where !isCovered(page, offset + i) {
+            guard let page = state.pages[number], let start = page.starts[offset] else { return }
+            let isLast = start.count == 1
+            page.starts[offset] = isLast ? nil : PatchPage.Start(kind: start.kind, count: start.count - 1)
+            if isLast {
+                for i in 0..<UInt16(start.kind.length) where !page.isPatched(offset + i) {
                     if let byte = page[offset + i] {
-                        page[offset + i] = nil
+                        page.uncover(offset + i)
                         put(byte, at: number + UInt64(offset + i))
                         keeper?.didRestore(number + UInt64(offset + i), count: 1)
                     }
@@ -121,10 +125,6 @@ final class PatchTable: Sendable {
             }
             isEmpty.store(state.pages.isEmpty, ordering: .releasing)
         }
-    }
-
-    private func isCovered(_ page: PatchPage, _ offset: UInt16) -> Bool {
-        (0..<UInt16(kind.length)).contains { $0 <= offset && page.starts[offset - $0] != nil }
     }
 
     private func put(_ byte: UInt8, at gpa: UInt64) {
@@ -180,7 +180,12 @@ final class PatchTable: Sendable {
 
     /// Whether an OUT to `port` that stands at `gpa` is a patch, or was made of a patch's last byte.
     func isPatch(outAt gpa: UInt64, port: UInt16) -> Bool {
-        guard kind == .portOut, covers(gpa), let next = base.word(gpa + 1, size: 1) else { return false }
+        let (page, offset) = Self.split(gpa)
+        let isOut = state.withLock { state in
+            guard let page = state.pages[page], page[offset] != nil else { return false }
+            return page.patch(at: offset) == Kind.portOut.byte
+        }
+        guard isOut, let next = base.word(gpa + 1, size: 1) else { return false }
         return UInt16(next) == port
     }
 
@@ -244,9 +249,9 @@ final class PatchTable: Sendable {
                 guard !isIntact(number, page) else { continue }
                 for offset in page.offsets() {
                     let gpa = number + UInt64(offset)
-                    guard !state.lifted.contains(gpa), base.word(gpa, size: 1) != UInt64(kind.byte) else {
-                        continue
-                    }
+                    guard !state.lifted.contains(gpa),
+                        base.word(gpa, size: 1) != UInt64(page.patch(at: offset))
+                    else { continue }
                     take(gpa, number, offset, &state)
                     overwritten.append(gpa)
                 }
@@ -257,12 +262,12 @@ final class PatchTable: Sendable {
 
     private func isIntact(_ number: UInt64, _ page: PatchPage) -> Bool {
         if let lending {
-            return (try? lending.withBytes(number, count: PatchPage.size) { page.isIntact($0, kind.byte) })
+            return (try? lending.withBytes(number, count: PatchPage.size) { page.isIntact($0) })
                 ?? false
         }
         return withUnsafeTemporaryAllocation(byteCount: PatchPage.size, alignment: 8) { buffer in
             (try? base.read(number, into: buffer)) != nil
-                && page.isIntact(UnsafeRawBufferPointer(buffer), kind.byte)
+                && page.isIntact(UnsafeRawBufferPointer(buffer))
         }
     }
 
@@ -270,7 +275,7 @@ final class PatchTable: Sendable {
         guard let word = base.word(gpa, size: 1) else { return }
         let byte = UInt8(truncatingIfNeeded: word)
         hides(byte, gpa, number, offset, &state)
-        put(kind.byte, at: gpa)
+        if let page = state.pages[number] { put(page.patch(at: offset), at: gpa) }
     }
 
     /// The guest, or the user, has put another byte where a patch stands.
@@ -278,9 +283,10 @@ final class PatchTable: Sendable {
         _ byte: UInt8, _ gpa: UInt64, _ number: UInt64, _ offset: UInt16, _ state: inout State
     ) {
         guard let page = state.pages[number], page[offset] != byte else { return }
-        page[offset] = byte
+        let patch = page.patch(at: offset)
+        page.cover(offset, with: patch, hiding: byte)
         // It knows the patch already: only a keeper that is gone refuses, and then there is nobody to tell.
-        try? keeper?.willPatch(gpa, with: kind.byte, hiding: [byte])
+        try? keeper?.willPatch(gpa, with: patch, hiding: [byte])
     }
 
     // MARK: memory as it is without patches
@@ -304,7 +310,10 @@ final class PatchTable: Sendable {
             }
             guard !patched.isEmpty else { return try base.write(gpa, bytes) }
             var copy = Array(bytes)
-            for index in patched { copy[index] = kind.byte }
+            for index in patched {
+                let (number, offset) = Self.split(gpa &+ UInt64(index))
+                if let page = state.pages[number] { copy[index] = page.patch(at: offset) }
+            }
             var fault: MemoryFault?
             copy.withUnsafeBytes { buffer in
                 do throws(MemoryFault) { try base.write(gpa, buffer) } catch { fault = error }

@@ -15,8 +15,11 @@ final class Patching: Sendable {
     /// patch can be planted.
     weak let holder: (any VCPUHolding)?
     weak let protector: (any MemoryProtecting)?
-    let canPatch: Bool
-    /// ``DebugTraps/handlers``.
+    /// The kinds of patches that this guest may have, the best one first.
+    let kinds: [PatchTable.Kind]
+    /// What the host honours.
+    let facilities: DebugFacilities
+    /// ``DebugFacility/handlerStep`` works wherever KVM delivers exceptions by itself.
     let endsStepsInHandlers: Bool
     /// The host steps with the processor's own TF, and KVM's emulator takes that away: whatever it did for the guest, as
     /// an access to a device, a string of port I/O or a write to a page table that KVM watches, the next KVM_RUN would
@@ -35,30 +38,38 @@ final class Patching: Sendable {
     let hasProtection = Atomic<Bool>(false)
 
     init(_ target: any Target) {
-        let trapsINT3 =
-            target.debugTraps.contains(.int3) && target.debugAbilities.contains(.softwareBreakpoints)
-        table = PatchTable(
-            kind: trapsINT3 ? .int3 : .portOut, base: target.memory, keeper: target as? any PatchKeeping)
-        endsStepsInHandlers = target.debugTraps.contains(.handlers)
+        facilities = target.debugFacilities
+        table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
+        endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
         base = target.memory
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding
         protector = target as? any MemoryProtecting
         msrTrap = (target as? any MSRTrapping).flatMap { $0.canTrapMSRWrites ? $0 : nil }
         ioDebug = (target as? any IODebugProviding)?.ioDebug
-        canPatch = (target as? any CodePatching).map { trapsINT3 || $0.passesPortWrites } ?? false
+        var kinds: [PatchTable.Kind] = []
+        if let patched = target as? any CodePatching {
+            if target.debugAbilities.contains(.softwareBreakpoints) { kinds.append(.int3) }
+            if patched.passesPortWrites { kinds.append(.portOut) }
+        }
+        self.kinds = kinds
     }
-
-    var mechanism: Breakpoint.Mechanism { table.kind == .int3 ? .int3 : .portOut }
 }
 
-/// The page tables that a vCPU uses.
+extension PatchTable.Kind {
+    var facility: DebugFacility { self == .int3 ? .int3 : .portPatch }
+    var mechanism: Breakpoint.Mechanism { self == .int3 ? .int3 : .portOut }
+}
+
+/// What places of breakpoints depend on: the page tables that a vCPU uses, and where it runs.
 struct PlacedBy: Sendable, Hashable {
     var cr3: UInt64
     var isPaging: Bool
+    var context: CodeContext
 
-    init(_ special: SpecialRegisters) {
-        cr3 = special.cr3
-        isPaging = special.cr0.contains(.pg)
+    init(_ snapshot: VCPUSnapshot) {
+        cr3 = snapshot.special.cr3
+        isPaging = snapshot.special.cr0.contains(.pg)
+        context = CodeContext(snapshot.registers, snapshot.special)
     }
 }

@@ -1,7 +1,7 @@
 import X86
 
 /// Whether an exception would lead to an execution breakpoint: the one place where a step could run over one unseen, on
-/// hosts whose steps end within a handler (``DebugTraps/handlers``).
+/// hosts whose steps end within a handler (``DebugFacility/handlerStep``).
 ///
 /// Asked before every step, so the answer is remembered with all that it was made from.
 struct HandlerBreakpointCheck {

@@ -158,7 +158,7 @@ extension StepEngine {
     /// The guest debug that the moment needs.
     func neededDebug() -> GuestDebugNeeds {
         var needs = GuestDebugNeeds(isStepping: isStepping, places: armedSet.registers)
-        needs.trapsINT3 = armedSet.hasPatches && patching.table.kind == .int3
+        needs.trapsINT3 = armedSet.hasINT3
         if isStepping {
             needs.steppedPlace = here.pc
             needs.holdsOffInterrupts = abilities.contains(.blockInterrupts) && holdsOffInterrupts

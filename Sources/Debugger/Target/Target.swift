@@ -18,8 +18,8 @@ public protocol Target: AnyObject, Sendable {
     var isRunning: Bool { get }
     /// What KVM_SET_GUEST_DEBUG accepts here: the value of KVM_CAP_SET_GUEST_DEBUG2 where the kernel has it.
     var debugAbilities: GuestDebug.Control { get }
-    /// What of guest debug fires in this guest, which its abilities do not tell.
-    var debugTraps: DebugTraps { get }
+    /// What the host's KVM honours in this guest, which its abilities do not tell.
+    var debugFacilities: DebugFacilities { get }
 
     /// Runs `body` with the vCPU's calls, on the thread that may make them. A running vCPU is kicked out of
     /// KVM_RUN first and goes on afterwards; pending I/O is completed before, so that registers are final.
@@ -46,8 +46,8 @@ extension Target {
         [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints]
     }
 
-    /// Nothing is sure.
-    public var debugTraps: DebugTraps { [] }
+    /// Nothing was tried.
+    public var debugFacilities: DebugFacilities { DebugFacilities() }
 }
 
 /// Who a vCPU is on the host. A vCPU is an ordinary thread of a process.

@@ -1,12 +1,12 @@
-import Glibc
+package import Glibc
 
 /// The signal that makes KVM_RUN return. Its handler does nothing: that the system call is interrupted is all.
-enum KickSignal {
+package enum KickSignal {
     /// A real-time signal that glibc, Swift and debuggers leave alone.
-    static let number: Int32 = __libc_current_sigrtmin() + 3
+    package static let number: Int32 = __libc_current_sigrtmin() + 3
 
     /// Installs the handler, once in the life of the process. No SA_RESTART: the call must not be restarted.
-    static let install: Void = {
+    package static let install: Void = {
         var action = sigaction()
         action.__sigaction_handler.sa_handler = { _ in }
         sigemptyset(&action.sa_mask)
@@ -15,7 +15,7 @@ enum KickSignal {
 
     /// What a vCPU's thread leaves to other threads: all but the kick and what faults raise. Terminal signals are
     /// for the thread that draws.
-    static func blockedSet() -> sigset_t {
+    package static func blockedSet() -> sigset_t {
         var set = sigset_t()
         sigfillset(&set)
         for signal in [number, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT] { sigdelset(&set, signal) }
