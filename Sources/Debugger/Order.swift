@@ -76,9 +76,10 @@ struct EndedRun {
     init(_ report: StopReport, _ order: Order, _ vcpus: [DebuggedVCPU]) {
         self.report = report
         var outcomes: [RunOutcome] = []
+        let isLost = if case .ended = report.reason { true } else { false }
         for vcpu in vcpus where order.vcpus.contains(vcpu.id) {
             // One that had no turn before another stopped all has nothing to say.
-            guard let outcome = vcpu.driver.takeOutcome() else { continue }
+            guard let outcome = vcpu.driver.takeOutcome(isLost: isLost) else { continue }
             vcpu.last = outcome
             outcomes.append(outcome)
         }

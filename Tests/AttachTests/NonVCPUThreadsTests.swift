@@ -16,12 +16,15 @@ struct NonVCPUThreadsTests {
         }
     }
 
-    private func expectGoesOn(_ tiny: TinyGuest) throws {
+    /// - Parameter unexplained: EINTRs of KVM_RUN that no signal to the VMM explains, a vCPU, at most.
+    private func expectGoesOn(_ tiny: TinyGuest, unexplained: UInt64 = 0) throws {
         #expect(tracers(tiny).values.allSatisfy { $0 == 0 }, "\(tracers(tiny))")
         kill(tiny.pid, SIGUSR1)
         for vcpu in 0..<2 {
             try tiny.waitForRounds(3, vcpu: vcpu)
-            try tiny.expectUnnoticed(vcpu: vcpu)
+            let log = try tiny.vcpu(vcpu)
+            #expect(log.debug == 0 && log.other == 0 && log.wrong == 0 && log.rounds > 0, "\(log)")
+            #expect(log.unexplained <= unexplained)
         }
     }
 
@@ -77,7 +80,8 @@ struct NonVCPUThreadsTests {
         }
         while !pending.isEmpty, ContinuousClock.now < end { if !pending.collect() { usleep(500) } }
         others.detach()
-        try expectGoesOn(tiny)
+        // The test interrupts them at the entry to KVM_RUN, and no one makes that call again for them.
+        try expectGoesOn(tiny, unexplained: 1)
     }
 
     @Test("where one is traced by another process, none is held")

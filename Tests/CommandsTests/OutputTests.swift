@@ -8,9 +8,9 @@ import Testing
 @Suite struct OutputTests {
     @Test func guestTextCannotDriveTheTerminal() {
         #expect("a\u{1B}[2Jb\u{7F}\u{9B}".printable == "a\\x1b[2Jb\\x7f\\x9b")
-        let console = ConsolesOutput.Console(name: "e9", total: 18, text: "one\r\ntwo\n\u{07}three\r")
+        let console = ConsolesOutput.Console(name: "e9", total: 16, text: "one\r\ntwo\n\u{07}three\r")
         let lines = ConsolesOutput(consoles: [console]).lines(width: 80).map(\.text)
-        #expect(lines == ["e9: 18 bytes", "  one", "  two", "  \\x07three"])
+        #expect(lines == ["e9: 16 bytes", "  one", "  two", "  \\x07three"])
         #expect(consoleLines("") == [])
     }
 

@@ -1,4 +1,5 @@
 import KVMCore
+import SystemPackage
 import Testing
 import X86
 

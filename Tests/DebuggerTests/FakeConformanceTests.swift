@@ -9,8 +9,6 @@ import Testing
         [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator],
         // As on VMX and SVM.
         [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
-        // As on SVM where that is emulated.
-        [.tfIsReal, .registersNeverFire, .emulationDropsTF, .outStays, .trapAfterIO],
     ]
 
     @Test(arguments: ConformanceCase.all, hosts)

@@ -22,8 +22,8 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var mechanism: String
     /// What the mechanism costs, does not hide, or does not see.
     public var note: String?
-    /// Code that may be there is not stopped on this host.
-    public var isBlind: Bool
+    /// Code that may be there is not stopped on this host; absent where none is known.
+    public var isBlind: Bool?
     public var condition: String?
     public var ignore: Int
     public var commands: [String]
@@ -43,7 +43,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         access = breakpoint.access?.rawValue
         mechanism = breakpoint.mechanism.name
         note = Self.note(breakpoint)
-        isBlind = !breakpoint.blind.isEmpty
+        isBlind = breakpoint.blind.isEmpty ? nil : true
         condition = breakpoint.condition
         ignore = breakpoint.ignore
         commands = breakpoint.commands
@@ -160,7 +160,8 @@ public struct BreakpointSet: CommandOutput, Hashable {
     }
 
     private func noted(_ line: StyledLine) -> [StyledLine] {
-        guard breakpoint.mechanism == "stepping" || breakpoint.isBlind, let note = breakpoint.note else {
+        guard breakpoint.mechanism == "stepping" || breakpoint.isBlind == true, let note = breakpoint.note
+        else {
             return [line]
         }
         return [line, StyledLine("  \(note).", .warning)]

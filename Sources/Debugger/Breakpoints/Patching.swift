@@ -32,13 +32,15 @@ final class Patching: Sendable {
     let ioDebug: IODebugPort?
     /// Steps take interrupts, because the user wants that.
     let takesInterrupts = Atomic<Bool>(false)
-    /// The guest stops at vectors that hold 0000:0000.
-    let stopsAtEmptyVectors = Atomic<Bool>(true)
+    /// The guest stops at vectors that hold 0000:0000. Off at first for another program's guest: it has that program's
+    /// firmware, and to look means to hold it.
+    let stopsAtEmptyVectors: Atomic<Bool>
     /// Some page is protected.
     let hasProtection = Atomic<Bool>(false)
 
     init(_ target: any Target) {
         facilities = target.debugFacilities
+        stopsAtEmptyVectors = Atomic(!(target is any ExitForwarding))
         table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
         endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
         base = target.memory

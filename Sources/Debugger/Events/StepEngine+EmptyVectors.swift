@@ -3,7 +3,8 @@ import Synchronization
 import X86
 
 extension Debugger {
-    /// Whether the guest stops where it goes, in real mode, to a vector that holds 0000:0000; on at first.
+    /// Whether the guest stops where it goes, in real mode, to a vector that holds 0000:0000; on at first
+    /// for a guest of our own, off for one that another program runs.
     public var stopsAtEmptyVectors: Bool {
         get { patching.stopsAtEmptyVectors.load(ordering: .relaxed) }
         set { patching.stopsAtEmptyVectors.store(newValue, ordering: .relaxed) }

@@ -48,9 +48,12 @@ final class VCPUDriver: PlanningController, Sendable {
     var plannedNext: ThreadPlan { state.withLock { $0.engine.plan } }
 
     /// What the last run came to; nil where it was taken, or the vCPU has not run since.
-    func takeOutcome() -> RunOutcome? {
+    ///
+    /// - Parameter isLost: what ran the vCPU is gone, so that the run may have had no end.
+    func takeOutcome(isLost: Bool = false) -> RunOutcome? {
         state.withLock { state in
-            assert(!state.isRunning, "a vCPU that runs is asked for its outcome")
+            assert(!state.isRunning || isLost, "a vCPU that runs is asked for its outcome")
+            state.isRunning = false
             return state.outcome.take()
         }
     }
