@@ -52,14 +52,36 @@ extension Debugger {
         _ vcpus: [DebuggedVCPU], selected plan: ThreadPlan, of id: Int? = nil,
         _ progress: OrderProgress = OrderProgress()
     ) throws(DebuggerError) {
-        if vcpus.count == 1, vcpus[0].snapshot.activity == .waiting {
+        if vcpus.count == 1, vcpus[0].snapshot.activity == .waiting, try !wasStarted(vcpus[0]) {
             throw DebuggerError(
                 .refused, "vCPU \(vcpus[0].id) waits for INIT and SIPI from another vCPU",
                 remedy: "select another one, or `continue` all")
         }
         let planned = id ?? selectedVCPU
+        for vcpu in vcpus where vcpu.last.isParked { try wake(vcpu) }
         for vcpu in vcpus { vcpu.driver.give(vcpu.id == planned ? plan : .run) }
         try resume(vcpus, stepper: plan.steps ? planned : nil, progress)
+    }
+
+    /// Whether a vCPU that waited for INIT and SIPI has got them meanwhile, from one that alone was stepped. The kernel
+    /// takes them in when it is asked (KVM_GET_MP_STATE).
+    private func wasStarted(_ vcpu: DebuggedVCPU) throws(DebuggerError) -> Bool {
+        let driver = vcpu.driver
+        let started = try call(vcpu.id, "asking for INIT and SIPI") { access -> VCPUSnapshot? in
+            guard VCPUSnapshot.Activity(try access.mpState()) != .waiting else { return nil }
+            return try driver.edited(access, activity: .stopped, running: false)
+        }
+        guard let started else { return false }
+        vcpu.edited(started)
+        if let place = stop.place(of: vcpu.id) { stop.vcpus[place] = started }
+        return true
+    }
+
+    /// A vCPU that sleeps in the kernel goes on after its HLT, because the user steps it.
+    private func wake(_ vcpu: DebuggedVCPU) throws(DebuggerError) {
+        _ = try call(vcpu.id, "waking it") { access in
+            if try access.mpState() == .halted { try access.setMPState(.runnable) }
+        }
     }
 
     /// Resumes vCPUs for what they were given.
@@ -108,8 +130,7 @@ extension Debugger {
 
     func hasFreeRegister(for linear: UInt64) -> Bool {
         placement.table.hasRegister(for: linear)
-            && patching.facilities.works(
-                .executionBreakpoint, in: CodeContext(selected.registers, selected.special))
+            && patching.fires(in: CodeContext(selected.registers, selected.special))
     }
 
     func wait() throws(DebuggerError) -> Stop {
@@ -126,7 +147,15 @@ extension Debugger {
         // A vCPU that came while the report was waited for is in the order by now.
         guard var running = order else { return }
         var report = report
+        if let sleeper = running.sleeper, report.reason == .interrupted, !running.progress.isInterrupted {
+            report = StopReport(vcpu: sleeper, reason: .hlt)
+        }
         var ended = EndedRun(report, running, vcpus)
+        if running.sleeper != nil, report.reason == .hlt {
+            for vcpu in vcpus where running.vcpus.contains(vcpu.id) && vcpu.snapshot.activity == .halted {
+                vcpu.last.isParked = true
+            }
+        }
         running.progress.add(ended)
         if try answer(&report, running, ended) { return }
         let hasMore = running.progress.remaining > 0 || running.progress.turns != nil
@@ -139,9 +168,32 @@ extension Debugger {
             return try startOneNext(running.progress)
         }
         if try takeTurn(&report, &running) { return }
+        if try tryInstruction(&report, running) { return }
         order = nil
         ended.report = report
         finish(ended, running)
+    }
+
+    /// Where a free run was interrupted at a software interrupt, that is stepped: KVM stays on one for ever and reports
+    /// nothing, where its emulator runs the guest and lacks it. True if the step has begun.
+    private func tryInstruction(_ report: inout StopReport, _ running: Order) throws(DebuggerError) -> Bool {
+        var progress = running.progress
+        if progress.isTrial {
+            if case .step = report.reason {
+                report = StopReport(vcpu: report.vcpu, reason: .interrupted)
+            }
+            return false
+        }
+        guard report.reason == .interrupted, running.withholding == nil, progress.isWhole,
+            patching.endsStepsInHandlers, let vcpu = vcpus.first(where: { $0.id == report.vcpu }),
+            (target as? any VCPUWithholding)?.withholding(vcpu: vcpu.id) == nil,
+            canGoOn(vcpu), !vcpu.last.isLost, vcpu.snapshot.activity == .stopped,
+            let instruction = Self.decodeNext(vcpu.snapshot, view(of: vcpu.snapshot)),
+            instruction.traits.contains(.interrupt)
+        else { return false }
+        progress.isTrial = true
+        try go([vcpu], selected: .step(count: 1), of: vcpu.id, progress)
+        return true
     }
 
     /// Makes the new current stop.
@@ -164,7 +216,7 @@ extension Debugger {
             for vcpu in vcpus { vcpu.last.snapshot.activity = .unreachable }
         }
         // What was measured is the last part of an order that has several.
-        let measured = progress.isWhole ? report.measured : nil
+        let measured = progress.isWhole && !progress.isTrial ? report.measured : nil
         let exits = measured.map { account.exits &+ $0.exits } ?? target.exits.total
         var next = Stop(
             number: stop.number + 1, vcpu: isAsked ? selectedVCPU : report.vcpu, reason: reason,

@@ -129,9 +129,18 @@ public final class Debugger {
         try startOneNext(progress)
     }
 
-    /// Resumes all vCPUs. Those that sleep in a HLT that nothing can end stay, unless all do: then they are woken.
+    /// Resumes all vCPUs, but those that sleep in a HLT that nothing can end.
+    ///
+    /// - Throws: `.refused` where all do.
     public func startContinue() throws(DebuggerError) {
-        _ = try startable()
+        let vcpu = try startable()
+        let alive = vcpus.filter(canGoOn)
+        // What another program runs, that program may wake.
+        guard target is any ExitForwarding || alive.contains(where: { !$0.last.isParked }) else {
+            throw DebuggerError(
+                .refused, "vCPU \(vcpu.id) sleeps in a HLT, and nothing can wake the guest",
+                remedy: "`step` goes on after the HLT; so does `continue` once a register was set")
+        }
         try go(awake(), selected: .run)
     }
 

@@ -32,6 +32,10 @@ struct Order {
     var stepper: Int?
     var progress: OrderProgress
     var watch: StepWatch?
+    /// When no exit had come, and how many there were.
+    var quiet: (since: UInt64, exits: UInt64)?
+    /// One of the vCPUs, which all sleep for ever.
+    var sleeper: Int?
     /// Why the step that runs cannot be made.
     var withholding: Withholding?
 }
@@ -52,6 +56,8 @@ struct OrderProgress {
     var hits: [Int] = []
     /// The user asked for it to stop.
     var isInterrupted = false
+    /// The last part is one step of the instruction that the guest was interrupted at.
+    var isTrial = false
 
     /// It has one part.
     var isWhole: Bool { total == 1 && turns == nil }

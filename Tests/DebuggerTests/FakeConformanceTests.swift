@@ -6,7 +6,7 @@ import Testing
 @Suite struct FakeConformanceTests {
     static let hosts: [FakeQuirks] = [
         [], [.lateHalt, .emptyREP], [.tfIsReal], [.tfIsReal, .trapAfterIO, .emptyREP],
-        [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator],
+        [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator, .noHighVectors],
         // As on VMX and SVM.
         [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
     ]

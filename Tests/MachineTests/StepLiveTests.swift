@@ -55,6 +55,28 @@ struct StepLiveTests {
         #expect(try debugger.registerValue("dx").bits == 2, "its handler ran")
     }
 
+    /// With the interrupt controllers in the kernel a HLT does not exit; with interrupts off nothing ends it.
+    @Test func aSleepThatNothingEndsIsAStop() throws {
+        // 7C00 cli; 7C01 hlt; 7C02 inc bx; 7C03 hlt
+        let machine = try Machine.OwnedMachine(
+            { () -> MachineConfiguration in
+                var configuration = MachineConfiguration()
+                configuration.interruptController = .kernel
+                configuration.image = try GuestImage(
+                    name: "sleeps", bytes: [0xFA, 0xF4, 0x43, 0xF4], at: 0x7C00)
+                return configuration
+            }())
+        let debugger = try Debugger(target: machine)
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .seconds(60))?.reason == .hlt)
+        #expect(try debugger.registerValue("rip").bits == 0x7C02)
+        #expect(throws: DebuggerError.self) { try debugger.startContinue() }
+        #expect(try debugger.registerValue("bx").bits == 0, "nothing after it was executed")
+        try debugger.startStep()
+        #expect(try debugger.collectStop(timeout: .seconds(60))?.reason == .step(count: 1))
+        #expect(try debugger.registerValue("rip").bits == 0x7C03)
+    }
+
     /// At CPL 3 this KVM may run 64-bit code natively, where a single step is lost; on VMX and SVM it is a step.
     @Test func aStepAtCPL3EndsAndIsASingleOneOrSaysThatItWasLost() throws {
         let (_, debugger) = try machine()

@@ -169,6 +169,11 @@ final class Fixture {
         }
     }
 
+    /// Whether the host honours it in real mode.
+    func honours(_ facility: DebugFacility) -> Bool {
+        target.debugFacilities.works(facility, in: .real)
+    }
+
     func step(_ count: Int = 1) throws {
         try debugger.startStep(count: count)
         try collect()

@@ -58,6 +58,7 @@ extension FakeVCPU {
             self[1] = (self[1] &- 1) & 0xFFFF
             advance(self[1] == 0 ? 2 : 2 &+ signed(byte(1)))
         case 0xCC: raise(vector: 3, returningTo: general.rip &+ 1)
+        case 0xCD where byte(1) >= 0x80 && quirks.contains(.noHighVectors): break
         case 0xCD: raise(vector: byte(1), returningTo: general.rip &+ 2)
         case 0xCF: interruptReturn()
         case 0xF3 where byte(1) == 0xA4: moveString()

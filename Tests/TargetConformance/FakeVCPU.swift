@@ -33,6 +33,8 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public static let emulationDropsTF = FakeQuirks(rawValue: 1 << 10)
     /// The debug registers are taken and never fire, as where a hypervisor below does not pass them on.
     public static let registersNeverFire = FakeQuirks(rawValue: 1 << 11)
+    /// INT n with n from 80h on is not executed: KVM_RUN comes back, if it is asked to step, with nothing done.
+    public static let noHighVectors = FakeQuirks(rawValue: 1 << 12)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.

@@ -75,16 +75,24 @@ extension ConformanceCase {
     ]
 
     static let halting: [ConformanceCase] = [
-        ConformanceCase("halts, and wakes when continued", stopsAtHalt: true) { fixture in
+        ConformanceCase("halts, and does not run on where nothing wakes it", stopsAtHalt: true) { fixture in
             try fixture.load(halts)
             try fixture.go()
             try fixture.expect(.hlt)
             try fixture.expect("rip", 0x7C02)
             try fixture.expect(fixture.debugger.selected.activity == .halted, "it is halted")
+            try fixture.expectError(.refused) { try fixture.debugger.startContinue() }
+            try fixture.expect("rip", 0x7C02)
+            // The user may go on all the same.
+            try fixture.step()
+            try fixture.expect("rip", 0x7C03)
             try fixture.go()
             try fixture.expect(.hlt)
             try fixture.expect("rip", 0x7C05)
             try fixture.expect("bx", 2)
+            try fixture.debugger.setRegister("rip", to: 0x7C00)
+            try fixture.go()
+            try fixture.expect("rip", 0x7C02)
         },
         ConformanceCase(
             "says that it stepped over a HLT, and does not report it again", stopsAtHalt: true

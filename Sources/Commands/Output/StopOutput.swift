@@ -7,7 +7,7 @@ public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
         /// "magicBreakpoint", "ioDebug", "interrupted", "emptyVector", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
-        /// "stepLost", "withheld", "exit", "ended" or "failed".
+        /// "noProgress", "stepLost", "withheld", "exit", "ended" or "failed".
         public var kind: String
         /// A sentence for people.
         public var text: String
@@ -138,7 +138,9 @@ public struct StopOutput: CommandOutput, Hashable {
         // One plain step says no more than where it went: the line below is the news.
         let isPlainStep = reason.kind == "step" && steps <= 1
         if !isPlainStep {
-            let isBad = ["tripleFault", "internalError", "failEntry", "stepLost", "ended", "failed"].contains(
+            let isBad = [
+                "tripleFault", "internalError", "failEntry", "stepLost", "noProgress", "ended", "failed",
+            ].contains(
                 reason.kind)
             var head = StyledLine(reason.text, isBad ? .error : .heading)
             var facts: [String] = []
@@ -304,6 +306,12 @@ extension StopOutput.Reason {
                 data: [Hex(hardwareReason)])
         case .poweredOff:
             self.init(kind: "poweredOff", text: "The guest switched itself off.")
+        case .noProgress(let exit):
+            self.init(
+                kind: "noProgress",
+                text:
+                    "No progress: this host's KVM does not execute the instruction, and reports \(exit.text). Where a "
+                    + "processor with VMX or SVM runs the guest itself, it does.")
         case .stepLost(.interrupted):
             self.init(
                 kind: "stepLost",

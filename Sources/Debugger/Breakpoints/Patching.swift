@@ -56,6 +56,14 @@ final class Patching: Sendable {
         }
         self.kinds = kinds
     }
+
+    /// An execution breakpoint in a debug register stops code there.
+    func fires(in context: CodeContext) -> Bool { facilities.works(.executionBreakpoint, in: context) }
+
+    /// The kind of patch that stops code there; nil where none does.
+    func patchKind(in context: CodeContext) -> PatchTable.Kind? {
+        kinds.first { facilities.works($0.facility, in: context) }
+    }
 }
 
 extension PatchTable.Kind {

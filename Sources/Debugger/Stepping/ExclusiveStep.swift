@@ -13,6 +13,10 @@ struct ExclusiveStep: Sendable {
     /// The next step is to be made with the MSR filter off.
     var wantsNoFilter = false
 
+    /// Where handlers are patched for this step, and where they were for the last.
+    private var planted: [UInt64] = []
+    private var plantedLast: [UInt64] = []
+
     let vcpu: Int
     let patching: Patching
 
@@ -33,10 +37,13 @@ struct ExclusiveStep: Sendable {
             try patching.msrTrap?.trapMSRWrites(.none)
         }
         if wantsOpenPages { return try openPages(watches) }
-        guard !patching.table.isEmpty.load(ordering: .acquiring) else { return }
+        plantedLast = []
+        let handlers = place.unarmedHandlers
+        guard !patching.table.isEmpty.load(ordering: .acquiring) || !handlers.isEmpty else { return }
         // Without paging, and within a page, there is nothing to translate.
         if !place.isPaging, place.pc & 0xFFF <= 0xFF1 {
             lift(place.pc..<place.pc + 15, 0..<0)
+            if !handlers.isEmpty { plant(handlers, place, try special(), [place.pc..<place.pc + 15]) }
             return
         }
         let view = LinearMemory(memory: patching.memory, special: try special())
@@ -47,7 +54,27 @@ struct ExclusiveStep: Sendable {
             tail = second..<second + UInt64(15 - head.count)
         }
         lift(head, tail)
+        if !handlers.isEmpty { plant(handlers, place, view.special, [head, tail]) }
     }
+
+    /// Patches handlers that the step may lead to, but for what belongs to the instruction itself.
+    private mutating func plant(
+        _ handlers: [UInt64], _ place: InstructionAtHand, _ special: SpecialRegisters,
+        _ own: [Range<UInt64>]
+    ) {
+        guard let kind = patching.patchKind(in: place.context.kernel) else { return }
+        let view = LinearMemory(memory: patching.memory, special: special)
+        for handler in handlers {
+            guard let gpa = view.physical(view.cut(handler)), patching.table.fits(kind, at: gpa),
+                !own.contains(where: { $0.overlaps(gpa..<gpa + UInt64(kind.length)) })
+            else { continue }
+            hold()
+            if patching.table.insert(kind, at: gpa) { planted.append(gpa) }
+        }
+    }
+
+    /// The step that is over had a patch there.
+    func wasPlanted(_ gpa: UInt64) -> Bool { plantedLast.contains(gpa) }
 
     private mutating func lift(_ head: Range<UInt64>, _ tail: Range<UInt64>) {
         let table = patching.table
@@ -77,6 +104,9 @@ struct ExclusiveStep: Sendable {
     mutating func end(_ watches: [WatchState], trappedMSRs: TrappedMSRs) throws(KVMError) -> [WatchHit] {
         guard isHolding else { return [] }
         var hits: [WatchHit] = []
+        for gpa in planted { patching.table.remove(gpa) }
+        plantedLast = planted
+        planted = []
         patching.table.restore()
         if hasOpenPages {
             hasOpenPages = false

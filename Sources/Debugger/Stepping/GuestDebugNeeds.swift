@@ -9,8 +9,18 @@ struct GuestDebugNeeds: Sendable {
     var places = ArmedBreakpoints()
     /// The instruction to be stepped: a breakpoint on it would fire before it.
     var steppedPlace: UInt64?
+    /// Handlers that must be stopped at, and that the debug registers do not hold.
+    var unarmed: [UInt64] = []
     /// INT3 in the code is a patch.
     var trapsINT3 = false
+
+    /// A handler is to be stopped at, before its first instruction.
+    ///
+    /// - Parameter fires: execution breakpoints in debug registers work on this host.
+    mutating func add(handler: UInt64, fires: Bool) {
+        if fires, places.insert(handler) { return }
+        if !unarmed.contains(handler) { unarmed.append(handler) }
+    }
 
     /// The guest debug that gives it.
     var guestDebug: GuestDebug {

@@ -9,14 +9,19 @@ struct InstructionAtHand: Sendable {
     var pc: UInt64 = 0
     /// CS's selector before it.
     var selector: UInt16 = 0
-    /// Whether linear addresses are translated there, and whether the code there is not of CPL 3.
+    /// Whether linear addresses are translated there, and what code it is.
     var isPaging = false
-    var isPrivileged = false
+    var context = CodeContext.real
+    var isPrivileged: Bool { !context.isUser }
     /// An exception there may start with a breakpoint's instruction.
     var mayStartHandler = true
     var opcode = OpcodeClass.ordinary
     /// Where it leads to, if it is a software interrupt whose gate can be read.
     var handler: UInt64?
+    /// Where its exceptions would lead to, as far as the step has to know it.
+    var faultHandlers: [UInt64] = []
+    /// Of all these, those that no debug register is left for, or that none fires at.
+    var unarmedHandlers: [UInt64] = []
     /// It was begun again, because nothing of it was done.
     var isRetried = false
 
@@ -33,7 +38,7 @@ struct InstructionAtHand: Sendable {
         self.pc = pc
         selector = special.cs.selector
         isPaging = special.cr0.contains(.pg)
-        isPrivileged = special.ss.attributes.privilege != 3 && !registers.rflags.contains(.vm)
+        context = CodeContext(registers, special)
         opcode = OpcodeClass(
             bytes: prefix, count: count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)

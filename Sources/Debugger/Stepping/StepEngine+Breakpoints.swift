@@ -79,19 +79,29 @@ extension StepEngine {
         var registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
         if let gpa = physical(VCPUSnapshot.pc(registers, special) &- 2, special),
-            patching.table.covers(gpa)
+            patching.table.covers(gpa) || exclusive.wasPlanted(gpa)
         {
             registers.rip = (registers.rip &- 2) & ipMask(special)
             try vcpu.setRegisters(registers)
             armed = nil
         }
+        if hasReachedHandler(registers, special) { return try completed(trapFlag.shown(registers), vcpu) }
         return try decide(atBreakpoint: registers, special, vcpu)
+    }
+
+    /// The step at hand ended at a handler that was patched for it.
+    private func hasReachedHandler(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Bool {
+        guard isStepping, let gpa = physical(VCPUSnapshot.pc(registers, special), special) else {
+            return false
+        }
+        return exclusive.wasPlanted(gpa)
     }
 
     /// KVM_EXIT_DEBUG for INT3: a patch, or the guest's own.
     mutating func decide(int3 vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         let registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
+        if hasReachedHandler(registers, special) { return try completed(trapFlag.shown(registers), vcpu) }
         if let gpa = physical(VCPUSnapshot.pc(registers, special), special), patching.table.covers(gpa) {
             return try decide(atBreakpoint: registers, special, vcpu)
         }
@@ -145,7 +155,10 @@ extension StepEngine {
     /// Makes guest debug what the moment needs, if it is not so already.
     mutating func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
         if !isStepping { blackBox.markFree() }
-        let wanted = neededDebug().guestDebug
+        let needs = neededDebug()
+        // Where steps end within handlers anyway, a patch would cost more than it gives.
+        here.unarmedHandlers = patching.losesTF ? needs.unarmed : []
+        let wanted = needs.guestDebug
         guard armed != wanted || isStepping && patching.losesTF else { return }
         armed = nil
         try vcpu.setGuestDebug(wanted)
@@ -170,12 +183,18 @@ extension StepEngine {
             }
         }
         if let destination, !destination.bySteps { needs.places.insert(destination.linear) }
-        if isStepping {
-            if let handler = here.handler { needs.places.insert(handler) }
-            for handler in events.handlers { needs.places.insert(handler) }
-        } else if guardsZero {
+        guard isStepping else {
             // It takes what breakpoints leave.
-            needs.places.insert(0)
+            if guardsZero { needs.places.insert(0) }
+            return needs
+        }
+        let handlers = [here.handler].compactMap { $0 } + events.handlers + here.faultHandlers
+        guard !handlers.isEmpty else { return needs }
+        // Interrupts and exceptions leave CPL 3.
+        let fires = patching.fires(in: here.context.kernel)
+        for handler in handlers { needs.add(handler: handler, fires: fires) }
+        if patching.losesTF, !needs.unarmed.isEmpty, patching.patchKind(in: here.context.kernel) == .int3 {
+            needs.trapsINT3 = true
         }
         return needs
     }

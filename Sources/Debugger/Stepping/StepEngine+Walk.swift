@@ -21,7 +21,7 @@ extension StepEngine {
         walked.detour = Destination(
             linear: after,
             frame: pushes ? Destination.Frame(pointer: registers.rsp, base: special.ss.base) : nil,
-            bySteps: !patching.facilities.works(.executionBreakpoint, in: CodeContext(registers, special))
+            bySteps: !patching.fires(in: CodeContext(registers, special))
                 || !places.contains(after) && places.count == ArmedBreakpoints.capacity,
             reason: .step(count: 1))
     }

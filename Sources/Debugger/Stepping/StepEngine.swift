@@ -69,8 +69,7 @@ struct StepEngine: Sendable {
         prepareGuard(snapshot.registers, snapshot.special, here.pc)
         if let verdict = emptyVectorAtHand(snapshot.registers, snapshot.special) { return verdict }
         try arm(vcpu)
-        if isStepping { try beginStep(vcpu) }
-        return .resume
+        return try proceed(vcpu)
     }
 
     mutating func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
@@ -81,8 +80,37 @@ struct StepEngine: Sendable {
         var verdict = try verdict(event, vcpu)
         if let watched = try watched(vcpu) { verdict = watched }
         if !events.isQuiet, let caught = try caughtByNow(verdict, vcpu) { verdict = caught }
-        if case .resume = verdict, isStepping { try beginStep(vcpu) }
+        if case .resume = verdict { return try proceed(vcpu) }
         return verdict
+    }
+
+    /// The vCPU goes on with the instruction at hand.
+    private mutating func proceed(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        while isStepping, here.opcode == .loadsStackSegment, patching.losesTF {
+            guard let verdict = try loadStackSegment(vcpu) else { break }
+            guard case .resume = verdict else { return verdict }
+        }
+        if isStepping { try beginStep(vcpu) }
+        return .resume
+    }
+
+    /// MOV SS or POP SS is done here, because the host would step two instructions; nil where it raises an exception.
+    private mutating func loadStackSegment(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict? {
+        let special = try vcpu.specialRegisters()
+        guard let instruction = decode(here.registers, special),
+            let load = StackSegmentLoad(
+                instruction, here.registers, LinearMemory(memory: memory, special: special))
+        else { return nil }
+        var registers = load.file.general
+        if trapFlag.isHidden { registers.rflags.remove(.tf) }
+        try vcpu.setSpecialRegisters(load.file.special)
+        try vcpu.setRegisters(registers)
+        // Interrupts wait for the next instruction, too: KVM_X86_SHADOW_INT_MOV_SS.
+        var events = try vcpu.events()
+        events.interruptShadow = 1
+        try vcpu.setEvents(events)
+        armed = nil
+        return try completed(load.file.general, vcpu)
     }
 
     private mutating func verdict(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
@@ -193,9 +221,15 @@ struct StepEngine: Sendable {
         // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
         // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
         // twice.
-        if !here.isRetried, registers == here.registers, debug.pc == here.pc {
-            here.isRetried = true
-            return .resume
+        if registers == here.registers, debug.pc == here.pc {
+            if !here.isRetried {
+                here.isRetried = true
+                return .resume
+            }
+            // Twice nothing, from an instruction that leads on: the host's KVM does not execute it.
+            if debug.matched == 0, !staysInPlace(try vcpu.specialRegisters()) {
+                return .stop(.noProgress(.debug(debug)))
+            }
         }
         return try completed(registers, vcpu)
     }
@@ -221,7 +255,8 @@ struct StepEngine: Sendable {
         halt.stepped(isHalt: isHalt, isDelivered: haltDelivered, sleepsInKernel: sleepsInKernel)
         let pc = VCPUSnapshot.pc(registers, special)
         noteStep(registers, special, pc)
-        if pc &- here.pc > 15, registers.rsp != here.registers.rsp, mendException(registers, special) {
+        let isElsewhere = pc &- here.pc > 15 || here.faultHandlers.contains(pc)
+        if isElsewhere, registers.rsp != here.registers.rsp, mendException(registers, special) {
             var inside = registers
             inside.rflags.remove(.tf)
             return try concluded(inside, special, vcpu, sleepsInKernel: sleepsInKernel)
@@ -310,6 +345,14 @@ struct StepEngine: Sendable {
         }
     }
 
+    /// The instruction at hand may well leave all as it was: a jump to itself, an iteration of a repeated one. So may
+    /// one that cannot be decoded.
+    private func staysInPlace(_ special: SpecialRegisters) -> Bool {
+        guard let instruction = decode(here.registers, special) else { return true }
+        return !instruction.traits.isDisjoint(with: [.jump, .conditional, .loop, .call, .return])
+            || instruction.traits.isSuperset(of: [.string, .rep])
+    }
+
     // MARK: the instruction at hand
 
     /// Notes where the next instruction stands.
@@ -317,11 +360,15 @@ struct StepEngine: Sendable {
         _ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64, _ vcpu: any VCPUAccess
     ) {
         let first = LinearMemory.prefix(memory, special, pc)
+        let stepped = here.faultHandlers
         here = InstructionAtHand(
             registers, special, pc: pc, prefix: first.bytes, count: first.count, memory: memory)
         here.mayStartHandler =
             !patching.endsStepsInHandlers
             || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
+        here.faultHandlers = faultHandlers(
+            OpcodeFaults(bytes: first.bytes, count: first.count, isLong: special.codeWidth == 64), special,
+            before: stepped)
         halt.beganAtHalt = here.opcode == .halt
         if here.opcode == .loadsFlags {
             trapFlag.loaded = trapFlag.value(
@@ -330,6 +377,27 @@ struct StepEngine: Sendable {
         }
         note(before: special, prefix: first.bytes, count: first.count)
         if case .walk(let walk) = plan, walked.detour == nil { plan(walk, registers, special) }
+    }
+
+    /// The handlers of the exceptions that the instruction at hand may raise. Hosts that step with TF would run through
+    /// them, others execute the first instruction of one.
+    private func faultHandlers(
+        _ faults: OpcodeFaults, _ special: SpecialRegisters, before: [UInt64]
+    ) -> [UInt64] {
+        var faults = faults
+        // In real mode an access raises an exception only at a segment's end, and each change of the debug registers
+        // costs as much as a step: hosts that lose but one instruction there are spared it.
+        if !patching.losesTF, !special.cr0.contains(.pe) {
+            faults.formIntersection([.divides, .bounds, .undefined])
+        }
+        guard !faults.isEmpty || special.cr0.contains(.pg) else { return [] }
+        let view = LinearMemory(memory: memory, special: special)
+        let handlers = faults.handlers(here.registers, view, at: here.pc)
+        // Nothing changes where the step before had them all.
+        if !patching.losesTF, !before.contains(here.pc), handlers.allSatisfy(before.contains) {
+            return before
+        }
+        return handlers
     }
 
     func decode(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Instruction? {

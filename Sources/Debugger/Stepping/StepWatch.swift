@@ -31,19 +31,81 @@ struct StepWatch {
     }
 }
 
+/// How a vCPU sleeps in the kernel.
+enum KernelSleep: Sendable, Hashable {
+    /// It does not, or something may wake it.
+    case none
+    /// Only INIT and SIPI from another vCPU wake it.
+    case untilStarted
+    /// In a HLT, with interrupts off: no device's interrupt wakes it.
+    case forEver
+
+    init(of vcpu: any VCPUAccess) throws(KVMError) {
+        switch try vcpu.mpState() {
+        case .uninitialized, .initReceived: self = .untilStarted
+        case .halted:
+            let events = try vcpu.events()
+            let isAwaited = events.nmiPending > 0 || events.nmiInjected || events.smiPending
+            // LINT0 as an NMI: the timer's interrupt comes although IF is clear. Source: SDM volume 3A, 11.5.1.
+            let line = try vcpu.localAPIC()[0x350]
+            let isNMI = line & 0x1_0700 == 0x400
+            let isOpen = try vcpu.registers().rflags.contains(.if)
+            self = isAwaited || isNMI || isOpen ? .none : .forEver
+        case .runnable, .sipiReceived, .other: self = .none
+        }
+    }
+}
+
 extension Debugger {
     /// Waits as the target does, and looks now and then whether a step is one that never ends.
     func awaitReport(until deadline: ContinuousClock.Instant?) throws(DebuggerError) -> StopReport? {
         while true {
             let left = deadline.map { max($0 - ContinuousClock.now, .zero) }
-            guard let id = order?.stepper else { return target.waitForStop(timeout: left) }
             let slice = Duration.milliseconds(250)
+            guard let id = order?.stepper else {
+                guard sleepsInKernel else { return target.waitForStop(timeout: left) }
+                if let report = target.waitForStop(timeout: left.map { min($0, slice) } ?? slice) {
+                    return report
+                }
+                try checkSleep()
+                if let left, left <= slice { return nil }
+                continue
+            }
             if let report = target.waitForStop(timeout: left.map { min($0, slice) } ?? slice) {
                 return report
             }
             try check(id)
             if let left, left <= slice { return nil }
         }
+    }
+
+    /// A HLT does not leave the kernel, because the interrupt controllers are there.
+    private var sleepsInKernel: Bool {
+        guard !(target is any ExitForwarding) else { return false }
+        return (target as? any InterruptControllerProviding)?.hasInterruptControllers ?? false
+    }
+
+    /// Ends a run in which all vCPUs sleep and nothing can wake any of them.
+    private func checkSleep() throws(DebuggerError) {
+        let (now, exits) = (monotonicTime(), target.exits.total)
+        guard let quiet = order?.quiet, quiet.exits == exits else {
+            order?.quiet = (now, exits)
+            return
+        }
+        guard now &- quiet.since >= StepWatch.patience / 2, order?.sleeper == nil else { return }
+        order?.quiet = (now, exits)
+        var sleeper: Int?
+        for vcpu in vcpus {
+            let sleep = try call(vcpu.id, "looking at a quiet guest") { try KernelSleep(of: $0) }
+            switch sleep {
+            case .none: return
+            case .untilStarted: break
+            case .forEver: sleeper = sleeper ?? vcpu.id
+            }
+        }
+        guard let sleeper else { return }
+        order?.sleeper = sleeper
+        target.interrupt()
     }
 
     private func check(_ id: Int) throws(DebuggerError) {

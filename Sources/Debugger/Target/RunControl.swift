@@ -140,6 +140,9 @@ public enum StopReason: Sendable, Hashable {
     case failEntry(hardwareReason: UInt64, cpu: UInt32)
     /// The guest asked to be switched off (an exit device, KVM_EXIT_SYSTEM_EVENT).
     case poweredOff
+    /// The vCPU is where it was and nothing was done: the host's KVM does not execute the instruction there. What it
+    /// reported.
+    case noProgress(VCPUExit)
     /// The host left a step early or late: single-step was not honoured.
     case stepLost(VCPUExit)
     /// The program that runs the guest does not let the vCPU run, so that nothing was stepped.
