@@ -74,17 +74,17 @@ let package = Package(
         .executableTarget(
             name: "kvmscope",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Attach", "Debugger", "Commands", "Interface", "Terminal",
-                "Examples", "CLinux", arguments, system,
+                "KVMCore", "X86", "DebugTarget", "Symbols", "Host", "Machine", "Attach", "Debugger",
+                "Commands",
+                "GuestView", "Interface", "Terminal", "Examples", "CLinux", arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(
             name: "kvmscope-bench",
             dependencies: [
-                "KVMCore", "X86", "Machine", "Attach", "Debugger", "Commands", "Interface", "Terminal",
-                "CBench",
-                "CLinux",
-                arguments, system,
+                "KVMCore", "X86", "DebugTarget", "Host", "Machine", "Attach", "Debugger", "Commands",
+                "GuestView",
+                "Interface", "Terminal", "CBench", "CLinux", arguments, system,
             ],
             swiftSettings: strict),
         // A VMM of the tests' own, to be attached to.
@@ -92,10 +92,14 @@ let package = Package(
         // Symbols and source lines for tests to read.
         .executableTarget(name: "SymbolFixture", path: "Tests/SymbolFixture", cSettings: fence),
         .target(
-            name: "TargetConformance", dependencies: ["Debugger", "KVMCore", "X86", system],
+            name: "TargetConformance",
+            dependencies: ["Debugger", "DebugTarget", "Expressions", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
         .target(
-            name: "FuzzTargets", dependencies: ["Commands", "Debugger", "Machine", conformance],
+            name: "FuzzTargets",
+            dependencies: [
+                "Commands", "Debugger", "DebugTarget", "Symbols", "Expressions", "Machine", conformance,
+            ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
         .testTarget(
@@ -109,18 +113,35 @@ let package = Package(
         + module("X86", [])
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
+        + module("Host", ["CLinux", system])
+        + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
+        + module("Expressions", ["X86"])
+        + module("DebugTarget", ["KVMCore", "X86", system])
         + module(
-            "Debugger", ["KVMCore", "X86", "Disassembler", "CElf", "CLinux", system],
-            tests: [conformance, "kvmscope", "SymbolFixture"])
+            "Debugger",
+            [
+                "DebugTarget", "KVMCore", "X86", "Disassembler", "Symbols", "Expressions", "CLinux",
+            ],
+            tests: [conformance, "SymbolFixture"])
+        // Neither imports the engine that it serves: they meet in DebugTarget.
         + module(
-            "Machine", ["KVMCore", "X86", "Debugger", "CLinux", deque, system],
-            tests: ["Examples", conformance])
+            "Machine", ["DebugTarget", "KVMCore", "X86", "CLinux", deque, system],
+            tests: ["Debugger", "Examples", conformance])
         + module(
-            "Attach", ["KVMCore", "X86", "Debugger", "CLinux", system],
-            tests: [conformance, "kvmscope", "TinyVMM"])
-        + module("Commands", ["Debugger", "KVMCore", "X86", "Disassembler", system], tests: [conformance])
+            "Attach", ["DebugTarget", "Host", "KVMCore", "X86", "CLinux", system],
+            tests: ["Debugger", conformance, "TinyVMM"])
         + module(
-            "Interface", ["Commands", "Debugger", "KVMCore", "X86", "Disassembler"], tests: [conformance],
+            "Commands",
+            [
+                "Debugger", "DebugTarget", "Symbols", "Expressions", "Host", "KVMCore", "X86",
+                system,
+            ],
+            tests: [conformance, "Disassembler"])
+        + module(
+            "GuestView",
+            ["Commands", "Debugger", "DebugTarget", "Symbols", "Host", "KVMCore", "X86", "Disassembler"])
+        + module(
+            "Interface", ["GuestView", "Commands", "Debugger", "DebugTarget", "X86"], tests: [conformance],
             recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", "CLinux", system])
         + fuzzer

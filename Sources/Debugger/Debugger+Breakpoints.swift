@@ -1,4 +1,6 @@
-import X86
+import DebugTarget
+import Expressions
+public import X86
 
 extension Debugger {
     /// By number, watchpoints too.

@@ -1,3 +1,5 @@
+public import DebugTarget
+
 /// A guest that another program runs: letting it go for good, and what watching it costs it.
 extension Debugger {
     /// The guest was let go for good; nothing can be asked of it any more.

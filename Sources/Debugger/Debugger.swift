@@ -1,5 +1,8 @@
+public import DebugTarget
+import Expressions
 import KVMCore
-import X86
+public import Symbols
+public import X86
 
 /// A debugger on one guest: resumes it, stops it, and holds what is known of it at each stop.
 ///

@@ -1,3 +1,5 @@
+import DebugTarget
+import Expressions
 import KVMCore
 
 /// What the debugger could not do, for people: what was attempted, what was wrong, what to do.
@@ -42,6 +44,40 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
         return "\(message); \(remedy)"
     }
 
+    /// Why an event cannot be caught.
+    init(_ refusal: EventRefusal) {
+        switch refusal {
+        case .servedInKernel(let chip):
+            self.init(
+                .refused, "the \(chip) is in the kernel, and accesses to it do not leave it",
+                remedy: "without `--irqchip kernel` they do")
+        case .haltsInKernel:
+            self.init(
+                .refused, "with the interrupt controllers in the kernel HLT does not leave it",
+                remedy: "`catch hlt` finds it by stepping")
+        }
+    }
+
+    /// What an expression came to.
+    init(_ error: ExpressionError) {
+        if var own = error.cause as? DebuggerError {
+            own.column = error.column
+            self = own
+            return
+        }
+        let code: Code =
+            switch error.code {
+            case .syntax: .syntax
+            case .unknownName: .unknownName
+            case .outOfRange: .outOfRange
+            case .refused: .refused
+            case .limit: .limit
+            case .unreadable: .unreadable
+            case .context: .target
+            }
+        self.init(code, error.message, column: error.column, remedy: error.remedy)
+    }
+
     /// An error of the target's, told as what was attempted.
     init(_ attempt: String, _ error: any Error) {
         if let own = error as? DebuggerError {
@@ -53,6 +89,3 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
         }
     }
 }
-
-/// As 0x7c00.
-func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }

@@ -1,3 +1,4 @@
+import DebugTarget
 import KVMCore
 
 /// One vCPU as the debugger's thread knows it.

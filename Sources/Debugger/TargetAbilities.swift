@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// What a target can do beyond what every target can, found once.

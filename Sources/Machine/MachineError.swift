@@ -25,6 +25,3 @@ public struct MachineError: Error, Sendable, Hashable, CustomStringConvertible {
 
     public var description: String { remedy.map { "\(message); \($0)" } ?? message }
 }
-
-/// `0x` and the digits.
-func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }

@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 public import KVMCore
 import Synchronization
 
@@ -8,18 +8,14 @@ extension OwnedMachine: EventDelivering, MSRTrapping, IODebugProviding {
 
     private var hasKernelChips: Bool { configuration.interruptController == .kernel }
 
-    public func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+    public func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
         case .io(let ports, _): return Self.staysInKernel(ports, hasKernelChips) ? .stepping : .exit
         case .mmio(let range):
             guard hasKernelChips, let chip = Self.chip(range) else { return .exit }
-            throw DebuggerError(
-                .refused, "the \(chip) is in the kernel, and accesses to it do not leave it",
-                remedy: "without `--irqchip kernel` they do")
+            throw .servedInKernel(chip: chip)
         case .exit(.hlt) where hasKernelChips:
-            throw DebuggerError(
-                .refused, "with the interrupt controllers in the kernel HLT does not leave it",
-                remedy: "`catch hlt` finds it by stepping")
+            throw .haltsInKernel
         case .exit, .tripleFault: return .exit
         case .hlt: return hasKernelChips ? .stepping : .exit
         case .msr(let index):

@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 public import KVMCore
 import Synchronization
 

@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 import KVMCore
 import Synchronization
 import SystemPackage

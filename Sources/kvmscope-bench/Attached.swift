@@ -1,7 +1,9 @@
 import Attach
 import CBench
+import DebugTarget
 import Debugger
 import Glibc
+import Interface
 import X86
 
 /// A guest of another program: the tests' small VMM at work on the code that the bare loop runs.

@@ -1,4 +1,5 @@
 import CBench
+import Interface
 
 /// The bare C loop of the same ioctls: a VM of its own, in this process.
 struct BareLoop: ~Copyable {

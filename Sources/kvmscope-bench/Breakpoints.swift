@@ -1,6 +1,11 @@
 import CBench
+import DebugTarget
 import Debugger
+import Expressions
+import Interface
+import KVMCore
 import Machine
+import X86
 
 /// What breakpoints and watchpoints cost.
 func breakpointFigures(count: Int, rounds: Int) throws -> [Figure] {

@@ -1,4 +1,5 @@
 import CBench
+import Interface
 import KVMCore
 import X86
 

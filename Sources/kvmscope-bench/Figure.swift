@@ -1,3 +1,5 @@
+import Interface
+
 /// One thing measured, beside what it is held to.
 struct Figure {
     enum Line {

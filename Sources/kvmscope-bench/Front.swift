@@ -2,6 +2,7 @@ import CBench
 import Commands
 import Debugger
 import Glibc
+import GuestView
 import Interface
 import Terminal
 

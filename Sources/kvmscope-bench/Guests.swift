@@ -1,5 +1,7 @@
 import CBench
+import DebugTarget
 import Debugger
+import Interface
 import KVMCore
 import Machine
 import X86

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Attach
+import Commands
 import Glibc
+import Interface
 
 @main
 struct Bench: ParsableCommand {

@@ -1,5 +1,7 @@
 import CBench
+import Commands
 import Glibc
+import Interface
 
 /// The built kvmscope on a pseudo-terminal of its own, as a user has it.
 struct WholeProgram: ~Copyable {

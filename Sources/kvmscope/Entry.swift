@@ -2,6 +2,7 @@ import ArgumentParser
 import Attach
 import CLinux
 import Debugger
+import Symbols
 import Terminal
 
 /// Where every run begins: the program itself, one of its other commands, or, when it has started itself for that,

@@ -1,6 +1,7 @@
 import Commands
 import Debugger
 import Glibc
+import Symbols
 import SystemPackage
 import Terminal
 

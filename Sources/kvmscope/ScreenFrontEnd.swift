@@ -1,5 +1,7 @@
 import Commands
+import DebugTarget
 import Debugger
+import GuestView
 import Interface
 import Terminal
 import X86
@@ -131,8 +133,10 @@ final class ScreenFrontEnd {
                 apply(.unresolved(error.description))
             }
             isStale = true
-        case .findBytes(let text, let place): apply(gatherer.find(bytes: text, after: place))
-        case .findCode(let text, let address): apply(gatherer.find(instruction: text, after: address))
+        case .findBytes(let text, let place):
+            apply(Event(gatherer.find(bytes: text, after: place), for: .memory))
+        case .findCode(let text, let address):
+            apply(Event(gatherer.find(instruction: text, after: address), for: .code))
         case .refresh: isStale = true
         case .redraw:
             terminal.display.forget()

@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 import Foundation
 import KVMCore

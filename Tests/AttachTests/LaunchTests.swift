@@ -1,4 +1,5 @@
 import CLinux
+import DebugTarget
 import Debugger
 import Testing
 

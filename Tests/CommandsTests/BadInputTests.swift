@@ -1,3 +1,5 @@
+import DebugTarget
+import Expressions
 import Foundation
 import Testing
 import X86

@@ -1,6 +1,8 @@
 import Debugger
+import Expressions
 import TargetConformance
 import Testing
+import X86
 
 @testable import Commands
 

@@ -1,6 +1,7 @@
 import Debugger
 import TargetConformance
 import Testing
+import X86
 
 @testable import Commands
 

@@ -1,5 +1,6 @@
 import Commands
 import Debugger
+import Expressions
 import KVMCore
 import TargetConformance
 import Testing

@@ -1,8 +1,10 @@
+import DebugTarget
 import TargetConformance
 import Testing
 import X86
 
 @testable import Debugger
+@testable import Expressions
 
 /// C's types, assignments, and what is remembered from one expression to the next.
 @Suite struct ExpressionTypeTests {

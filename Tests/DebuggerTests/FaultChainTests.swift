@@ -3,6 +3,7 @@ import TargetConformance
 import Testing
 import X86
 
+@testable import DebugTarget
 @testable import Debugger
 
 /// The explanation of a triple fault, on states that are made up.

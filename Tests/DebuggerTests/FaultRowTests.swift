@@ -1,3 +1,4 @@
+import DebugTarget
 import TargetConformance
 import Testing
 import X86

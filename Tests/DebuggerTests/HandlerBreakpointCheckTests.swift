@@ -3,6 +3,7 @@ import TargetConformance
 import Testing
 import X86
 
+@testable import DebugTarget
 @testable import Debugger
 
 /// Keeps what it remembers, for expectations do not change what they look at.

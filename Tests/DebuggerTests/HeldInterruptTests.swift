@@ -1,3 +1,4 @@
+import DebugTarget
 import KVMCore
 import TargetConformance
 import Testing

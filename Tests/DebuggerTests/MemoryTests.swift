@@ -1,4 +1,5 @@
 import Debugger
+import Expressions
 import TargetConformance
 import Testing
 import X86

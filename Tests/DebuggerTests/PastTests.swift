@@ -1,4 +1,6 @@
+import DebugTarget
 import Disassembler
+import Expressions
 import TargetConformance
 import Testing
 import X86

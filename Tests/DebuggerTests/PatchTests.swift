@@ -3,6 +3,7 @@ import TargetConformance
 import Testing
 import X86
 
+@testable import DebugTarget
 @testable import Debugger
 
 /// The table of patches, and memory without them.

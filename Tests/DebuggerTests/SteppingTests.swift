@@ -1,8 +1,10 @@
+import Expressions
 import KVMCore
 import TargetConformance
 import Testing
 import X86
 
+@testable import DebugTarget
 @testable import Debugger
 
 @Suite struct SteppingTests {

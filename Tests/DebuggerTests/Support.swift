@@ -1,5 +1,6 @@
 import Debugger
 import TargetConformance
+import X86
 
 /// A debugger on a fake guest with this code at 0000:7C00.
 func debugger(

@@ -1,4 +1,5 @@
 import Debugger
+import GuestView
 import Interface
 import Testing
 import X86

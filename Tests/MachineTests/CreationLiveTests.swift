@@ -1,5 +1,7 @@
+import DebugTarget
 import Debugger
 import Glibc
+import Host
 import KVMCore
 import Machine
 import SystemPackage

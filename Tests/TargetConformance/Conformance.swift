@@ -1,4 +1,6 @@
-public import Debugger
+public import DebugTarget
+import Debugger
+import Expressions
 import X86
 
 /// What a case needs and not every target or host has.

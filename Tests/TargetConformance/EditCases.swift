@@ -1,3 +1,4 @@
+import DebugTarget
 public import Debugger
 public import X86
 

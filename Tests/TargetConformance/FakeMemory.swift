@@ -1,4 +1,5 @@
-public import Debugger
+public import DebugTarget
+import Debugger
 import Synchronization
 
 /// RAM from guest-physical 0 on.

@@ -1,4 +1,5 @@
-public import Debugger
+public import DebugTarget
+import Debugger
 import Glibc
 public import KVMCore
 import Synchronization
@@ -213,7 +214,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     /// What devices in memory give.
     static let deviceValue: UInt64 = 0x5A5A
 
-    public func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+    public func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
         case .io, .mmio, .exit, .hlt, .tripleFault: .exit
         case .msr: canTrapMSRWrites ? .msrFilter : .stepping

@@ -1,4 +1,5 @@
-public import Debugger
+public import DebugTarget
+import Debugger
 public import KVMCore
 import SystemPackage
 public import X86

@@ -1,9 +1,11 @@
 import Commands
+import DebugTarget
 import Debugger
 import Synchronization
 import TargetConformance
 import Terminal
 import Testing
+import X86
 
 @testable import kvmscope
 

@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 
 /// What a VMM was seen to ask KVM for, from its start to its first KVM_RUN.
 struct LaunchedMachine: Sendable, Hashable {

@@ -1,5 +1,5 @@
 import CLinux
-public import Debugger
+public import DebugTarget
 import Synchronization
 
 /// The memory of another program's guest, through the VMM's own mapping of it.

@@ -1,5 +1,5 @@
 import CLinux
-public import Debugger
+public import DebugTarget
 import KVMCore
 import X86
 

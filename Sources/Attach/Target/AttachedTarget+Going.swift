@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 import Glibc
 import KVMCore
 

@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 
 /// Breakpoints as patches in the guest's memory, and one vCPU that goes on alone while its step has them lifted.
 ///

@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 import Glibc
 
 /// vCPUs that come while kvmscope is attached, and those whose threads end.

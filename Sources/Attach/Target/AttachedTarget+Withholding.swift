@@ -1,4 +1,4 @@
-public import Debugger
+public import DebugTarget
 import KVMCore
 
 /// A VMM that keeps its guest from running: paused at its own prompt, or not begun.

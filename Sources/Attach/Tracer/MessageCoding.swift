@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 
 extension TracerRequest {
     var encoded: [UInt8] {

@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 
 /// One vCPU as the tracer knows it.
 struct TracedVCPU: Sendable, Hashable {

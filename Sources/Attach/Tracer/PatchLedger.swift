@@ -1,5 +1,5 @@
 import CLinux
-import Debugger
+import DebugTarget
 
 /// The bytes of guest memory that the debugger's patches stand on, and what they hide: what the tracer needs to put
 /// them back by itself. Used by its one thread alone.

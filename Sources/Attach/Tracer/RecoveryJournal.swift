@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 
 /// What a tracer has been told, as far as it has changed something in the VMM for it: what another one has to know to put
 /// that back, should the first be killed. The tracer sees to it that the end of the front end leaves nothing behind; this

@@ -1,5 +1,5 @@
 import CLinux
-import Debugger
+import DebugTarget
 import Glibc
 import KVMCore
 

@@ -1,5 +1,5 @@
 import CLinux
-import Debugger
+import DebugTarget
 import X86
 
 /// Writes a message: little-endian, nothing aligned.

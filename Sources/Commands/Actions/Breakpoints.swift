@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import X86
 
 extension CommandTable {
     static let breakpointCommands: [Command] = [

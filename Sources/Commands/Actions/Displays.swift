@@ -1,4 +1,5 @@
 import Debugger
+import Expressions
 
 extension CommandTable {
     static let displayCommands: [Command] = [

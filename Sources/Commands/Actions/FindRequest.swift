@@ -1,4 +1,5 @@
 import Debugger
+import Expressions
 
 /// What `find` was asked for.
 struct FindRequest {

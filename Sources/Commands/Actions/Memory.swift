@@ -1,5 +1,9 @@
+import DebugTarget
 import Debugger
+import Expressions
+import Symbols
 import SystemPackage
+import X86
 
 extension CommandTable {
     static let memoryCommands: [Command] = [

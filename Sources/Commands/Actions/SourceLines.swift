@@ -1,4 +1,7 @@
+import DebugTarget
 import Debugger
+import Symbols
+import X86
 
 /// `list`, `info line` and `directory`.
 extension SymbolActions {

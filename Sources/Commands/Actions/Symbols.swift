@@ -1,4 +1,6 @@
 import Debugger
+import Expressions
+import Symbols
 import X86
 
 extension CommandTable {

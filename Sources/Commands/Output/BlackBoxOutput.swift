@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import Symbols
 import X86
 
 /// `info blackbox`.

@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import X86
 
 /// One breakpoint or watchpoint as `info breakpoints` shows it.
 public struct BreakpointRow: Sendable, Hashable, Encodable {

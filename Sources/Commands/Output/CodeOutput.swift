@@ -1,4 +1,5 @@
 import Debugger
+import Symbols
 
 /// `disassemble` and `x/i`.
 public struct CodeOutput: CommandOutput, Hashable {

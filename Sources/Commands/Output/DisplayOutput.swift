@@ -1,4 +1,5 @@
 import Debugger
+import Expressions
 
 /// One display and what it shows.
 public struct DisplayRow: Sendable, Hashable, Encodable {

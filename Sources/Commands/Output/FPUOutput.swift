@@ -1,4 +1,5 @@
 internal import Debugger
+import Expressions
 public import X86
 
 /// `fpu`: the x87 registers.

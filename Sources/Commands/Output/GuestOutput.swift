@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import Expressions
 import KVMCore
 
 /// `detach`: what was put back.

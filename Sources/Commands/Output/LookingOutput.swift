@@ -1,4 +1,5 @@
 import Debugger
+import X86
 
 /// `find`.
 public struct FindOutput: CommandOutput, Hashable {

@@ -1,4 +1,7 @@
 import Debugger
+import Expressions
+import Symbols
+import X86
 
 /// `x` and `xp`: units of memory in rows.
 public struct MemoryOutput: CommandOutput, Hashable {

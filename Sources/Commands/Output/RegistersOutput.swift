@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 public import X86
 

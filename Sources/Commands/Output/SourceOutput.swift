@@ -1,4 +1,5 @@
 import Debugger
+import Symbols
 
 /// A source line and its code.
 public struct SourceRow: Sendable, Hashable, Encodable {

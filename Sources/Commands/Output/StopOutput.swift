@@ -1,5 +1,7 @@
+import DebugTarget
 import Debugger
 import KVMCore
+import Symbols
 import X86
 
 /// A stop: why, where, and what happened since the guest was let go.

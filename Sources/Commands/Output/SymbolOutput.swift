@@ -1,4 +1,6 @@
 import Debugger
+import Expressions
+import Symbols
 
 /// A file of symbols, as `symbols` lists it.
 public struct SymbolFileRow: Sendable, Hashable, Encodable {

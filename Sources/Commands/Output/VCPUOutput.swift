@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import Host
 import KVMCore
 import X86
 

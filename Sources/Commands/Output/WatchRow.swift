@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import X86
 
 /// An access that a watchpoint caught.
 public struct WatchRow: Sendable, Hashable, Encodable {

@@ -1,4 +1,7 @@
+import DebugTarget
 import Debugger
+import Expressions
+import X86
 
 extension Session {
     /// The count that a command such as `step N` was given: an expression from 1 on, or 1.

@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 import KVMCore
 import X86

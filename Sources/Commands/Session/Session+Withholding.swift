@@ -1,4 +1,5 @@
-public import Debugger
+public import DebugTarget
+import Debugger
 
 extension Session {
     /// What keeps every vCPU of a guest that was let go from running; nil where one may run, or none can be kept.

@@ -1,6 +1,9 @@
+import DebugTarget
 public import Debugger
 import KVMCore
+import Symbols
 import SystemPackage
+import X86
 
 /// A user's session with one guest: the debugger, the command table, and what one command leaves for the next.
 ///

@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import Host
 
 /// What the vCPUs' threads used since each was last looked at.
 final class ThreadTimes {

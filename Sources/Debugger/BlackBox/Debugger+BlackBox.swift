@@ -1,5 +1,7 @@
+public import DebugTarget
 import Disassembler
 import KVMCore
+import Symbols
 public import X86
 
 /// What was kept of one vCPU before the guest stopped, and why it died if it did.

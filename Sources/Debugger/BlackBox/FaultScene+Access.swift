@@ -1,3 +1,4 @@
+import DebugTarget
 import Disassembler
 import X86
 

@@ -1,5 +1,7 @@
+import DebugTarget
 import Disassembler
 public import KVMCore
+import Symbols
 import X86
 
 /// What is behind a KVM_EXIT_INTERNAL_ERROR, as far as its data, registers and memory tell.

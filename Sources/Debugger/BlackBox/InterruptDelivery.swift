@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// How the processor gets to the handler of an interrupt or exception: what it reads, checks and pushes, on a vCPU's

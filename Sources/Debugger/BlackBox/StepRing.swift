@@ -1,3 +1,4 @@
+import DebugTarget
 public import X86
 
 /// One instruction that was stepped, as the vCPU stood before it.

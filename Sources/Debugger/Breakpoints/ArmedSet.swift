@@ -1,3 +1,4 @@
+import Expressions
 import KVMCore
 import Synchronization
 import X86

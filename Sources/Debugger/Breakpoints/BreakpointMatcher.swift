@@ -1,3 +1,5 @@
+import DebugTarget
+import Expressions
 import X86
 
 /// Which breakpoints are where a vCPU stands, and whether they stop it.

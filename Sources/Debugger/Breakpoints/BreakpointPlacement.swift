@@ -1,3 +1,5 @@
+import DebugTarget
+
 /// The breakpoints, and what they take of the guest.
 struct BreakpointPlacement {
     var table = BreakpointTable()

@@ -1,3 +1,7 @@
+import DebugTarget
+import Symbols
+import X86
+
 /// The breakpoints and watchpoints by number, and what of them the drivers compare with.
 struct BreakpointTable: Sendable {
     /// One of them with what is behind it.

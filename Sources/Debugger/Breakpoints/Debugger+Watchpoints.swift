@@ -1,5 +1,6 @@
+import DebugTarget
 import KVMCore
-import X86
+public import X86
 
 extension Debugger {
     /// Watches memory: the guest stops behind an instruction that accesses it.

@@ -1,3 +1,4 @@
+import DebugTarget
 import Synchronization
 
 /// The patches that stand in guest memory, by physical page, with the bytes that they hide: the one place where

@@ -1,4 +1,6 @@
+import DebugTarget
 import Synchronization
+import X86
 
 /// What drivers need of one watchpoint.
 final class WatchState: Sendable {

@@ -1,3 +1,4 @@
+import DebugTarget
 import KVMCore
 
 /// The enabled catchpoints as drivers have them. Made new when they change, and never changed.

@@ -1,4 +1,6 @@
+public import DebugTarget
 import KVMCore
+import X86
 
 extension Debugger {
     /// Makes a catchpoint, which has its number among the breakpoints and is enabled, deleted and so on as they are.
@@ -37,10 +39,14 @@ extension Debugger {
             case .interrupt, .exception, .modeSwitch, .msr, .control: return .stepping
             }
         }
-        switch try deliverer.delivery(of: event) {
-        case .exit: return .exit
-        case .msrFilter: return .msrFilter
-        case .stepping: return .stepping
+        do throws(EventRefusal) {
+            switch try deliverer.delivery(of: event) {
+            case .exit: return .exit
+            case .msrFilter: return .msrFilter
+            case .stepping: return .stepping
+            }
+        } catch {
+            throw DebuggerError(error)
         }
     }
 

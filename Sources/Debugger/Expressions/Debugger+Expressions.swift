@@ -1,4 +1,7 @@
-import X86
+import DebugTarget
+public import Expressions
+import Symbols
+public import X86
 
 extension Debugger {
     /// Reads an expression: see ``Expression`` for the language. Names are looked up now.
@@ -6,12 +9,18 @@ extension Debugger {
     /// - Throws: with the column of what was wrong.
     public func expression(_ text: String) throws(DebuggerError) -> Expression {
         let symbols = symbols
-        guard !symbols.isEmpty else { return try Expression(text, in: ExpressionScope(variables: variables)) }
-        return try Expression(
-            text,
-            in: ExpressionScope(
-                variables: variables, symbol: { symbols.address(of: $0) },
-                symbolsNear: { symbols.names(near: $0) }))
+        do throws(ExpressionError) {
+            guard !symbols.isEmpty else {
+                return try Expression(text, in: ExpressionScope(variables: variables))
+            }
+            return try Expression(
+                text,
+                in: ExpressionScope(
+                    variables: variables, symbol: { symbols.address(of: $0) },
+                    symbolsNear: { symbols.names(near: $0) }))
+        } catch {
+            throw DebuggerError(error)
+        }
     }
 
     /// The value of an expression for one vCPU, the selected one by default. It may set registers, memory and
@@ -23,7 +32,12 @@ extension Debugger {
     }
 
     public func evaluate(_ expression: Expression, vcpu id: Int? = nil) throws(DebuggerError) -> Value {
-        try expression.evaluate(in: DebuggerContext(debugger: self, vcpu: try known(id).id))
+        let context = DebuggerContext(debugger: self, vcpu: try known(id).id)
+        do throws(ExpressionError) {
+            return try expression.evaluate(in: context)
+        } catch {
+            throw DebuggerError(error)
+        }
     }
 
     /// Evaluates an expression to an address; one that has no form of its own is linear. `FILE:LINE` is the
@@ -81,27 +95,40 @@ private struct DebuggerContext: EvaluationContext {
         (try? debugger.known(vcpu)).map { SnapshotContext.pointerWidth($0.special) } ?? 64
     }
 
-    func register(_ name: RegisterName) throws(DebuggerError) -> UInt64 {
-        try debugger.registerValue(name.name, vcpu: vcpu).bits
+    func register(_ name: RegisterName) throws(ExpressionError) -> UInt64 {
+        try attempt { () throws(DebuggerError) in try debugger.registerValue(name.name, vcpu: vcpu).bits }
     }
 
-    func floating(_ register: FloatingRegister) throws(DebuggerError) -> Value {
-        register.value(in: try debugger.fpu(vcpu: vcpu))
+    func floating(_ register: FloatingRegister) throws(ExpressionError) -> Value {
+        register.value(in: try attempt { () throws(DebuggerError) in try debugger.fpu(vcpu: vcpu) })
     }
 
-    func load(_ address: Address, width: Int) throws(DebuggerError) -> UInt64 {
-        let image = try debugger.readMemory(address, count: width, vcpu: vcpu)
+    func load(_ address: Address, width: Int) throws(ExpressionError) -> UInt64 {
+        let image = try attempt { () throws(DebuggerError) in
+            try debugger.readMemory(address, count: width, vcpu: vcpu)
+        }
         if let value = image.value(at: 0, width: width) { return value }
         let reason = image.gaps.first.map { ": \($0.reason)" } ?? ""
-        throw DebuggerError(.unreadable, "\(width) bytes at \(address) cannot be read\(reason)")
+        throw ExpressionError(.unreadable, "\(width) bytes at \(address) cannot be read\(reason)")
     }
 
-    func setRegister(_ name: RegisterName, to value: UInt64) throws(DebuggerError) {
-        try debugger.setRegister(name.name, to: value, vcpu: vcpu)
+    func setRegister(_ name: RegisterName, to value: UInt64) throws(ExpressionError) {
+        try attempt { () throws(DebuggerError) in
+            try debugger.setRegister(name.name, to: value, vcpu: vcpu)
+        }
     }
 
-    func store(_ value: UInt64, to address: Address, width: Int) throws(DebuggerError) {
+    func store(_ value: UInt64, to address: Address, width: Int) throws(ExpressionError) {
         let bytes = (0..<width).map { UInt8(truncatingIfNeeded: value >> UInt64($0 * 8)) }
-        try debugger.writeMemory(address, bytes, vcpu: vcpu)
+        try attempt { () throws(DebuggerError) in try debugger.writeMemory(address, bytes, vcpu: vcpu) }
+    }
+
+    /// The debugger's failures, as failures of the context.
+    private func attempt<R>(_ body: () throws(DebuggerError) -> R) throws(ExpressionError) -> R {
+        do throws(DebuggerError) {
+            return try body()
+        } catch {
+            throw ExpressionError(error)
+        }
     }
 }

@@ -1,4 +1,6 @@
+import DebugTarget
 public import Disassembler
+public import Symbols
 public import X86
 
 /// One line of disassembly.

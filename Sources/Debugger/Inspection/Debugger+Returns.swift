@@ -1,3 +1,4 @@
+import DebugTarget
 public import Disassembler
 import X86
 

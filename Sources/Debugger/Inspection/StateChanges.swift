@@ -1,3 +1,4 @@
+public import DebugTarget
 public import X86
 
 /// What differs between two states of one vCPU, to the register and to the flag.

@@ -1,3 +1,4 @@
+import DebugTarget
 public import X86
 
 /// Why a long look at the guest ended.

@@ -1,5 +1,6 @@
+import DebugTarget
 import Synchronization
-import X86
+public import X86
 
 /// Where a search looks.
 public enum SearchRange: Sendable, Hashable {

@@ -1,3 +1,4 @@
+import DebugTarget
 public import X86
 
 /// Which table of descriptors.

@@ -1,5 +1,6 @@
+import DebugTarget
 import Disassembler
-import X86
+public import X86
 
 /// Where a pointer leads, and where what stands there leads.
 public struct PointerChain: Sendable, Hashable {

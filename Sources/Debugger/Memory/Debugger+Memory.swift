@@ -1,3 +1,4 @@
+import DebugTarget
 public import X86
 
 /// Addresses and memory. Nothing here stops the guest: while it runs, segments and page tables are those last

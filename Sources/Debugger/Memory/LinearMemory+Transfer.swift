@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 extension LinearMemory {

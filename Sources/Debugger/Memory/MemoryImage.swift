@@ -1,3 +1,5 @@
+public import X86
+
 /// Guest memory as it was read: the bytes, and which of them could not be.
 public struct MemoryImage: Sendable, Hashable {
     /// Bytes that could not be read.

@@ -1,3 +1,4 @@
+import DebugTarget
 public import X86
 
 /// The last stops: the registers of each, and of memory and debug registers what was looked at then.

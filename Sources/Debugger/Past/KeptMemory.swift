@@ -1,3 +1,4 @@
+import DebugTarget
 import Synchronization
 
 /// Pages of guest memory as they were at a stop, by page number. What was not looked at then is not there.

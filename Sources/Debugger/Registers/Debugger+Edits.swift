@@ -1,3 +1,5 @@
+import DebugTarget
+public import Expressions
 import KVMCore
 public import X86
 

@@ -1,3 +1,4 @@
+public import DebugTarget
 public import KVMCore
 public import X86
 

@@ -1,3 +1,4 @@
+import DebugTarget
 public import KVMCore
 public import X86
 

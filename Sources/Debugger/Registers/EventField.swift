@@ -1,4 +1,5 @@
 public import KVMCore
+import X86
 
 /// A field of a vCPU's pending events, by the name that `struct kvm_vcpu_events` has for it.
 public struct EventField: Sendable {

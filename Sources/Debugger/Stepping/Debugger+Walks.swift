@@ -1,3 +1,4 @@
+public import DebugTarget
 import Disassembler
 import X86
 

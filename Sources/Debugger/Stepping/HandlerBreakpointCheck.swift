@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// Whether an exception would lead to an execution breakpoint: the one place where a step could run over one unseen, on

@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// The instruction that a vCPU stands before, and the vCPU as it is there: what has to be known beforehand to tell

@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// Where the processor goes on an interrupt.

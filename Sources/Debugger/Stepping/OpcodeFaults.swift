@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// The exceptions that an instruction can raise, by its first bytes. Found without a decoder, because it is asked before

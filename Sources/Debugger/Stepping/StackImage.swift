@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// What an instruction, an interrupt or an exception has pushed: where it lies, and the TF in the RFLAGS of it, which is

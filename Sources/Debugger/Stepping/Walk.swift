@@ -1,19 +1,9 @@
+public import DebugTarget
 public import Disassembler
+import Expressions
 import X86
 
-/// Instructions that `step-until` looks for.
-public enum InstructionKind: String, Sendable, Hashable, CaseIterable {
-    /// IRET, IRETD, IRETQ.
-    case iret
-    /// RET, near or far.
-    case ret
-    /// INT n, INT3, INTO, INT1.
-    case int
-    /// Whatever may go elsewhere: jumps, conditional ones, LOOP, CALL, RET, IRET, INT, SYSCALL, SYSRET.
-    case branch
-    /// CALL, near or far.
-    case call
-
+extension InstructionKind {
     /// An instruction that has one of these is of this kind.
     var traits: InstructionTraits {
         switch self {
@@ -32,18 +22,6 @@ public enum InstructionKind: String, Sendable, Hashable, CaseIterable {
     public func includes(_ instruction: Instruction) -> Bool {
         !instruction.traits.isDisjoint(with: traits)
     }
-}
-
-/// What an order that steps and looks after each instruction came to.
-public enum StepEnd: Sendable, Hashable {
-    /// The RET or IRET that leaves the code where the order began was executed.
-    case returned
-    /// An instruction of this kind is the next.
-    case instruction(InstructionKind)
-    /// This expression is not 0.
-    case condition(String)
-    /// The linear address that the order was to come to.
-    case place(UInt64)
 }
 
 /// An order that steps until it finds what it looks for.

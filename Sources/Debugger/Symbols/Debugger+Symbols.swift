@@ -1,5 +1,8 @@
+import DebugTarget
 import Disassembler
-import X86
+import Expressions
+public import Symbols
+public import X86
 
 /// Names for addresses, and source lines. Also while the guest runs.
 extension Debugger {

@@ -1,4 +1,5 @@
 import Commands
+import GuestView
 
 /// Draws into one rectangle of a screen: nothing lands outside it. Places are relative to the rectangle.
 struct Brush: ~Copyable {

@@ -1,3 +1,5 @@
+import GuestView
+
 extension Model {
     /// Enter in a pane: edits what the cursor stands on, or follows it.
     mutating func activate(_ pane: Pane) -> [Effect] {

@@ -1,4 +1,5 @@
 import Commands
+public import GuestView
 
 /// A key as the screen knows it, whatever the terminal sent for it.
 public enum Key: Sendable, Hashable {
@@ -64,30 +65,6 @@ public enum Purpose: Sendable, Hashable {
     case code
 }
 
-/// Where the memory pane looks.
-public struct MemoryPlace: Sendable, Hashable {
-    public enum Space: Sendable, Hashable {
-        case linear
-        case physical
-        /// The base of a segment, which `offset` is added to.
-        case segmented(base: UInt64)
-    }
-    public var space: Space
-    public var offset: UInt64
-    /// Before each row's address: `p:`, `07c0:`, `ds:`, or nothing.
-    public var prefix: String
-    /// The digits of a row's address, at least.
-    public var digits: Int
-    /// The digits that ``offset`` is shown with.
-    public var shownDigits: Int { offset > UInt64(UInt32.max) ? 16 : digits }
-    public init(space: Space, offset: UInt64, prefix: String = "", digits: Int = 8) {
-        self.space = space
-        self.offset = offset
-        self.prefix = prefix
-        self.digits = digits
-    }
-}
-
 /// readline's line.
 public struct CommandLine: Sendable, Hashable {
     public var prompt: String
@@ -119,4 +96,15 @@ public struct OutputLine: Sendable, Hashable {
     public init(_ spans: [Span]) { self.spans = spans }
     public init(_ text: String, _ look: Look = Look()) { spans = [Span(text, look)] }
     public var text: String { spans.map(\.text).joined() }
+}
+
+extension Event {
+    /// What a search came to.
+    public init(_ outcome: SearchOutcome, for purpose: Purpose) {
+        self =
+            switch outcome {
+            case .found(let place): .resolved(purpose, place)
+            case .notFound(let why): .unresolved(why)
+            }
+    }
 }

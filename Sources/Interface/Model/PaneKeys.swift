@@ -1,4 +1,5 @@
 import Debugger
+import GuestView
 
 extension Model {
     mutating func press(_ key: Key, in pane: Pane) -> [Effect] {

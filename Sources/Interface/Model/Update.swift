@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import GuestView
 import X86
 
 extension Model {
@@ -343,26 +345,5 @@ extension Model {
         let width = max(1, layout.frame(of: pane)?.content.width ?? size.width)
         let below = lines[(found + 1)...].reduce(0) { $0 + wrappedRows($1, width: width) }
         scroll[pane] = max(0, below - max(0, page(pane) - 2))
-    }
-}
-
-extension MemoryPlace {
-    /// The linear address it begins at; nil for a physical one.
-    public var linear: UInt64? {
-        switch space {
-        case .linear: offset
-        case .physical: nil
-        case .segmented(let base): base &+ offset
-        }
-    }
-
-    /// So many bytes further on, or back.
-    public func moved(by bytes: Int) -> MemoryPlace {
-        var place = self
-        // Offsets in a segment end where its digits do.
-        var mask = UInt64.max
-        if case .segmented = space, digits < 16 { mask = (1 << UInt64(digits * 4)) - 1 }
-        place.offset = (offset &+ UInt64(bitPattern: Int64(bytes))) & mask
-        return place
     }
 }

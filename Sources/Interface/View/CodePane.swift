@@ -1,3 +1,5 @@
+import GuestView
+
 extension Model {
     /// `B=> 0000:7c00  31c0  xor ax, ax   [br=1]  note`
     func drawCode(_ guest: GuestView, _ brush: inout Brush) {

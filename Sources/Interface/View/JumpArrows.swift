@@ -1,3 +1,5 @@
+import GuestView
+
 /// The arrows beside the code: each direct jump's line and the line it goes to.
 struct JumpArrows {
     /// A jump with both ends in sight, or one that leaves it.

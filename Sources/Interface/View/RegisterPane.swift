@@ -1,5 +1,7 @@
 import Commands
+import DebugTarget
 import Debugger
+import GuestView
 import X86
 
 /// A register of the pane: what it is called, read and edited by.
@@ -202,12 +204,6 @@ extension Model {
         let digits = vcpu.mode.codeWidth(cs: vcpu.special.cs.attributes) == 16 ? 4 : 8
         return "\(hex(UInt64(vcpu.special.cs.selector), 4)):\(hex(vcpu.registers.rip, digits))"
     }
-}
-
-/// So many digits at least.
-func hex(_ value: UInt64, _ digits: Int) -> String {
-    let text = String(value, radix: 16)
-    return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
 }
 
 /// How the general registers are laid out in a pane.

@@ -1,4 +1,6 @@
+import DebugTarget
 import Debugger
+import GuestView
 import X86
 
 extension Model {

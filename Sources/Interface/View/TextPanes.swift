@@ -1,4 +1,5 @@
 import Commands
+import GuestView
 
 extension Model {
     func drawOutput(_ brush: inout Brush) {

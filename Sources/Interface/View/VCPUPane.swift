@@ -1,3 +1,4 @@
+import GuestView
 import X86
 
 extension Model {

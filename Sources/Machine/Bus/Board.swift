@@ -1,4 +1,3 @@
-import Debugger
 import KVMCore
 import Synchronization
 

@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 import Synchronization
 
 /// What a guest wrote to one console, the last part of it, raw. Safe from any thread.

@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 
 /// Ports 0x8A00 and 0x8A01, Bochs' iodebug: words alone. What the guest writes is the debugger's to read from the exit.
 struct IODebugDevice: Device {

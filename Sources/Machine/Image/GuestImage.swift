@@ -1,3 +1,5 @@
+import X86
+
 /// What is loaded into a machine's RAM, and where a vCPU starts in it.
 public struct GuestImage: Sendable, Hashable {
     /// Where execution starts, and in which state.

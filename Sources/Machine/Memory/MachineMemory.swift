@@ -1,4 +1,4 @@
-import Debugger
+import DebugTarget
 import KVMCore
 import Synchronization
 

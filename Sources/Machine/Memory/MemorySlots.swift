@@ -1,6 +1,7 @@
-import Debugger
+import DebugTarget
 import KVMCore
 import SystemPackage
+import X86
 
 /// How the RAM of a machine is cut into memslots: one a range, and where pages are protected, more.
 struct MemorySlots {

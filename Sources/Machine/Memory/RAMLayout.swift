@@ -1,3 +1,5 @@
+import X86
+
 /// Where RAM is in guest-physical memory.
 ///
 /// From 0 up; where there is more than 3 GiB, the rest continues at 4 GiB, because the last GiB below 4 GiB belongs

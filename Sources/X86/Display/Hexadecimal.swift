@@ -1,3 +1,6 @@
+/// As 0x7c00.
+package func hex(_ value: some BinaryInteger) -> String { "0x" + String(value, radix: 16) }
+
 /// `0x` and lower-case digits, padded with zeros to `digits`.
 public func hexadecimal(_ value: UInt64, digits: Int = 1) -> String {
     "0x" + hexDigits(value, digits: digits)

@@ -2,6 +2,7 @@ import Commands
 import Debugger
 import TargetConformance
 import Testing
+import X86
 
 /// A session over a made-up guest, driven as a batch drives it.
 struct Driver {

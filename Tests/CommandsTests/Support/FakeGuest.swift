@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 import KVMCore
 import Synchronization
@@ -248,7 +249,7 @@ final class FakeVCPU: VCPUSystemAccess, @unchecked Sendable {
 }
 
 extension FakeGuest: EventDelivering {
-    func delivery(of event: CatchEvent) throws(DebuggerError) -> EventDelivery {
+    func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
         case .io, .mmio, .exit, .hlt, .tripleFault: .exit
         case .msr, .control, .interrupt, .exception, .modeSwitch: .stepping

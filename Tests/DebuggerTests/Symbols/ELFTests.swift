@@ -5,6 +5,7 @@ import Testing
 import X86
 
 @testable import Debugger
+@testable import Symbols
 
 /// ELF and DWARF, as this package's own compiler makes them, whole and broken.
 @Suite struct ELFTests {

@@ -1,6 +1,6 @@
 import Foundation
 
-@testable import Debugger
+@testable import Symbols
 
 /// What the package builds of `Tests/SymbolFixture`, and the program that reads symbols.
 enum Fixture {

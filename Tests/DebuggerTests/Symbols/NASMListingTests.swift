@@ -1,6 +1,7 @@
 import Testing
 
 @testable import Debugger
+@testable import Symbols
 
 /// NASM's listings, as version 2.16 writes them.
 @Suite struct NASMListingTests {

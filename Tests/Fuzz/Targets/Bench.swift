@@ -1,8 +1,12 @@
 import Commands
+import DebugTarget
 import Debugger
+import Expressions
 import Foundation
 import Machine
+import Symbols
 import TargetConformance
+import X86
 
 /// A debugger on a guest without KVM, used for many inputs; what they leave in it does not grow for ever.
 final class Bench {

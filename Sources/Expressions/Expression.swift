@@ -1,0 +1,108 @@
+import X86
+
+/// An expression that has been read: GDB's language, with C's operators, precedence and types.
+///
+/// - numbers: `31`, `0x1f`, `1fh`, `0b11111`, `037`, `'a'`;
+/// - registers, with or without `$`: `$rax`, `al`, `cs.base`, `cr0.pe`, flags by name, `$mxcsr`, `$fctrl`, `$fstat`,
+///   `$ftag`;
+/// - symbols: the address that the name stands for; `'name'` for one with other characters, `&name` for one that
+///   is also a register;
+/// - memory: `*(u8*)ADDR`, `{u16}ADDR`, `((u32*)ADDR)[3]`, and `b:` `w:` `d:` `q:` before an address for 1, 2, 4
+///   and 8 bytes. `*ADDR` reads 32 bits. A pointer moves by the size of what it points to;
+/// - `(s16)VALUE` cuts and extends; all of C's integer types are known, and the kernel's;
+/// - `SEG:OFF` with registers or numbers, which are hexadecimal there: `cs:ip`, `f000:fff0`, `ss:[bp-4]`. It is an
+///   address of its own form, and keeps it when a number is added. In `A?B:C` the colon is the `?`'s; where there are
+///   more colons than those of `?`, the first ones that touch a word on both sides make addresses;
+/// - `p:ADDR` physical, `v:ADDR` virtual;
+/// - `$name` for a variable of the user's, `$` for the value printed last, `$$` for the one before, `$3` for the
+///   third, `$$3` for the third before the last;
+/// - `=`, `+=` and their like, `++`, `--`, `?:`, `,`, `sizeof(TYPE)`.
+///
+/// Names are looked up once, when it is read; evaluating it looks at registers and memory alone, allocates
+/// nothing, and does not recurse. It may be evaluated on any thread.
+public struct Expression: Sendable, Hashable, CustomStringConvertible {
+    /// Parentheses and operators inside each other; deeper is refused, so that no input overflows the stack.
+    public static let maximumDepth = 100
+
+    /// As it was given.
+    public let text: String
+    package let program: [Operation]
+    /// Where in the text each operation comes from, in UTF-8 bytes.
+    package let places: [Int32]
+    /// The height of the stack that it needs.
+    package let height: Int
+    package let variables: Variables
+
+    /// It sets a register or memory: only the debugger, with the guest standing still, can do that.
+    public let changesGuest: Bool
+    /// It reads the debug registers, which do not come with an exit.
+    public let needsDebugRegisters: Bool
+    /// It reads the FPU, which no condition can: an exit does not bring it.
+    package let needsFPU: Bool
+
+    package init(_ text: String, in scope: ExpressionScope) throws(ExpressionError) {
+        do throws(SyntaxError) {
+            var parser = try ExpressionParser(text, scope)
+            try parser.parse()
+            self.text = text
+            program = parser.program
+            places = parser.places
+            height = parser.maximumHeight
+            variables = scope.variables
+        } catch {
+            throw ExpressionError(
+                error.code, error.message, column: Self.column(of: error.place, in: text),
+                remedy: error.remedy)
+        }
+        changesGuest = program.contains(where: \.changesGuest)
+        needsDebugRegisters = program.contains {
+            if case .register(let name) = $0 { name.group == .debug } else { false }
+        }
+        needsFPU = program.contains { if case .floating = $0 { true } else { false } }
+    }
+
+    public var description: String { text }
+
+    public static func == (a: Expression, b: Expression) -> Bool {
+        a.text == b.text && a.program == b.program && a.variables === b.variables
+    }
+    public func hash(into hasher: inout Hasher) { hasher.combine(text) }
+
+    package func evaluate(in context: some EvaluationContext) throws(ExpressionError) -> Value {
+        do throws(EvaluationError) {
+            return try Evaluation(context: context).run(self)
+        } catch {
+            var failure = error.error
+            let place = places.indices.contains(error.operation) ? Int(places[error.operation]) : 0
+            failure.column = Self.column(of: place, in: text)
+            throw failure
+        }
+    }
+
+    /// In Characters, of a place in UTF-8 bytes.
+    private static func column(of place: Int, in text: String) -> Int {
+        let utf8 = text.utf8
+        guard let index = utf8.index(text.startIndex, offsetBy: place, limitedBy: text.endIndex) else {
+            return text.count
+        }
+        return text[..<index].count
+    }
+}
+
+/// What the names in an expression stand for while it is read.
+package struct ExpressionScope {
+    package var variables: Variables
+    /// The address of a symbol.
+    package var symbol: (String) -> UInt64?
+    /// Symbols whose names are near to one that is not known.
+    package var symbolsNear: (String) -> [String]
+
+    package init(
+        variables: Variables, symbol: @escaping (String) -> UInt64? = { _ in nil },
+        symbolsNear: @escaping (String) -> [String] = { _ in [] }
+    ) {
+        self.variables = variables
+        self.symbol = symbol
+        self.symbolsNear = symbolsNear
+    }
+}
