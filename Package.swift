@@ -113,7 +113,7 @@ let package = Package(
         + module("X86", [])
         + module("KVMCore", ["CKVM", "X86", system])
         + module("Disassembler", ["CZydis", "X86"])
-        + module("Host", ["CLinux", system])
+        + module("Host", ["CLinux", "KVMCore", system])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["X86"])
         + module("DebugTarget", ["KVMCore", "X86", system])
@@ -125,7 +125,7 @@ let package = Package(
             tests: [conformance, "SymbolFixture"])
         // Neither imports the engine that it serves: they meet in DebugTarget.
         + module(
-            "Machine", ["DebugTarget", "KVMCore", "X86", "CLinux", deque, system],
+            "Machine", ["DebugTarget", "Host", "KVMCore", "X86", "CLinux", deque, system],
             tests: ["Debugger", "Examples", conformance])
         + module(
             "Attach", ["DebugTarget", "Host", "KVMCore", "X86", "CLinux", system],

@@ -98,6 +98,13 @@ public struct MemoryRegion: Sendable, Hashable {
         self.hva = hva
         self.isReadOnly = isReadOnly
     }
+
+    /// A slot as KVM has it, without its address space.
+    package init(_ slot: MemorySlot) {
+        self.init(
+            slot: Int(slot.slot & 0xFFFF), gpa: slot.gpa, size: slot.size, hva: slot.hostAddress,
+            isReadOnly: slot.flags.contains(.readOnly))
+    }
 }
 
 /// Guest-physical addresses that cannot be read or written.

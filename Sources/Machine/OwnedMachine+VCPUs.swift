@@ -1,4 +1,5 @@
 public import DebugTarget
+import Host
 import KVMCore
 import Synchronization
 import X86
@@ -30,7 +31,7 @@ extension OwnedMachine: VCPUCreating {
         var mark: UInt64 = 0
         /// Notes what was done since the mark.
         func did(_ name: String) {
-            let now = Clock.now()
+            let now = monotonicTime()
             parts.append(VCPUCreation.Part(name, .nanoseconds(Int64(now - mark))))
             mark = now
         }
@@ -40,7 +41,7 @@ extension OwnedMachine: VCPUCreating {
             parts.append(VCPUCreation.Part("mmap of kvm_run", cost.map))
         }
         let hasLocalAPIC = configuration.interruptController == .kernel
-        mark = Clock.now()
+        mark = monotonicTime()
         try vcpu.setCPUID(VCPUSetup.cpuid(supportedCPUID, id: id, hasLocalAPIC: hasLocalAPIC))
         did("KVM_SET_CPUID2")
         var special = try vcpu.specialRegisters()
@@ -75,7 +76,7 @@ extension OwnedMachine: VCPUCreating {
         let recorder = exits.recorder(for: id)
         // The boot processor may run from the reset vector; an application processor is sent somewhere.
         let waits = entry == nil && id != 0 && !hasLocalAPIC
-        mark = Clock.now()
+        mark = monotonicTime()
         let runner = VCPURunner(
             vcpu, thread: thread, parts: shared, recorder: recorder, waitsForEntry: waits)
         try thread.start { runner.serve() }
@@ -90,7 +91,7 @@ extension OwnedMachine: VCPUCreating {
 
     /// What the kernel calls an open file of ours; nil if /proc does not say.
     private static func descriptorName(_ descriptor: Int32) -> String? {
-        LinkTarget.read("/proc/self/fd/\(descriptor)")
+        ProcessFiles.link("/proc/self/fd/\(descriptor)")
     }
 }
 

@@ -152,7 +152,7 @@ public final class OwnedMachine: Target {
     public func interrupt() { parts.coordinator.stopAll(.interrupted) }
 
     public func waitForStop(timeout: Duration?) -> StopReport? {
-        let deadline = timeout.map { Clock.now() &+ UInt64($0.nanosecondsClamped) }
+        let deadline = timeout.map { monotonicTime() &+ $0.wholeNanoseconds }
         return parts.coordinator.wait(until: deadline)
     }
 

@@ -3,6 +3,7 @@ import CBench
 import DebugTarget
 import Debugger
 import Glibc
+import Host
 import Interface
 import X86
 

@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Foundation
+import Host
 import KVMCore
 import Testing
 import X86
@@ -128,8 +129,8 @@ struct LaunchLiveTests {
 
     @Test("what cannot be launched is refused with the reason")
     func refusals() throws {
-        func code(_ command: [String], _ output: String = "/dev/null") -> AttachError? {
-            #expect(throws: AttachError.self) {
+        func code(_ command: [String], _ output: String = "/dev/null") -> HostGuestError? {
+            #expect(throws: HostGuestError.self) {
                 let vmm = try LaunchedVMM(command, output: output, tracer: Built.tracer)
                 let deadline = ContinuousClock.now + .seconds(20)
                 while try vmm.progress() != .ready {
@@ -245,6 +246,6 @@ struct LaunchLiveTests {
         let deadline = ContinuousClock.now + .seconds(20)
         while try launched.vmm.progress() == .starting, ContinuousClock.now < deadline { usleep(2000) }
         #expect(try launched.vmm.progress() == .hasMachine)
-        #expect(throws: AttachError.self) { try launched.vmm.target() }
+        #expect(throws: HostGuestError.self) { try launched.vmm.target() }
     }
 }

@@ -1,5 +1,8 @@
 import DebugTarget
 import Debugger
+import Host
+import KVMCore
+import SystemPackage
 import Testing
 import X86
 
@@ -7,6 +10,26 @@ import X86
 
 @Suite("Where the guest's memory is")
 struct MemoryMapTests {
+    @Test("a mapping that may be guest RAM: anonymous, and large")
+    func candidates() {
+        let map = AddressMap(
+            """
+            7f00000000-7f00003000 rw-s 00000000 00:0f 1 anon_inode:kvm-vcpu:1
+            10000000-20000000 rw-p 00000000 00:00 0
+            """)
+        #expect(GuestMemoryMap.candidates(map).map(\.hva) == [0x1000_0000])
+    }
+
+    @Test("an encrypted guest where the kernel cannot be asked: by what KVM_GET_REGS says")
+    func encryptedByItsRegisters() {
+        let refusal = AttachedTarget.encryption(KVMError("KVM_GET_REGS", .invalidArgument), vcpu: 1)
+        #expect(refusal?.code == .encrypted)
+        #expect(refusal?.message.contains("does not give the registers of vCPU 1") == true)
+        for errno: Errno in [.badFileDescriptor, .ioError, .noSuchProcess, .resourceBusy] {
+            #expect(AttachedTarget.encryption(KVMError("KVM_GET_REGS", errno), vcpu: 1) == nil)
+        }
+    }
+
     /// A BTF of one structure `outer { int a; union { long b; int c; }; }` and a function `work`.
     private func typeData(_ damage: (inout [UInt32]) -> Void = { _ in }) -> [UInt8] {
         let strings: [UInt8] = Array("\0outer\0a\0b\0c\0work\0int\0".utf8)

@@ -1,5 +1,6 @@
 import DebugTarget
 import Debugger
+import Host
 import Testing
 import X86
 
@@ -61,8 +62,8 @@ struct MessageTests {
     }
     static let replies: [TracerReply] = [
         .done, .attached([3, 1 << 50]), .attached([]),
-        .refused(AttachError(.seccomp, "why", remedy: "what to do")),
-        .refused(AttachError(.ended, "why")),
+        .refused(HostGuestError(.seccomp, "why", remedy: "what to do")),
+        .refused(HostGuestError(.ended, "why")),
         .stopped([.debug, .gone, .elsewhere], spread: 1 << 33), .stopped([], spread: 0),
         .called(result: -22, argument: [1], indirect: [2, 3]), .nudged, .changed,
         .stopped([.absent, .interrupted], spread: 5),

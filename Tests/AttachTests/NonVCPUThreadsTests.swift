@@ -1,5 +1,6 @@
 import CLinux
 import Foundation
+import Host
 import Testing
 
 @testable import Attach
@@ -89,7 +90,7 @@ struct NonVCPUThreadsTests {
         let tiny = try TinyGuest(vcpus: 2)
         let (target, _) = try tiny.stopped()
         let others = NonVCPUThreads(tiny.pid, PendingDetaches(tiny.pid))
-        let error = #expect(throws: AttachError.self) { _ = try others.hold(except: []) { _ in true } }
+        let error = #expect(throws: HostGuestError.self) { _ = try others.hold(except: []) { _ in true } }
         #expect(error?.code == .traced)
         #expect(others.isEmpty)
         #expect(tracers(tiny).values.allSatisfy { $0 != getpid() })

@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Foundation
+import Host
 import KVMCore
 import Testing
 
@@ -129,7 +130,7 @@ struct RefusalLiveTests {
         do {
             let first = try tiny.attach()
             for _ in 0..<3 {
-                let error = #expect(throws: AttachError.self) { try tiny.attach() }
+                let error = #expect(throws: HostGuestError.self) { try tiny.attach() }
                 #expect(error?.code == .traced)
                 #expect(error?.message.contains("another kvmscope") == true)
             }
@@ -176,7 +177,7 @@ struct RefusalLiveTests {
         let machine = try KVM.open().createVM()
         let own = try #require(GuestFinder().guest(process: getpid()))
         #expect(own.obstacle?.code == .ownProcess)
-        #expect(throws: AttachError.self) { try AttachedTarget(own, tracer: Built.tracer) }
+        #expect(throws: HostGuestError.self) { try AttachedTarget(own, tracer: Built.tracer) }
         _ = machine.descriptor
     }
 
@@ -193,7 +194,7 @@ struct RefusalLiveTests {
         #expect(try debugger.ask("Z1,fff00,1") == "OK")
         try debugger.send("c")
         let deadline = ContinuousClock.now + .seconds(10)
-        var obstacle: AttachError?
+        var obstacle: HostGuestError?
         repeat {
             usleep(10_000)
             obstacle = GuestFinder().guest(process: qemu.pid)?.obstacle

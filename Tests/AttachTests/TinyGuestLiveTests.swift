@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Foundation
+import Host
 import KVMCore
 import Testing
 import X86
@@ -255,8 +256,8 @@ struct TinyGuestLiveTests {
         let detachment = try debugger.detach()
         #expect(detachment.threads == 2 && detachment.runPages == 2 && detachment.guestDebug == 2)
         #expect((detachment.standstill ?? .zero) > .zero)
-        #expect(throws: AttachError.self) { try target.detach() }
-        #expect(throws: AttachError.self) { try target.withVCPU(0) { try $0.registers() } }
+        #expect(throws: HostGuestError.self) { try target.detach() }
+        #expect(throws: HostGuestError.self) { try target.withVCPU(0) { try $0.registers() } }
         #expect(throws: MemoryFault(gpa: 0x1000)) {
             var byte: UInt8 = 0
             try withUnsafeMutableBytes(of: &byte) { try target.memory.read(0x1000, into: $0) }
@@ -362,10 +363,10 @@ struct TinyGuestLiveTests {
         // A second debugger, while the first one traces.
         let again = try #require(GuestFinder().guest(process: tiny.pid))
         #expect(again.obstacle?.code == .traced)
-        #expect(throws: AttachError.self) { try AttachedTarget(again, tracer: Built.tracer) }
+        #expect(throws: HostGuestError.self) { try AttachedTarget(again, tracer: Built.tracer) }
         let list = GuestFinder().guests()
-        #expect(throws: AttachError.self) { try list.guest(matching: "no such guest") }
-        let error = #expect(throws: AttachError.self) { try list.guest(matching: "1") }
+        #expect(throws: HostGuestError.self) { try list.guest(matching: "no such guest") }
+        let error = #expect(throws: HostGuestError.self) { try list.guest(matching: "1") }
         #expect(error?.code == .noGuest)
     }
 

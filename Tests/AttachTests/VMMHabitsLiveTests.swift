@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Foundation
+import Host
 import Testing
 import X86
 
@@ -74,7 +75,7 @@ struct VMMHabitsLiveTests {
         let heir = try tiny.heir
         let listed = GuestFinder().guests().guests.map(\.process)
         #expect(listed.contains(tiny.pid) && !listed.contains(heir))
-        let refusal = #expect(throws: AttachError.self) {
+        let refusal = #expect(throws: HostGuestError.self) {
             try AttachedTarget(try GuestFinder().guest(matching: "\(heir)"), tracer: Built.tracer)
         }
         #expect(refusal?.message.contains("another process made") == true)

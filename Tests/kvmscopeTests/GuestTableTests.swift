@@ -1,6 +1,7 @@
 import Attach
 import Commands
 import Foundation
+import Host
 import Testing
 
 @testable import kvmscope

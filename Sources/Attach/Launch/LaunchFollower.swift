@@ -1,5 +1,7 @@
 import CLinux
+import DebugTarget
 import Glibc
+import Host
 import KVMCore
 
 /// Follows a program from its exec on, with all its threads and children, until one of them comes to its first
@@ -69,9 +71,9 @@ final class LaunchFollower {
         | clinux_option_exec
 
     /// Starts a program.
-    init(_ arguments: [String], input: String, output: String) throws(AttachError) {
+    init(_ arguments: [String], input: String, output: String) throws(HostGuestError) {
         guard let program = arguments.first, !program.isEmpty else {
-            throw AttachError(.launch, "no program was given to be started")
+            throw HostGuestError(.launch, "no program was given to be started")
         }
         let child = withCStrings(arguments) { clinux_launch($0, input, output, Self.options) }
         guard child > 0 else { throw Self.error(program, -child, input, output) }
@@ -80,7 +82,7 @@ final class LaunchFollower {
     }
 
     private static func error(_ program: String, _ errno: Int32, _ input: String, _ output: String)
-        -> AttachError
+        -> HostGuestError
     {
         let reason = String(cString: strerror(errno))
         let remedy =
@@ -90,7 +92,7 @@ final class LaunchFollower {
             case EPERM: "tracing it needs ptrace; a container may forbid it"
             default: "" as String?
             }
-        return AttachError(
+        return HostGuestError(
             .launch, "`\(program)` cannot be started under the debugger (\(reason))",
             remedy: remedy?.isEmpty == true ? nil : remedy)
     }
@@ -182,7 +184,7 @@ final class LaunchFollower {
     }
 
     private func succeeded(_ call: Call, _ result: Int32, _ thread: Int32, _ process: Int32) {
-        lastNews = TracedThread.now()
+        lastNews = monotonicTime()
         func change(_ descriptor: Int32, _ body: (inout LaunchedMachine) -> Void) {
             guard
                 let index = machines.firstIndex(where: {
@@ -209,7 +211,7 @@ final class LaunchFollower {
             where machines[index].vcpus[place].descriptor == descriptor {
                 machines[index].vcpus[place].thread = thread
                 machines[index].vcpus[place].hasArrived = true
-                if firstArrival == 0 { firstArrival = TracedThread.now() }
+                if firstArrival == 0 { firstArrival = monotonicTime() }
                 return true
             }
         }
@@ -223,7 +225,7 @@ final class LaunchFollower {
         guard !isReady, firstArrival != 0,
             let machine = machines.first(where: { $0.vcpus.contains(where: \.hasArrived) })
         else { return }
-        let now = TracedThread.now()
+        let now = monotonicTime()
         let all = machine.vcpus.allSatisfy(\.hasArrived) && now &- max(lastNews, firstArrival) > Self.quiet
         if all || now &- firstArrival > Self.waitLimit { progress = .ready(machine) }
     }

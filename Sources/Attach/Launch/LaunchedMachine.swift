@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 
 /// What a VMM was seen to ask KVM for, from its start to its first KVM_RUN.
 struct LaunchedMachine: Sendable, Hashable {
@@ -21,6 +22,13 @@ struct LaunchedMachine: Sendable, Hashable {
     init(process: Int32, descriptor: Int32) {
         self.process = process
         self.descriptor = descriptor
+    }
+
+    /// What was seen of its vCPUs, as a guest of the host has them.
+    var hostVCPUs: [HostVCPU] {
+        vcpus.map {
+            HostVCPU(id: Int($0.id), descriptor: $0.descriptor, thread: $0.thread, threadSource: .calls)
+        }
     }
 
     /// By GPA.

@@ -1,4 +1,5 @@
 import Glibc
+public import Host
 
 /// A VMM that kvmscope starts: followed until its guest is about to run for the first time.
 ///
@@ -18,10 +19,10 @@ public final class LaunchedVMM {
     ///   - input: the file that is its standard input.
     ///   - output: the file that its output is added to; made if there is none.
     ///   - tracer: the program that can be the tracer.
-    /// - Throws: `AttachError` where it cannot be started or traced.
+    /// - Throws: `HostGuestError` where it cannot be started or traced.
     public init(
         _ arguments: [String], input: String = "/dev/null", output: String, tracer: TracerProgram = .current
-    ) throws(AttachError) {
+    ) throws(HostGuestError) {
         self.arguments = arguments
         self.output = output
         client = try TracerClient(tracer)
@@ -38,17 +39,17 @@ public final class LaunchedVMM {
         case ready
     }
 
-    /// - Throws: `AttachError` when it has ended, or can never be debugged.
-    public func progress() throws(AttachError) -> Progress {
+    /// - Throws: `HostGuestError` when it has ended, or can never be debugged.
+    public func progress() throws(HostGuestError) -> Progress {
         switch try state() {
         case .starting: return .starting
         case .hasMachine: return .hasMachine
         case .ready: return .ready
         case .bits32:
-            throw AttachError(
+            throw HostGuestError(
                 .bits32, "`\(arguments[0])` is a 32-bit program", remedy: "only 64-bit VMMs can be debugged")
         case .ended(let status):
-            throw AttachError(
+            throw HostGuestError(
                 .ended, "`\(arguments[0])` has ended (\(Self.text(status))) before its guest ran",
                 remedy: lastWords.map { "it said: \($0)" }
                     ?? "it said nothing; does it use KVM (`-accel kvm`)?")
@@ -59,14 +60,16 @@ public final class LaunchedVMM {
     ///
     /// - Parameter readsKernel: take the memory map from KVM's own structures (BPF) where this is permitted; otherwise
     ///   from the VMM's calls alone, which then have to be watched at each exit.
-    /// - Throws: `AttachError` where it is not ``Progress/ready``, or cannot be debugged.
+    /// - Throws: `HostGuestError` where it is not ``Progress/ready``, or cannot be debugged.
     public func target(readsKernel: Bool = true) throws -> AttachedTarget {
         guard case .ready(let machine) = try state() else {
-            throw AttachError(.launch, "`\(arguments[0])` has not run a guest yet")
+            throw HostGuestError(.launch, "`\(arguments[0])` has not run a guest yet")
         }
-        guard let guest = GuestFinder(readsKernel: readsKernel).guest(machine, tracer: client.tracerProcess)
+        guard
+            let guest = GuestFinder(readsKernel: readsKernel).guest(
+                process: machine.process, vcpus: machine.hostVCPUs, tracer: client.tracerProcess)
         else {
-            throw AttachError(.ended, "process \(machine.process) has ended")
+            throw HostGuestError(.ended, "process \(machine.process) has ended")
         }
         if let obstacle = guest.obstacle { throw obstacle }
         return try AttachedTarget(
@@ -74,9 +77,9 @@ public final class LaunchedVMM {
             launched: AttachedTarget.Launch(machine: machine, output: output, readsKernel: readsKernel))
     }
 
-    private func state() throws(AttachError) -> LaunchedMachine.Progress {
+    private func state() throws(HostGuestError) -> LaunchedMachine.Progress {
         guard case .progress(let progress) = try client.ask(.progress) else {
-            throw AttachError(.tracer, "the tracer did not say how far the program has come")
+            throw HostGuestError(.tracer, "the tracer did not say how far the program has come")
         }
         return progress
     }

@@ -1,5 +1,6 @@
 import CLinux
 public import DebugTarget
+import Host
 import KVMCore
 import X86
 
@@ -40,10 +41,10 @@ public struct GuestMemoryMap: Sendable, Hashable {
     /// The map as the kernel knows it; nil where it cannot be asked.
     static func fromKernel(_ guest: HostGuest) -> GuestMemoryMap? {
         guard let kernel = try? KernelReader.shared(),
-            let regions = kernel.facts(
-                of: guest.process, vm: guest.vmDescriptors.first, vcpus: guest.vcpus)?.regions
+            let slots = kernel.facts(
+                of: guest.process, vm: guest.vmDescriptors.first, vcpus: guest.vcpus)?.slots
         else { return nil }
-        return GuestMemoryMap(regions: regions, source: .kernel)
+        return GuestMemoryMap(regions: slots.map(MemoryRegion.init), source: .kernel)
     }
 
     /// Of what the kernel says and what the VMM was seen to ask for: the latter where both agree, or where the kernel
@@ -57,7 +58,7 @@ public struct GuestMemoryMap: Sendable, Hashable {
 
     /// Why the kernel cannot be asked.
     static var whyNotFromKernel: ValueSource.Missing {
-        do throws(AttachError) {
+        do throws(HostGuestError) {
             _ = try KernelReader.shared()
             return .init(.kernelMemory, "the VM is not found among the VMM's descriptors")
         } catch {

@@ -1,3 +1,4 @@
+import Host
 import Synchronization
 
 /// Keeps the memory map of an attached guest up to date: the VMM may change its slots at any time.

@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 import KVMCore
 import X86
 

@@ -1,4 +1,5 @@
 public import DebugTarget
+import Host
 
 /// Breakpoints as patches in the guest's memory, and one vCPU that goes on alone while its step has them lifted.
 ///
@@ -9,7 +10,7 @@ extension AttachedTarget: PatchKeeping {
     public var passesPortWrites: Bool { members.allSatisfy(\.hasRegisters) }
 
     public func holdVCPUs(except vcpu: Int?) {
-        do throws(AttachError) {
+        do throws(HostGuestError) {
             guard let vcpu else { return try hold() }
             if members.contains(where: { !$0.isStanding && !$0.isGone }) {
                 try hold()

@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 import KVMCore
 import SystemPackage
 
@@ -29,9 +30,9 @@ extension AttachedTarget {
     /// (`has_protected_state`, `guest_state_protected`) alone: SEV-ES, SEV-SNP, TDX. A SEV-ES VM that was made by the old
     /// KVM_SEV_ES_INIT is not told by this, and takes no harm of registers that come with exits. Source:
     /// kvm_arch_vcpu_ioctl_get_regs in arch/x86/kvm/x86.c.
-    static func encryption(_ error: KVMError, vcpu: Int) -> AttachError? {
+    static func encryption(_ error: KVMError, vcpu: Int) -> HostGuestError? {
         guard error.errno == .invalidArgument else { return nil }
-        return AttachError(
+        return HostGuestError(
             .encrypted,
             "the guest is encrypted (SEV-ES, SEV-SNP or TDX): KVM does not give the registers of vCPU \(vcpu)",
             remedy: "its memory and registers cannot be read from the host, by design")

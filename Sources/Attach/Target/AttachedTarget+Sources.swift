@@ -1,4 +1,5 @@
 public import DebugTarget
+import Host
 import KVMCore
 
 extension AttachedTarget: Detaching {
@@ -10,7 +11,7 @@ extension AttachedTarget: Detaching {
             case .released(let threads, let debug, let pages, let patches, let stood) = try client.ask(
                 .detach)
         else {
-            throw AttachError(.tracer, "the tracer did not answer the order to detach")
+            throw HostGuestError(.tracer, "the tracer did not answer the order to detach")
         }
         isDetached = true
         // What its memory is from now on is none of ours.
@@ -23,7 +24,7 @@ extension AttachedTarget: Detaching {
             standstill: stood > 0 ? .nanoseconds(Int64(clamping: stood)) : nil)
     }
 
-    static let detachedError = AttachError(
+    static let detachedError = HostGuestError(
         .detached, "the guest was detached", remedy: "attach again to go on debugging it")
 }
 
@@ -178,10 +179,10 @@ extension AttachedTarget: StatisticsProviding {
 
 extension HostGuest {
     /// With the threads that only a look at them tells.
-    func withThreads(_ client: TracerClient) throws(AttachError) -> HostGuest {
+    func withThreads(_ client: TracerClient) throws(HostGuestError) -> HostGuest {
         guard vcpus.contains(where: { $0.thread == nil && !$0.isUntouched }) else { return self }
         guard case .found(let found) = try client.ask(.find(process: process, threads: busyThreads)) else {
-            throw AttachError(.tracer, "the tracer did not say which threads run the vCPUs")
+            throw HostGuestError(.tracer, "the tracer did not say which threads run the vCPUs")
         }
         var guest = self
         for index in vcpus.indices where vcpus[index].thread == nil && !vcpus[index].isUntouched {

@@ -1,12 +1,13 @@
 public import DebugTarget
 import Glibc
+import Host
 
 /// vCPUs that come while kvmscope is attached, and those whose threads end.
 extension AttachedTarget: VCPUAppearing {
     public var vcpuCount: Int { members.count }
 
     /// Takes on vCPUs that the VMM has made since, with those that are stopped: all or none of them stop too.
-    func takeOnNewVCPUs() throws(AttachError) {
+    func takeOnNewVCPUs() throws(HostGuestError) {
         if let kernel = try? KernelReader.shared(), let vcpu = members[0].kernelVCPU(),
             let count = kernel.vcpuCount(vcpu)
         {
@@ -21,14 +22,14 @@ extension AttachedTarget: VCPUAppearing {
         _ = try client.ask(.add(vcpus: traced))
         guard case .stopped(let standings, let spread) = try client.ask(.stop),
             standings.count == members.count + new.count
-        else { throw AttachError(.tracer, "the tracer did not take on the new vCPUs") }
+        else { throw HostGuestError(.tracer, "the tracer did not take on the new vCPUs") }
         note(spread: spread)
         for vcpu in new {
             let member: AttachedVCPU
             do {
                 member = try makeMember(vcpu, index: members.count)
             } catch {
-                throw AttachError(.tracer, "vCPU \(vcpu.id) cannot be taken on: \(error)")
+                throw HostGuestError(.tracer, "vCPU \(vcpu.id) cannot be taken on: \(error)")
             }
             member.stood(standings[members.count])
             member.isFree = hasOrders && isForAll
@@ -39,7 +40,7 @@ extension AttachedTarget: VCPUAppearing {
     /// The tracer has seen a change, while something of ours is in a guest that runs: vCPUs that have come are driven
     /// as the others are, and patches that are gone are planted again. What can only be told with the guest standing
     /// still stops it for a moment.
-    func lookAround() throws(AttachError) {
+    func lookAround() throws(HostGuestError) {
         guard phase == .running, hasOrders, report == nil else {
             return try client.tell(.noticed(isPending: true))
         }
@@ -112,7 +113,7 @@ extension AttachedTarget: VCPUAppearing {
     }
 
     /// Why no vCPU is there any more.
-    func awaitEndOfVMM() -> AttachError {
+    func awaitEndOfVMM() -> HostGuestError {
         // The vCPUs' threads are gone a moment before their process is, or is another program.
         let end = ContinuousClock.now + .seconds(2)
         while ContinuousClock.now < end {
@@ -122,7 +123,7 @@ extension AttachedTarget: VCPUAppearing {
                 // One that ends has closed its descriptors before it is seen to have ended.
                 usleep(5000)
                 if client.isVMMGone { break }
-                return AttachError(
+                return HostGuestError(
                     .ended, "the VMM has ended: process \(guest.process) runs another program now (exec)")
             }
             usleep(1000)

@@ -1,4 +1,5 @@
 public import DebugTarget
+import Host
 import KVMCore
 
 /// A VMM that keeps its guest from running: paused at its own prompt, or not begun.

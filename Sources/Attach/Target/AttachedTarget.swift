@@ -1,5 +1,6 @@
 public import DebugTarget
 import Glibc
+public import Host
 public import KVMCore
 import Synchronization
 import SystemPackage
@@ -56,7 +57,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// Those that begin when it is done.
     var waiting: [(AttachedVCPU, any RunController)] = []
     /// The others could not be held for it.
-    var holdFailure: AttachError?
+    var holdFailure: HostGuestError?
     /// The order is for all vCPUs there are, so that those that come meanwhile go, too.
     var isForAll = false
     /// The bytes of the guest's memory that are patched, and with what.
@@ -69,7 +70,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     /// - Parameters:
     ///   - guest: as ``GuestFinder`` found it.
     ///   - tracer: the program that can be the tracer.
-    /// - Throws: `AttachError` for what forbids it, with the remedy.
+    /// - Throws: `HostGuestError` for what forbids it, with the remedy.
     public convenience init(_ guest: HostGuest, tracer: TracerProgram = .current) throws {
         if let obstacle = guest.obstacle { throw obstacle }
         try self.init(guest, try TracerClient(tracer), launched: nil)
@@ -86,7 +87,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     init(_ found: HostGuest, _ client: TracerClient, launched: Launch?) throws {
         let guest = try found.withThreads(client)
         guard !guest.vcpus.isEmpty else {
-            throw AttachError(.noGuest, "the guest of process \(guest.process) has no vCPU (yet)")
+            throw HostGuestError(.noGuest, "the guest of process \(guest.process) has no vCPU (yet)")
         }
         self.guest = guest
         let host = HostAbilities()
@@ -94,7 +95,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         debugAbilities = host.debug
         let addresses = ProcessFiles(guest.process).text("maps").map(AddressMap.init)
         guard let first = guest.vcpus.first, let area = addresses?.runArea(ofVCPU: first.id) else {
-            throw AttachError.denied(
+            throw HostGuestError.denied(
                 "where the VMM has mapped its vCPUs cannot be found out",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
         }
@@ -187,9 +188,9 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         exclusiveUse.enter()
         defer { exclusiveUse.leave() }
         guard !hasOrders else {
-            throw AttachError(.tracer, "the guest runs", remedy: "stop it first")
+            throw HostGuestError(.tracer, "the guest runs", remedy: "stop it first")
         }
-        guard !orders.isEmpty else { throw AttachError(.notRunning, "no vCPU is to run") }
+        guard !orders.isEmpty else { throw HostGuestError(.notRunning, "no vCPU is to run") }
         let chosen = try orders.map { (try member($0.vcpu), $0.controller) }
         interruptIsWanted.store(false, ordering: .sequentiallyConsistent)
         // Only a guest that runs as a whole can go on running as it does.
@@ -278,21 +279,21 @@ public final class AttachedTarget: Target, @unchecked Sendable {
 
     // MARK: holding and letting go
 
-    private func member(_ id: Int) throws(AttachError) -> AttachedVCPU {
+    private func member(_ id: Int) throws(HostGuestError) -> AttachedVCPU {
         guard !isDetached else { throw Self.detachedError }
         guard let member = members.first(where: { $0.identity.id == id }) else {
-            throw AttachError(
+            throw HostGuestError(
                 .notRunning, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
         }
         return member
     }
 
     /// Stops all vCPUs.
-    func hold() throws(AttachError) {
+    func hold() throws(HostGuestError) {
         guard phase != .held else { return }
         guard !isDetached else { throw Self.detachedError }
         guard case .stopped(let standings, let spread) = try client.ask(.stop) else {
-            throw AttachError(.tracer, "the tracer did not answer the order to stop")
+            throw HostGuestError(.tracer, "the tracer did not answer the order to stop")
         }
         heldSince = monotonicTime()
         note(spread: spread)
@@ -473,7 +474,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     }
 
     /// The VMM or the tracer is gone.
-    func lost(_ error: AttachError) {
+    func lost(_ error: HostGuestError) {
         for member in members {
             member.isOut = false
             member.controller = nil

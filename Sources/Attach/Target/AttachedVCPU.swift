@@ -1,6 +1,7 @@
 import CLinux
 import DebugTarget
 import Glibc
+import Host
 import KVMCore
 import X86
 

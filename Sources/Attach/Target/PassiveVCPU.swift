@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 import KVMCore
 import SystemPackage
 import X86
@@ -19,7 +20,7 @@ final class PassiveVCPU: VCPUAccess {
 
     private func stopped() throws(KVMError) -> HeldVCPU {
         if target.phase != .held {
-            do throws(AttachError) {
+            do throws(HostGuestError) {
                 try target.hold()
             } catch {
                 throw KVMError(

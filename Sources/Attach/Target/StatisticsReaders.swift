@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 import KVMCore
 
 /// The kernel's counters of a guest: descriptors that were made in the VMM, fetched, and closed there. They are read

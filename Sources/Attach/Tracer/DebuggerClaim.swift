@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// One debugger at a time: a second one would take what the first has changed for the VMM's own, and put that back.
 ///
@@ -10,7 +11,7 @@ struct DebuggerClaim: ~Copyable {
     /// How long another one that is about to end may take, in nanoseconds.
     private static let waitLimit: UInt64 = 500_000_000
 
-    init(_ process: Int32) throws(AttachError) {
+    init(_ process: Int32) throws(HostGuestError) {
         var result = clinux_claim(process)
         var budget = WaitBudget(Self.waitLimit)
         while result == -EAGAIN, !budget.isOver() {
@@ -19,7 +20,7 @@ struct DebuggerClaim: ~Copyable {
         }
         if result == -EAGAIN {
             let holder = Self.holder(process)
-            throw AttachError(
+            throw HostGuestError(
                 .traced,
                 "another kvmscope is attached to process \(process)"
                     + (holder.map { " (its tracer is process \($0))" } ?? ""),
@@ -28,7 +29,7 @@ struct DebuggerClaim: ~Copyable {
                         ?? ""))
         }
         guard result >= 0 else {
-            throw AttachError.denied(
+            throw HostGuestError.denied(
                 "the memory of process \(process) may not be opened (\(String(cString: strerror(-result))))")
         }
         descriptor = result

@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 
 extension TracerRequest {
     var encoded: [UInt8] {
@@ -278,10 +279,10 @@ extension TracerReply {
         switch kind {
         case 1: self = .done
         case 2:
-            guard let code = reader.text().flatMap(AttachError.Code.init), let message = reader.text(),
+            guard let code = reader.text().flatMap(HostGuestError.Code.init), let message = reader.text(),
                 let remedy = reader.text()
             else { return nil }
-            self = .refused(AttachError(code, message, remedy: remedy.isEmpty ? nil : remedy))
+            self = .refused(HostGuestError(code, message, remedy: remedy.isEmpty ? nil : remedy))
         case 3:
             guard let spread = reader.take(UInt64.self) else { return nil }
             var standings = [Standing]()

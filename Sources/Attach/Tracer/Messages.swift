@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 
 /// One vCPU as the tracer knows it.
 struct TracedVCPU: Sendable, Hashable {
@@ -103,7 +104,7 @@ enum TracerReply: Sendable, Hashable {
     case done
     /// What the VMM itself has in each `kvm_valid_regs`.
     case attached([UInt64])
-    case refused(AttachError)
+    case refused(HostGuestError)
     /// How each vCPU stands, by index; and the nanoseconds from the first one held to the last, 0 if they did not come to
     /// stop together for this.
     case stopped([Standing], spread: UInt64)

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// The threads of a VMM of which some are to run vCPUs that no thread has run yet.
 ///
@@ -46,10 +47,10 @@ final class NonVCPUThreads {
     ///
     /// - Parameter isWanted: whether a KVM_RUN that one is about to call is to be told of.
     /// - Throws: where one does not stop in time; then all go on.
-    func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(AttachError) -> [Runner] {
+    func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(HostGuestError) -> [Runner] {
         var runners: [Runner] = []
         var budget = WaitBudget(Self.limit)
-        do throws(AttachError) {
+        do throws(HostGuestError) {
             while true {
                 let new = ProcessFiles(process).threads.filter { threads[$0] == nil && !known.contains($0) }
                     .filter { thread in !runners.contains { $0.thread == thread } }
@@ -61,7 +62,7 @@ final class NonVCPUThreads {
                     runners += collect(isStopping: true, isWanted: isWanted)
                     guard !budget.isOver() else {
                         let late = goingThreads.first ?? 0
-                        throw AttachError(
+                        throw HostGuestError(
                             .notRunning,
                             "thread \(late) of the VMM (\(ProcessFiles(process).place(of: late))) does not stop "
                                 + "within 2 s",
@@ -81,14 +82,14 @@ final class NonVCPUThreads {
     }
 
     /// - Returns: false for one that is gone, or none of the VMM's own.
-    private func seize(_ thread: Int32) throws(AttachError) -> Bool {
+    private func seize(_ thread: Int32) throws(HostGuestError) -> Bool {
         let files = ProcessFiles(process)
         guard files.isKernels(thread: thread) == false,
             let status = files.text("task/\(thread)/status").flatMap(ProcessStatus.init)
         else { return false }
         guard status.tracer == 0 else {
             guard status.tracer == getpid() else {
-                throw AttachError(
+                throw HostGuestError(
                     .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                     remedy: "end that debugger (or strace) first")
             }

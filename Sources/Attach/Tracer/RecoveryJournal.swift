@@ -1,4 +1,5 @@
 import DebugTarget
+import Host
 
 /// What a tracer has been told, as far as it has changed something in the VMM for it: what another one has to know to put
 /// that back, should the first be killed. The tracer sees to it that the end of the front end leaves nothing behind; this
@@ -72,7 +73,7 @@ struct RecoveryJournal: Sendable {
         for index in vcpus.indices where armed.contains(vcpus[index].descriptor) {
             vcpus[index].legacy?.isArmed = true
         }
-        do throws(AttachError) {
+        do throws(HostGuestError) {
             let client = try TracerClient(program)
             client.open(process)
             guard !client.isVMMGone else { return "the VMM has ended, too" }

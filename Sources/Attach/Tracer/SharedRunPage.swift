@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import KVMCore
 
 /// The `kvm_run` of another program's vCPU, shared with it and with the kernel; unmapped once.
@@ -13,14 +14,15 @@ struct SharedRunPage: ~Copyable {
     static let scratch = (RunLayout.size + 63) / 64 * 64
 
     /// - Parameter descriptor: the vCPU's, in this process.
-    init(descriptor: Int32, size: Int) throws(AttachError) {
+    init(descriptor: Int32, size: Int) throws(HostGuestError) {
         guard size >= 2 * 4096 else {
-            throw AttachError(.unsupported, "kvm_run is \(size) bytes long, two pages at least were expected")
+            throw HostGuestError(
+                .unsupported, "kvm_run is \(size) bytes long, two pages at least were expected")
         }
         var address: UnsafeMutableRawPointer?
         let result = clinux_map_shared(descriptor, size, 1, &address)
         guard result >= 0, let address else {
-            throw AttachError(
+            throw HostGuestError(
                 .notPermitted, "the vCPU's kvm_run cannot be mapped (\(String(cString: strerror(-result))))")
         }
         bytes = UnsafeMutableRawBufferPointer(start: address, count: size)

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// The EINTR of a KVM_RUN, which the VMM sees where a signal to the thread has ended it, and not where a stop of ours
 /// has. Of threads that stand in a stop.

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// Finds out which threads are in KVM_RUN, and on which vCPU, by stopping each for a moment: what a thread is in that
 /// never leaves the processor is not to be seen otherwise, unless the kernel can be asked.

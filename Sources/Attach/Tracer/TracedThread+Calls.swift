@@ -1,5 +1,7 @@
 import CLinux
+import DebugTarget
 import Glibc
+import Host
 import KVMCore
 
 /// System calls in the name of a held thread.
@@ -57,7 +59,7 @@ extension TracedThread {
     }
 
     /// Whether a filter of the thread can be lifted for calls: tried once, with nothing called.
-    func checkFilter() throws(AttachError) {
+    func checkFilter() throws(HostGuestError) {
         // In the midst of calls it is lifted, and has to stay so.
         guard hasFilter, isHeld, savedMask == nil else { return }
         let result = clinux_ptrace_options(thread, Self.options | clinux_option_suspend_seccomp)
@@ -67,7 +69,7 @@ extension TracedThread {
 
     /// What a refusal of PTRACE_O_SUSPEND_SECCOMP means: EPERM without CAP_SYS_ADMIN or under a filter of the tracer's
     /// own, EINVAL from a kernel that has no such option. Source: ptrace(2).
-    static func filterError(_ errno: Int32) -> AttachError {
+    static func filterError(_ errno: Int32) -> HostGuestError {
         let reason = String(cString: strerror(errno))
         let remedy =
             switch errno {
@@ -78,7 +80,7 @@ extension TracedThread {
             default:
                 "start the VMM without its filter (QEMU: without `-sandbox`; Firecracker: `--no-seccomp`)"
             }
-        return AttachError(
+        return HostGuestError(
             .seccomp,
             "the VMM filters the system calls of its vCPU threads, and the filter cannot be lifted (\(reason))",
             remedy: remedy)
@@ -170,7 +172,7 @@ extension TracedThread {
         isLeftBehind = isAway
         if isLeftBehind { return }
         state = .untraced
-        meter.went(at: Self.now())
+        meter.went(at: monotonicTime())
         var registers = hold.registers
         if hold.isAtRun { registers = atRun(registers) }
         set(&registers)

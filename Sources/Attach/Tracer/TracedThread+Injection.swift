@@ -1,5 +1,7 @@
 import CLinux
+import DebugTarget
 import Glibc
+import Host
 
 /// One system call in the name of a held thread, bounded in time: the VMM's code is the VMM's, and it may not be what
 /// it was a moment ago.
@@ -57,7 +59,7 @@ extension TracedThread {
             trouble = awayError
             return Int64(-ETIMEDOUT)
         case .astray:
-            trouble = AttachError(
+            trouble = HostGuestError(
                 .unsupported,
                 "the VMM has changed its own code: at \(hexadecimal(registers.rip)) thread \(thread) makes no "
                     + "system call any more, so that none can be made in its name",
@@ -66,8 +68,8 @@ extension TracedThread {
         }
     }
 
-    var awayError: AttachError {
-        AttachError(
+    var awayError: HostGuestError {
+        HostGuestError(
             .notRunning,
             "a call that thread \(thread) of the VMM was made to make on vCPU \(vcpu.id) does not come back (it may "
                 + "still be done)",
@@ -209,7 +211,7 @@ extension TracedThread {
 
     /// It has ended, or is another program's now.
     func leave(_ stop: Stop) {
-        if isHeld || isAway { meter.went(at: Self.now()) }
+        if isHeld || isAway { meter.went(at: monotonicTime()) }
         if stop == .exec { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
         state = .gone
     }

@@ -35,7 +35,8 @@ extension TracedThread {
         claimedExit = nil
         isCompleting = false
         page.clearImmediateExit()
-        state = .held(Hold(registers: registers, isAtRun: true, standing: .interrupted, since: Self.now()))
+        state = .held(
+            Hold(registers: registers, isAtRun: true, standing: .interrupted, since: monotonicTime()))
         takeBack()
         endCalls()
         if isGone { return }

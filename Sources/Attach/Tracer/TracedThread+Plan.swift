@@ -21,7 +21,7 @@ extension TracedThread {
         else { return false }
         plan?.wentOn(registers)
         passed.count += 1
-        passed.last = Self.now()
+        passed.last = monotonicTime()
         page.copyRegisters(to: &passed.registers)
         return true
     }

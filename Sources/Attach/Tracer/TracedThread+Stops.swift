@@ -1,5 +1,7 @@
 import CLinux
+import DebugTarget
 import Glibc
+import Host
 import KVMCore
 
 /// What becomes of each stop of a traced thread.
@@ -261,7 +263,7 @@ extension TracedThread {
         let wanted = stopWanted
         stopWanted = false
         isImpatient = false
-        let now = Self.now()
+        let now = monotonicTime()
         state = .held(Hold(registers: registers, isAtRun: atRun, standing: standing, since: now))
         meter.held(at: now)
         defer { if [.handled, .debug, .fatal].contains(standing) { handledExit = nil } }

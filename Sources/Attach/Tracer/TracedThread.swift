@@ -1,6 +1,7 @@
 import CLinux
 import DebugTarget
 import Glibc
+import Host
 import KVMCore
 
 /// The thread that runs one vCPU of another program, under ptrace.
@@ -111,7 +112,7 @@ final class TracedThread {
     /// What the page held where the argument of the call is that it is away in.
     var borrowed: (start: Int, bytes: [UInt8])?
     /// Why the last call was not made, or did not come back.
-    var trouble: AttachError?
+    var trouble: HostGuestError?
     /// Where calls are made, if not at ``site``: the VMM has changed its code there.
     var otherSite: UInt64?
     /// With these it is to go on once it is back from where it is away.
@@ -160,12 +161,6 @@ final class TracedThread {
         }
     }
 
-    static func now() -> UInt64 {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-    }
-
     // MARK: The shared page
 
     /// Makes KVM leave these classes of registers in the page at each exit. RFLAGS is never 0 in what it leaves:
@@ -195,13 +190,13 @@ final class TracedThread {
     static let options = clinux_option_sysgood | clinux_option_exec
 
     /// Begins to trace the thread, which goes on running.
-    func seize() throws(AttachError) {
+    func seize() throws(HostGuestError) {
         guard case .untraced = state else { return }
         // A number that is no thread of the VMM any more may be one of another program.
         guard let status = ProcessFiles(process).text("task/\(thread)/status").flatMap(ProcessStatus.init)
         else { throw Self.seizeError(ESRCH, thread) }
         if status.tracer != 0 {
-            throw AttachError(
+            throw HostGuestError(
                 .traced, "thread \(thread) of the VMM is already traced by process \(status.tracer)",
                 remedy: "end that debugger (or strace) first")
         }
@@ -228,22 +223,22 @@ final class TracedThread {
     }
 
     /// What a refusal of PTRACE_SEIZE means.
-    static func seizeError(_ errno: Int32, _ thread: Int32) -> AttachError {
+    static func seizeError(_ errno: Int32, _ thread: Int32) -> HostGuestError {
         switch errno {
-        case ESRCH: AttachError(.ended, "thread \(thread) of the VMM has ended")
+        case ESRCH: HostGuestError(.ended, "thread \(thread) of the VMM has ended")
         case EPERM:
-            AttachError(
+            HostGuestError(
                 .notPermitted, "thread \(thread) of the VMM may not be traced",
                 remedy:
                     "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0")
         default:
-            AttachError(
+            HostGuestError(
                 .unsupported, "thread \(thread) cannot be traced (\(String(cString: strerror(errno))))")
         }
     }
 
     /// Asks it to stop.
-    func requestStop() throws(AttachError) {
+    func requestStop() throws(HostGuestError) {
         if isHeld || isGone { return }
         leave = nil
         if isAway { throw awayError }
@@ -269,7 +264,7 @@ final class TracedThread {
         if mode == .run { handledExit = nil }
         endCalls()
         state = .going(.free)
-        meter.went(at: Self.now())
+        meter.went(at: monotonicTime())
         // It stops once more before it goes on, and tells whether it may.
         if isGroupStopped { interrupt() }
         if hold.isAtRun {
@@ -335,7 +330,7 @@ final class TracedThread {
 
     /// It does not stand where it stood.
     func lose() {
-        if isHeld || isAway { meter.went(at: Self.now()) }
+        if isHeld || isAway { meter.went(at: monotonicTime()) }
         state = .lost
     }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// Calls in the VMM's name that the front end asks for.
 extension Tracer {

@@ -1,12 +1,14 @@
 import CLinux
+import DebugTarget
 import Glibc
+import Host
 
 /// vCPUs that no thread has run yet: as of a QEMU that was started with `-S`, or whose VMM makes them ahead of time.
 extension Tracer {
     private var absent: [TracedThread] { threads.filter { $0.isAbsent && !$0.isGone } }
 
     /// Stops all other threads of the VMM, and finds among them those that run the vCPUs by now.
-    func holdNonVCPUThreads() throws(AttachError) {
+    func holdNonVCPUThreads() throws(HostGuestError) {
         guard let process, !absent.isEmpty else { return }
         let all = nonVCPUThreads ?? NonVCPUThreads(process, pendingDetaches(of: process))
         nonVCPUThreads = all
@@ -26,11 +28,11 @@ extension Tracer {
     }
 
     /// Lets calls be made for vCPUs without a thread, in the name of one that is stopped.
-    func mount() throws(AttachError) {
+    func mount() throws(HostGuestError) {
         guard let all = nonVCPUThreads, let first = absent.first, !first.isHeld else { return }
         if first.isAway { throw first.awayError }
         guard let (thread, registers) = all.carrier else {
-            throw AttachError(
+            throw HostGuestError(
                 .notRunning, "no thread of the VMM waits in a system call, where calls can be made for it",
                 remedy: "try again")
         }
@@ -141,7 +143,7 @@ extension TracedThread {
         self.thread = thread
         site = nil
         hasFilter = Self.isFiltered(thread, process)
-        let now = Self.now()
+        let now = monotonicTime()
         state = .held(Hold(registers: registers, isAtRun: false, standing: .absent, since: now))
         stopWanted = false
         meter.held(at: now)
@@ -153,7 +155,7 @@ extension TracedThread {
         if isAway { return }
         var registers = hold.registers
         set(&registers)
-        meter.went(at: Self.now())
+        meter.went(at: monotonicTime())
         // What is known of the thread is of none that runs the vCPU.
         thread = 0
         site = nil

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 
 /// The tracer: the one thread that traces a VMM, in a process of its own.
 ///
@@ -100,7 +101,7 @@ final class Tracer {
         // The rest of a long message follows at once.
         guard let message = pieces.take(buffer[..<count]) else { return receive() }
         guard let request = TracerRequest(message) else {
-            send(.refused(AttachError(.tracer, "the tracer got a message that makes no sense")))
+            send(.refused(HostGuestError(.tracer, "the tracer got a message that makes no sense")))
             return (false, nil)
         }
         return (false, request)
@@ -144,14 +145,14 @@ final class Tracer {
         switch request {
         case .noticed: break
         case .attach(let process, let mappingSize, let syncMask, let vcpus):
-            do throws(AttachError) {
+            do throws(HostGuestError) {
                 try attach(process, Int(mappingSize), syncMask, vcpus)
                 send(.attached(threads.map(\.validRegisters)))
             } catch {
                 send(.refused(error))
             }
         case .stop:
-            do throws(AttachError) {
+            do throws(HostGuestError) {
                 try stopAll()
                 send(.stopped(threads.map(\.standing), spread: meter.allStand()))
             } catch {
@@ -189,9 +190,9 @@ final class Tracer {
             let isFree = self.threads.isEmpty && follower == nil
             send(.found(isFree ? ThreadLook(process, pendingDetaches(of: process)).look(threads) : known))
         case .launch(let arguments, let input, let output):
-            do throws(AttachError) {
+            do throws(HostGuestError) {
                 guard follower == nil, threads.isEmpty else {
-                    throw AttachError(.tracer, "the tracer has a guest already")
+                    throw HostGuestError(.tracer, "the tracer has a guest already")
                 }
                 follower = try LaunchFollower(arguments, input: input, output: output)
                 isFollowing = true
@@ -225,9 +226,9 @@ final class Tracer {
         case .add(let vcpus):
             let pidfd = clinux_pidfd_open(process ?? -1)
             defer { if pidfd >= 0 { close(pidfd) } }
-            do throws(AttachError) {
+            do throws(HostGuestError) {
                 guard let process else {
-                    throw AttachError(.tracer, "the tracer is attached to no guest")
+                    throw HostGuestError(.tracer, "the tracer is attached to no guest")
                 }
                 try add(vcpus, process, pidfd)
                 send(.attached(threads.suffix(vcpus.count).map(\.validRegisters)))
@@ -249,16 +250,16 @@ final class Tracer {
     // MARK: Acts
 
     private func attach(_ process: Int32, _ mappingSize: Int, _ syncMask: UInt64, _ vcpus: [TracedVCPU])
-        throws(AttachError)
+        throws(HostGuestError)
     {
         guard threads.isEmpty else {
-            throw AttachError(.tracer, "the tracer is attached to a guest already")
+            throw HostGuestError(.tracer, "the tracer is attached to a guest already")
         }
         let pidfd = clinux_pidfd_open(process)
         guard pidfd >= 0 else {
             throw pidfd == -ESRCH
-                ? AttachError(.noProcess, "there is no process \(process)")
-                : AttachError.denied(
+                ? HostGuestError(.noProcess, "there is no process \(process)")
+                : HostGuestError.denied(
                     "process \(process) cannot be opened (\(String(cString: strerror(-pidfd))))")
         }
         defer { close(pidfd) }
@@ -275,16 +276,16 @@ final class Tracer {
     }
 
     /// Takes on vCPUs, all or none, and stops nothing.
-    private func add(_ vcpus: [TracedVCPU], _ process: Int32, _ pidfd: Int32) throws(AttachError) {
+    private func add(_ vcpus: [TracedVCPU], _ process: Int32, _ pidfd: Int32) throws(HostGuestError) {
         let maps = ProcessFiles(process).text("maps").map(AddressMap.init)
         var made = [TracedThread]()
         for vcpu in vcpus {
             guard let address = maps?.runArea(ofVCPU: Int(vcpu.id))?.start else {
-                throw AttachError.denied("where the VMM has mapped vCPU \(vcpu.id) cannot be found out")
+                throw HostGuestError.denied("where the VMM has mapped vCPU \(vcpu.id) cannot be found out")
             }
             let descriptor = clinux_pidfd_getfd(pidfd, vcpu.descriptor)
             guard descriptor >= 0 else {
-                throw AttachError.denied(
+                throw HostGuestError.denied(
                     "the descriptor of vCPU \(vcpu.id) may not be fetched (\(String(cString: strerror(-descriptor))))"
                 )
             }
@@ -306,8 +307,8 @@ final class Tracer {
     }
 
     /// Stops all vCPUs, or none, if that fails.
-    private func stopAll() throws(AttachError) {
-        do throws(AttachError) {
+    private func stopAll() throws(HostGuestError) {
+        do throws(HostGuestError) {
             try holdNonVCPUThreads()
             for thread in threads where !thread.isAbsent { try thread.requestStop() }
             try waitForAll()
@@ -323,7 +324,7 @@ final class Tracer {
         }
     }
 
-    func waitForAll() throws(AttachError) {
+    func waitForAll() throws(HostGuestError) {
         var budget = WaitBudget(Self.limit)
         while let late = threads.first(where: \.isGoing) {
             let any = collectStops()
@@ -331,7 +332,7 @@ final class Tracer {
             if budget.isOver() {
                 let files = ProcessFiles(late.process)
                 if files.isEnding(thread: late.thread) { throw .ended(late.process) }
-                throw AttachError(
+                throw HostGuestError(
                     .notRunning,
                     "vCPU \(late.vcpu.id) (thread \(late.thread), \(files.place(of: late.thread))) "
                         + "does not stop within 2 s",
@@ -394,13 +395,9 @@ public enum TracerProcess {
     /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3.
     public static let argument = "--attach-tracer"
 
-    /// What `ps` and TASK_COMM call it: whoever kills kvmscope by its name does not mean the one that cleans up after
-    /// it.
-    static let name = "kvm-scope-guard"
-
     /// Serves on descriptor 3 until its other end is gone; call it first of all where the argument is given.
     public static func main() {
-        _ = clinux_name_thread(name)
+        _ = clinux_name_thread(HostGuest.tracerName)
         Tracer(socket: 3).serve()
     }
 }

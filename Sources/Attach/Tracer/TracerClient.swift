@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import KVMCore
 import Synchronization
 
@@ -40,14 +41,14 @@ final class TracerClient: Sendable, RemoteChannel {
         /// ``TracerReply/changed`` came.
         var hasChanged = false
         /// Why the last call in the VMM was not made.
-        var trouble: AttachError?
+        var trouble: HostGuestError?
     }
     private let state = Mutex(State())
     private let supervisor: TracerSupervisor
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
     private let pidfd = Atomic<Int32>(-1)
 
-    init(_ program: TracerProgram) throws(AttachError) {
+    init(_ program: TracerProgram) throws(HostGuestError) {
         var sockets: (Int32, Int32) = (-1, -1)
         // SAFETY: two adjacent Int32 are what socketpair fills.
         let paired = withUnsafeMutableBytes(of: &sockets) {
@@ -92,15 +93,15 @@ final class TracerClient: Sendable, RemoteChannel {
         supervisor.awaitEnd()
     }
 
-    private static func error(_ act: String, _ result: Int32) -> AttachError {
-        AttachError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
+    private static func error(_ act: String, _ result: Int32) -> HostGuestError {
+        HostGuestError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
     }
 
     // MARK: Messages
 
     /// Sends a message, and waits for what answers it.
-    func ask(_ request: TracerRequest) throws(AttachError) -> TracerReply {
-        try state.withLock { (state) throws(AttachError) -> TracerReply in
+    func ask(_ request: TracerRequest) throws(HostGuestError) -> TracerReply {
+        try state.withLock { (state) throws(HostGuestError) -> TracerReply in
             try send(request)
             while true {
                 guard let reply = try receive(&state, timeout: nil) else { continue }
@@ -118,8 +119,8 @@ final class TracerClient: Sendable, RemoteChannel {
     }
 
     /// Sends a message that is not answered.
-    func tell(_ request: TracerRequest) throws(AttachError) {
-        try state.withLock { (_) throws(AttachError) in try send(request) }
+    func tell(_ request: TracerRequest) throws(HostGuestError) {
+        try state.withLock { (_) throws(HostGuestError) in try send(request) }
     }
 
     /// What vCPUs did by themselves while a question was answered.
@@ -149,8 +150,8 @@ final class TracerClient: Sendable, RemoteChannel {
     var hasEvents: Bool { state.withLock { !$0.events.isEmpty } }
 
     /// The next thing that a vCPU did by itself; nil when it was nudged, when something has changed, or after `timeout` (nil: none).
-    func nextEvent(timeout: Duration?) throws(AttachError) -> TracerReply.Event? {
-        try state.withLock { (state) throws(AttachError) -> TracerReply.Event? in
+    func nextEvent(timeout: Duration?) throws(HostGuestError) -> TracerReply.Event? {
+        try state.withLock { (state) throws(HostGuestError) -> TracerReply.Event? in
             if !state.events.isEmpty { return state.events.removeFirst() }
             guard let reply = try receive(&state, timeout: timeout) else { return nil }
             switch reply {
@@ -159,7 +160,7 @@ final class TracerClient: Sendable, RemoteChannel {
                 state.hasChanged = true
                 return nil
             case .nudged: return nil
-            default: throw AttachError(.tracer, "the tracer said what nobody had asked for")
+            default: throw HostGuestError(.tracer, "the tracer said what nobody had asked for")
             }
         }
     }
@@ -174,18 +175,18 @@ final class TracerClient: Sendable, RemoteChannel {
     var eventDescriptor: Int32 { socket }
 
     /// A descriptor of the VMM, in this process too.
-    func borrow(_ descriptor: Int32) throws(AttachError) -> Int32 {
+    func borrow(_ descriptor: Int32) throws(HostGuestError) -> Int32 {
         let process = pidfd.load(ordering: .sequentiallyConsistent)
         let fetched = process >= 0 ? clinux_pidfd_getfd(process, descriptor) : process
         guard fetched >= 0 else {
-            throw AttachError.denied(
+            throw HostGuestError.denied(
                 "descriptor \(descriptor) of the VMM may not be fetched (\(String(cString: strerror(-fetched))))"
             )
         }
         return fetched
     }
 
-    private func send(_ request: TracerRequest) throws(AttachError) {
+    private func send(_ request: TracerRequest) throws(HostGuestError) {
         guard supervisor.note(request), WirePieces.send(request.encoded, to: socket) else {
             throw supervisor.recover()
         }
@@ -193,7 +194,7 @@ final class TracerClient: Sendable, RemoteChannel {
 
     /// - Parameter timeout: nil waits for ever.
     /// - Returns: nil, too, for a part of a message.
-    private func receive(_ state: inout State, timeout: Duration?) throws(AttachError) -> TracerReply? {
+    private func receive(_ state: inout State, timeout: Duration?) throws(HostGuestError) -> TracerReply? {
         var count = -Int(EAGAIN)
         // A step is answered sooner than a sleep would end.
         for _ in 0..<(timeout == .zero ? 1 : Self.looks) {
@@ -213,7 +214,7 @@ final class TracerClient: Sendable, RemoteChannel {
         guard count > 0 else { throw supervisor.recover() }
         guard let message = state.pieces.take(state.buffer[..<count]) else { return nil }
         guard let reply = TracerReply(message) else {
-            throw AttachError(.tracer, "the tracer said what makes no sense")
+            throw HostGuestError(.tracer, "the tracer said what makes no sense")
         }
         return reply
     }
@@ -223,7 +224,7 @@ final class TracerClient: Sendable, RemoteChannel {
     // MARK: RemoteChannel
 
     private func result(_ request: TracerRequest) -> (Int32, [UInt8], [UInt8]) {
-        do throws(AttachError) {
+        do throws(HostGuestError) {
             guard case .called(let result, let argument, let indirect) = try ask(request) else {
                 return (-EIO, [], [])
             }

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import Host
 import Synchronization
 
 /// A tracer's process from its start to its end. One that ends without having been told to, as one that is killed, leaves
@@ -11,7 +12,7 @@ final class TracerSupervisor: Sendable {
     private let program: TracerProgram
     private struct State {
         var journal = RecoveryJournal()
-        var loss: AttachError?
+        var loss: HostGuestError?
         var onLoss: (@Sendable () -> Void)?
         /// It puts everything back by itself, and ends.
         var isToEnd = false
@@ -72,7 +73,7 @@ final class TracerSupervisor: Sendable {
     /// return at once.
     ///
     /// - Returns: the error to be shown, which says what became of that.
-    func recover() -> AttachError {
+    func recover() -> HostGuestError {
         state.withLock { state in
             if let loss = state.loss { return loss }
             // Until it has ended it has the VMM's threads.
@@ -82,7 +83,7 @@ final class TracerSupervisor: Sendable {
             let journal = state.journal
             state.journal = RecoveryJournal()
             let aftermath = journal.putBack(program).map { ": \($0)" } ?? ""
-            let loss = AttachError(
+            let loss = HostGuestError(
                 .tracer, "the tracer process has ended" + aftermath,
                 remedy:
                     "attach again; if it was killed while the guest was stopped, the VMM may have seen a debug exit"

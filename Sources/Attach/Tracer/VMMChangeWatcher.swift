@@ -1,4 +1,5 @@
 import CLinux
+import DebugTarget
 import Glibc
 
 /// Looks now and then whether a VMM whose guest runs with something of ours in it has changed what matters to that: it
@@ -37,7 +38,7 @@ struct VMMChangeWatcher {
     init(_ process: Int32) { self.process = process }
 
     mutating func isToTell(_ ledger: PatchLedger) -> Bool {
-        let now = TracedThread.now()
+        let now = monotonicTime()
         guard !isTold, now &- lastLook >= Self.interval else { return false }
         lastLook = now
         let signature = Signature(process)
@@ -55,6 +56,6 @@ struct VMMChangeWatcher {
 
     mutating func noticed(isPending: Bool) {
         isTold = false
-        pendingSince = isPending ? TracedThread.now() : nil
+        pendingSince = isPending ? monotonicTime() : nil
     }
 }

@@ -1,3 +1,5 @@
+import DebugTarget
+
 /// How much longer something is waited for. What counts is the time in which it was looked for: a tracer that was kept
 /// from its processor in between, as all of a host may be, has not waited meanwhile.
 struct WaitBudget {
@@ -11,13 +13,13 @@ struct WaitBudget {
     /// - Parameters:
     ///   - limit: in nanoseconds.
     ///   - now: of the monotonic clock.
-    init(_ limit: UInt64, now: UInt64 = TracedThread.now()) {
+    init(_ limit: UInt64, now: UInt64 = monotonicTime()) {
         self.limit = limit
         last = now
     }
 
     /// After a look that was in vain: whether it was the last.
-    mutating func isOver(now: UInt64 = TracedThread.now()) -> Bool {
+    mutating func isOver(now: UInt64 = monotonicTime()) -> Bool {
         spent &+= min(now &- last, Self.longest)
         last = now
         return spent > limit

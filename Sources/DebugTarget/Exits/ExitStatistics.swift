@@ -104,11 +104,3 @@ public struct ExitStatistics: Sendable, Hashable {
         return id.map { vcpu($0)?.total.count ?? 0 } ?? overall.count
     }
 }
-
-/// CLOCK_MONOTONIC in nanoseconds: the clock that exits are timed by.
-public func monotonicTime() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(truncatingIfNeeded: time.tv_sec) &* 1_000_000_000
-        &+ UInt64(truncatingIfNeeded: time.tv_nsec)
-}

@@ -1,4 +1,5 @@
 import Commands
+import DebugTarget
 import Debugger
 import GuestView
 

@@ -1,4 +1,5 @@
 import CLinux
+import DebugTarget
 import Glibc
 import Synchronization
 
@@ -142,19 +143,19 @@ struct EventCount<Payload: Sendable>: ~Copyable, @unchecked Sendable {
         return block.pointee.payload
     }
 
-    /// Returns when the event count has rung since `token` was taken, or at `deadline` (as ``Clock/now()``), or early for no
+    /// Returns when the event count has rung since `token` was taken, or at `deadline` (as `monotonicTime()`), or early for no
     /// reason. The caller looks again.
     borrowing func wait(since token: UInt32, until deadline: UInt64? = nil) {
-        let spinEnd = min(Clock.now() &+ Self.patience, deadline ?? .max)
+        let spinEnd = min(monotonicTime() &+ Self.patience, deadline ?? .max)
         repeat {
             // Whoever signals cannot while we keep his processor busy; each hand-over would cost a switch of threads.
             let cpu = clinux_cpu()
             // SAFETY: as in `token`.
             if block.pointee.signallingCPU.load(ordering: .relaxed) == cpu {
-                if givesWay, lastMove &+ Self.movePause < Clock.now() {
+                if givesWay, lastMove &+ Self.movePause < monotonicTime() {
                     // Where there is no other, or the thread may not choose, yielding has to do.
                     _ = clinux_leave_cpu(cpu)
-                    lastMove = Clock.now()
+                    lastMove = monotonicTime()
                     continue
                 }
                 sched_yield()
@@ -165,7 +166,7 @@ struct EventCount<Payload: Sendable>: ~Copyable, @unchecked Sendable {
                 if self.token != token { return }
                 clinux_pause()
             }
-        } while Clock.now() < spinEnd
+        } while monotonicTime() < spinEnd
         // SAFETY: as in `token`.
         block.pointee.sleepers.wrappingAdd(1, ordering: .sequentiallyConsistent)
         // SAFETY: as in `token`.
@@ -174,7 +175,7 @@ struct EventCount<Payload: Sendable>: ~Copyable, @unchecked Sendable {
             _ = clinux_futex_wait(block, token, -1)
             return
         }
-        let now = Clock.now()
+        let now = monotonicTime()
         guard now < deadline else { return }
         _ = clinux_futex_wait(block, token, Int64(clamping: deadline - now))
     }

@@ -112,7 +112,7 @@ final class RunCoordinator: Sendable {
                 return report
             }
             if !isRunning { return nil }
-            if let deadline, Clock.now() >= deadline { return nil }
+            if let deadline, monotonicTime() >= deadline { return nil }
             reports.wait(since: token, until: deadline)
         }
     }

@@ -114,7 +114,7 @@ final class VCPURunner: @unchecked Sendable {
         } catch {
             departure = .stopped(.failed(error))
         }
-        ended = Clock.now()
+        ended = monotonicTime()
         if isHandling {
             recorder.handled(at: ended)
             isHandling = false
@@ -155,7 +155,7 @@ final class VCPURunner: @unchecked Sendable {
                 isKicked = false
                 if let end = try attend(controller) { return end }
             }
-            let start = Clock.now()
+            let start = monotonicTime()
             if begun == 0 { begun = start }
             if isHandling {
                 recorder.handled(at: start)
@@ -169,7 +169,7 @@ final class VCPURunner: @unchecked Sendable {
                 if error.errno == .resourceTemporarilyUnavailable { continue }
                 throw error
             }
-            let end = Clock.now()
+            let end = monotonicTime()
             if case .interrupted = exit {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
@@ -280,12 +280,12 @@ final class VCPURunner: @unchecked Sendable {
     ///   can go on from.
     private func settle(_ controller: any RunController) throws(KVMError) -> VCPUExit? {
         while vcpu.isIOPending {
-            let start = Clock.now()
+            let start = monotonicTime()
             if isHandling { recorder.handled(at: start) }
             isHandling = false
             let exit = try vcpu.completeIO()
             if case .interrupted = exit { continue }
-            recorder.entered(exit, start: start, end: Clock.now())
+            recorder.entered(exit, start: start, end: monotonicTime())
             isHandling = true
             if case .debug = exit { return exit }
             guard try handle(exit, controller) else { return exit }

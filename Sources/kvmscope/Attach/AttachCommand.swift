@@ -3,6 +3,7 @@ import Attach
 import Commands
 import Debugger
 import Glibc
+import Host
 import SystemPackage
 import Terminal
 
@@ -51,7 +52,7 @@ struct AttachCommand: ParsableCommand {
             _ = poll(&ready, 1, 50)
             if let signal = signals.next() { throw ExitCode(status(ofSignal: signal)) }
             guard let again = finder.guest(process: found.process) else {
-                throw AttachError(.ended, "process \(found.process) has ended")
+                throw HostGuestError(.ended, "process \(found.process) has ended")
             }
             found = again
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attach
 import Commands
+import Host
 
 /// `kvmscope list`: every KVM guest of the host.
 struct ListCommand: ParsableCommand {

@@ -1,5 +1,6 @@
 import Attach
 import Foundation
+import Host
 import Testing
 
 /// A VMM started by kvmscope's own means; ended with its last reference, whatever became of it.

@@ -1,5 +1,6 @@
 import Attach
 import Foundation
+import Host
 import Testing
 
 /// A stock QEMU at work; ended with its last reference.

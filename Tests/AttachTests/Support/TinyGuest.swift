@@ -1,6 +1,7 @@
 import Attach
 import Debugger
 import Foundation
+import Host
 import Testing
 
 /// The programs that this package builds, found beside the running test bundle.

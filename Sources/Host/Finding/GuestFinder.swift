@@ -37,13 +37,12 @@ public struct GuestFinder: Sendable {
         return guest(files, descriptors)
     }
 
-    /// The guest of a VMM that was launched: its vCPUs are known from its calls.
-    func guest(_ machine: LaunchedMachine, tracer: Int32) -> HostGuest? {
-        let files = ProcessFiles(machine.process)
+    /// The guest of a process whose vCPUs are known already, as from its calls.
+    ///
+    /// - Parameter tracer: the process that may trace the VMM: our own.
+    package func guest(process: Int32, vcpus: [HostVCPU], tracer: Int32) -> HostGuest? {
+        let files = ProcessFiles(process)
         guard let descriptors = files.kvmDescriptors else { return nil }
-        let vcpus = machine.vcpus.map {
-            HostVCPU(id: Int($0.id), descriptor: $0.descriptor, thread: $0.thread, threadSource: .calls)
-        }
         return guest(files, descriptors, known: vcpus, tracer: tracer)
     }
 
@@ -94,7 +93,7 @@ public struct GuestFinder: Sendable {
     /// can do, where another one has.
     ///
     /// - Returns: a descriptor of each VM that has one, a descriptor of each vCPU, and how many VMs there are.
-    static func machines(
+    package static func machines(
         _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)], _ kinship: KernelReader.Kinship?
     ) -> (vms: [Int32], vcpus: [HostVCPU], count: Int) {
         var vcpus = [HostVCPU]()
@@ -118,7 +117,7 @@ public struct GuestFinder: Sendable {
     }
 
     /// How long a process has run, from its start (field 22 of its `stat`) and the system's uptime.
-    static func uptime(stat: String?, system: [UInt8]?) -> Duration? {
+    package static func uptime(stat: String?, system: [UInt8]?) -> Duration? {
         guard let stat, let end = stat.utf8.lastIndex(of: UInt8(ascii: ")")), let system else { return nil }
         let fields = stat[stat.utf8.index(after: end)...].split(whereSeparator: \.isWhitespace)
         guard fields.count > 19, let ticks = Double(fields[19]),

@@ -1,24 +1,24 @@
 import CLinux
-import DebugTarget
 import Glibc
+package import KVMCore
 import Synchronization
 
 /// Reads KVM's own structures in the kernel, with no stop of anything: a BPF iterator over a process's files
 /// gives `file->private_data`, which is a VM's `struct kvm` or a vCPU's `struct kvm_vcpu`; a second program
 /// reads eight bytes of kernel memory at a time; BTF says where the members are.
-final class KernelReader: Sendable {
+package final class KernelReader: Sendable {
     private let files: BPFProgram
     private let word: BPFProgram
-    let layout: KVMLayout
+    package let layout: KVMLayout
 
-    private static let single = Mutex<Result<KernelReader, AttachError>?>(nil)
+    private static let single = Mutex<Result<KernelReader, HostGuestError>?>(nil)
 
     /// Made at the first call, and used by all.
-    static func shared() throws(AttachError) -> KernelReader {
+    package static func shared() throws(HostGuestError) -> KernelReader {
         let result = single.withLock { state in
             let result =
                 state
-                ?? Result { () throws(AttachError) in
+                ?? Result { () throws(HostGuestError) in
                     try KernelReader()
                 }
             state = result
@@ -27,7 +27,7 @@ final class KernelReader: Sendable {
         return try result.get()
     }
 
-    private init() throws(AttachError) {
+    private init() throws(HostGuestError) {
         let layout = try KVMLayout.ofThisKernel()
         self.layout = layout
         typealias I = BPFProgram.Instruction
@@ -64,30 +64,32 @@ final class KernelReader: Sendable {
     }
 
     /// What the kernel knows of a VMM's guest.
-    struct Facts: Sendable {
-        var regions: [MemoryRegion]?
+    package struct Facts: Sendable {
+        package var slots: [MemorySlot]?
         /// By vCPU id.
-        var threads: [Int: Int32] = [:]
+        package var threads: [Int: Int32] = [:]
         /// The ids of vCPUs that have never been in KVM_RUN.
         var untouched: Set<Int> = []
         /// KVM_GUESTDBG_* that are on, by vCPU id.
-        var guestDebug: [Int: UInt32] = [:]
+        package var guestDebug: [Int: UInt32] = [:]
         /// SEV-ES, SEV-SNP or TDX.
-        var isProtected = false
+        package var isProtected = false
         /// KVM_X86_*_VM; nil where this kernel knows one kind only.
         var machineType: UInt8?
 
         /// The writable memory of the guest, in bytes. What lies right below 4 GiB is that of devices, as a screen's:
         /// no VMM puts RAM there.
-        var ram: UInt64? {
-            regions.map { regions in
-                regions.filter { !$0.isReadOnly && !(0xE000_0000..<0x1_0000_0000).contains($0.gpa) }
-                    .reduce(0) { $0 &+ $1.size }
+        package var ram: UInt64? {
+            slots.map { slots in
+                slots.filter {
+                    !$0.flags.contains(.readOnly) && !(0xE000_0000..<0x1_0000_0000).contains($0.gpa)
+                }
+                .reduce(0) { $0 &+ $1.size }
             }
         }
     }
 
-    func facts(of process: Int32, vm: Int32?, vcpus: [HostVCPU]) -> Facts? {
+    package func facts(of process: Int32, vm: Int32?, vcpus: [HostVCPU]) -> Facts? {
         guard let objects = privateData(of: process)?.objects else { return nil }
         let threads = Set(ProcessFiles(process).threads)
         var facts = Facts()
@@ -114,7 +116,7 @@ final class KernelReader: Sendable {
                 facts.isProtected = true
             }
         }
-        facts.regions = machine.flatMap(slots)
+        facts.slots = machine.flatMap(slots)
         if let machine, let offset = layout.machineProtected, let value = read32(machine &+ offset),
             value & 0xFF != 0
         {
@@ -128,31 +130,31 @@ final class KernelReader: Sendable {
 
     /// `struct kvm_vcpu` of a vCPU. It lives as long as its descriptor; a read after that gives something else, or
     /// nothing, and harms nobody.
-    struct VCPUObject: Sendable {
-        var address: UInt64
+    package struct VCPUObject: Sendable {
+        package var address: UInt64
     }
 
-    func object(of process: Int32, vcpu descriptor: Int32) -> VCPUObject? {
+    package func object(of process: Int32, vcpu descriptor: Int32) -> VCPUObject? {
         privateData(of: process)?.objects[descriptor].map(VCPUObject.init)
     }
 
     /// KVM_MP_STATE_* as it is now; nil where this kernel keeps it elsewhere.
-    func mpState(_ vcpu: VCPUObject) -> UInt32? {
+    package func mpState(_ vcpu: VCPUObject) -> UInt32? {
         layout.vcpuMPState.flatMap { read32(vcpu.address &+ $0) }
     }
 
     /// KVM_GUESTDBG_* of one vCPU as it is now.
-    func guestDebug(of process: Int32, vcpu descriptor: Int32) -> UInt32? {
+    package func guestDebug(of process: Int32, vcpu descriptor: Int32) -> UInt32? {
         privateData(of: process)?.objects[descriptor].flatMap { read32($0 &+ layout.vcpuGuestDebug) }
     }
 
     /// What belongs together among a process's KVM descriptors.
-    struct Kinship: Sendable {
+    package struct Kinship: Sendable {
         /// The VM of each descriptor of a VM or vCPU: the address of its `struct kvm`.
-        var machines: [Int32: UInt64] = [:]
+        package var machines: [Int32: UInt64] = [:]
         /// VMs that a process of another address space made: KVM refuses this one's calls. Source: kvm_vcpu_ioctl in
         /// virt/kvm/kvm_main.c.
-        var foreign: Set<UInt64> = []
+        package var foreign: Set<UInt64> = []
     }
 
     func kinship(of process: Int32, _ descriptors: [(descriptor: Int32, kind: KVMDescriptor)]) -> Kinship? {
@@ -201,7 +203,7 @@ final class KernelReader: Sendable {
     }
 
     /// Eight bytes of kernel memory; nil where there is none.
-    func read(_ address: UInt64) -> UInt64? {
+    package func read(_ address: UInt64) -> UInt64? {
         var context = (address, UInt64(0), UInt64(0))
         // SAFETY: the program was loaded for a context of these three words.
         let result = withUnsafeMutableBytes(of: &context) {
@@ -213,25 +215,25 @@ final class KernelReader: Sendable {
     private func read32(_ address: UInt64) -> UInt32? { read(address).map { UInt32(truncatingIfNeeded: $0) } }
 
     /// The memslots of the first address space, by GPA.
-    private func slots(of machine: UInt64) -> [MemoryRegion]? {
+    private func slots(of machine: UInt64) -> [MemorySlot]? {
         // Nothing is locked: a walk during which the VMM changed its slots is made again.
         for _ in 0..<8 {
             guard let slots = read(machine &+ layout.kvmSlots),
                 let before = read(slots &+ layout.slotsGeneration),
-                let regions = walk(slots), let now = read(machine &+ layout.kvmSlots),
+                let found = walk(slots), let now = read(machine &+ layout.kvmSlots),
                 let after = read(now &+ layout.slotsGeneration)
             else { return nil }
-            if slots == now, before == after { return regions.sorted { $0.gpa < $1.gpa } }
+            if slots == now, before == after { return found.sorted { $0.gpa < $1.gpa } }
         }
         return nil
     }
 
     /// The red-black tree of slots by guest frame number (Linux 5.17 and later).
-    private func walk(_ slots: UInt64) -> [MemoryRegion]? {
+    private func walk(_ slots: UInt64) -> [MemorySlot]? {
         guard let index = read32(slots &+ layout.slotsNodeIndex), index < 2,
             let root = read(slots &+ layout.slotsTree)
         else { return nil }
-        var regions = [MemoryRegion]()
+        var found = [MemorySlot]()
         var waiting = [root]
         var visited = 0
         while let node = waiting.popLast() {
@@ -247,11 +249,11 @@ final class KernelReader: Sendable {
                 let hva = read(slot &+ layout.slotAddress), let flags = read32(slot &+ layout.slotFlags),
                 let id = read32(slot &+ layout.slotID), frame < 1 << 52, pages < 1 << 40
             else { return nil }
-            regions.append(
-                MemoryRegion(
-                    slot: Int(id & 0xFFFF), gpa: frame << 12, size: pages << 12, hva: hva,
-                    isReadOnly: flags & 2 != 0))
+            found.append(
+                MemorySlot(
+                    slot: id & 0xFFFF, gpa: frame << 12, size: pages << 12, hostAddress: hva,
+                    flags: MemoryFlags(rawValue: flags)))
         }
-        return regions
+        return found
     }
 }

@@ -2,9 +2,9 @@ import Glibc
 
 extension GuestFinder {
     /// What speaks against attaching, without trying.
-    func obstacle(
+    package func obstacle(
         to guest: HostGuest, _ files: ProcessFiles, _ facts: KernelReader.Facts?, tracer: Int32
-    ) -> AttachError? {
+    ) -> HostGuestError? {
         var seen = VMMFacts(isOwn: guest.process == getpid())
         seen.status = files.text("status").flatMap(ProcessStatus.init)
         seen.executable = ProcessFiles.head("/proc/\(files.process)/exe", count: 5) ?? []
@@ -44,26 +44,26 @@ extension GuestFinder {
     static func obstacle(
         to guest: HostGuest, _ seen: VMMFacts, _ facts: KernelReader.Facts?, _ privileges: Privileges,
         tracer: Int32
-    ) -> AttachError? {
+    ) -> HostGuestError? {
         if seen.isOwn {
-            return AttachError(
+            return HostGuestError(
                 .ownProcess, "process \(guest.process) is this kvmscope",
                 remedy: "its own guest is debugged without attaching")
         }
         guard let status = seen.status else {
-            return AttachError(.noProcess, "process \(guest.process) has ended")
+            return HostGuestError(.noProcess, "process \(guest.process) has ended")
         }
         if let error = privileges.obstacle(to: status, process: guest.process) { return error }
         if is32Bit(elf: seen.executable) {
-            return AttachError(
+            return HostGuestError(
                 .bits32, "the VMM (process \(guest.process)) is a 32-bit program",
                 remedy: "only 64-bit VMMs can be attached to")
         }
         for (thread, status) in seen.threads {
             if status.tracer != 0, status.tracer != tracer {
-                let isOurs = seen.tracers[status.tracer] == TracerProcess.name
+                let isOurs = seen.tracers[status.tracer] == HostGuest.tracerName
                 let name = isOurs ? "kvmscope" : seen.tracers[status.tracer]
-                return AttachError(
+                return HostGuestError(
                     .traced,
                     "thread \(thread) of the VMM is already traced by process \(status.tracer)"
                         + (name.map { " (\($0))" } ?? ""),
@@ -71,37 +71,37 @@ extension GuestFinder {
                         ? "`detach` or `quit` there first" : "end that debugger (or strace) first")
             }
             if status.seccomp == 2, !privileges.has(.systemAdministration) {
-                return AttachError(
+                return HostGuestError(
                     .seccomp, "the VMM filters the system calls of its thread \(thread) (seccomp)",
                     remedy:
                         "lifting the filter while kvmscope works needs CAP_SYS_ADMIN: run kvmscope as root")
             }
         }
         if guest.isForeign {
-            return AttachError(
+            return HostGuestError(
                 .noGuest,
                 "process \(guest.process) has descriptors of a VM that another process made and runs",
                 remedy: "attach to that one: `kvmscope list` shows it")
         }
         if let sign = encryption(facts, links: seen.links, arguments: guest.arguments) {
-            return AttachError(
+            return HostGuestError(
                 .encrypted, "the guest of process \(guest.process) is encrypted (SEV or TDX): \(sign)",
                 remedy: "its memory and registers cannot be read from the host, by design")
         }
         if let debugged = facts?.guestDebug.first(where: { $0.value != 0 }) {
-            return AttachError(
+            return HostGuestError(
                 .guestDebugInUse,
                 "the VMM debugs vCPU \(debugged.key) itself (KVM_SET_GUEST_DEBUG; a gdbstub in use?)",
                 remedy: "disconnect its debugger and delete its breakpoints first")
         }
         guard guest.machines <= 1 else {
-            return AttachError(
+            return HostGuestError(
                 .unsupported, "process \(guest.process) runs \(guest.machines) VMs",
                 remedy: "only a VMM with one VM can be attached to")
         }
         let threads = Dictionary(grouping: guest.vcpus.filter { $0.thread != nil }, by: \.thread)
         if let shared = threads.values.filter({ $0.count > 1 }).min(by: { $0[0].id < $1[0].id }) {
-            return AttachError(
+            return HostGuestError(
                 .unsupported,
                 "thread \(shared[0].thread ?? 0) of process \(guest.process) runs vCPUs \(shared[0].id) and "
                     + "\(shared[1].id) in turn",
@@ -109,7 +109,7 @@ extension GuestFinder {
         }
         // Where the kernel does not say who runs a vCPU, that is found out with all threads of the VMM stopped.
         if facts != nil, let first = guest.vcpus.first(where: { $0.thread == nil && !$0.isUntouched }) {
-            return AttachError(
+            return HostGuestError(
                 .notRunning, "no thread of process \(guest.process) was seen to run vCPU \(first.id)",
                 remedy: "try again once the guest runs, or as root, so that the kernel can be asked")
         }
@@ -120,7 +120,9 @@ extension GuestFinder {
     static func is32Bit(elf head: [UInt8]) -> Bool { head.starts(with: [0x7F, 0x45, 0x4C, 0x46, 1]) }
 
     /// By what an encrypted guest gives itself away; nil if by nothing.
-    static func encryption(_ facts: KernelReader.Facts?, links: [String], arguments: [String]) -> String? {
+    package static func encryption(_ facts: KernelReader.Facts?, links: [String], arguments: [String])
+        -> String?
+    {
         if let kind = facts?.machineType.flatMap(protectedKind) { return "KVM made it a VM of type \(kind)" }
         if facts?.isProtected == true { return "KVM protects its registers (SEV-ES, SEV-SNP, TDX)" }
         // Plain SEV protects memory alone, and where the kernel cannot be asked nothing else tells of the others.

@@ -1,7 +1,8 @@
 import Glibc
 
-/// Why another program's guest cannot be attached to, or an act on it not be done: what, and the remedy.
-public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
+/// Why another program's guest cannot be found, looked into or attached to, or an act on it not be done: what, and the
+/// remedy.
+public struct HostGuestError: Error, Sendable, Hashable, CustomStringConvertible {
     /// What kind of refusal it is.
     public enum Code: String, Sendable, Hashable {
         /// The process is gone, or never was.
@@ -48,26 +49,26 @@ public struct AttachError: Error, Sendable, Hashable, CustomStringConvertible {
         self.remedy = remedy
     }
 
-    static func ended(_ process: Int32) -> AttachError {
-        AttachError(.ended, "the VMM (process \(process)) has ended")
+    package static func ended(_ process: Int32) -> HostGuestError {
+        HostGuestError(.ended, "the VMM (process \(process)) has ended")
     }
 
     /// Something of another process could not be had. Where this process has no descriptor left, that is why; else the
     /// host does not permit it.
-    static func denied(
+    package static func denied(
         _ message: String, as code: Code = .notPermitted,
         remedy: String? =
             "it needs CAP_SYS_PTRACE (run as root), or the same user and kernel.yama.ptrace_scope=0"
-    ) -> AttachError {
+    ) -> HostGuestError {
         // One that needs no right at all.
         let descriptor = open("/", O_RDONLY | O_CLOEXEC)
         let reason = errno
         guard descriptor < 0, reason == EMFILE || reason == ENFILE else {
             if descriptor >= 0 { close(descriptor) }
-            return AttachError(code, message, remedy: remedy)
+            return HostGuestError(code, message, remedy: remedy)
         }
         let isHost = reason == ENFILE
-        return AttachError(
+        return HostGuestError(
             .unsupported,
             "there are too few file descriptors: "
                 + (isHost

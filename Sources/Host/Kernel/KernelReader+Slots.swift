@@ -1,12 +1,12 @@
 extension KernelReader {
     /// Which memory slots a VM has: another one after each change of them.
-    struct SlotsVersion: Sendable, Hashable {
+    package struct SlotsVersion: Sendable, Hashable {
         /// KVM changes one of two sets and then exchanges them.
-        var set: UInt64
+        package var set: UInt64
         var generation: UInt64
     }
 
-    func slotsVersion(_ vcpu: VCPUObject) -> SlotsVersion? {
+    package func slotsVersion(_ vcpu: VCPUObject) -> SlotsVersion? {
         guard let machine = read(vcpu.address &+ layout.vcpuVM),
             let set = read(machine &+ layout.kvmSlots),
             let generation = read(set &+ layout.slotsGeneration)
@@ -17,7 +17,7 @@ extension KernelReader {
 
 extension KernelReader {
     /// How many vCPUs the VM has by now; nil where this kernel keeps that elsewhere.
-    func vcpuCount(_ vcpu: VCPUObject) -> Int? {
+    package func vcpuCount(_ vcpu: VCPUObject) -> Int? {
         guard let offset = layout.kvmVCPUs, let machine = read(vcpu.address &+ layout.vcpuVM) else {
             return nil
         }
@@ -26,5 +26,5 @@ extension KernelReader {
     }
 
     /// Whether it has ever been in KVM_RUN.
-    func hasRun(_ vcpu: VCPUObject) -> Bool? { read(vcpu.address &+ layout.vcpuPID).map { $0 != 0 } }
+    package func hasRun(_ vcpu: VCPUObject) -> Bool? { read(vcpu.address &+ layout.vcpuPID).map { $0 != 0 } }
 }

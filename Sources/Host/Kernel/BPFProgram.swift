@@ -53,7 +53,7 @@ struct BPFProgram: ~Copyable, Sendable {
     static let frame: UInt8 = 10
 
     init(type: Int32, attach: Int32 = 0, target: UInt32 = 0, flags: UInt32 = 0, _ program: [Instruction])
-        throws(AttachError)
+        throws(HostGuestError)
     {
         let raw = program.map {
             clinux_bpf_instruction(
@@ -81,22 +81,23 @@ struct BPFProgram: ~Copyable, Sendable {
     /// - Parameters:
     ///   - privileges: this process'.
     ///   - lockdown: the kernel's mode, as ``lockdown(_:)`` has it.
-    static func error(_ errno: Int32, log: String, _ privileges: Privileges, lockdown: String?) -> AttachError
+    static func error(_ errno: Int32, log: String, _ privileges: Privileges, lockdown: String?)
+        -> HostGuestError
     {
         if lockdown == "confidentiality" {
-            return AttachError(
+            return HostGuestError(
                 .notPermitted,
                 "the kernel is locked down (confidentiality): BPF programs may not read its memory",
                 remedy: "start the host without `lockdown=confidentiality`")
         }
         if errno == ENOSYS {
-            return AttachError(
+            return HostGuestError(
                 .unsupported, "this kernel has no BPF",
                 remedy: "it takes one with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF")
         }
         let reason = String(cString: strerror(errno))
         if errno == EPERM || errno == EACCES && log.isEmpty {
-            return AttachError(
+            return HostGuestError(
                 .notPermitted, "the kernel refuses BPF programs (\(reason))",
                 remedy: privileges.missingForBPF.isEmpty
                     ? "nothing is missing here: look for a security module, a kernel lockdown, or a container's "
@@ -106,7 +107,7 @@ struct BPFProgram: ~Copyable, Sendable {
             )
         }
         let said = log.split(separator: "\n").suffix(3).joined(separator: "; ")
-        return AttachError(
+        return HostGuestError(
             .unsupported,
             "the kernel does not take the BPF program (\(reason))\(said.isEmpty ? "" : ": " + said)")
     }

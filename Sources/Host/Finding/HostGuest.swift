@@ -23,11 +23,15 @@ public struct HostGuest: Sendable, Hashable {
     /// The kernel was asked about it: what protects its registers would be known.
     public var isKnownToKernel = false
     /// Why it cannot be attached to; nil if nothing speaks against it.
-    public var obstacle: AttachError?
+    public var obstacle: HostGuestError?
+
+    /// What the tracer of an attached guest is called in `ps` and TASK_COMM: whoever kills kvmscope by its name does not
+    /// mean the one that cleans up after it.
+    package static let tracerName = "kvm-scope-guard"
 
     public init(
         process: Int32, name: String, vmm: VMMKind, arguments: [String], vmDescriptors: [Int32],
-        vcpus: [HostVCPU], ram: UInt64? = nil, uptime: Duration? = nil, obstacle: AttachError? = nil
+        vcpus: [HostVCPU], ram: UInt64? = nil, uptime: Duration? = nil, obstacle: HostGuestError? = nil
     ) {
         self.process = process
         self.name = name
@@ -78,7 +82,7 @@ public struct HostVCPU: Sendable, Hashable {
 
     /// The vCPU that a thread's name says it runs: QEMU's with debug-threads, Firecracker's, cloud-hypervisor's
     /// and kvmtool's.
-    static func id(fromThreadName name: String) -> Int? {
+    package static func id(fromThreadName name: String) -> Int? {
         for (prefix, suffix) in [
             ("CPU ", "/KVM"), ("fc_vcpu ", ""), ("vcpu", ""), ("kvm-vcpu-", ""), ("crosvm_vcpu", ""),
         ] where name.hasPrefix(prefix) && name.hasSuffix(suffix) && name.count > prefix.count + suffix.count {
@@ -102,8 +106,8 @@ public struct GuestList: Sendable, Hashable {
 
     /// The guest that `text` means: a process id or a whole name.
     ///
-    /// - Throws: `AttachError`, with those whose names begin so where none is called just that.
-    public func guest(matching text: String) throws(AttachError) -> HostGuest {
+    /// - Throws: `HostGuestError`, with those whose names begin so where none is called just that.
+    public func guest(matching text: String) throws(HostGuestError) -> HostGuest {
         if let process = Int32(text), let guest = guests.first(where: { $0.process == process }) {
             return guest
         }
@@ -113,7 +117,7 @@ public struct GuestList: Sendable, Hashable {
         let found = guests.filter { $0.name == text }
         if found.count == 1, let guest = found.first { return guest }
         guard found.isEmpty else {
-            throw AttachError(
+            throw HostGuestError(
                 .ambiguous, "\(found.count) guests are called \"\(text)\": \(listed(found))",
                 remedy: "give the process id")
         }
@@ -124,7 +128,7 @@ public struct GuestList: Sendable, Hashable {
             hiddenProcesses > 0
             ? "; \(hiddenProcesses) processes of other users could not be looked into (run as root to see them)"
             : ""
-        throw AttachError.denied(
+        throw HostGuestError.denied(
             "no KVM guest is called \"\(text)\"", as: .noGuest,
             remedy: begun.isEmpty
                 ? "`kvmscope list` shows those that run\(hidden)"
@@ -132,18 +136,18 @@ public struct GuestList: Sendable, Hashable {
     }
 
     /// Why the process has no guest that could be meant.
-    private static func noGuest(_ process: Int32) -> AttachError {
+    private static func noGuest(_ process: Int32) -> HostGuestError {
         let files = ProcessFiles(process)
         guard process > 0, files.text("stat") != nil else {
-            return AttachError.denied(
+            return HostGuestError.denied(
                 "there is no process \(process)", as: .noProcess, remedy: "`kvmscope list` shows the guests")
         }
         guard files.kvmDescriptors != nil else {
-            return AttachError.denied(
+            return HostGuestError.denied(
                 "the descriptors of process \(process) may not be looked at",
                 remedy: "run kvmscope as the user that runs the VMM, or as root (CAP_SYS_PTRACE)")
         }
-        return AttachError.denied(
+        return HostGuestError.denied(
             "process \(process) runs no KVM guest", as: .noGuest,
             remedy: "`kvmscope list` shows those that do")
     }

@@ -43,21 +43,21 @@ struct Privileges: Sendable {
 
     /// Why ptrace of a process with this status would be refused. Source: ptrace(2), "Ptrace access mode
     /// checking" and "/proc/sys/kernel/yama/ptrace_scope".
-    func obstacle(to status: ProcessStatus, process: Int32) -> AttachError? {
+    func obstacle(to status: ProcessStatus, process: Int32) -> HostGuestError? {
         if ptraceScope >= 3 {
-            return AttachError(
+            return HostGuestError(
                 .notPermitted, "this host forbids tracing altogether (kernel.yama.ptrace_scope is 3)",
                 remedy: "it can only be changed at boot: start the host without it")
         }
         if has(.ptrace) { return nil }
         if status.effectiveUser != user {
-            return AttachError(
+            return HostGuestError(
                 .notPermitted,
                 "process \(process) belongs to user \(status.effectiveUser), kvmscope runs as \(user)",
                 remedy: "run kvmscope as that user or as root (CAP_SYS_PTRACE)")
         }
         if ptraceScope >= 1 {
-            return AttachError(
+            return HostGuestError(
                 .notPermitted,
                 "this host lets only a parent trace a process (kernel.yama.ptrace_scope is \(ptraceScope))",
                 remedy: "run kvmscope as root (CAP_SYS_PTRACE), or `sysctl kernel.yama.ptrace_scope=0`")
@@ -68,7 +68,7 @@ struct Privileges: Sendable {
 
 extension ProcessFiles {
     /// The first bytes of a file; fewer if it is shorter, nil if it cannot be opened.
-    static func head(_ path: String, count: Int) -> [UInt8]? {
+    package static func head(_ path: String, count: Int) -> [UInt8]? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else { return nil }
         defer { close(file) }

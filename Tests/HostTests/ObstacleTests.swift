@@ -1,10 +1,8 @@
-import DebugTarget
-import Debugger
 import Foundation
 import KVMCore
 import Testing
 
-@testable import Attach
+@testable import Host
 
 /// What speaks against attaching, with made-up facts about a process that is there: this one's parent.
 @Suite("Obstacles to attaching")
@@ -13,7 +11,7 @@ struct ObstacleTests {
 
     private func obstacle(
         _ change: (inout HostGuest, inout KernelReader.Facts) -> Void
-    ) -> AttachError? {
+    ) -> HostGuestError? {
         var guest = HostGuest(
             process: process, name: "made up", vmm: .qemu, arguments: [], vmDescriptors: [9],
             vcpus: [HostVCPU(id: 0, descriptor: 10, thread: process)])
@@ -26,7 +24,7 @@ struct ObstacleTests {
     }
 
     private func expect(
-        _ error: AttachError?, _ code: AttachError.Code, _ words: String...,
+        _ error: HostGuestError?, _ code: HostGuestError.Code, _ words: String...,
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         #expect(error?.code == code, sourceLocation: sourceLocation)
@@ -121,10 +119,10 @@ struct ObstacleTests {
     func ram() {
         var facts = KernelReader.Facts()
         #expect(facts.ram == nil)
-        func region(_ gpa: UInt64, _ size: UInt64, _ isReadOnly: Bool = false) -> MemoryRegion {
-            MemoryRegion(slot: 0, gpa: gpa, size: size, hva: 0, isReadOnly: isReadOnly)
+        func region(_ gpa: UInt64, _ size: UInt64, _ isReadOnly: Bool = false) -> MemorySlot {
+            MemorySlot(slot: 0, gpa: gpa, size: size, hostAddress: 0, flags: isReadOnly ? .readOnly : [])
         }
-        facts.regions = [
+        facts.slots = [
             region(0, 0xA_0000), region(0xC_0000, 0x2_0000, true), region(0x10_0000, 0x3F0_0000),
             region(0xFD00_0000, 16 << 20), region(0xFFFC_0000, 0x4_0000, true), region(1 << 32, 1 << 30),
         ]

@@ -1,5 +1,5 @@
 /// Where the members of KVM's and the kernel's structures are, in bytes, as BTF says.
-struct KVMLayout: Sendable {
+package struct KVMLayout: Sendable {
     /// The BTF id of the function that stands for the task_file iterator.
     var iterator: UInt32
     var iteratorMeta: Int16
@@ -48,28 +48,28 @@ struct KVMLayout: Sendable {
     var pidNumbers: UInt64
     var pidNumberSize: UInt64 { 16 }
 
-    static let names = [
+    package static let names = [
         "bpf_iter_task_file", "bpf_iter__task_file", "bpf_iter_meta", "file", "rb_node", "pid", "task_struct",
         "kvm",
         "kvm_memslots",
         "kvm_memory_slot", "kvm_vcpu",
     ]
 
-    static func ofThisKernel() throws(AttachError) -> KVMLayout {
+    static func ofThisKernel() throws(HostGuestError) -> KVMLayout {
         let remedy = "it needs a kernel with CONFIG_DEBUG_INFO_BTF; without, the memory map is searched for"
         guard let bytes = ProcessFiles.bytes("/sys/kernel/btf/vmlinux", limit: 256 << 20) else {
-            throw AttachError(
+            throw HostGuestError(
                 .unsupported, "the kernel does not describe its types (/sys/kernel/btf)", remedy: remedy)
         }
         guard let kernel = BTF(bytes, wanted: names) else {
-            throw AttachError(.unsupported, "/sys/kernel/btf/vmlinux is not understood", remedy: remedy)
+            throw HostGuestError(.unsupported, "/sys/kernel/btf/vmlinux is not understood", remedy: remedy)
         }
         // Where KVM is a module, its types are described beside the kernel's.
         let module = ProcessFiles.bytes("/sys/kernel/btf/kvm", limit: 64 << 20).flatMap {
             BTF($0, wanted: names, base: kernel)
         }
         guard let layout = KVMLayout(kernel: kernel, kvm: module) else {
-            throw AttachError(
+            throw HostGuestError(
                 .unsupported, "this kernel's KVM keeps its memory slots otherwise than kvmscope knows",
                 remedy: "the memory map is searched for instead")
         }
@@ -81,7 +81,7 @@ struct KVMLayout: Sendable {
     /// - Parameters:
     ///   - kernel: the types of the kernel itself.
     ///   - kvm: those of KVM, if it is a module.
-    init?(kernel: BTF, kvm module: BTF?) {
+    package init?(kernel: BTF, kvm module: BTF?) {
         func member(_ btf: BTF, _ type: String, _ member: String) -> UInt64? {
             btf.type(type, .structure).flatMap { btf.offset(of: member, in: $0) }.map { UInt64($0) }
         }

@@ -1,3 +1,5 @@
+import Glibc
+
 /// What the kernel says of one thread at one moment: where it runs and what it has used.
 ///
 /// Source: proc(5), `/proc/PID/task/TID/stat`, `status` and `schedstat`.
@@ -97,4 +99,23 @@ public struct ThreadUsage: Sendable, Hashable {
             waiting = min(1, Double(after - before) / 1e9 / elapsed)
         }
     }
+}
+
+extension ThreadSample {
+    /// Samples a thread now. Nil if it is gone or /proc does not show it.
+    public init?(process: Int32, thread: Int32) {
+        let files = ProcessFiles(process)
+        let folder = "task/\(thread)/"
+        guard let stat = files.text(folder + "stat"), let status = files.text(folder + "status") else {
+            return nil
+        }
+        var now = timespec()
+        guard clock_gettime(CLOCK_MONOTONIC, &now) == 0 else { return nil }
+        self.init(
+            time: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec), stat: stat, status: status,
+            schedstat: files.text(folder + "schedstat"))
+    }
+
+    /// The unit of the tick counts: how many there are in a second.
+    public static var ticksPerSecond: UInt64 { UInt64(max(1, sysconf(Int32(_SC_CLK_TCK)))) }
 }

@@ -1,9 +1,10 @@
+import Attach
 import Foundation
 import KVMCore
 import SystemPackage
 import Testing
 
-@testable import Attach
+@testable import Host
 
 /// Refusals decided on made-up facts alone: hosts, kernels and VMMs that are not at hand.
 @Suite("Refused on made-up facts")
@@ -29,7 +30,7 @@ struct RefusalFactsTests {
         _ privileges: Privileges = Privileges(effective: Self.root, user: 0, ptraceScope: 0),
         asked: Bool = true,
         _ change: (inout HostGuest, inout GuestFinder.VMMFacts, inout KernelReader.Facts) throws -> Void
-    ) throws -> AttachError? {
+    ) throws -> HostGuestError? {
         var guest = HostGuest(
             process: 700, name: "made up", vmm: .qemu, arguments: ["qemu-system-x86_64", "-m", "512"],
             vmDescriptors: [9],
@@ -45,7 +46,7 @@ struct RefusalFactsTests {
     }
 
     private func expect(
-        _ error: AttachError?, _ code: AttachError.Code, _ message: String, remedy: String,
+        _ error: HostGuestError?, _ code: HostGuestError.Code, _ message: String, remedy: String,
         sourceLocation: SourceLocation = #_sourceLocation
     ) {
         #expect(error?.code == code, sourceLocation: sourceLocation)
@@ -119,15 +120,6 @@ struct RefusalFactsTests {
             } == nil)
     }
 
-    @Test("an encrypted guest where the kernel cannot be asked: by what KVM_GET_REGS says")
-    func encryptedByItsRegisters() {
-        let refusal = AttachedTarget.encryption(KVMError("KVM_GET_REGS", .invalidArgument), vcpu: 1)
-        expect(refusal, .encrypted, "does not give the registers of vCPU 1", remedy: "by design")
-        for errno: Errno in [.badFileDescriptor, .ioError, .noSuchProcess, .resourceBusy] {
-            #expect(AttachedTarget.encryption(KVMError("KVM_GET_REGS", errno), vcpu: 1) == nil)
-        }
-    }
-
     @Test("a VMM that is traced: its main thread or one of a vCPU, but not by our own tracer")
     func traced() throws {
         for index in 0..<3 {
@@ -140,7 +132,7 @@ struct RefusalFactsTests {
             try obstacle { _, seen, _ in seen.threads[1].status = try Self.status(tracer: 99) } == nil)
         for (process, name, remedy) in [
             ("gdb", "gdb", "end that debugger"),
-            (TracerProcess.name, "kvmscope", "`detach` or `quit` there first"),
+            (HostGuest.tracerName, "kvmscope", "`detach` or `quit` there first"),
         ] {
             expect(
                 try obstacle { _, seen, _ in
@@ -160,19 +152,10 @@ struct RefusalFactsTests {
         #expect(try obstacle(limited) { _, _, _ in } == nil)
     }
 
-    @Test("a kernel that does not lift a filter")
-    func suspendSeccomp() {
-        expect(TracedThread.filterError(EPERM), .seccomp, "cannot be lifted", remedy: "CAP_SYS_ADMIN")
-        expect(
-            TracedThread.filterError(EINVAL), .seccomp, "cannot be lifted",
-            remedy: "CONFIG_CHECKPOINT_RESTORE")
-        expect(TracedThread.filterError(EIO), .seccomp, "cannot be lifted", remedy: "-sandbox")
-    }
-
     @Test("without CAP_SYS_PTRACE: another user's VMM, and each ptrace scope")
     func privileges() throws {
         let none = Self.without(.ptrace)
-        func scope(_ scope: Int, _ effective: UInt64, user: UInt32) throws -> AttachError? {
+        func scope(_ scope: Int, _ effective: UInt64, user: UInt32) throws -> HostGuestError? {
             try obstacle(Privileges(effective: effective, user: user, ptraceScope: scope)) { _, seen, _ in
                 seen.status = try Self.status(user: 1000)
             }
@@ -195,20 +178,11 @@ struct RefusalFactsTests {
             remedy: "start the host without it")
     }
 
-    @Test("a thread that may not be seized")
-    func seize() {
-        expect(
-            TracedThread.seizeError(EPERM, 5), .notPermitted, "thread 5",
-            remedy: "CAP_SYS_PTRACE (run as root)")
-        #expect(TracedThread.seizeError(ESRCH, 5).code == .ended)
-        #expect(TracedThread.seizeError(EIO, 5).code == .unsupported)
-    }
-
     @Test("BPF refused: which capabilities are missing, lockdown, or what the kernel did not like")
     func bpf() {
         func error(
             _ errno: Int32, _ log: String = "", _ effective: UInt64 = Self.root, lockdown: String? = nil
-        ) -> AttachError {
+        ) -> HostGuestError {
             BPFProgram.error(
                 errno, log: log, Privileges(effective: effective, user: 0, ptraceScope: 0), lockdown: lockdown
             )

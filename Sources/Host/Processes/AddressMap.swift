@@ -1,18 +1,18 @@
 /// /proc/PID/maps, as far as it matters here. Source: proc(5).
-struct AddressMap: Sendable {
-    struct Area: Sendable, Hashable {
-        var start: UInt64
-        var end: UInt64
-        var isReadable: Bool
-        var isWritable: Bool
-        var offset: UInt64
-        var name: String
-        var size: UInt64 { end - start }
+package struct AddressMap: Sendable {
+    package struct Area: Sendable, Hashable {
+        package var start: UInt64
+        package var end: UInt64
+        package var isReadable: Bool
+        package var isWritable: Bool
+        package var offset: UInt64
+        package var name: String
+        package var size: UInt64 { end - start }
     }
-    var areas: [Area]
+    package var areas: [Area]
 
     /// Lines that are not understood are left out.
-    init(_ text: String) {
+    package init(_ text: String) {
         areas = text.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ", maxSplits: 5, omittingEmptySubsequences: true)
             guard fields.count >= 5 else { return nil }
@@ -29,7 +29,7 @@ struct AddressMap: Sendable {
     }
 
     /// Where the VMM has mapped a vCPU's `kvm_run` from its beginning on: a ring of dirty pages may lie elsewhere.
-    func runArea(ofVCPU id: Int) -> Area? {
+    package func runArea(ofVCPU id: Int) -> Area? {
         areas.first {
             $0.offset == 0 && $0.isWritable && KVMDescriptor(link: $0.name) == .vcpu(id: id)
         }

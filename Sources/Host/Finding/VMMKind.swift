@@ -13,7 +13,7 @@ public struct VMMKind: RawRepresentable, Sendable, Hashable, Encodable {
     /// The program's kind by its executable's name, or that name itself for one that is not known.
     ///
     /// - Parameter command: what the process calls itself. libkrun, a library, names the programs that use it.
-    init(executable: String, command: String = "") {
+    package init(executable: String, command: String = "") {
         let base = Self.program(executable)
         switch base {
         case _ where command == "libkrun VM": self = .libkrun

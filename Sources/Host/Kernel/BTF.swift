@@ -3,8 +3,8 @@ import CLinux
 /// The kernel's own description of its types, as far as offsets go. Source: Documentation/bpf/btf.rst.
 ///
 /// The bytes are not trusted: every access is checked, and what contradicts itself is absent.
-struct BTF: Sendable {
-    enum Kind: UInt32, Sendable {
+package struct BTF: Sendable {
+    package enum Kind: UInt32, Sendable {
         case structure = 4
         case union = 5
         case function = 12
@@ -25,7 +25,7 @@ struct BTF: Sendable {
     /// - Parameters:
     ///   - wanted: the names that ``type(_:_:)`` will be asked for; only they are indexed.
     ///   - base: of a module's BTF, the kernel's.
-    init?(_ bytes: [UInt8], wanted: [String], base: BTF? = nil) {
+    package init?(_ bytes: [UInt8], wanted: [String], base: BTF? = nil) {
         // struct btf_header: magic, version, flags, hdr_len, type_off, type_len, str_off, str_len.
         guard Self.load16(bytes, 0) == 0xEB9F, let header = Self.load32(bytes, 4),
             let typeOffset = Self.load32(bytes, 8), let typeLength = Self.load32(bytes, 12),
@@ -87,7 +87,7 @@ struct BTF: Sendable {
     }
 
     /// The id of a type by its name.
-    func type(_ name: String, _ kind: Kind) -> UInt32? {
+    package func type(_ name: String, _ kind: Kind) -> UInt32? {
         for place in Self.places(of: name, bytes, strings, base: stringBase, baseStrings) {
             let ids = byName[place] ?? []
             if let id = ids.first(where: { record($0).map { info($0) >> 24 & 0x1F } == kind.rawValue }) {
@@ -98,12 +98,12 @@ struct BTF: Sendable {
     }
 
     /// Where a member stands in a structure, in bytes; anonymous structures and unions are looked through.
-    func offset(of member: String, in type: UInt32) -> Int? {
+    package func offset(of member: String, in type: UInt32) -> Int? {
         find(member, in: type)?.offset
     }
 
     /// Where a member of a member stands: `["arch", "guest_state_protected"]`.
-    func offset(of path: [String], in type: UInt32) -> Int? {
+    package func offset(of path: [String], in type: UInt32) -> Int? {
         var type = type
         var offset = 0
         for member in path {

@@ -3,14 +3,14 @@ import KVMCore
 import SystemPackage
 
 /// The files of /proc/PID, read whole. A process may go away between any two reads: then they are nil.
-struct ProcessFiles: Sendable {
-    let process: Int32
+package struct ProcessFiles: Sendable {
+    package let process: Int32
     private var root: String { "/proc/\(process)" }
 
-    init(_ process: Int32) { self.process = process }
+    package init(_ process: Int32) { self.process = process }
 
     /// A file's bytes, cut at about `limit`; nil if it cannot be read.
-    static func bytes(_ path: String, limit: Int = 4 << 20) -> [UInt8]? {
+    package static func bytes(_ path: String, limit: Int = 4 << 20) -> [UInt8]? {
         guard let file = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
             return nil
         }
@@ -47,13 +47,13 @@ struct ProcessFiles: Sendable {
     }
 
     /// `name` is relative to /proc/PID.
-    func text(_ name: String) -> String? {
+    package func text(_ name: String) -> String? {
         Self.bytes("\(root)/\(name)").map { String(decoding: $0, as: UTF8.self) }
     }
 
     /// What the kernel says a thread does, by its letter in `stat`: `T` is stopped by a signal, `Z` has ended. Nil where
     /// there is no such thread.
-    func state(thread: Int32? = nil) -> Character? { fields(thread ?? process)?.first?.first }
+    package func state(thread: Int32? = nil) -> Character? { fields(thread ?? process)?.first?.first }
 
     /// What stands in a thread's `stat` after its name.
     private func fields(_ thread: Int32) -> [Substring]? {
@@ -63,7 +63,7 @@ struct ProcessFiles: Sendable {
 
     /// A thread that is there no more, or has nothing left to do but to end: it is on its way (PF_EXITING of
     /// <linux/sched.h>), or SIGKILL waits for it, as it does for each thread of a process that is killed or exits.
-    func isEnding(thread: Int32) -> Bool {
+    package func isEnding(thread: Int32) -> Bool {
         guard let fields = fields(thread), fields.count > 6, let flags = UInt64(fields[6]),
             let status = text("task/\(thread)/status").flatMap(ProcessStatus.init)
         else { return true }
@@ -74,7 +74,7 @@ struct ProcessFiles: Sendable {
     /// Whether a thread runs the kernel's code alone, as those that KVM, vhost and io_uring hang under a process do: none
     /// of them stops for a tracer. Nil where there is no such thread. Source: PF_IO_WORKER, PF_USER_WORKER and PF_KTHREAD
     /// of <linux/sched.h>, in field 9 of `stat` (proc(5)).
-    func isKernels(thread: Int32) -> Bool? {
+    package func isKernels(thread: Int32) -> Bool? {
         guard let fields = fields(thread), fields.count > 6, let flags = UInt64(fields[6]) else { return nil }
         return flags & 0x20_4010 != 0
     }
@@ -83,7 +83,7 @@ struct ProcessFiles: Sendable {
     var ownThreads: [Int32] { threads.filter { isKernels(thread: $0) == false } }
 
     /// The system call that a thread is in, and how the kernel has it there, for people.
-    func place(of thread: Int32) -> String {
+    package func place(of thread: Int32) -> String {
         let state = state(thread: thread).map(String.init) ?? "gone"
         return switch text("task/\(thread)/syscall").flatMap(ThreadSyscall.init) {
         case .inCall(let number, _, _, _): "in \(SystemCall.name(number)), state \(state)"
@@ -93,7 +93,7 @@ struct ProcessFiles: Sendable {
     }
 
     /// The command line, an argument each.
-    var arguments: [String] {
+    package var arguments: [String] {
         guard let bytes = Self.bytes("\(root)/cmdline") else { return [] }
         return bytes.split(separator: 0, omittingEmptySubsequences: false).dropLast().map {
             String(decoding: $0, as: UTF8.self)
@@ -101,9 +101,9 @@ struct ProcessFiles: Sendable {
     }
 
     /// Where a link of /proc/PID points.
-    func link(_ name: String) -> String? { Self.link("\(root)/\(name)") }
+    package func link(_ name: String) -> String? { Self.link("\(root)/\(name)") }
 
-    static func link(_ path: String) -> String? {
+    package static func link(_ path: String) -> String? {
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = readlink(path, &buffer, buffer.count)
         guard count > 0 else { return nil }
@@ -111,7 +111,7 @@ struct ProcessFiles: Sendable {
     }
 
     /// The numbers that name the entries of a folder: descriptors, threads, processes. Nil if it is not readable.
-    static func numbers(in folder: String) -> [Int32]? {
+    package static func numbers(in folder: String) -> [Int32]? {
         guard let stream = opendir(folder) else { return nil }
         defer { closedir(stream) }
         var numbers = [Int32]()
@@ -125,13 +125,13 @@ struct ProcessFiles: Sendable {
         return numbers.sorted()
     }
 
-    var threads: [Int32] { Self.numbers(in: "\(root)/task") ?? [] }
+    package var threads: [Int32] { Self.numbers(in: "\(root)/task") ?? [] }
 
     /// What its descriptors are; none where that may not be seen.
     var descriptorLinks: [String] { (Self.numbers(in: "\(root)/fd") ?? []).compactMap { link("fd/\($0)") } }
 
     /// The KVM descriptors; nil if another user's process hides them.
-    var kvmDescriptors: [(descriptor: Int32, kind: KVMDescriptor)]? {
+    package var kvmDescriptors: [(descriptor: Int32, kind: KVMDescriptor)]? {
         guard let numbers = Self.numbers(in: "\(root)/fd") else { return nil }
         return numbers.compactMap { number in
             link("fd/\(number)").flatMap(KVMDescriptor.init(link:)).map { (number, $0) }
@@ -140,13 +140,13 @@ struct ProcessFiles: Sendable {
 }
 
 /// What a descriptor's link in /proc/PID/fd says of KVM.
-enum KVMDescriptor: Sendable, Hashable {
+package enum KVMDescriptor: Sendable, Hashable {
     case vm
     case vcpu(id: Int)
     /// A statistics descriptor (`kvm-vm-stats`, `kvm-vcpu-stats:N`) or a device.
     case other
 
-    init?(link: String) {
+    package init?(link: String) {
         let prefix = "anon_inode:"
         guard link.hasPrefix(prefix) else { return nil }
         // Some kernels put the name in brackets.
@@ -163,17 +163,17 @@ enum KVMDescriptor: Sendable, Hashable {
 }
 
 /// The fields of /proc/PID/status (or of a thread's) that matter here. Source: proc(5).
-struct ProcessStatus: Sendable, Hashable {
-    var tracer: Int32
+package struct ProcessStatus: Sendable, Hashable {
+    package var tracer: Int32
     /// 0 none, 1 strict, 2 filter.
-    var seccomp: Int
+    package var seccomp: Int
     var effectiveUser: UInt32
     /// A bit each signal, signal 1 in bit 0.
-    var caughtSignals: UInt64
+    package var caughtSignals: UInt64
     /// Those that wait for the thread.
     var pendingSignals: UInt64
 
-    init?(_ text: String) {
+    package init?(_ text: String) {
         var fields = [Substring: Substring]()
         for line in text.split(separator: "\n") {
             guard let colon = line.firstIndex(of: ":") else { continue }
@@ -193,14 +193,14 @@ struct ProcessStatus: Sendable, Hashable {
 }
 
 /// /proc/PID/task/TID/syscall. Source: proc(5).
-enum ThreadSyscall: Sendable, Hashable {
+package enum ThreadSyscall: Sendable, Hashable {
     /// On a processor now; the kernel does not say in which call.
     case running
     case inCall(number: Int, arguments: [UInt64], stackPointer: UInt64, programCounter: UInt64)
     /// Blocked, but in no call.
     case blocked
 
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let fields = text.split(whereSeparator: \.isWhitespace)
         func hexadecimal(_ text: Substring) -> UInt64? {
             text.hasPrefix("0x") ? UInt64(text.dropFirst(2), radix: 16) : nil
@@ -220,7 +220,7 @@ enum ThreadSyscall: Sendable, Hashable {
     }
 
     /// ioctl(descriptor, KVM_RUN): the descriptor.
-    var runDescriptor: Int32? {
+    package var runDescriptor: Int32? {
         guard case .inCall(let number, let arguments, _, _) = self, number == SystemCall.ioctl,
             UInt32(truncatingIfNeeded: arguments[1]) == SystemCall.kvmRun
         else { return nil }
@@ -229,13 +229,13 @@ enum ThreadSyscall: Sendable, Hashable {
 }
 
 /// Numbers of the x86-64 system calls that matter here.
-enum SystemCall {
-    static let close = 3
-    static let ioctl = 16
-    static let kvmRun = Request.run.command
+package enum SystemCall {
+    package static let close = 3
+    package static let ioctl = 16
+    package static let kvmRun = Request.run.command
 
     /// Those in which threads of VMMs wait; a number for any other.
-    static func name(_ number: Int) -> String {
+    package static func name(_ number: Int) -> String {
         let names = [
             0: "read", 7: "poll", 16: "ioctl", 23: "select", 34: "pause", 35: "nanosleep",
             128: "rt_sigtimedwait",
