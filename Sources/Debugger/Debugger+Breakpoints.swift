@@ -87,14 +87,12 @@ extension Debugger {
         guard !expression.changesGuest else {
             throw DebuggerError(
                 .refused, "a condition cannot change the guest", column: 0,
-                remedy: "compare with `==`; `commands` can change registers and memory")
+                advice: .changeByCommands)
         }
         guard !expression.needsFPU else {
             throw DebuggerError(
                 .refused, "a condition cannot look at the FPU, which no exit brings", column: 0,
-                remedy:
-                    "compare general registers or memory; `commands` with `print $mxcsr` shows it at each stop"
-            )
+                advice: .showFPUByCommands)
         }
         return expression
     }

@@ -13,10 +13,8 @@ extension Debugger {
     public func detach() throws(DebuggerError) -> Detachment {
         guard let target = abilities.detaching else {
             throw DebuggerError(
-                .refused, "the guest is kvmscope's own and cannot go on without it",
-                remedy:
-                    "`quit` ends it; `kvmscope attach` and `kvmscope launch` debug guests that can be detached"
-            )
+                .refused, "the guest is the debugger's own and cannot go on without it",
+                advice: .endInsteadOfDetaching)
         }
         try checkAttached()
         if isRunning {
@@ -24,7 +22,7 @@ extension Debugger {
             guard try collectStop(timeout: .seconds(10)) != nil else {
                 throw DebuggerError(
                     .target, "the guest does not stop within 10 s, and was not detached",
-                    remedy: "`quit` puts back what can be")
+                    advice: .endToPutBack)
             }
         }
         for vcpu in vcpus where vcpu.last.keepsTrapFlag {
@@ -41,7 +39,7 @@ extension Debugger {
     func checkAttached() throws(DebuggerError) {
         guard isDetached else { return }
         throw DebuggerError(
-            .refused, "the guest was detached", remedy: "`quit`, and attach again to go on debugging it")
+            .refused, "the guest was detached", advice: .attachAgain)
     }
 
     /// How often and how long the guest stood still so far; nil where nothing measures that.

@@ -56,7 +56,7 @@ extension Debugger {
         if vcpus.count == 1, vcpus[0].snapshot.activity == .waiting, try !wasStarted(vcpus[0]) {
             throw DebuggerError(
                 .refused, "vCPU \(vcpus[0].id) waits for INIT and SIPI from another vCPU",
-                remedy: "select another one, or `continue` all")
+                advice: .selectOrContinue)
         }
         let planned = id ?? selectedVCPU
         for vcpu in vcpus where vcpu.last.isParked { try wake(vcpu) }

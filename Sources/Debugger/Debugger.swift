@@ -142,7 +142,7 @@ public final class Debugger {
         guard target is any ExitForwarding || alive.contains(where: { !$0.last.isParked }) else {
             throw DebuggerError(
                 .refused, "vCPU \(vcpu.id) sleeps in a HLT, and nothing can wake the guest",
-                remedy: "`step` goes on after the HLT; so does `continue` once a register was set")
+                advice: .stepPastHalt)
         }
         try go(awake(), selected: .run)
     }

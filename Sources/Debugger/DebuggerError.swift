@@ -1,9 +1,9 @@
-import DebugTarget
+public import DebugTarget
 import Expressions
 import KVMCore
 
 /// What the debugger could not do, for people: what was attempted, what was wrong, what to do.
-public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible {
+public struct DebuggerError: AdvisedError, Sendable, Hashable, CustomStringConvertible {
     public enum Code: String, Sendable, Hashable {
         /// Not while the guest runs.
         case running
@@ -29,14 +29,19 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
     public var message: String
     /// Where in the text given, in Characters from its start; for a caret.
     public var column: Int?
-    /// What to do.
+    /// What to do, where that is the same in every front end.
     public var remedy: String?
+    /// What to do by a front end's commands.
+    public var advice: Advice?
 
-    public init(_ code: Code, _ message: String, column: Int? = nil, remedy: String? = nil) {
+    public init(
+        _ code: Code, _ message: String, column: Int? = nil, remedy: String? = nil, advice: Advice? = nil
+    ) {
         self.code = code
         self.message = message
         self.column = column
         self.remedy = remedy
+        self.advice = advice
     }
 
     public var description: String {
@@ -50,11 +55,11 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
         case .servedInKernel(let chip):
             self.init(
                 .refused, "the \(chip) is in the kernel, and accesses to it do not leave it",
-                remedy: "without `--irqchip kernel` they do")
+                advice: .withoutKernelChips)
         case .haltsInKernel:
             self.init(
                 .refused, "with the interrupt controllers in the kernel HLT does not leave it",
-                remedy: "`catch hlt` finds it by stepping")
+                advice: .catchHalt)
         }
     }
 
@@ -84,6 +89,9 @@ public struct DebuggerError: Error, Sendable, Hashable, CustomStringConvertible 
             self = own
         } else if let error = error as? KVMError {
             self.init(.target, "\(attempt): \(error.operation): \(error.errno)", remedy: error.advice)
+        } else if let error = error as? any AdvisedError {
+            self.init(
+                .target, "\(attempt): \(error.message)", remedy: error.remedy, advice: error.advice)
         } else {
             self.init(.target, "\(attempt): \(error)")
         }

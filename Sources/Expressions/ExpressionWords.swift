@@ -49,7 +49,7 @@ extension ExpressionParser {
         guard WideRegister(name) != nil else { return false }
         throw SyntaxError(
             "'\(name)' is wider than a number of an expression", at: column, code: .outOfRange,
-            remedy: "`print $\(name)` shows all of it")
+            remedy: "it can only stand alone, as $\(name)")
     }
 
     private mutating func symbol(_ name: String, _ column: Int) throws(SyntaxError) -> Operand {

@@ -17,6 +17,8 @@ public struct HostGuestError: Error, Sendable, Hashable, CustomStringConvertible
         case notPermitted
         /// Another debugger traces the VMM.
         case traced
+        /// Another kvmscope is attached to it.
+        case attachedElsewhere
         /// The VMM uses guest debug itself.
         case guestDebugInUse
         /// The VMM's vCPU threads have a seccomp filter that cannot be lifted.
@@ -33,6 +35,10 @@ public struct HostGuestError: Error, Sendable, Hashable, CustomStringConvertible
         case tracer
         /// The VMM ended.
         case ended
+        /// The VMM changed its own code, so that nothing can be called in its name any more.
+        case astray
+        /// A call made in its name has not come back yet.
+        case away
         /// The guest was detached.
         case detached
         /// A program cannot be started, or does not become a guest.

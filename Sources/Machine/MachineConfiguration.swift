@@ -1,3 +1,5 @@
+import DebugTarget
+
 /// What a machine is made of.
 public struct MachineConfiguration: Sendable, Hashable {
     public enum InterruptController: String, Sendable, Hashable, CaseIterable {
@@ -43,7 +45,7 @@ public struct MachineConfiguration: Sendable, Hashable {
         let layout = try RAMLayout(size: ramSize)
         guard vcpus >= 1 else {
             throw MachineError(
-                .configuration, "\(vcpus) vCPUs make no machine", remedy: "give 1 or more with --vcpus")
+                .configuration, "a machine has 1 vCPU or more, not \(vcpus)", advice: .giveVCPUs)
         }
         guard let image else { return layout }
         let size = UInt64(image.bytes.count)

@@ -1,5 +1,7 @@
+public import DebugTarget
+
 /// What a machine could not do: what was attempted, what was wrong, what to do.
-public struct MachineError: Error, Sendable, Hashable, CustomStringConvertible {
+public struct MachineError: AdvisedError, Sendable, Hashable, CustomStringConvertible {
     public enum Code: String, Sendable, Hashable {
         /// The image cannot be read: missing, a directory, no permission.
         case unreadable
@@ -15,12 +17,16 @@ public struct MachineError: Error, Sendable, Hashable, CustomStringConvertible {
     }
     public var code: Code
     public var message: String
+    /// What to do, where that is the same in every front end.
     public var remedy: String?
+    /// What to do by a front end's options and commands.
+    public var advice: Advice?
 
-    public init(_ code: Code, _ message: String, remedy: String? = nil) {
+    public init(_ code: Code, _ message: String, remedy: String? = nil, advice: Advice? = nil) {
         self.code = code
         self.message = message
         self.remedy = remedy
+        self.advice = advice
     }
 
     public var description: String { remedy.map { "\(message); \($0)" } ?? message }

@@ -117,7 +117,7 @@ public final class OwnedMachine: Target {
 
     private func runner(_ id: Int) throws(MachineError) -> VCPURunner {
         guard let member = members.withLock({ $0.first { $0.thread.id == id } }) else {
-            throw MachineError(.noVCPU, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
+            throw MachineError(.noVCPU, "there is no vCPU \(id)", advice: .listVCPUs)
         }
         return member.runner
     }

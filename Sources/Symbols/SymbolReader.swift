@@ -129,7 +129,7 @@ public struct SymbolReader: Sendable, Hashable {
             : signal != 0 ? "crashed with signal \(signal)" : "ended with status \(status >> 8)"
         throw SymbolFileError(
             "it is broken: the process that read it \(how)",
-            remedy: "the session goes on; `nm FILE` may still give names, and `symbols` reads what it prints")
+            remedy: "the session goes on; `nm FILE` may still give names, and what it prints can be loaded")
     }
 
     private static func failure(_ act: String, _ result: Int32) -> SymbolFileError {

@@ -41,7 +41,7 @@ struct FrontEnd {
             do {
                 return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
             } catch {
-                tell("\(error)")
+                tell(explained(error))
                 return 2
             }
         }

@@ -50,7 +50,7 @@ struct Program: ParsableCommand {
             signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             session = Session(debugger: try Debugger(target: try options.machine()))
         } catch {
-            tell("\(error)")
+            tell(explained(error))
             throw ExitCode(2)
         }
         let status = FrontEnd(options: options.frontEnd, session: session, signals: signals).run { output in

@@ -130,7 +130,7 @@ final class ScreenFrontEnd {
             do {
                 try session.debugger.revisit(number)
             } catch {
-                apply(.unresolved(error.description))
+                apply(.unresolved(explained(error)))
             }
             isStale = true
         case .findBytes(let text, let place):

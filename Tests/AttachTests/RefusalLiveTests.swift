@@ -131,7 +131,8 @@ struct RefusalLiveTests {
             let first = try tiny.attach()
             for _ in 0..<3 {
                 let error = #expect(throws: HostGuestError.self) { try tiny.attach() }
-                #expect(error?.code == .traced)
+                #expect(error?.code == .attachedElsewhere)
+                #expect(error?.advice == .detachThere)
                 #expect(error?.message.contains("another kvmscope") == true)
             }
             // The one that was refused has changed nothing.

@@ -362,7 +362,7 @@ struct TinyGuestLiveTests {
         _ = try debugger.collectStop(timeout: .seconds(10))
         // A second debugger, while the first one traces.
         let again = try #require(GuestFinder().guest(process: tiny.pid))
-        #expect(again.obstacle?.code == .traced)
+        #expect(again.obstacle?.code == .attachedElsewhere)
         #expect(throws: HostGuestError.self) { try AttachedTarget(again, tracer: Built.tracer) }
         let list = GuestFinder().guests()
         #expect(throws: HostGuestError.self) { try list.guest(matching: "no such guest") }

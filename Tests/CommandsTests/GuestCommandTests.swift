@@ -62,7 +62,7 @@ import Testing
 
     @Test func ourOwnGuestCannotBeDetached() throws {
         let error = try Driver().failure("detach")
-        #expect(error.message.contains("kvmscope's own"))
+        #expect(error.message.contains("debugger's own"))
         #expect(error.remedy?.contains("kvmscope attach") == true)
     }
 

@@ -81,7 +81,7 @@ import X86
         ] as [(String, UInt64)] { #expect(try guest.evaluate(text).bits == value) }
         #expect(try guest.evaluate("$mxcsr").width == 32)
         let wide = try #require(debuggerError { _ = try guest.evaluate("1 + $xmm0") })
-        #expect(wide.column == 4 && wide.remedy == "`print $xmm0` shows all of it")
+        #expect(wide.column == 4 && wide.remedy == "it can only stand alone, as $xmm0")
         #expect(debuggerError { try guest.checkCondition("$mxcsr == 0x1f80") }?.code == .refused)
         // What is no register of the FPU is a variable.
         #expect(debuggerError { _ = try guest.evaluate("$xmm16") }?.code == .unknownName)

@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 import TargetConformance
 import Testing
@@ -25,7 +26,7 @@ import X86
             try debugger.startFinish()
         } catch {
             #expect(error.code == .refused)
-            #expect(error.remedy?.contains("step-until ret") == true)
+            #expect(error.advice == .stepToReturn)
             return true
         }
         debugger.interrupt()

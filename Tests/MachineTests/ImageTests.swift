@@ -1,3 +1,4 @@
+import DebugTarget
 import Glibc
 import SystemPackage
 import Testing
@@ -49,7 +50,7 @@ struct ImageTests {
         let path = try folder.file("a", [UInt8](repeating: 0, count: 513))
         let error = #expect(throws: MachineError.self) { try GuestImage.bootSector(path: path) }
         #expect(error?.code == .oversized)
-        #expect(error?.description.contains("flat binary") == true)
+        #expect(error?.advice == .loadFlat)
     }
 
     @Test func badFiles() throws {

@@ -91,7 +91,7 @@ extension AttachedTarget: SourceProviding {
                     missing: [
                         .init(
                             .statisticsDescriptor,
-                            "not opened yet: `info stats` does, with one short stop of the guest")
+                            "not opened yet: that takes one short stop of the guest")
                     ])
                 : ValueSource(.statistics, .statisticsDescriptor, .live))
         let seesExits =
@@ -100,7 +100,7 @@ extension AttachedTarget: SourceProviding {
             ValueSource(
                 .exits, .tracedExits, seesExits ? .live : .lastStop(sinceHeld),
                 missing: seesExits
-                    ? [] : [.init(.tracedExits, "only those of steps are seen; `info stats` counts all")]))
+                    ? [] : [.init(.tracedExits, "only those of steps are seen; the statistics count all")]))
         sources.append(threadSource)
         return sources
     }

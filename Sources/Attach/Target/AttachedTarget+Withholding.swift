@@ -37,7 +37,7 @@ extension AttachedTarget: VCPUWithholding {
             "\(guest.vmm.rawValue) keeps vCPU \(id) from running: its thread \(member.identity.thread) waits in "
                 + "\(call), not in KVM_RUN",
             remedy:
-                "the guest has to be let run in its VMM (\(way)) and here (`continue`), or sleeps in a HLT that the "
+                "the guest has to be let run in its VMM (\(way)) and resumed here, or sleeps in a HLT that the "
                 + "VMM emulates")
     }
 }

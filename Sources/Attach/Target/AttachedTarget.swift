@@ -283,7 +283,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         guard !isDetached else { throw Self.detachedError }
         guard let member = members.first(where: { $0.identity.id == id }) else {
             throw HostGuestError(
-                .notRunning, "there is no vCPU \(id)", remedy: "`vcpu list` shows those there are")
+                .notRunning, "there is no vCPU \(id)",
+                remedy: "there are " + members.map { "\($0.identity.id)" }.joined(separator: ", "))
         }
         return member
     }

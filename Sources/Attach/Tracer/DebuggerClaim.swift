@@ -21,12 +21,10 @@ struct DebuggerClaim: ~Copyable {
         if result == -EAGAIN {
             let holder = Self.holder(process)
             throw HostGuestError(
-                .traced,
+                .attachedElsewhere,
                 "another kvmscope is attached to process \(process)"
                     + (holder.map { " (its tracer is process \($0))" } ?? ""),
-                remedy: "`detach` or `quit` there first"
-                    + (holder.map { "; if no kvmscope is there any more, `kill \($0)` ends what it has left" }
-                        ?? ""))
+                remedy: holder.map { "if no kvmscope is there any more, `kill \($0)` ends what it has left" })
         }
         guard result >= 0 else {
             throw HostGuestError.denied(

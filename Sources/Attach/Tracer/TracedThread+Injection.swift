@@ -60,22 +60,21 @@ extension TracedThread {
             return Int64(-ETIMEDOUT)
         case .astray:
             trouble = HostGuestError(
-                .unsupported,
+                .astray,
                 "the VMM has changed its own code: at \(hexadecimal(registers.rip)) thread \(thread) makes no "
-                    + "system call any more, so that none can be made in its name",
-                remedy: "`detach`; what can still be put back is")
+                    + "system call any more, so that none can be made in its name")
             return Int64(-ENOEXEC)
         }
     }
 
     var awayError: HostGuestError {
         HostGuestError(
-            .notRunning,
+            .away,
             "a call that thread \(thread) of the VMM was made to make on vCPU \(vcpu.id) does not come back (it may "
                 + "still be done)",
             remedy:
                 "it waits in the kernel, as for another thread that runs the same vCPU; it is put back as soon as it "
-                + "returns: try again, or `detach`")
+                + "returns")
     }
 
     private func hexadecimal(_ value: UInt64) -> String { "0x" + String(value, radix: 16) }

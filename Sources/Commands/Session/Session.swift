@@ -347,7 +347,7 @@ struct ExamineState {
 
 extension CommandError {
     init(_ error: DebuggerError) {
-        self.init(error.message, remedy: error.remedy)
+        self.init(error.message, remedy: error.words)
     }
 }
 

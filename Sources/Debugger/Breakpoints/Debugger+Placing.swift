@@ -41,7 +41,7 @@ extension Debugger {
         } else if needsRegister {
             throw DebuggerError(
                 .badAddress, "\(entry.breakpoint.address) is no linear address while paging is on",
-                remedy: "a debug register compares linear addresses: give one, or use `break`")
+                remedy: "a debug register compares linear addresses: give one", advice: .breakWithoutRegister)
         }
         for kind in kinds {
             ways.append(
@@ -68,9 +68,7 @@ extension Debugger {
             needsRegister
                 ? "debug registers do not stop \(place) on this host"
                 : "nothing stops \(place) at \(entry.breakpoint.address) on this host",
-            remedy: needsRegister
-                ? "`break` takes another way; `info host` shows what this host honours"
-                : "`info host` shows what this host honours")
+            advice: needsRegister ? .breakWithoutRegister : .showHost)
     }
 
     /// Where the code of a breakpoint may run, the likeliest first. A page that CPL 3 may use can hold code of CPL 0,

@@ -88,14 +88,14 @@ extension Debugger {
                 .refused,
                 "reads of \(breakpoint.address) cannot be watched: this host's debug registers do not see them, and the "
                     + "pages of this guest are not ours to protect",
-                remedy: "watch writes: `watch w`")
+                advice: .watchWrites)
         }
         guard access == .write else {
             throw DebuggerError(
                 .refused,
                 "reads of \(breakpoint.address) cannot be watched: code, a stack or tables that the processor uses are "
                     + "on the same page",
-                remedy: "watch writes: `watch w`")
+                advice: .watchWrites)
         }
         guard breakpoint.length <= WatchState.largestShadow else {
             throw DebuggerError(
@@ -108,7 +108,7 @@ extension Debugger {
                 .refused,
                 "\(breakpoint.address) cannot be watched: neither debug registers nor single-step see what "
                     + "\(now.name) does on this host",
-                remedy: "`info host` shows what this host honours")
+                advice: .showHost)
         }
         try enter(.stepping)
     }
@@ -139,7 +139,7 @@ extension Debugger {
             else {
                 throw DebuggerError(
                     .unreadable, "\(breakpoint.address) cannot be watched: no memory is at \(hex(piece.gpa))",
-                    remedy: "`catch mmio` stops at accesses to devices")
+                    advice: .catchDeviceAccesses)
             }
         }
         return all.map { WatchState.Piece(gpa: $0.gpa, offset: $0.range.lowerBound, count: $0.range.count) }

@@ -35,7 +35,7 @@ extension Debugger {
                 throw DebuggerError(
                     .refused,
                     "the exits of \(target.name) go to the program that runs it, and are not seen here",
-                    remedy: "`break` at the code that does it")
+                    advice: .breakAtCode)
             case .interrupt, .exception, .modeSwitch, .msr, .control: return .stepping
             }
         }
@@ -56,11 +56,11 @@ extension Debugger {
         case .exit(.debug):
             throw DebuggerError(
                 .refused, "DEBUG exits are made by the debugger itself",
-                remedy: "`break`, `watch` or `step` cause them")
+                advice: .causedByDebugger)
         case .exit(.intr):
             throw DebuggerError(
                 .refused, "INTR exits come of signals to the vCPU's thread, not of the guest",
-                remedy: "`stop` stops the guest")
+                advice: .stopGuest)
         case .mmio(let range):
             let memory = target.memory.regions.first { region in
                 !region.isReadOnly && range.lowerBound < region.gpa &+ region.size
@@ -70,7 +70,7 @@ extension Debugger {
             throw DebuggerError(
                 .refused,
                 "there is memory from \(hex(memory.gpa)) to \(hex(memory.gpa &+ memory.size &- 1)): accesses to it do "
-                    + "not leave the guest", remedy: "`watch` stops at accesses to memory")
+                    + "not leave the guest", advice: .watchMemory)
         default: break
         }
     }

@@ -124,7 +124,7 @@ extension Debugger {
         if case .physical = start {
             throw DebuggerError(
                 .badAddress, "\(start) is a physical address, and pointers are linear ones",
-                remedy: "give one without `p:`")
+                advice: .giveLinearAddress)
         }
         let view = view(of: snapshot)
         let registers = GeneralRegister.allCases

@@ -13,7 +13,7 @@ extension LinearMemory {
         case .physical:
             throw DebuggerError(
                 .badAddress, "\(address) is a physical address, and a linear one is needed here",
-                remedy: "many linear addresses may lead there: give one without `p:`")
+                remedy: "many linear addresses may lead there", advice: .giveLinearAddress)
         case .segmented(.register(let name), let offset):
             return special.linear(name, offset, mode: CPUMode(try registers(), special))
         case .segmented(.selector(let selector), let offset):

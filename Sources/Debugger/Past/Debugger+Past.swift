@@ -88,7 +88,7 @@ extension Debugger {
         guard !isRevisiting else {
             throw DebuggerError(
                 .refused, "\(attempt): stop \(stop.number) is past, and the past is not changed",
-                remedy: "`revisit now` goes back to stop \(latestStop.number)")
+                advice: .returnToPresent(stop: latestStop.number))
         }
     }
 }

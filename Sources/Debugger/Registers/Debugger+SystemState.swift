@@ -30,7 +30,7 @@ extension Debugger {
             else {
                 throw DebuggerError(
                     .unknownName, "CPUID has no leaf \(hex(function)) with index \(index)",
-                    remedy: "`info cpuid` lists those there are")
+                    advice: .listCPUID)
             }
             switch register {
             case .eax: entries[place].eax = value
@@ -90,7 +90,7 @@ extension Debugger {
         else {
             throw DebuggerError(
                 .refused, "XCR0 does not enable this part of the state",
-                remedy: "`info xsave` lists what there is; `set xcr0 = ...` enables more")
+                advice: .listExtendedState)
         }
         try changeSystem(id, "setting the extended state") { vcpu in
             var area = try vcpu.xsave()

@@ -31,7 +31,7 @@ extension Debugger {
                 .refused,
                 "no caller is to be seen: nothing on the stack from \(hex(vcpu.snapshot.registers.rsp)) up "
                     + "is the return address of a call to this code",
-                remedy: "`step-until ret` or `step-until iret` goes to the next one, whatever it returns to")
+                advice: .stepToReturn)
         }
         try goWithOthers(vcpu, .out)
     }
@@ -57,7 +57,7 @@ extension Debugger {
         guard let turns = StepTurns(able.map(\.id), count: count) else {
             throw DebuggerError(
                 .refused, "no vCPU can step: they wait for INIT and SIPI, or are dead",
-                remedy: "`continue` resumes all")
+                advice: .continueAll)
         }
         var progress = OrderProgress()
         progress.turns = turns

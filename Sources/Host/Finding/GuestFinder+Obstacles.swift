@@ -64,11 +64,10 @@ extension GuestFinder {
                 let isOurs = seen.tracers[status.tracer] == HostGuest.tracerName
                 let name = isOurs ? "kvmscope" : seen.tracers[status.tracer]
                 return HostGuestError(
-                    .traced,
+                    isOurs ? .attachedElsewhere : .traced,
                     "thread \(thread) of the VMM is already traced by process \(status.tracer)"
                         + (name.map { " (\($0))" } ?? ""),
-                    remedy: isOurs
-                        ? "`detach` or `quit` there first" : "end that debugger (or strace) first")
+                    remedy: isOurs ? nil : "end that debugger (or strace) first")
             }
             if status.seccomp == 2, !privileges.has(.systemAdministration) {
                 return HostGuestError(
@@ -81,7 +80,7 @@ extension GuestFinder {
             return HostGuestError(
                 .noGuest,
                 "process \(guest.process) has descriptors of a VM that another process made and runs",
-                remedy: "attach to that one: `kvmscope list` shows it")
+                remedy: "attach to that one")
         }
         if let sign = encryption(facts, links: seen.links, arguments: guest.arguments) {
             return HostGuestError(

@@ -126,12 +126,12 @@ public struct GuestList: Sendable, Hashable {
         let begun = text.isEmpty ? [] : guests.filter { $0.name.lowercased().hasPrefix(wanted) }
         let hidden =
             hiddenProcesses > 0
-            ? "; \(hiddenProcesses) processes of other users could not be looked into (run as root to see them)"
-            : ""
+            ? "\(hiddenProcesses) processes of other users could not be looked into (run as root to see them)"
+            : nil
         throw HostGuestError.denied(
             "no KVM guest is called \"\(text)\"", as: .noGuest,
             remedy: begun.isEmpty
-                ? "`kvmscope list` shows those that run\(hidden)"
+                ? hidden
                 : "give the whole name or the process id: \(listed(begun))")
     }
 
@@ -140,7 +140,7 @@ public struct GuestList: Sendable, Hashable {
         let files = ProcessFiles(process)
         guard process > 0, files.text("stat") != nil else {
             return HostGuestError.denied(
-                "there is no process \(process)", as: .noProcess, remedy: "`kvmscope list` shows the guests")
+                "there is no process \(process)", as: .noProcess, remedy: nil)
         }
         guard files.kvmDescriptors != nil else {
             return HostGuestError.denied(
@@ -149,6 +149,6 @@ public struct GuestList: Sendable, Hashable {
         }
         return HostGuestError.denied(
             "process \(process) runs no KVM guest", as: .noGuest,
-            remedy: "`kvmscope list` shows those that do")
+            remedy: nil)
     }
 }

@@ -1,3 +1,4 @@
+import DebugTarget
 import X86
 
 /// What is loaded into a machine's RAM, and where a vCPU starts in it.
@@ -71,7 +72,7 @@ public struct GuestImage: Sendable, Hashable {
                 .oversized,
                 "\(path) is \(count.map(String.init) ?? "more than \(sectorSize)") bytes, and a boot sector has "
                     + "\(sectorSize) at most",
-                remedy: count == nil ? "give a file" : "load it as a flat binary instead, with --flat 0x7c00")
+                remedy: count == nil ? "give a file" : nil, advice: count == nil ? nil : .loadFlat)
         }
         return GuestImage(
             name: path, bytes: bytes, loadAddress: bootAddress, entry: .bootSector(drive: drive))

@@ -72,7 +72,7 @@ struct LaunchCommand: ParsableCommand {
         } catch let code as ExitCode {
             throw code
         } catch {
-            tell("\(error)")
+            tell(explained(error))
             throw ExitCode(2)
         }
         let status = FrontEnd(options: frontEnd, session: session, signals: signals).runShowingRegisters()

@@ -65,7 +65,7 @@ struct GuestTable: CommandOutput {
                     Double($0.components.seconds) + Double($0.components.attoseconds) / 1e18
                 },
                 attachable: guest.obstacle == nil, obstacle: guest.obstacle?.message,
-                remedy: guest.obstacle?.remedy)
+                remedy: guest.obstacle?.words)
         }
     }
 
