@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Convenience variables (`$n`) and the values printed so far (`$`, `$1`), of one debugger.
 ///
@@ -14,7 +14,7 @@ package final class Variables: Sendable {
         var values: [Value?] = []
         var history: [Value] = []
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     package init() {}
 

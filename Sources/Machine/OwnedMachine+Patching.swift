@@ -1,6 +1,6 @@
 public import DebugTarget
 public import KVMCore
-import Synchronization
+import Locking
 
 /// Breakpoints in the guest's memory.
 extension OwnedMachine: CodePatching, MemoryProtecting {

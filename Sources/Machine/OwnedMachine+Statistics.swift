@@ -1,6 +1,6 @@
 public import DebugTarget
 import KVMCore
-import Synchronization
+import Locking
 import SystemPackage
 
 /// The kernel's counters of a machine: a descriptor for the VM and one for each vCPU, opened when they are first asked
@@ -15,7 +15,7 @@ final class KernelCounters: Sendable {
         var machine: Reader?
         var vcpus: [Int: Reader] = [:]
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     func machine(_ open: () throws -> Reader) throws -> Reader {
         if let known = state.withLock({ $0.machine }) { return known }

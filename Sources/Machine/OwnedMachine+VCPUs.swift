@@ -1,7 +1,7 @@
 public import DebugTarget
 import Host
 import KVMCore
-import Synchronization
+import Locking
 import X86
 
 extension OwnedMachine: VCPUCreating {

@@ -1,7 +1,7 @@
 public import DebugTarget
 import Glibc
 public import KVMCore
-import Synchronization
+import Locking
 
 /// A guest of our own: a VM with RAM, a few devices, and a thread for each vCPU.
 ///
@@ -27,7 +27,7 @@ public final class OwnedMachine: Target {
     let supportedMSRs: [UInt32]
     let parts: MachineParts
     /// In the order of creation.
-    let members = Mutex<[Member]>([])
+    let members = Lock<[Member]>([])
     let counters = KernelCounters()
     let debugConsole = ConsoleBuffer()
     let serialConsole = ConsoleBuffer()

@@ -143,7 +143,10 @@ public struct SymbolReader: Sendable, Hashable {
     public static func main(path: String) -> Never {
         limit(RLIMIT_CORE, 0)
         limit(RLIMIT_CPU, 60)
-        limit(RLIMIT_AS, 16 << 30)
+        // The thread sanitizer keeps its shadow of memory in more address space than that.
+        #if !SANITIZE_THREAD
+            limit(RLIMIT_AS, 16 << 30)
+        #endif
         // Separate files of DWARF are looked for on this host alone.
         unsetenv("DEBUGINFOD_URLS")
         do throws(SymbolFileError) {

@@ -1,5 +1,5 @@
 import Foundation
-import Synchronization
+import Locking
 import Testing
 
 @testable import Attach
@@ -9,7 +9,7 @@ import Testing
     func threads() {
         let use = ExclusiveUse()
         func othersMay() -> Bool {
-            let may = Mutex(false)
+            let may = Lock(false)
             let done = DispatchSemaphore(value: 0)
             withExtendedLifetime(done) {
                 let thread = Thread {

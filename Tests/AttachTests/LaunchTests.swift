@@ -1,6 +1,7 @@
 import CLinux
 import DebugTarget
 import Debugger
+import KVMCore
 import Testing
 
 @testable import Attach

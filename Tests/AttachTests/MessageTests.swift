@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Host
+import KVMCore
 import Testing
 import X86
 

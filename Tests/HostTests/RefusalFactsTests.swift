@@ -1,4 +1,3 @@
-import Attach
 import Foundation
 import KVMCore
 import SystemPackage

@@ -1,7 +1,7 @@
 import CKVM
 import Glibc
 import KVMCore
-import Synchronization
+import Locking
 
 /// A kernel of another process that is not there: what a SET brings, the matching GET gives back.
 final class FakeChannel: RemoteChannel {
@@ -20,7 +20,7 @@ final class FakeChannel: RemoteChannel {
         var stored: [UInt: [UInt8]] = [:]
         var results: [UInt: [Int32]] = [:]
     }
-    private let contents = Mutex(Contents())
+    private let contents = Lock(Contents())
 
     /// The request that stores for each that loads.
     private static let pairs: [UInt: UInt] = [

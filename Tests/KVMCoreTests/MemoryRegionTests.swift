@@ -138,6 +138,19 @@ struct MemoryRegionTests {
         }
     }
 
+    @Test func aRegionIsReadAsTheKernelReadsIt() throws {
+        // slot 0x10002, flags 3, guest_phys_addr, memory_size, userspace_addr.
+        let words: [UInt64] = [0x3_0001_0002, 0x1000, 0x2000, 0x7F00_0000_3000, .max]
+        let bytes = words.flatMap { word in (0..<8).map { UInt8(truncatingIfNeeded: word >> ($0 * 8)) } }
+        #expect(
+            MemorySlot(bytes)
+                == MemorySlot(
+                    slot: 0x10002, gpa: 0x1000, size: 0x2000, hostAddress: 0x7F00_0000_3000,
+                    flags: [.logDirtyPages, .readOnly]))
+        #expect(MemorySlot(Array(bytes.prefix(32))) != nil)
+        #expect(MemorySlot(Array(bytes.prefix(31))) == nil)
+    }
+
     @Test func noLogWithoutTheFlag() throws {
         let vm = try KVM.open().createVM()
         try vm.setMemoryRegion(slot: 0, gpa: 0, memory: try GuestMemory(size: 0x1000))

@@ -1,7 +1,7 @@
 import DebugTarget
 import Debugger
 import KVMCore
-import Synchronization
+import Locking
 import Testing
 
 @testable import Machine
@@ -16,7 +16,7 @@ private final class Probe: Device {
     let width: Int
     let takesParts: Bool
     private let answer: UInt64
-    private let log = Mutex<[Access]>([])
+    private let log = Lock<[Access]>([])
     var accesses: [Access] { log.withLock { $0 } }
 
     init(width: Int, answer: UInt64, takesParts: Bool = true) {

@@ -1,12 +1,12 @@
 import DebugTarget
 import Debugger
-import Synchronization
+import Locking
 import Testing
 
 @testable import Machine
 
 private final class Line: InterruptLine {
-    private let levels = Mutex<[Bool]>([])
+    private let levels = Lock<[Bool]>([])
     var changes: [Bool] { levels.withLock { $0 } }
     func set(_ isHigh: Bool) { levels.withLock { $0.append(isHigh) } }
 }

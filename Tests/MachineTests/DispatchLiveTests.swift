@@ -1,7 +1,7 @@
 import DebugTarget
 import Debugger
 import KVMCore
-import Synchronization
+import Locking
 import Testing
 import X86
 
@@ -14,7 +14,7 @@ struct DispatchLiveTests {
     private final class Recorder: RunController {
         let seesHandledExits: Bool
         private let claimed: UInt16?
-        private let notes = Mutex<[String]>([])
+        private let notes = Lock<[String]>([])
         var log: [String] { notes.withLock { $0 } }
 
         init(sees: Bool = true, claims port: UInt16? = nil) {

@@ -3,6 +3,7 @@ import Debugger
 import Examples
 import Glibc
 import KVMCore
+import Locking
 import Machine
 import Synchronization
 import Testing
@@ -101,8 +102,8 @@ final class FreeRun: RunController {
 /// Steps so many instructions, and keeps where each ended.
 final class Steps: RunController {
     private let count: Int
-    private let trace = Mutex<[UInt64]>([])
-    private let last = Mutex<UInt64?>(nil)
+    private let trace = Lock<[UInt64]>([])
+    private let last = Lock<UInt64?>(nil)
 
     init(_ count: Int) { self.count = count }
 

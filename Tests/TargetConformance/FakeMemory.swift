@@ -1,17 +1,17 @@
 public import DebugTarget
 import Debugger
-import Synchronization
+import Locking
 
 /// RAM from guest-physical 0 on.
 public final class FakeMemory: PhysicalMemory {
-    private let bytes: Mutex<[UInt8]>
+    private let bytes: Lock<[UInt8]>
     private let size: Int
     /// Protected pages.
-    let protections = Mutex<[UInt64: PageAccess]>([:])
+    let protections = Lock<[UInt64: PageAccess]>([:])
 
     public init(size: Int) {
         self.size = size
-        bytes = Mutex([UInt8](repeating: 0, count: size))
+        bytes = Lock([UInt8](repeating: 0, count: size))
     }
 
     public var regions: [MemoryRegion] {

@@ -2,6 +2,7 @@ public import DebugTarget
 import Debugger
 import Glibc
 public import KVMCore
+import Locking
 import Synchronization
 import SystemPackage
 import X86

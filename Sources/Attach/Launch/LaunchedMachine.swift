@@ -1,5 +1,6 @@
 import DebugTarget
 import Host
+import KVMCore
 
 /// What a VMM was seen to ask KVM for, from its start to its first KVM_RUN.
 struct LaunchedMachine: Sendable, Hashable {
@@ -34,8 +35,7 @@ struct LaunchedMachine: Sendable, Hashable {
     /// By GPA.
     var regions: [MemoryRegion] { slots.values.sorted { $0.gpa < $1.gpa } }
 
-    /// Takes in KVM_SET_USER_MEMORY_REGION or KVM_SET_USER_MEMORY_REGION2, of which the first 32 bytes are the same:
-    /// slot, flags, guest_phys_addr, memory_size, userspace_addr.
+    /// Takes in KVM_SET_USER_MEMORY_REGION or KVM_SET_USER_MEMORY_REGION2, which begin alike.
     mutating func set(_ region: Region) {
         guard region.slot >> 16 == 0 else { return }
         guard region.size > 0 else {
@@ -43,34 +43,12 @@ struct LaunchedMachine: Sendable, Hashable {
             return
         }
         slots[region.slot] = MemoryRegion(
-            slot: Int(region.slot), gpa: region.gpa, size: region.size, hva: region.hva,
-            isReadOnly: region.flags & 2 != 0)
+            slot: Int(region.slot), gpa: region.gpa, size: region.size, hva: region.hostAddress,
+            isReadOnly: region.flags.contains(.readOnly))
     }
 
-    struct Region: Sendable, Hashable {
-        /// The address space in the upper half.
-        var slot: UInt32
-        var flags: UInt32
-        var gpa: UInt64
-        var size: UInt64
-        var hva: UInt64
-
-        static let byteCount = 32
-
-        /// Nil where there are too few bytes.
-        init?(_ bytes: [UInt8]) {
-            var reader = WireReader(bytes[...])
-            guard let slot = reader.take(UInt32.self), let flags = reader.take(UInt32.self),
-                let gpa = reader.take(UInt64.self), let size = reader.take(UInt64.self),
-                let hva = reader.take(UInt64.self)
-            else { return nil }
-            self.slot = slot
-            self.flags = flags
-            self.gpa = gpa
-            self.size = size
-            self.hva = hva
-        }
-    }
+    /// What KVM_SET_USER_MEMORY_REGION was given. The address space is in the upper half of the slot's number.
+    typealias Region = MemorySlot
 
     mutating func made(_ id: Int32, _ descriptor: Int32, by thread: Int32) {
         vcpus.removeAll { $0.id == id }

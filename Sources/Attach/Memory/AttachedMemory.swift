@@ -1,6 +1,6 @@
 import CLinux
 public import DebugTarget
-import Synchronization
+import Locking
 
 /// The memory of another program's guest, through the VMM's own mapping of it.
 public final class AttachedMemory: PhysicalMemory {
@@ -12,11 +12,11 @@ public final class AttachedMemory: PhysicalMemory {
         /// Takes a newer map, if there is one.
         var look: (@Sendable () -> Void)?
     }
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     init(process: Int32, map: GuestMemoryMap) {
         self.process = process
-        state = Mutex(State(map: map, taken: monotonicTime()))
+        state = Lock(State(map: map, taken: monotonicTime()))
     }
 
     /// Where the map comes from, and whether that was checked.

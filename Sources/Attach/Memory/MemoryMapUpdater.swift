@@ -1,5 +1,5 @@
 import Host
-import Synchronization
+import Locking
 
 /// Keeps the memory map of an attached guest up to date: the VMM may change its slots at any time.
 ///
@@ -19,7 +19,7 @@ final class MemoryMapUpdater: Sendable {
         /// The guest has run: what a launched VMM has asked KVM for since is not known from its first calls.
         var hasRun = false
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(
         _ guest: HostGuest, _ client: TracerClient, _ memory: AttachedMemory,

@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Host
 import KVMCore
+import Locking
 import Synchronization
 
 /// Where the tracer's program is: an executable that calls ``TracerProcess/main()`` when it gets these arguments.
@@ -43,7 +44,7 @@ final class TracerClient: Sendable, RemoteChannel {
         /// Why the last call in the VMM was not made.
         var trouble: HostGuestError?
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let supervisor: TracerSupervisor
     /// Of the VMM: descriptors are fetched through it. -1 until it is known.
     private let pidfd = Atomic<Int32>(-1)

@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Host
+import Locking
 import Synchronization
 
 /// A tracer's process from its start to its end. One that ends without having been told to, as one that is killed, leaves
@@ -17,7 +18,7 @@ final class TracerSupervisor: Sendable {
         /// It puts everything back by itself, and ends.
         var isToEnd = false
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// The watching thread's own descriptor of the socket; -1 for none.
     private let connection = Atomic<Int32>(-1)
 

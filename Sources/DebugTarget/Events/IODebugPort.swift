@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// Ports 0x8A00 and 0x8A01 as Bochs has them, by which a guest talks to its debugger.
 ///
@@ -34,7 +34,7 @@ public final class IODebugPort: Sendable {
         var registers: (UInt32, UInt32) = (0, 0)
         var trace: Trace = []
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     public init() {}
 

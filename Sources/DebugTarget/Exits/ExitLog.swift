@@ -1,11 +1,12 @@
 public import KVMCore
+import Locking
 import Synchronization
 
 /// Exits of every vCPU: counted by reason, timed, and the last ones kept with their payload.
 ///
 /// A vCPU's thread writes through its ``ExitRecorder``; any thread reads.
 public final class ExitLog: Sendable {
-    private let recorders = Mutex<[ExitRecorder]>([])
+    private let recorders = Lock<[ExitRecorder]>([])
 
     public init() {}
 
@@ -63,7 +64,7 @@ public final class ExitRecorder: Sendable {
 
     public let vcpu: Int
     private let all = Atomic<UInt64>(0)
-    private let state = Mutex<State>(State())
+    private let state = Lock<State>(State())
 
     package init(vcpu: Int) { self.vcpu = vcpu }
 

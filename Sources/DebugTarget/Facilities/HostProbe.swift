@@ -1,5 +1,6 @@
 import Glibc
 import KVMCore
+import Locking
 import Synchronization
 import SystemPackage
 import X86
@@ -19,7 +20,7 @@ final class HostProbe: Sendable {
         var isAbandoned = false
     }
 
-    private let outcome = Mutex(Outcome())
+    private let outcome = Lock(Outcome())
     /// Attempts that have begun.
     private let begun = Atomic<Int>(0)
     /// The attempt that took too long.

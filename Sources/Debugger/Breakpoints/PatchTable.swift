@@ -1,4 +1,5 @@
 import DebugTarget
+import Locking
 import Synchronization
 
 /// The patches that stand in guest memory, by physical page, with the bytes that they hide: the one place where
@@ -43,7 +44,7 @@ final class PatchTable: Sendable {
     private let lending: (any LendingMemory)?
     /// Who takes the patches back if this process cannot.
     private weak let keeper: (any PatchKeeping)?
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// There is no patch: nothing else has to be asked.
     let isEmpty = Atomic<Bool>(true)
 

@@ -1,5 +1,5 @@
 import DebugTarget
-import Synchronization
+import Locking
 import X86
 
 /// What drivers need of one watchpoint.
@@ -21,7 +21,7 @@ final class WatchState: Sendable {
     let length: Int
     let mechanism: Breakpoint.Mechanism
     /// The bytes as they last were, where only a comparison shows a write.
-    private let shadow: Mutex<[UInt8]>
+    private let shadow: Lock<[UInt8]>
 
     init(
         counter: BreakpointState, address: Address, linear: UInt64?, access: Breakpoint.Access,
@@ -34,7 +34,7 @@ final class WatchState: Sendable {
         self.pieces = pieces
         self.length = length
         self.mechanism = mechanism
-        shadow = Mutex([])
+        shadow = Lock([])
     }
 
     func with(_ counter: BreakpointState) -> WatchState {

@@ -1,5 +1,5 @@
 import DebugTarget
-import Synchronization
+import Locking
 
 /// Pages of guest memory as they were at a stop, by page number. What was not looked at then is not there.
 struct KeptMemory: PhysicalMemory {
@@ -71,7 +71,7 @@ struct KeptMemory: PhysicalMemory {
 /// Memory that remembers each page that was read of it, as it was then.
 final class RememberingMemory: PhysicalMemory {
     private let memory: any PhysicalMemory
-    private let seen = Mutex<[UInt64: [UInt8]]>([:])
+    private let seen = Lock<[UInt64: [UInt8]]>([:])
 
     init(_ memory: any PhysicalMemory) { self.memory = memory }
 

@@ -1,6 +1,6 @@
 import DebugTarget
 import KVMCore
-import Synchronization
+import Locking
 import X86
 
 /// One vCPU's controller: its engine, between the thread that runs the vCPU and the debugger's.
@@ -10,7 +10,7 @@ import X86
 /// ``Target/withVCPU(_:_:)`` runs.
 final class VCPUDriver: PlanningController, Sendable {
     let id: Int
-    private let state: Mutex<State>
+    private let state: Lock<State>
 
     private struct State: Sendable {
         var engine: StepEngine
@@ -22,7 +22,7 @@ final class VCPUDriver: PlanningController, Sendable {
 
     init(snapshot: VCPUSnapshot, abilities: GuestDebug.Control, patching: Patching) {
         id = snapshot.id
-        state = Mutex(
+        state = Lock(
             State(engine: StepEngine(snapshot: snapshot, abilities: abilities, patching: patching)))
     }
 

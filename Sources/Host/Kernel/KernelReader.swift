@@ -1,7 +1,7 @@
 import CLinux
 import Glibc
 package import KVMCore
-import Synchronization
+import Locking
 
 /// Reads KVM's own structures in the kernel, with no stop of anything: a BPF iterator over a process's files
 /// gives `file->private_data`, which is a VM's `struct kvm` or a vCPU's `struct kvm_vcpu`; a second program
@@ -11,7 +11,7 @@ package final class KernelReader: Sendable {
     private let word: BPFProgram
     package let layout: KVMLayout
 
-    private static let single = Mutex<Result<KernelReader, HostGuestError>?>(nil)
+    private static let single = Lock<Result<KernelReader, HostGuestError>?>(nil)
 
     /// Made at the first call, and used by all.
     package static func shared() throws(HostGuestError) -> KernelReader {

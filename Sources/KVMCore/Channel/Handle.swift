@@ -6,6 +6,10 @@ struct Handle: ~Copyable, Sendable {
     let descriptor: Int32
     let channel: Channel
     private let isOwned: Bool
+    #if DEBUG
+        /// Whether a thread is in KVM_RUN: what the contract of ``VCPU`` forbids would wait for its end, unseen.
+        let use = RunUse()
+    #endif
 
     /// Takes over a descriptor of this process.
     init(owning descriptor: Int32) {
@@ -32,6 +36,16 @@ struct Handle: ~Copyable, Sendable {
         case .direct: ckvm_ioctl_value(descriptor, request.number, value)
         case .remote(let remote): remote.call(descriptor, request.number, value: value)
         }
+    }
+
+    /// KVM_RUN: its result, or `-errno`.
+    @inline(__always)
+    func run() -> Int32 {
+        #if DEBUG
+            use.begin()
+            defer { use.end() }
+        #endif
+        return raw(.run, value: 0)
     }
 
     /// The bare call on bytes that the caller keeps alive.
@@ -105,6 +119,9 @@ struct Handle: ~Copyable, Sendable {
     private func settled(_ request: Request, _ advice: (Errno) -> String?, _ body: () -> Int32)
         throws(KVMError) -> Int32
     {
+        #if DEBUG
+            use.requireIdle(request.name)
+        #endif
         while true {
             let result = body()
             if result >= 0 { return result }

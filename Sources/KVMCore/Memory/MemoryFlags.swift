@@ -1,3 +1,5 @@
+import CKVM
+
 /// What KVM does with a memslot: `kvm_userspace_memory_region.flags`. Source: api.rst, 4.35.
 public struct MemoryFlags: OptionSet, Sendable, Hashable {
     /// The kernel's bits.
@@ -63,5 +65,20 @@ public struct DirtyLog: Sendable, Hashable {
             }
         }
         return pages
+    }
+}
+
+extension MemorySlot {
+    /// The length of `struct kvm_userspace_memory_region`, with which `struct kvm_userspace_memory_region2` begins, too.
+    package static let byteCount = MemoryLayout<kvm_userspace_memory_region>.size
+
+    /// What the argument of a KVM_SET_USER_MEMORY_REGION of another process says; nil for fewer bytes.
+    package init?(_ bytes: [UInt8]) {
+        guard bytes.count >= Self.byteCount else { return nil }
+        // SAFETY: the structure lies inside the bytes, whose count was checked; it has no invalid values.
+        let region = bytes.withUnsafeBytes { $0.loadUnaligned(as: kvm_userspace_memory_region.self) }
+        self.init(
+            slot: region.slot, gpa: region.guest_phys_addr, size: region.memory_size,
+            hostAddress: region.userspace_addr, flags: MemoryFlags(rawValue: region.flags))
     }
 }

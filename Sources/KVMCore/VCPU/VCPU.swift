@@ -1,5 +1,5 @@
 import CKVM
-import Synchronization
+import Locking
 import SystemPackage
 
 /// What making a vCPU cost, in wall time.
@@ -20,8 +20,8 @@ public struct CreationCost: Sendable, Hashable {
 /// One vCPU: a virtual processor that runs while a thread is in KVM_RUN.
 ///
 /// Not `Sendable`: make all calls from one thread, which is best the vCPU's own, and send it there once. Only
-/// an ``ImmediateExit`` may be used from others. Its descriptor and its mapping keep the VM alive, with its
-/// memory, also when the ``VirtualMachine`` is gone.
+/// an ``ImmediateExit`` may be used from others. Debug builds stop where a call comes while another thread is in
+/// KVM_RUN. Its descriptor and its mapping keep the VM alive, with its memory, also when the ``VirtualMachine`` is gone.
 ///
 /// Registers come with the exit: where KVM_CAP_SYNC_REGS is there, ``registers()`` and ``specialRegisters()`` after a
 /// run make no system call. While I/O is pending (``isIOPending``) they are not final.
@@ -139,7 +139,7 @@ public final class VCPU {
     ///
     /// Corresponds to `KVM_RUN`.
     public func run() throws(KVMError) -> VCPUExit {
-        let result = handle.raw(.run, value: 0)
+        let result = handle.run()
         guard result >= 0 else { return try runFailed(result) }
         current = synced
         let exit = VCPUExit(page: page.bytes)

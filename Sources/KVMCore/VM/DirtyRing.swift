@@ -1,5 +1,5 @@
 import CKVM
-import Synchronization
+import Locking
 import SystemPackage
 
 /// A page that the guest wrote, as a dirty ring has it: `struct kvm_dirty_gfn`.

@@ -1,4 +1,4 @@
-import Synchronization
+import Locking
 
 /// What this process knows of a VM, shared by the ``VirtualMachine`` and its vCPUs.
 ///
@@ -18,11 +18,11 @@ final class VMState: Sendable {
         var dirtyRingSize = 0
     }
 
-    let contents: Mutex<Contents>
+    let contents: Lock<Contents>
 
     init(slots: [MemorySlot] = [], mayHaveLocalAPIC: Bool = false) {
         let table = Dictionary(slots.map { ($0.slot, $0) }, uniquingKeysWith: { _, last in last })
-        contents = Mutex(
+        contents = Lock(
             Contents(slots: table, mayHaveLocalAPIC: mayHaveLocalAPIC, mayHaveControllers: mayHaveLocalAPIC))
     }
 }

@@ -1,4 +1,5 @@
 import CKVM
+import Locking
 import Synchronization
 import SystemPackage
 

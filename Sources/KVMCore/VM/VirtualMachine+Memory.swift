@@ -1,5 +1,5 @@
 import CKVM
-import Synchronization
+import Locking
 import SystemPackage
 
 extension VirtualMachine {

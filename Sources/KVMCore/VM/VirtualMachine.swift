@@ -1,5 +1,5 @@
 import CKVM
-import Synchronization
+import Locking
 import SystemPackage
 
 /// A VM: memory, vCPUs and, if asked for, interrupt controllers in the kernel.

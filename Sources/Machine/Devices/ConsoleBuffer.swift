@@ -1,4 +1,5 @@
 import DebugTarget
+import Locking
 import Synchronization
 
 /// What a guest wrote to one console, the last part of it, raw. Safe from any thread.
@@ -6,7 +7,7 @@ final class ConsoleBuffer: Sendable {
     /// How many bytes are kept.
     static let capacity = 64 * 1024
 
-    private let bytes = Mutex<[UInt8]>([])
+    private let bytes = Lock<[UInt8]>([])
     private let written = Atomic<UInt64>(0)
 
     /// How many bytes there were in all.

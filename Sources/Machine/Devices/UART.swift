@@ -1,5 +1,5 @@
 import DequeModule
-import Synchronization
+import Locking
 
 /// A line that raises an interrupt.
 protocol InterruptLine: Sendable {
@@ -27,7 +27,7 @@ final class UART: Device {
         var isLineHigh = false
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let output: ConsoleBuffer
     private let line: (any InterruptLine)?
 

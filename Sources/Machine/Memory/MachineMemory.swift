@@ -1,6 +1,6 @@
 import DebugTarget
 import KVMCore
-import Synchronization
+import Locking
 
 /// The RAM of a machine.
 final class MachineMemory: LendingMemory {
@@ -9,7 +9,7 @@ final class MachineMemory: LendingMemory {
     private let parts: [GuestMemory]
     private let lowest: GuestMemory
     private let vm: MachineVM
-    private let slots: Mutex<MemorySlots>
+    private let slots: Lock<MemorySlots>
 
     /// Takes host memory as the guest touches it, and registers all with `vm`.
     init(_ layout: RAMLayout, vm: MachineVM) throws(KVMError) {
@@ -28,7 +28,7 @@ final class MachineMemory: LendingMemory {
         self.parts = parts
         lowest = parts[0]
         self.vm = vm
-        slots = Mutex(try MemorySlots(parts, vm: vm.vm))
+        slots = Lock(try MemorySlots(parts, vm: vm.vm))
     }
 
     // MARK: protection; all vCPUs stand still or are held

@@ -1,4 +1,5 @@
 import KVMCore
+import Locking
 import Synchronization
 
 /// Counts the ends of jobs, which share it.
@@ -8,14 +9,14 @@ final class JobEvents: Sendable {
 
 /// Something to be done with a vCPU on its thread, which another thread waits for.
 final class Job: Sendable {
-    private let body: Mutex<(@Sendable (VCPU) -> Void)?>
+    private let body: Lock<(@Sendable (VCPU) -> Void)?>
     private let isDone = Atomic<Bool>(false)
     private let events: JobEvents
 
     /// - Parameter events: counts when it is done.
     init(events: JobEvents, _ body: @escaping @Sendable (VCPU) -> Void) {
         self.events = events
-        self.body = Mutex(body)
+        self.body = Lock(body)
     }
 
     /// On the vCPU's thread, once.
@@ -47,7 +48,7 @@ final class Job: Sendable {
 
 /// Where a job leaves what it found.
 final class Reply<Value: Sendable>: Sendable {
-    private let value = Mutex<Result<Value, any Error>?>(nil)
+    private let value = Lock<Result<Value, any Error>?>(nil)
 
     func fill(_ result: Result<Value, any Error>) { value.withLock { $0 = result } }
 

@@ -1,4 +1,5 @@
 import KVMCore
+import Locking
 import Synchronization
 
 /// Gives one vCPU, or the debugger, the machine for itself for a moment: all others are out of the guest, and
@@ -27,7 +28,7 @@ final class PauseBarrier: Sendable {
     /// Not a vCPU's id.
     static let debugger = -1
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     private let changes = EventCount<Never>()
     /// Someone holds. Written before the passes are looked at, and read after one's own was written, so that one of
     /// two threads sees the other.

@@ -1,5 +1,6 @@
 import DebugTarget
 import KVMCore
+import Locking
 import Synchronization
 
 /// One run of a machine, from resuming vCPUs to the report that all are stopped: all stop, all go.
@@ -18,7 +19,7 @@ final class RunCoordinator: Sendable {
         var parked: Int?
     }
 
-    private let state = Mutex(State())
+    private let state = Lock(State())
     /// From letting go until the report was taken.
     private let runs = Atomic<Bool>(false)
     /// All are to stop. Read by the vCPUs' threads between two KVM_RUNs.

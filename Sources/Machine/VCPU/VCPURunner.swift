@@ -1,5 +1,6 @@
 import DebugTarget
 import KVMCore
+import Locking
 import Synchronization
 import SystemPackage
 import X86
@@ -10,7 +11,7 @@ final class MachineParts: Sendable {
     let coordinator: RunCoordinator
     let memory: MachineMemory
     let barrier = PauseBarrier()
-    let powerOff = Mutex<PowerOff?>(nil)
+    let powerOff = Lock<PowerOff?>(nil)
     let ioDebug: IODebugPort
 
     init(

@@ -2,6 +2,7 @@ import CLinux
 import DebugTarget
 import Glibc
 import KVMCore
+import Locking
 import Synchronization
 import SystemPackage
 
@@ -11,14 +12,14 @@ import SystemPackage
 final class VCPUThread: Sendable {
     let id: Int
     private let immediateExit: ImmediateExit
-    private let handle = Mutex<pthread_t?>(nil)
+    private let handle = Lock<pthread_t?>(nil)
     /// The kernel's number of the thread; 0 until it runs.
     private let number = Atomic<Int32>(0)
     /// Counts when there is work, and when the thread has come up; carries who decides in the run to make.
     let work = EventCount<any RunController>(givesWay: true)
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
-    private let jobs = Mutex<[Job]>([])
+    private let jobs = Lock<[Job]>([])
     private let hasJobs = Atomic<Bool>(false)
     private let quits = Atomic<Bool>(false)
 

@@ -1,7 +1,7 @@
 import DebugTarget
 import Debugger
 import KVMCore
-import Synchronization
+import Locking
 import SystemPackage
 import X86
 
@@ -18,7 +18,7 @@ final class FakeGuest: Target, ConsoleProviding {
 
     let ram: FakeMemory
     private let cpus: [FakeVCPU]
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     private struct State {
         var orders: [RunOrder] = []
@@ -134,12 +134,12 @@ final class FakeGuest: Target, ConsoleProviding {
 
 /// RAM from 0.
 final class FakeMemory: PhysicalMemory {
-    private let bytes: Mutex<[UInt8]>
+    private let bytes: Lock<[UInt8]>
     private let size: Int
 
     init(size: Int) {
         self.size = size
-        bytes = Mutex([UInt8](repeating: 0, count: size))
+        bytes = Lock([UInt8](repeating: 0, count: size))
     }
 
     var regions: [MemoryRegion] {

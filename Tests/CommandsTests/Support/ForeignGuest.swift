@@ -1,7 +1,7 @@
 import DebugTarget
 import Debugger
 import KVMCore
-import Synchronization
+import Locking
 import SystemPackage
 
 /// The fake guest as another program's: it can be detached, measures its standstills, and says where its values
@@ -16,7 +16,7 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
         var statisticsFail = false
         var stopsTogether: Duration?
     }
-    private let state = Mutex(State())
+    private let state = Lock(State())
 
     init(_ inner: FakeGuest) { self.inner = inner }
 
