@@ -87,7 +87,7 @@ let package = Package(
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Host", "Machine", "Attach", "Debugger", "Commands",
                 "GuestView",
-                "Interface", "Terminal", "Expressions", "CBench", arguments, system,
+                "Interface", "Terminal", "Expressions", "CBench", "TinyVMM", "kvmscope", arguments, system,
             ],
             swiftSettings: strict),
         // A VMM of the tests' own, to be attached to.
