@@ -35,6 +35,8 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
 
     /// It sets a register or memory: only the debugger, with the guest standing still, can do that.
     public let changesGuest: Bool
+    /// It sets a register, memory or a variable.
+    package let setsSomething: Bool
     /// It reads the debug registers, which do not come with an exit.
     public let needsDebugRegisters: Bool
     /// It reads the FPU, which no condition can: an exit does not bring it.
@@ -55,6 +57,7 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
                 remedy: error.remedy)
         }
         changesGuest = program.contains(where: \.changesGuest)
+        setsSomething = changesGuest || program.contains(where: \.changesVariable)
         needsDebugRegisters = program.contains {
             if case .register(let name) = $0 { name.group == .debug } else { false }
         }

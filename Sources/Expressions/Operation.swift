@@ -68,6 +68,14 @@ package enum Operation: Sendable, Hashable {
         }
     }
 
+    /// It changes a convenience variable.
+    var changesVariable: Bool {
+        switch self {
+        case .setVariable, .stepVariable: true
+        default: false
+        }
+    }
+
     /// It changes the guest.
     var changesGuest: Bool {
         switch self {

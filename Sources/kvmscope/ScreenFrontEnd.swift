@@ -1,6 +1,7 @@
 import Commands
 import DebugTarget
 import Debugger
+import Expressions
 import GuestView
 import Interface
 import Terminal
@@ -126,6 +127,12 @@ final class ScreenFrontEnd {
             apply(.commandLine(terminal.commandLine))
         case .interrupt: session.interrupt()
         case .resolve(let text, let purpose): resolve(text, purpose)
+        case .evaluate(let text):
+            do throws(DebuggerError) {
+                apply(.evaluated(text, .success(try session.debugger.preview(text).bits)))
+            } catch {
+                apply(.evaluated(text, .failure(Event.Refusal(error.message))))
+            }
         case .revisit(let number):
             do {
                 try session.debugger.revisit(number)

@@ -108,8 +108,8 @@ import X86
         for vcpus in [1, 2, 64] {
             var model = MadeUp.model(size, MadeUp.guest(vcpus: vcpus, long: vcpus == 2))
             for key: Key in [
-                .function(4), .down, .enter, .escape, .function(2), .enter, .character("z"), .character("6"),
-                .down, .enter, .character("f"), .escape, .character("x"), .function(1),
+                .function(4), .down, .enter, .escape, .function(2), .enter, .alt("z"), .character("6"),
+                .down, .enter, .character("f"), .escape, .delete, .function(1),
             ] {
                 _ = model.update(.key(key))
                 #expect(model.view().cells.count == width * height)

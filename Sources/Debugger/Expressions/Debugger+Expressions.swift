@@ -31,6 +31,15 @@ extension Debugger {
         try evaluate(try expression(text), vcpu: id)
     }
 
+    /// The value of an expression that is looked at before it is used: one that would set something is refused.
+    public func preview(_ text: String) throws(DebuggerError) -> Value {
+        let expression = try expression(text)
+        guard !expression.setsSomething else {
+            throw DebuggerError(.refused, "it sets something itself: give a value")
+        }
+        return try evaluate(expression)
+    }
+
     public func evaluate(_ expression: Expression, vcpu id: Int? = nil) throws(DebuggerError) -> Value {
         let context = DebuggerContext(debugger: self, vcpu: try known(id).id)
         do throws(ExpressionError) {

@@ -22,12 +22,7 @@ extension Model {
             memory = MemoryPlace(space: .linear, offset: value, digits: max(8, digits))
             show(.memory)
             return [.refresh]
-        case .register(_, let digits, let value):
-            edit = Edit(pane: pane, kind: field.kind, text: Self.digits(value, digits), place: 0)
-        case .byte(_, let value):
-            edit = Edit(
-                pane: pane, kind: field.kind, text: value.map { Self.digits(UInt64($0), 2) } ?? [0x3F, 0x3F],
-                place: 0)
+        case .register, .byte: edit = Edit(pane: pane, kind: field.kind)
         }
         return []
     }
@@ -46,65 +41,70 @@ extension Model {
         case .escape:
             self.edit = nil
             return []
-        case .enter:
+        case .enter: return enter(edit)
+        case .backspace: if !edit.text.isEmpty { edit.text.removeLast() }
+        case .control("u"): edit.text = ""
+        case .character(let scalar): edit.text.unicodeScalars.append(scalar)
+        default: return []
+        }
+        edit.answer = nil
+        self.edit = edit
+        if case .byte(let offset, _) = edit.kind, edit.text.count == 2, case .value = edit.meaning {
+            // A full byte is written, and the next one edited: a row is typed at a stretch.
+            let effects = enter(edit)
+            editByte(offset + 1)
+            return effects
+        }
+        return edit.isExpression ? [.evaluate(edit.text)] : []
+    }
+
+    /// What an expression that is being typed is at the moment.
+    mutating func take(_ answer: Edit.Answer, for text: String) {
+        guard edit?.text == text else { return }
+        edit?.answer = answer
+    }
+
+    private mutating func enter(_ edit: Edit) -> [Effect] {
+        switch edit.meaning {
+        case .error(let message):
+            notice = "\(edit.text): \(message)"
+            return []
+        case .unchanged:
+            self.edit = nil
+            return []
+        case .value, .unknown:
             self.edit = nil
             return commit(edit)
-        case .left, .backspace: edit.place = max(0, edit.place - 1)
-        case .right: edit.place = min(edit.text.count - 1, edit.place + 1)
-        case .home: edit.place = 0
-        case .end: edit.place = edit.text.count - 1
-        case .character(let scalar):
-            guard let digit = Character(scalar).hexDigitValue, scalar.isASCII else { break }
-            edit.text[edit.place] = UInt8(digit < 10 ? 0x30 + digit : 0x57 + digit)
-            if edit.place + 1 < edit.text.count {
-                edit.place += 1
-            } else if case .byte(let offset, _) = edit.kind {
-                // A full byte is written, and the next one edited: a row is typed at a stretch.
-                self.edit = nil
-                let effects = commit(edit)
-                editByte(offset + 1)
-                return effects
-            }
-        default: break
         }
-        self.edit = edit
-        return []
     }
 
     private mutating func editByte(_ offset: Int) {
         guard let bytes = guest?.memory.bytes, bytes.indices.contains(offset) else { return }
         let kind = Field.Kind.byte(offset, value: bytes[offset])
         cursors[.memory] = kind
-        edit = Edit(
-            pane: .memory, kind: kind,
-            text: bytes[offset].map { Self.digits(UInt64($0), 2) } ?? [0x3F, 0x3F], place: 0)
+        edit = Edit(pane: .memory, kind: kind)
     }
 
     /// An edit becomes a command, so that one path serves both.
     private func commit(_ edit: Edit) -> [Effect] {
-        guard !edit.text.contains(0x3F) else { return [] }
-        let digits = String(decoding: edit.text, as: UTF8.self)
+        // An expression is shown as it was typed, where the command takes one.
+        let number =
+            if case .value(let value) = edit.meaning { "0x" + Edit.text(value, edit.digits) } else {
+                edit.text
+            }
+        let value = edit.isExpression ? edit.text : number
         switch edit.kind {
         case .register(let name, _, _):
-            let isHidden = name.contains(".")
-            return [.execute("\(isHidden ? "sregs set " : "set $")\(name) = 0x\(digits)", echo: true)]
+            if name.contains(".") { return [.execute("sregs set \(name) = \(number)", echo: true)] }
+            return [.execute("set $\(name) = \(value)", echo: true)]
         case .byte(let offset, _):
             guard let place = memory?.moved(by: offset) else { return [] }
             if let linear = place.linear {
-                return [
-                    .execute("set *(u8*)0x\(String(linear, radix: 16)) = 0x\(digits)", echo: true)
-                ]
+                return [.execute("set *(u8*)0x\(String(linear, radix: 16)) = \(value)", echo: true)]
             }
-            return [.execute("setpmem 0x\(String(place.offset, radix: 16)) 1 0x\(digits)", echo: true)]
+            return [.execute("setpmem 0x\(String(place.offset, radix: 16)) 1 \(number)", echo: true)]
         case .flag, .slot:
             return []
-        }
-    }
-
-    static func digits(_ value: UInt64, _ count: Int) -> [UInt8] {
-        (0..<count).reversed().map { place in
-            let nibble = UInt8(truncatingIfNeeded: value >> UInt64(place * 4)) & 0xF
-            return nibble < 10 ? 0x30 + nibble : 0x57 + nibble
         }
     }
 }

@@ -34,6 +34,14 @@ public enum Event: Sendable {
     case resolved(Purpose, MemoryPlace)
     /// It could not be understood.
     case unresolved(String)
+    /// What an expression that is being typed is now, as asked for with ``Effect/evaluate(_:)``; or why it is nothing.
+    case evaluated(String, Result<UInt64, Refusal>)
+
+    /// Why something is not so, for people.
+    public struct Refusal: Error, Sendable, Hashable {
+        public var message: String
+        public init(_ message: String) { self.message = message }
+    }
 }
 
 /// What is to be done. The front end does it and sends events for what comes of it.
@@ -46,6 +54,8 @@ public enum Effect: Sendable, Hashable {
     /// Stops the guest.
     case interrupt
     case resolve(String, for: Purpose)
+    /// Asks for an expression's value, with nothing changed by it; see ``Event/evaluated(_:_:)``.
+    case evaluate(String)
     /// Looks at the stop of this number.
     case revisit(Int)
     /// Looks for bytes or text from a place on; what comes of it is ``Event/resolved(_:_:)``.

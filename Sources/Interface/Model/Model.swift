@@ -46,15 +46,6 @@ public struct Model: Sendable {
     /// Lines that the output pane keeps.
     public static let outputLimit = 5_000
 
-    struct Edit: Sendable, Hashable {
-        var pane: Pane
-        var kind: Field.Kind
-        /// The digits so far, as many as the field has.
-        var text: [UInt8]
-        /// Which digit is typed next.
-        var place: Int
-    }
-
     struct Question: Sendable, Hashable {
         enum Kind: Sendable, Hashable {
             case address(Purpose)

@@ -23,48 +23,55 @@ extension Model {
         case .controlDown: return resize(pane, rows: 1)
         case .controlLeft: return resize(pane, columns: -1)
         case .controlRight: return resize(pane, columns: 1)
-        case .character(let scalar): return type(Character(scalar), in: pane)
+        case .delete:
+            wishes.zoomed = nil
+            wishes.hidden.insert(pane)
+            focus = nil
+            notice = "\(pane.title) is hidden: Insert brings it back"
+            return [.refresh]
+        case .insert: return unhide()
+        case .alt("z"):
+            wishes.zoomed = wishes.zoomed == pane ? nil : pane
+            return [.refresh]
+        case .alt("n"): return search(in: Self.searchable(pane))
+        case .alt("c") where pane == .console:
+            console += 1
+            scroll[.console] = 0
+            return [.refresh]
+        case .alt("r") where pane == .exits: return [.execute("exits reset", echo: true)]
+        case .character(let scalar): return type(scalar, in: pane)
         default: return []
         }
     }
 
     private mutating func press(_ key: Key) -> [Effect] { update(.key(key)) }
 
-    private mutating func type(_ character: Character, in pane: Pane) -> [Effect] {
-        switch character {
+    /// Brings back what was hidden.
+    mutating func unhide() -> [Effect] {
+        wishes.hidden.removeAll()
+        return [.refresh]
+    }
+
+    /// No letter is a key of a pane: a word that is typed goes to the command line, whatever has the focus.
+    private mutating func type(_ scalar: Unicode.Scalar, in pane: Pane) -> [Effect] {
+        switch Character(scalar) {
         case "+": return resize(pane, rows: 1)
         case "-": return resize(pane, rows: -1)
         case ">": return resize(pane, columns: 1)
         case "<": return resize(pane, columns: -1)
-        case "x":
-            wishes.zoomed = nil
-            wishes.hidden.insert(pane)
-            focus = nil
-            return [.refresh]
-        case "X":
-            wishes.hidden.removeAll()
-            return [.refresh]
-        case "z":
-            wishes.zoomed = wishes.zoomed == pane ? nil : pane
-            return [.refresh]
         case "=":
             wishes = LayoutWishes()
             show(pane)
             return [.refresh]
         case "0"..."9":
-            guard let digit = character.wholeNumberValue, let wanted = Pane.numbered(digit == 0 ? 10 : digit)
-            else { return [] }
+            let digit = Int(scalar.value) - 0x30
+            guard let wanted = Pane.numbered(digit == 0 ? 10 : digit) else { return [] }
             focus = wanted
             show(wanted)
             return [.refresh]
-        case "g":
-            question = Question(kind: .address(pane == .code ? .code : .memory))
-            return []
         case "/":
             question = Question(kind: .search(Self.searchable(pane)))
             return []
-        case "n":
-            return search(in: Self.searchable(pane))
         case "[": return revisit(by: -1)
         case "]": return revisit(by: 1)
         case "{": return revisit(by: (guest?.kept.lowerBound ?? 0) - (guest?.stop.number ?? 0))
@@ -74,16 +81,13 @@ extension Model {
             codePinnedAt = nil
             codeScroll = 0
             return [.refresh]
-        case "c" where pane == .console:
-            console += 1
-            scroll[.console] = 0
-            return [.refresh]
-        case "r" where pane == .exits: return [.execute("exits reset", echo: true)]
         case "?":
             showsHelp = true
             helpScroll = 0
             return []
-        default: return []
+        default:
+            focus = nil
+            return [.edit(.character(scalar))]
         }
     }
 

@@ -36,6 +36,12 @@ extension Model {
         case .unresolved(let message):
             notice = message
             return []
+        case .evaluated(let text, let result):
+            switch result {
+            case .success(let value): take(.value(value), for: text)
+            case .failure(let refusal): take(.error(refusal.message), for: text)
+            }
+            return []
         }
     }
 
@@ -161,7 +167,7 @@ extension Model {
         case .function(6):
             return toggleBreakpoint()
         case .function(7):
-            question = Question(kind: .address(.memory))
+            question = Question(kind: .address(focus == .code ? .code : .memory))
             return []
         case .function(12):
             return guest?.isRunning == true ? [.interrupt] : []
@@ -234,6 +240,7 @@ extension Model {
         case .escape where !commandLine.isVi: return []
         case .controlUp, .controlDown: return []
         case .backTab: return moveFocus(by: -1)
+        case .insert where !wishes.hidden.isEmpty: return unhide()
         default: return [.edit(key)]
         }
     }

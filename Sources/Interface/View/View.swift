@@ -192,8 +192,7 @@ extension Model {
         let pane = frame.front
         if let edit, edit.pane == pane, let field = brush.fields.first(where: { $0.isSame(as: edit.kind) }) {
             brush.go(field.x, field.y)
-            for digit in edit.text { brush.put(scalar: UInt32(digit), Look(.prompt, [.reverse])) }
-            brush.setCursor(onScreen: brush.point(field.x + edit.place, field.y))
+            brush.put(edit.shown, Look(.prompt, [.reverse]))
             return
         }
         guard focus == pane else { return }
@@ -210,6 +209,7 @@ extension Model {
 
     private func drawCommandLine(_ layout: Layout, _ brush: inout Brush) {
         brush.move(to: Rect(x: 0, y: layout.commandRow, width: size.width, height: 1))
+        if let edit { return draw(edit, &brush) }
         if let question {
             brush.put(question.prompt, Look(.prompt, .bold))
             brush.put(question.text)
@@ -230,8 +230,30 @@ extension Model {
         }
         brush.put(line.prompt, Look(.prompt, .bold))
         brush.put(String(shown))
-        if edit == nil, focus == nil, !showsHelp {
+        if focus == nil, !showsHelp {
             brush.setCursor(onScreen: brush.point(min(size.width - 1, prompt + width - hidden), 0))
+        }
+    }
+
+    /// What is typed, and what Enter would set.
+    private func draw(_ edit: Edit, _ brush: inout Brush) {
+        let name =
+            switch edit.kind {
+            case .register(let name, _, _): "$\(name)"
+            case .byte(let offset, _): memory.map { "byte at \($0.moved(by: offset).address)" } ?? "byte"
+            case .flag, .slot: ""
+            }
+        brush.put("\(name) = ", Look(.prompt, .bold))
+        // The end of what is typed stays in sight.
+        var shown = Substring(edit.text.printable)
+        while shown.count > max(8, brush.room / 2) { shown.removeFirst() }
+        brush.put(String(shown))
+        brush.setCursor(onScreen: brush.point(min(brush.x, size.width - 1), 0))
+        switch edit.meaning {
+        case .unchanged: brush.put("   type digits or an expression", .dim)
+        case .value(let value): brush.put("   Enter sets 0x\(Edit.text(value, edit.digits))", .dim)
+        case .unknown: break
+        case .error(let message): brush.put("   \(message)", .warning)
         }
     }
 
@@ -251,7 +273,7 @@ extension Model {
 
     private var hints: [(key: String, label: String)] {
         if edit != nil {
-            return [("0-f", "Type"), ("Left", "Back"), ("Enter", "Set"), ("Esc", "Leave")]
+            return [("Enter", "Set"), ("Backspace", "Back"), ("Ctrl-U", "Clear"), ("Esc", "Leave as it was")]
         }
         if question != nil { return [("Enter", "Go"), ("Esc", "Leave")] }
         if guest?.isPast == true, focus == nil {
@@ -269,17 +291,17 @@ extension Model {
         let first: [(String, String)] =
             switch focus {
             case .registers, .system: [("Enter", "Edit"), ("Space", "Flip flag")]
-            case .memory: [("Enter", "Edit"), ("g", "Address")]
+            case .memory: [("Enter", "Edit"), ("F7", "Address")]
             case .stack: [("Enter", "Show in Memory")]
-            case .code: [("Enter", "Breakpoint"), ("g", "Address"), (".", "To PC")]
-            case .exits: [("r", "Reset")]
-            case .output: [("/", "Search"), ("n", "Again")]
-            case .console: [("/", "Search"), ("n", "Again"), ("c", "Next console")]
+            case .code: [("Enter", "Breakpoint"), ("F7", "Address"), (".", "To PC")]
+            case .exits: [("Alt-r", "Reset")]
+            case .output: [("/", "Search"), ("Alt-n", "Again")]
+            case .console: [("/", "Search"), ("Alt-n", "Again"), ("Alt-c", "Next console")]
             case .vcpus: [("Up", "Select"), ("Down", "Select")]
             case .peers: []
             }
         return first + [
-            ("Esc", "Leave"), ("F4", "Next pane"), ("+-<>", "Size"), ("x", "Hide"), ("z", "Zoom"),
+            ("Esc", "Leave"), ("F4", "Next pane"), ("+-<>", "Size"), ("Del", "Hide"), ("Alt-z", "Zoom"),
             ("?", "Help"),
         ]
     }
