@@ -161,7 +161,9 @@ import X86
         var model = model(guest)
         let rows = (0..<50).map(model.view().text(row:))
         #expect(rows[0].contains("PAST: stop 12 of 15"))
-        for title in ["Registers PAST", "System PAST", "Code 16-bit, PAST", "Stack PAST", "Memory PAST"] {
+        let high = MadeUp.model(Size(width: 120, height: 60), guest).view()
+        #expect((0..<60).contains { high.text(row: $0).contains("System PAST") })
+        for title in ["Registers PAST", "Code 16-bit, PAST", "Stack PAST", "Memory PAST"] {
             #expect(rows.contains { $0.contains(title) }, "\(title)")
         }
         #expect(press(&model, [.altLeft]) == [.revisit(11)])
@@ -270,6 +272,30 @@ import X86
         let wide = try #require(model.layout.frame(of: .registers)).rect.width
         _ = press(&model, [.character("<"), .character("<")])
         #expect(try #require(model.layout.frame(of: .registers)).rect.width == wide - 2)
+    }
+
+    /// Answers have the full width, and say where more of them is.
+    @Test(arguments: [
+        Size(width: 80, height: 24), Size(width: 100, height: 30), Size(width: 120, height: 40),
+    ])
+    func aLongAnswerIsReadOnTheWholeScreen(_ size: Size) throws {
+        var model = MadeUp.model(size, MadeUp.guest())
+        let frame = try #require(model.layout.frame(of: .output))
+        #expect(frame.rect.width == size.width)
+        #expect(frame.content.height >= 6)
+        _ = model.update(.entered("help"))
+        _ = model.update(.output((0..<50).map { OutputLine("line \($0)") }))
+        let above = 50 - frame.content.height
+        #expect(model.view().text(row: size.height - 1).contains("\(above) more lines are above"))
+        #expect(model.view().text(row: frame.rect.y).contains("Output \(above) lines above"))
+        _ = press(&model, [.alt("z")])
+        #expect(try #require(model.layout.frame(of: .output)).content.height > size.height - 6)
+        #expect(press(&model, [.escape]).isEmpty)
+        #expect(model.layout.frame(of: .code) != nil)
+        // A short answer has nothing above it, whatever stood there before.
+        _ = model.update(.entered("p 1"))
+        _ = model.update(.output([OutputLine("$1 = 1")]))
+        #expect(!model.view().text(row: frame.rect.y).contains("above"))
     }
 
     @Test func outputWrapsScrollsAndIsSearched() {

@@ -88,11 +88,37 @@ extension Layout {
             frames.append(Frame(panes: [zoomed], front: zoomed, rect: body))
             return
         }
+        var columns = body
+        let below = Self.below(size).filter { !wishes.hidden.contains($0) }
+        let band = Self.band(body.height, below, wishes)
+        if band > 0 { columns.height -= band }
         place(
-            Self.columns(size: size, height: body.height, vcpus: vcpus, isLong: isLong), in: body, wishes)
+            Self.columns(
+                size: size, height: columns.height, vcpus: vcpus, isLong: isLong, hasBand: band > 0,
+                front: { panes in wishes.raised.last { panes.contains($0) } ?? panes[0] }), in: columns,
+            wishes)
+        if band > 0 {
+            place(
+                [Slot(panes: below)],
+                in: Rect(x: 0, y: columns.maxY, width: size.width, height: band), wishes)
+        }
     }
 
-    private static func columns(size: Size, height: Int, vcpus: Int, isLong: Bool) -> [Column] {
+    /// What has the full width under the columns: text, whose lines are long.
+    private static func below(_ size: Size) -> [Pane] { size.width >= 165 ? [.output] : [.output, .console] }
+
+    /// Rows of that, with its title; none where the screen is too low for it, or nothing of it is shown.
+    private static func band(_ height: Int, _ panes: [Pane], _ wishes: LayoutWishes) -> Int {
+        guard height >= 16, !panes.isEmpty else { return 0 }
+        let rows = min(height * 3 / 8, 13 + max(0, height - 36) / 6)
+        let wish = panes.reduce(0) { $0 + wishes.rows[$1, default: 0] }
+        return max(3, min(rows + wish, height - 6))
+    }
+
+    /// - Parameter front: which of several panes is shown.
+    private static func columns(
+        size: Size, height: Int, vcpus: Int, isLong: Bool, hasBand: Bool, front: ([Pane]) -> Pane
+    ) -> [Column] {
         let peers: [Slot] = vcpus > 1 ? [Slot(panes: [.peers], natural: registerRows)] : []
         if size.width >= 165 {
             // High enough, the registers stand one a row, each with where it leads.
@@ -107,28 +133,35 @@ extension Layout {
             let middle = Column(
                 width: rest - max(56, rest * 2 / 5),
                 slots: peers + [Slot(panes: [.code], weight: 3), Slot(panes: [.memory], weight: 2)])
-            let right = Column(
-                width: 0,
-                slots: [
-                    Slot(panes: [.exits], weight: 3), Slot(panes: [.console], weight: 2),
-                    Slot(panes: [.output], weight: 3),
-                ])
+            var right = Column(
+                width: 0, slots: [Slot(panes: [.exits], weight: 3), Slot(panes: [.console], weight: 2)])
+            if !hasBand { right.slots.append(Slot(panes: [.output], weight: 3)) }
             return [left, middle, right]
         }
-        var leftSlots = [Slot(panes: [.registers] + (height < 34 ? [.system] : []), natural: registerRows)]
-        if height >= 34 { leftSlots.append(Slot(panes: [.system], natural: systemRows)) }
         let extra: [Pane] = vcpus > 1 ? [.peers] : []
-        var rightSlots: [Slot]
-        if height >= 30 {
-            leftSlots.append(Slot(panes: [.stack] + extra))
-            rightSlots = [
-                Slot(panes: [.code], weight: 4), Slot(panes: [.memory], weight: 2),
-                Slot(panes: [.exits], weight: 3), Slot(panes: [.output, .console], weight: 3),
-            ]
+        var leftSlots: [Slot]
+        var rightSlots = [Slot(panes: [.code], weight: 5)]
+        if height >= 17 {
+            let state: [Pane] = [.registers, .system]
+            // The system's registers take more rows, where they are looked at and the stack is left some.
+            let rows = front(state) == .system ? min(systemRows, height - 5) : registerRows
+            leftSlots = [Slot(panes: state, natural: rows), Slot(panes: [.stack] + extra)]
+            if height >= 38 {
+                leftSlots = [
+                    Slot(panes: [.registers], natural: registerRows),
+                    Slot(panes: [.system], natural: systemRows), Slot(panes: [.stack] + extra),
+                ]
+            }
+            if height >= 22 {
+                rightSlots += [Slot(panes: [.memory], weight: 3), Slot(panes: [.exits], weight: 4)]
+            } else {
+                rightSlots.append(Slot(panes: [.exits, .memory], weight: 3))
+            }
         } else {
-            leftSlots.append(Slot(panes: [.exits, .stack, .memory] + extra))
-            rightSlots = [Slot(panes: [.code], weight: 5), Slot(panes: [.output, .console], weight: 4)]
+            leftSlots = [Slot(panes: [.registers, .system, .stack] + extra)]
+            rightSlots = [Slot(panes: [.code], weight: 8), Slot(panes: [.exits, .memory], weight: 5)]
         }
+        if !hasBand { rightSlots.append(Slot(panes: below(size), weight: 4)) }
         let leftWidth = size.width >= 132 ? 52 : size.width >= 80 ? registerColumns : size.width / 2
         return [Column(width: leftWidth, slots: leftSlots), Column(width: 0, slots: rightSlots)]
     }

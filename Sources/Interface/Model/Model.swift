@@ -40,6 +40,8 @@ public struct Model: Sendable {
     /// What was searched for last, and the line it was found on.
     var searched: String?
     var matched: Int?
+    /// Where in ``output`` the answer to the last command begins.
+    var answerStart = 0
     /// A word at the bottom, until the next key.
     var notice: String?
 

@@ -25,9 +25,13 @@ extension Model {
             return []
         case .entered(let line):
             append([OutputLine([.init("> ", .dim), .init(line, Look(.plain, .bold))])])
+            answerStart = output.count
             return []
         case .output(let lines):
             append(lines)
+            if linesAbove > 0, wishes.zoomed != .output {
+                notice = "\(linesAbove) more lines are above: PgUp, or Alt-z for the whole screen"
+            }
             return []
         case .guest(let view):
             return take(view)
@@ -47,7 +51,11 @@ extension Model {
 
     private mutating func append(_ lines: [OutputLine]) {
         output.append(contentsOf: lines)
-        if output.count > Self.outputLimit { output.removeFirst(output.count - Self.outputLimit) }
+        let surplus = output.count - Self.outputLimit
+        if surplus > 0 {
+            output.removeFirst(surplus)
+            answerStart = max(0, answerStart - surplus)
+        }
         scroll[.output] = 0
         matched = nil
     }
@@ -236,6 +244,12 @@ extension Model {
         switch key {
         case .pageUp: return scroll(.output, by: -max(1, page(.output)))
         case .pageDown: return scroll(.output, by: max(1, page(.output)))
+        case .alt("z"):
+            wishes.zoomed = wishes.zoomed == nil ? .output : nil
+            return [.refresh]
+        case .escape where wishes.zoomed != nil:
+            wishes.zoomed = nil
+            return [.refresh]
         case .escape where guest?.isPast == true: return [.revisit(guest?.latest ?? 0)]
         case .escape where !commandLine.isVi: return []
         case .controlUp, .controlDown: return []

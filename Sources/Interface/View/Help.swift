@@ -21,7 +21,7 @@ enum Help {
         ("Tab", "complete commands, registers, files"),
         ("Up  Down", "history; Ctrl-R searches it"),
         ("Enter", "run; an empty line repeats the last command"),
-        ("PgUp  PgDn", "scroll the output"),
+        ("PgUp  PgDn", "scroll the output; Alt-z shows it on the whole screen"),
         ("", "`help` lists the commands, `help COMMAND` tells about one"),
         ("", ""),
         ("", "In a pane"),

@@ -17,6 +17,17 @@ extension Model {
         if row > 0, skip == 0 { shiftUp(by: row, &brush) }
     }
 
+    /// Lines of the last answer that are not in sight, above those that are.
+    var linesAbove: Int {
+        guard let content = layout.frame(of: .output)?.content else { return 0 }
+        var row = content.height + scroll[.output, default: 0]
+        for index in output.indices.reversed() {
+            row -= wrappedRows(output[index].text, width: content.width)
+            if row < 0 { return max(0, index + 1 - answerStart) }
+        }
+        return 0
+    }
+
     /// Moves what is drawn up by `rows`.
     private func shiftUp(by rows: Int, _ brush: inout Brush) {
         let area = brush.area

@@ -109,7 +109,11 @@ extension Model {
         case .console, .output:
             let up = scroll[pane, default: 0]
             let name = pane == .console ? guest.console.name : ""
-            return words([name, up > 0 ? "\(up) rows up" : "", pane == .console ? past("") : ""])
+            let above = pane == .output ? linesAbove : 0
+            return words([
+                name, above > 0 ? "\(above) lines above" : "", up > 0 ? "\(up) rows up" : "",
+                pane == .console ? past("") : "",
+            ])
         }
     }
 
