@@ -98,6 +98,10 @@ let package = Package(
             name: "TargetConformance",
             dependencies: ["Debugger", "DebugTarget", "Expressions", "Locking", "KVMCore", "X86", system],
             path: "Tests/TargetConformance", swiftSettings: strict),
+        // Hosts with guests as they were, for the monitor.
+        .target(
+            name: "RecordedHosts", dependencies: ["Monitor", "Host"], path: "Tests/RecordedHosts",
+            swiftSettings: strict),
         .target(
             name: "FuzzTargets",
             dependencies: [
@@ -118,6 +122,7 @@ let package = Package(
         + module("KVMCore", ["CKVM", "X86", "Locking", system])
         + module("Disassembler", ["CZydis", "X86"])
         + module("Host", ["Locking", "CLinux", "KVMCore", system])
+        + module("Monitor", ["Host", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])
         + module("DebugTarget", ["Locking", "KVMCore", "X86", system])

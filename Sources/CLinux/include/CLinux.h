@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include "CLinuxTrace.h"
+#include "CLinuxWatch.h"
 
 /* FUTEX_WAIT_PRIVATE on a word of this process, until it is woken, the word differs, or the time is over.
  * `timeout_ns` below 0 waits for ever. 0, or -EAGAIN, -EINTR, -ETIMEDOUT. */

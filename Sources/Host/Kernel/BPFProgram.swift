@@ -2,26 +2,36 @@ import CLinux
 import Glibc
 
 /// A loaded BPF program; unloaded once.
-struct BPFProgram: ~Copyable, Sendable {
-    let descriptor: Int32
+package struct BPFProgram: ~Copyable, Sendable {
+    package let descriptor: Int32
 
     /// One instruction. Source: Documentation/bpf/standardization/instruction-set.rst.
-    struct Instruction: Sendable, Hashable {
-        var code: UInt8
-        var destination: UInt8 = 0
-        var source: UInt8 = 0
-        var offset: Int16 = 0
-        var immediate: Int32 = 0
+    package struct Instruction: Sendable, Hashable {
+        package var code: UInt8
+        package var destination: UInt8 = 0
+        package var source: UInt8 = 0
+        package var offset: Int16 = 0
+        package var immediate: Int32 = 0
+
+        package init(
+            code: UInt8, destination: UInt8 = 0, source: UInt8 = 0, offset: Int16 = 0, immediate: Int32 = 0
+        ) {
+            self.code = code
+            self.destination = destination
+            self.source = source
+            self.offset = offset
+            self.immediate = immediate
+        }
 
         /// `destination = source`.
-        static func copy(_ destination: UInt8, _ source: UInt8) -> Instruction {
+        package static func copy(_ destination: UInt8, _ source: UInt8) -> Instruction {
             Instruction(code: 0xBF, destination: destination, source: source)
         }
         /// `destination = value`.
-        static func set(_ destination: UInt8, _ value: Int32) -> Instruction {
+        package static func set(_ destination: UInt8, _ value: Int32) -> Instruction {
             Instruction(code: 0xB7, destination: destination, immediate: value)
         }
-        static func add(_ destination: UInt8, _ value: Int32) -> Instruction {
+        package static func add(_ destination: UInt8, _ value: Int32) -> Instruction {
             Instruction(code: 0x07, destination: destination, immediate: value)
         }
         /// `destination = *(u64 *)(source + offset)`.
@@ -39,8 +49,10 @@ struct BPFProgram: ~Copyable, Sendable {
         static func skipUnlessZero(_ register: UInt8, _ count: Int16) -> Instruction {
             Instruction(code: 0x55, destination: register, offset: count)
         }
-        static func call(_ helper: Int32) -> Instruction { Instruction(code: 0x85, immediate: helper) }
-        static let exit = Instruction(code: 0x95)
+        package static func call(_ helper: Int32) -> Instruction {
+            Instruction(code: 0x85, immediate: helper)
+        }
+        package static let exit = Instruction(code: 0x95)
     }
 
     /// Helpers, by their numbers in <linux/bpf.h>.
@@ -52,7 +64,9 @@ struct BPFProgram: ~Copyable, Sendable {
     /// The frame pointer.
     static let frame: UInt8 = 10
 
-    init(type: Int32, attach: Int32 = 0, target: UInt32 = 0, flags: UInt32 = 0, _ program: [Instruction])
+    package init(
+        type: Int32, attach: Int32 = 0, target: UInt32 = 0, flags: UInt32 = 0, _ program: [Instruction]
+    )
         throws(HostGuestError)
     {
         let raw = program.map {

@@ -1,0 +1,86 @@
+import CLinux
+import Glibc
+
+/// The tables in the kernel that the programs count in. They live as long as this value or a loaded program.
+struct CounterMaps: Sendable {
+    /// How many there may be of each; what finds no room is counted in ``losses``.
+    struct Sizes: Sendable, Hashable {
+        var threads: UInt32 = 8192
+        var timed: UInt32 = 16384
+        var counted: UInt32 = 65536
+    }
+
+    /// Of the words of a thread's state.
+    enum State {
+        static let exitTime = 0
+        static let exitCode = 8
+        static let userspaceTime = 16
+        static let userspaceCode = 24
+        static let emulationStart = 32
+        /// Nanoseconds and 1; 0 where there is none.
+        static let emulated = 40
+        static let process = 48
+        static let hasHardwareExits = 56
+        static let emulatedCode = 64
+        /// KVM_RUN has come back once: the code says with what.
+        static let hasReturned = 72
+        static let size = 80
+    }
+
+    /// Of the words of a timed counter, which the histogram follows.
+    enum Timed {
+        static let count = 0
+        static let time = 8
+        static let maximum = 16
+        static let histogram = 24
+        static let size = 24 + Histogram.bucketCount * 8
+    }
+
+    enum Losses {
+        static let unkept = 0
+        static let unpaired = 8
+        static let size = 16
+    }
+
+    static let keySize = 16
+
+    /// A map, until nobody holds it or a program that uses it.
+    final class Map: Sendable {
+        let descriptor: Int32
+        let valueSize: Int
+
+        init(type: Int32, keySize: Int, valueSize: Int, entries: UInt32) throws(MonitorError) {
+            let result = clinux_bpf_map_create(type, UInt32(keySize), UInt32(valueSize), entries)
+            guard result >= 0 else {
+                throw MonitorError(
+                    "the kernel refuses a BPF map of \(entries) entries (\(String(cString: strerror(-result))))"
+                )
+            }
+            descriptor = result
+            self.valueSize = valueSize
+        }
+
+        deinit { close(descriptor) }
+    }
+
+    /// By thread.
+    let threads: Map
+    /// By ``CounterKey``: those with times.
+    let timed: Map
+    /// By ``CounterKey``: 8 bytes.
+    let counted: Map
+    let losses: Map
+    /// A timed counter of zeros: it is too large for a program's stack.
+    let zero: Map
+
+    init(_ sizes: Sizes) throws(MonitorError) {
+        threads = try Map(
+            type: clinux_bpf_map_hash, keySize: 4, valueSize: State.size, entries: sizes.threads)
+        timed = try Map(
+            type: clinux_bpf_map_hash, keySize: Self.keySize, valueSize: Timed.size, entries: sizes.timed)
+        counted = try Map(
+            type: clinux_bpf_map_hash, keySize: Self.keySize, valueSize: 8, entries: sizes.counted)
+        losses = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Losses.size, entries: 1)
+        zero = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Timed.size, entries: 1)
+    }
+}

@@ -1,0 +1,406 @@
+/// The programs that count in the kernel, one a tracepoint: what ``ExitAccountant`` does, in BPF.
+///
+/// A key belongs to one thread, which alone writes it: nothing is locked. Registers: r6 is the record, r7 the thread, r8
+/// the time, r9 the thread's state.
+struct CounterProgram {
+    private let layout: EventLayout
+    private let maps: Descriptors
+    private let namespace: PIDNamespace?
+    private var code = ProgramAssembler()
+    private let end: ProgramAssembler.Label
+
+    /// The maps, by their descriptors.
+    struct Descriptors {
+        var threads: Int32
+        var timed: Int32
+        var counted: Int32
+        var losses: Int32
+        var zero: Int32
+
+        init(_ maps: CounterMaps) {
+            threads = maps.threads.descriptor
+            timed = maps.timed.descriptor
+            counted = maps.counted.descriptor
+            losses = maps.losses.descriptor
+            zero = maps.zero.descriptor
+        }
+    }
+
+    /// The namespace whose thread ids are meant, where that is not the host's own.
+    struct PIDNamespace: Sendable, Hashable {
+        var device: UInt64
+        var inode: UInt64
+    }
+
+    /// Helpers, by their numbers in <linux/bpf.h>.
+    private enum Helper {
+        static let lookup: Int32 = 1
+        static let update: Int32 = 2
+        static let time: Int32 = 5
+        static let currentThread: Int32 = 14
+        static let currentThreadInNamespace: Int32 = 120
+    }
+
+    private static let frame: UInt8 = 10
+    /// Of the stack, from the frame pointer.
+    private enum Stack {
+        static let key = -16
+        static let keyTag = -12
+        static let keyCode = -8
+        static let thread = -24
+        static let zero = -32
+        static let process = -40
+        static let state = -120
+    }
+
+    private init(_ layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?) {
+        self.layout = layout
+        self.maps = maps
+        self.namespace = namespace
+        end = code.label()
+    }
+
+    /// The program for an event.
+    static func program(
+        for layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?
+    ) -> [ProgramAssembler.Instruction] {
+        var program = CounterProgram(layout, maps, namespace)
+        program.begin()
+        switch layout.rule.role {
+        case .exit: program.exit()
+        case .entry: program.entry()
+        case .userspaceExit: program.userspaceExit()
+        case .count(let kind): program.count(kind)
+        case .timed(let kind, let field): program.timed(kind, field)
+        }
+        return program.finished()
+    }
+
+    /// The program that counts the RIPs behind each hardware exit; nil where the event does not have them.
+    static func instructionPointers(
+        of layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?
+    ) -> [ProgramAssembler.Instruction]? {
+        guard let name = layout.rule.instructionPointer, let field = layout.named[name] else { return nil }
+        var program = CounterProgram(layout, maps, namespace)
+        program.begin()
+        program.buildCode()
+        program.code.copy(1, 3)
+        program.code.shiftLeft(1, 8)
+        program.code.add(1, value: Int32(CounterKind.instructionPointer.rawValue))
+        program.code.store(Self.frame, Stack.keyTag, 1, bytes: 4)
+        program.code.load(3, 6, field.offset, bytes: field.size)
+        program.addOne(tag: nil)
+        return program.finished()
+    }
+
+    private mutating func finished() -> [ProgramAssembler.Instruction] {
+        code.place(end)
+        code.exit()
+        return code.assembled()
+    }
+
+    // MARK: Parts
+
+    private mutating func begin() {
+        code.copy(6, 1)
+        if let namespace {
+            code.set64(1, namespace.device)
+            code.set64(2, namespace.inode)
+            code.copy(3, Self.frame)
+            code.add(3, value: Int32(Stack.process))
+            code.set(4, 8)
+            code.call(Helper.currentThreadInNamespace)
+            // A thread outside of it has no number there: none of ours to name.
+            code.jump(if: 0, .notEqual, 0, to: end)
+            // struct bpf_pidns_info: pid, tgid.
+            code.load(7, Self.frame, Stack.process, bytes: 4)
+            code.load(1, Self.frame, Stack.process + 4, bytes: 4)
+        } else {
+            code.call(Helper.currentThread)
+            code.copy(7, 0)
+            code.shiftLeft(7, 32)
+            code.shiftRight(7, 32)
+            code.copy(1, 0)
+            code.shiftRight(1, 32)
+        }
+        code.store(Self.frame, Stack.process, 1)
+        code.store(Self.frame, Stack.thread, 7, bytes: 4)
+        code.store(Self.frame, Stack.zero, value: 0)
+        code.store(Self.frame, Stack.key, 7, bytes: 4)
+        code.call(Helper.time)
+        code.copy(8, 0)
+    }
+
+    /// r0 = the entry of a map, or 0.
+    private mutating func lookUp(_ map: Int32, key: Int) {
+        code.map(1, map)
+        code.copy(2, Self.frame)
+        code.add(2, value: Int32(key))
+        code.call(Helper.lookup)
+    }
+
+    /// r9 = the thread's state, made if there is none.
+    private mutating func findState() {
+        let found = code.label()
+        lookUp(maps.threads, key: Stack.thread)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        for word in stride(from: 0, to: CounterMaps.State.size, by: 8) {
+            code.store(Self.frame, Stack.state + word, value: 0)
+        }
+        code.load(1, Self.frame, Stack.process)
+        code.store(Self.frame, Stack.state + CounterMaps.State.process, 1)
+        update(maps.threads, key: Stack.thread) { code in
+            code.copy(3, Self.frame)
+            code.add(3, value: Int32(Stack.state))
+        }
+        lookUp(maps.threads, key: Stack.thread)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        lose(CounterMaps.Losses.unkept)
+        code.jump(to: end)
+        code.place(found)
+        code.copy(9, 0)
+    }
+
+    /// - Parameter value: puts the address of the value into r3.
+    private mutating func update(_ map: Int32, key: Int, value: (inout ProgramAssembler) -> Void) {
+        value(&code)
+        code.map(1, map)
+        code.copy(2, Self.frame)
+        code.add(2, value: Int32(key))
+        code.set(4, 0)
+        code.call(Helper.update)
+    }
+
+    private mutating func lose(_ what: Int) {
+        let none = code.label()
+        lookUp(maps.losses, key: Stack.zero)
+        code.jump(if: 0, .equal, 0, to: none)
+        code.set(1, 1)
+        code.addAtomically(0, what, 1)
+        code.place(none)
+    }
+
+    /// r3 = the code of the event.
+    private mutating func buildCode() {
+        code.set(3, 0)
+        for part in layout.code {
+            code.load(1, 6, part.field.offset, bytes: part.field.size)
+            let join = code.label()
+            switch part.rule.test {
+            case .isSet:
+                code.jump(if: 1, .equal, 0, to: join)
+                code.set(1, 1)
+            case .equals(let value):
+                let differs = code.label()
+                code.jump(if: 1, .notEqual, Int32(value), to: differs)
+                code.set(1, 1)
+                code.jump(to: join)
+                code.place(differs)
+                code.set(1, 0)
+            case nil: break
+            }
+            code.place(join)
+            code.shiftRight(1, part.rule.shiftRight)
+            code.shiftLeft(1, part.rule.shiftLeft)
+            code.or(3, 1)
+        }
+    }
+
+    /// r0 = the timed counter of the code in r3, made if there is none; on to `none` where there is no room.
+    private mutating func findTimed(_ kind: CounterKind, orElse none: ProgramAssembler.Label) {
+        let found = code.label()
+        let full = code.label()
+        code.store(Self.frame, Stack.keyTag, value: Int32(kind.rawValue), bytes: 4)
+        code.store(Self.frame, Stack.keyCode, 3)
+        lookUp(maps.timed, key: Stack.key)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        lookUp(maps.zero, key: Stack.zero)
+        code.jump(if: 0, .equal, 0, to: full)
+        update(maps.timed, key: Stack.key) { $0.copy(3, 0) }
+        lookUp(maps.timed, key: Stack.key)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        code.place(full)
+        lose(CounterMaps.Losses.unkept)
+        code.jump(to: none)
+        code.place(found)
+    }
+
+    /// One more of the counter at r0.
+    private mutating func countOne() {
+        code.load(1, 0, CounterMaps.Timed.count)
+        code.add(1, value: 1)
+        code.store(0, CounterMaps.Timed.count, 1)
+    }
+
+    /// Adds the nanoseconds in r3 to the timed counter at r0, which is lost then.
+    private mutating func record() {
+        let isShorter = code.label()
+        code.load(1, 0, CounterMaps.Timed.time)
+        code.add(1, 3)
+        code.store(0, CounterMaps.Timed.time, 1)
+        code.load(1, 0, CounterMaps.Timed.maximum)
+        code.jump(if: 1, isAbove: 3, to: isShorter)
+        code.store(0, CounterMaps.Timed.maximum, 3)
+        code.place(isShorter)
+        // The place of the highest bit, by halves.
+        code.set(4, 0)
+        for bits in [32, 16, 8, 4, 2, 1] as [UInt64] {
+            let isLow = code.label()
+            code.copy(1, 3)
+            code.shiftRight(1, bits)
+            code.jump(if: 1, .equal, 0, to: isLow)
+            code.copy(3, 1)
+            code.add(4, value: Int32(bits))
+            code.place(isLow)
+        }
+        code.and(4, value: 63)
+        code.shiftLeft(4, 3)
+        code.add(0, 4)
+        code.load(1, 0, CounterMaps.Timed.histogram)
+        code.add(1, value: 1)
+        code.store(0, CounterMaps.Timed.histogram, 1)
+    }
+
+    /// One more of the plain counter of the code in r3.
+    ///
+    /// - Parameter tag: nil where the key has it already.
+    private mutating func addOne(tag: CounterKind?) {
+        let found = code.label()
+        if let tag { code.store(Self.frame, Stack.keyTag, value: Int32(tag.rawValue), bytes: 4) }
+        code.store(Self.frame, Stack.keyCode, 3)
+        lookUp(maps.counted, key: Stack.key)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        update(maps.counted, key: Stack.key) { code in
+            code.copy(3, Self.frame)
+            code.add(3, value: Int32(Stack.zero))
+        }
+        lookUp(maps.counted, key: Stack.key)
+        code.jump(if: 0, .notEqual, 0, to: found)
+        lose(CounterMaps.Losses.unkept)
+        code.jump(to: end)
+        code.place(found)
+        countOne()
+    }
+
+    // MARK: Programs
+
+    private mutating func exit() {
+        let isPaired = code.label()
+        findState()
+        code.load(1, 9, CounterMaps.State.exitTime)
+        code.jump(if: 1, .equal, 0, to: isPaired)
+        lose(CounterMaps.Losses.unpaired)
+        code.place(isPaired)
+        buildCode()
+        code.store(9, CounterMaps.State.exitTime, 8)
+        code.store(9, CounterMaps.State.exitCode, 3)
+        code.store(9, CounterMaps.State.hasHardwareExits, value: 1)
+        findTimed(.hardwareExit, orElse: end)
+        countOne()
+    }
+
+    private mutating func entry() {
+        findState()
+        for (kind, time, name) in [
+            (CounterKind.hardwareExit, CounterMaps.State.exitTime, CounterMaps.State.exitCode),
+            (.userspaceExit, CounterMaps.State.userspaceTime, CounterMaps.State.userspaceCode),
+        ] {
+            let none = code.label()
+            code.load(1, 9, time)
+            code.jump(if: 1, .equal, 0, to: none)
+            code.load(3, 9, name)
+            findTimed(kind, orElse: none)
+            code.load(1, 9, time)
+            code.copy(3, 8)
+            code.subtract(3, 1)
+            record()
+            code.place(none)
+            code.store(9, time, value: 0)
+        }
+    }
+
+    private mutating func userspaceExit() {
+        guard let reason = layout.named["reason"], let errno = layout.named["errno"] else { return }
+        let (hasReason, isCoded, isCommitted) = (code.label(), code.label(), code.label())
+        findState()
+        code.load(1, 6, errno.offset, bytes: 4)
+        code.copy(2, 1)
+        code.shiftRight(2, 31)
+        code.jump(if: 2, .equal, 0, to: hasReason)
+        code.negate(1)
+        code.shiftLeft(1, 32)
+        code.shiftRight(1, 32)
+        code.set(3, 1)
+        code.shiftLeft(3, 32)
+        code.or(3, 1)
+        code.jump(to: isCoded)
+        code.place(hasReason)
+        code.load(3, 6, reason.offset, bytes: 4)
+        code.place(isCoded)
+        code.store(9, CounterMaps.State.userspaceCode, 3)
+        code.store(9, CounterMaps.State.userspaceTime, 8)
+        code.store(9, CounterMaps.State.hasReturned, value: 1)
+        let isCounted = code.label()
+        findTimed(.userspaceExit, orElse: isCounted)
+        countOne()
+        code.place(isCounted)
+
+        code.load(1, 9, CounterMaps.State.emulated)
+        code.jump(if: 1, .equal, 0, to: isCommitted)
+        code.load(3, 9, CounterMaps.State.emulatedCode)
+        findTimed(.emulation, orElse: isCommitted)
+        countOne()
+        code.load(3, 9, CounterMaps.State.emulated)
+        code.add(3, value: -1)
+        record()
+        code.place(isCommitted)
+        code.store(9, CounterMaps.State.emulated, value: 0)
+
+        let isAccess = code.label()
+        code.load(2, 9, CounterMaps.State.emulationStart)
+        code.store(9, CounterMaps.State.emulationStart, value: 0)
+        code.jump(if: 2, .equal, 0, to: end)
+        code.load(1, 9, CounterMaps.State.hasHardwareExits)
+        code.jump(if: 1, .notEqual, 0, to: end)
+        code.load(1, 9, CounterMaps.State.userspaceCode)
+        // KVM_EXIT_IO and KVM_EXIT_MMIO.
+        code.jump(if: 1, .equal, 2, to: isAccess)
+        code.jump(if: 1, .notEqual, 6, to: end)
+        code.place(isAccess)
+        code.store(9, CounterMaps.State.emulatedCode, 1)
+        code.copy(3, 8)
+        code.subtract(3, 2)
+        code.add(3, value: 1)
+        code.store(9, CounterMaps.State.emulated, 3)
+    }
+
+    private mutating func count(_ kind: CounterKind) {
+        if let emulation = layout.rule.emulation, let field = layout.named[emulation.field] {
+            let (isCompleted, isDone) = (code.label(), code.label())
+            findState()
+            code.load(1, 6, field.offset, bytes: field.size)
+            code.jump(if: 1, .equal, Int32(emulation.completed), to: isCompleted)
+            code.store(9, CounterMaps.State.emulationStart, 8)
+            code.jump(to: isDone)
+            code.place(isCompleted)
+            // Only of an IN does nothing come before the exit.
+            if kind == .port { code.store(9, CounterMaps.State.emulated, value: 0) }
+            code.place(isDone)
+        }
+        if let ignored = layout.ignored {
+            code.load(1, 6, ignored.field.offset, bytes: ignored.field.size)
+            code.jump(if: 1, .equal, Int32(ignored.value), to: end)
+        }
+        buildCode()
+        addOne(tag: kind)
+    }
+
+    private mutating func timed(_ kind: CounterKind, _ field: String) {
+        guard let field = layout.named[field] else { return }
+        buildCode()
+        findTimed(kind, orElse: end)
+        countOne()
+        code.load(3, 6, field.offset, bytes: field.size)
+        record()
+    }
+}

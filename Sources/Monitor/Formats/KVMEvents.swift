@@ -1,0 +1,28 @@
+/// KVM's tracepoints on this kernel: those that can be used, and why others cannot.
+package struct KVMEvents: Sendable {
+    package private(set) var layouts: [EventLayout] = []
+    /// By event.
+    package private(set) var problems: [String: String] = [:]
+    package private(set) var names: ExitNames
+
+    /// - Parameter format: the text of an event's `format` file; nil where there is none.
+    package init(rules: [EventRule] = EventRule.all, format: (_ event: String) -> String?) {
+        var formats: [String: TracepointFormat] = [:]
+        for rule in rules {
+            guard let text = format(rule.event) else {
+                problems[rule.event] = "this kernel has no event \(rule.event)"
+                continue
+            }
+            do {
+                let format = try TracepointFormat(text)
+                formats[rule.event] = format
+                layouts.append(try EventLayout(rule, format))
+            } catch {
+                problems[rule.event] = "\(rule.event): \(error)"
+            }
+        }
+        names = ExitNames(exit: formats["kvm_exit"], userspaceExit: formats["kvm_userspace_exit"])
+    }
+
+    package func layout(_ event: String) -> EventLayout? { layouts.first { $0.rule.event == event } }
+}

@@ -1,0 +1,164 @@
+import Foundation
+import Host
+import Testing
+
+@testable import Monitor
+
+/// Sources on this host, against a VMM that counts its exits itself.
+@Suite(.serialized, .enabled(if: TinyVMM.isThere, "needs /dev/kvm and root"))
+struct LiveSourceTests {
+    private static let io = UInt64(2)
+
+    /// What a source counts between two looks lies between what the VMM counted inside and around them.
+    private func compare(_ source: any ExitSource, _ guest: TinyVMM) throws {
+        let monitor = Monitor(source: source, directory: HostGuests(only: guest.pid))
+        let before = try guest.returns()
+        try monitor.begin()
+        let first = try guest.returns()
+        usleep(200_000)
+        let last = try guest.returns()
+        let sample = try monitor.sample()
+        let after = try guest.returns()
+        for (vcpu, thread) in try guest.threads().enumerated() {
+            let cell = try #require(
+                sample.cells.first { $0.key == CounterKey(thread, .userspaceExit, Self.io) })
+            // A return is counted by the kernel a moment before the VMM sees it.
+            #expect(cell.counter.count + 1 >= last[vcpu] - first[vcpu])
+            #expect(cell.counter.count <= after[vcpu] - before[vcpu] + 1)
+            let ports = sample.cells.filter { $0.key.thread == thread && $0.key.kind == .port }
+            #expect(Set(ports.map(\.key.code)).isSubset(of: [CounterKey.write | 0x10, 0x11]))
+            let all = ports.reduce(0) { $0 + $1.counter.count }
+            #expect(all + 2 >= cell.counter.count && all <= cell.counter.count + 2)
+            // Where this host tells hardware exits, their times are known; else those of the emulation.
+            let timed = sample.cells.filter {
+                $0.key.thread == thread && ($0.key.kind == .hardwareExit || $0.key.kind == .emulation)
+            }
+            #expect(timed.reduce(0) { $0 + $1.counter.histogram.total } > 0)
+            #expect(sample.lastExits[thread] == Self.io)
+        }
+        #expect(sample.losses.isEmpty)
+        #expect(sample.guests.map(\.process) == [guest.pid])
+        let report = HostReport(sample, names: source.names, badge: source.badge)
+        #expect(report.guests[0].exitsPerSecond ?? 0 > 0)
+        #expect(report.reasons(Selection(process: guest.pid)).contains { $0.name == "IO" || $0.name == "io" })
+    }
+
+    @Test func programsCountWhatTheVMMCounts() throws {
+        try compare(try BPFSource(), try TinyVMM(vcpus: 2))
+    }
+
+    @Test func ringsCountWhatTheVMMCounts() throws {
+        try compare(try PerfSource(missing: []), try TinyVMM(vcpus: 2))
+    }
+
+    @Test func programsKeepNoEventFromOthers() throws {
+        let guest = try TinyVMM()
+        // Whoever counts the same events, as perf does, goes on counting them.
+        let programs = try BPFSource()
+        try compare(try PerfSource(missing: []), guest)
+        let thread = try guest.threads()[0]
+        #expect(try programs.read().counters.contains { $0.key.thread == thread })
+    }
+
+    @Test func theTwoFindTheSameTimes() throws {
+        let guest = try TinyVMM()
+        let programs = try BPFSource()
+        let rings = try PerfSource(missing: [])
+        let thread = try guest.threads()[0]
+        func times(_ snapshot: CounterSnapshot) -> [CounterKey: Counter] {
+            Dictionary(
+                snapshot.counters.filter { $0.key.thread == thread && $0.key.kind?.isTimed == true },
+                uniquingKeysWith: { first, _ in first })
+        }
+        let (first, second) = (times(try programs.read()), times(try rings.read()))
+        usleep(300_000)
+        let (third, fourth) = (times(try programs.read()), times(try rings.read()))
+        for (key, counter) in third where counter.histogram.total > 1000 {
+            let counted = try #require(counter.since(first[key] ?? Counter()))
+            let total = try #require(fourth[key])
+            let accounted = try #require(total.since(second[key] ?? Counter()))
+            let one = try #require(counted.histogram.quantile(0.5))
+            let other = try #require(accounted.histogram.quantile(0.5))
+            // The two read the clock a little apart from each other.
+            #expect(abs(Histogram.bucket(of: one) - Histogram.bucket(of: other)) <= 1)
+        }
+    }
+
+    @Test func whatFindsNoRoomIsCounted() throws {
+        let guest = try TinyVMM(vcpus: 2)
+        let source = try BPFSource(sizes: CounterMaps.Sizes(threads: 1, timed: 1, counted: 1))
+        _ = guest
+        usleep(100_000)
+        let snapshot = try source.read()
+        #expect(snapshot.processes.count <= 1)
+        #expect(snapshot.losses.unkept > 0)
+    }
+
+    @Test func threadsThatAreForgottenLeaveNoEntry() throws {
+        let guest = try TinyVMM()
+        let source = try BPFSource()
+        usleep(50_000)
+        let thread = try guest.threads()[0]
+        guest.end()
+        #expect(try source.read().counters.contains { $0.key.thread == thread })
+        source.forget([thread])
+        let snapshot = try source.read()
+        #expect(!snapshot.counters.contains { $0.key.thread == thread })
+        #expect(snapshot.processes[thread] == nil)
+    }
+
+    @Test func sourcesThatComeAndGoLeaveNoDescriptor() throws {
+        func open() throws -> Int {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        }
+        _ = try BPFSource().read()
+        let before = try open()
+        for _ in 0..<5 { _ = try BPFSource().read() }
+        for _ in 0..<5 { _ = try PerfSource(missing: []).read() }
+        // Other tests may open a file at the same time.
+        #expect(try open() <= before + 4)
+    }
+
+    @Test func theBestSourceSaysWhatIsMissing() throws {
+        #expect(try BestSource.open().badge.way == .bpf)
+        let proc = try BestSource.open([.proc])
+        #expect(proc.badge.way == .proc)
+        #expect(proc.badge.missing == ["no exits at all: only the time of threads"])
+        #expect(try proc.read().counters.isEmpty)
+    }
+}
+
+/// The kernel's counters, without debugfs.
+@Suite struct StatisticsSourceTests {
+    private struct Files: StatisticsFiles {
+        var all: [StatisticsMachine: [String: String]] = [:]
+        var trouble: String?
+        func machines() -> [StatisticsMachine] { Array(all.keys) }
+        func value(_ machine: StatisticsMachine, _ name: String) -> String? { all[machine]?[name] }
+        func problem() -> String? { trouble }
+    }
+
+    @Test func countersOfAProcessAreAddedUp() throws {
+        let source = StatisticsSource(
+            files: Files(all: [
+                StatisticsMachine(folder: "100-11", process: 100): ["exits": "70\n", "io_exits": "5\n"],
+                StatisticsMachine(folder: "100-12", process: 100): ["exits": "30\n", "hypercalls": "many"],
+                StatisticsMachine(folder: "200-9", process: 200): ["exits": "1\n"],
+            ]), missing: ["no BPF"])
+        let counters = Dictionary(
+            try source.read().counters.map { ($0.key, $0.counter.count) },
+            uniquingKeysWith: { first, _ in first })
+        #expect(
+            counters == [
+                CounterKey(100, .kernelCounter, 0): 100, CounterKey(100, .kernelCounter, 1): 5,
+                CounterKey(200, .kernelCounter, 0): 1,
+            ])
+        #expect(source.badge.missing == ["no BPF"])
+    }
+
+    @Test func countersThatMayNotBeReadAreSaidAndNoZero() {
+        let locked = StatisticsSource(files: Files(trouble: "the kernel is locked down"), missing: [])
+        #expect(throws: MonitorError("the kernel is locked down")) { try locked.read() }
+        #expect(throws: Never.self) { try StatisticsSource(files: Files(), missing: []).read() }
+    }
+}
