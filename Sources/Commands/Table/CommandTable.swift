@@ -87,13 +87,19 @@ public struct CommandTable: Sendable {
             name = word
             entry = entries[word] ?? Entry()
         case .many(let names):
+            if let foreign = ForeignName.named(first.text) {
+                return (try resolve(foreign, first, line), 1)
+            }
             throw CommandError(
                 "`\(first.text)` is ambiguous: \(names.joined(separator: ", "))", line: line,
                 column: first.column)
         case .none:
+            if let foreign = ForeignName.named(first.text) {
+                return (try resolve(foreign, first, line), 1)
+            }
             throw CommandError(
                 "there is no command `\(first.text.shortened)`", line: line, column: first.column,
-                suggestion: nearest(to: first.text, in: firstWords),
+                suggestion: nearest(to: first.text, in: suggested),
                 remedy: "`help` lists the commands")
         }
         if words.count > 1, !entry.second.isEmpty {
@@ -107,6 +113,9 @@ public struct CommandTable: Sendable {
                         line: line, column: words[1].column)
                 }
             case .none:
+                if name == "info", let foreign = ForeignName.info[words[1].text] {
+                    return (try resolve(foreign, words[1], line), 2)
+                }
                 if entry.command == nil {
                     throw CommandError(
                         "there is no `\(name) \(words[1].text.shortened)`", line: line,
@@ -123,6 +132,26 @@ public struct CommandTable: Sendable {
                 remedy: "one of: " + entry.seconds.all.joined(separator: ", "))
         }
         return (commands[index], 1)
+    }
+
+    /// First words that a misspelling may have meant: none that ends or deletes something.
+    private var suggested: [String] {
+        firstWords.filter {
+            !["delete", "del", "d", "quit", "q", "exit", "detach", "unwatch", "undisplay"].contains($0)
+        }
+    }
+
+    /// What another debugger's name stands for.
+    private func resolve(_ foreign: ForeignName, _ word: Word, _ line: String) throws(CommandError) -> Command
+    {
+        switch foreign {
+        case .same(let name):
+            if let command = command(named: name) { return command }
+            throw CommandError("there is no command `\(name)`", line: line, column: word.column)
+        case .told(let sentence):
+            throw CommandError(
+                "there is no command `\(word.text)` here", line: line, column: word.column, remedy: sentence)
+        }
     }
 
     private enum Match {
