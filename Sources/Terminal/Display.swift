@@ -35,14 +35,14 @@ public final class Display {
         let kind = name.isEmpty ? "TERM is not set" : "TERM=\(name)"
         return switch -result {
         case 25:
-            TerminalError("the screen needs a terminal on standard input and output; use --no-tui or --batch")
+            TerminalError("the screen needs a terminal on standard input and output")
         case 2:
             TerminalError(
-                "\(kind): the terminal's description was not found; set TERM (as xterm) or use --no-tui")
+                "\(kind): the terminal's description was not found; set TERM (as xterm) for the screen")
         case 95:
-            TerminalError("\(kind): this terminal cannot move its cursor; use --no-tui")
+            TerminalError("\(kind): this terminal cannot move its cursor")
         default:
-            TerminalError("cannot use the terminal (\(kind), errno \(-result)); use --no-tui")
+            TerminalError("cannot use the terminal (\(kind), errno \(-result))")
         }
     }
 

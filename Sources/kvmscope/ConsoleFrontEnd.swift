@@ -35,8 +35,9 @@ final class ConsoleFrontEnd {
     }
 
     /// Reads and does commands until `quit`, the end of the input or a signal.
-    /// - Returns: the program's status.
+    /// - Returns: the program's status: of a script 1 where a command failed.
     func run() -> Int32 {
+        var hasFailed = false
         if lines.isInteractive, !batch.output.json {
             batch.output.show(session.stopOutput(for: session.debugger.stop), of: "")
         }
@@ -50,13 +51,14 @@ final class ConsoleFrontEnd {
                 end = batch.run(line, origin: lines.isInteractive ? .interactive : .script)
             case .endOfFile:
                 if lines.isInteractive { write("\n", to: .standardOutput) }
-                return 0
+                return hasFailed ? 1 : 0
             case .woken: end = serve()
             }
             switch end {
             // A failed command is reported and the next one done: whoever gives them is there to decide.
-            case .done, .failed: break
-            case .quit: return 0
+            case .done: break
+            case .failed: hasFailed = !lines.isInteractive
+            case .quit: return hasFailed ? 1 : 0
             case .signal(let signal): return status(ofSignal: signal)
             }
         }

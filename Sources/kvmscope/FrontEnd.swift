@@ -21,6 +21,13 @@ struct FrontEnd {
         }
     }
 
+    /// Commands on a standard input that is no terminal; nil where there are none.
+    private func script() -> PipedLines? {
+        guard !isTerminal(STDIN_FILENO) else { return nil }
+        let lines = PipedLines()
+        return lines.hasAny(waking: signals.descriptor) ? lines : nil
+    }
+
     /// - Parameter unasked: what is done without a terminal and without commands.
     /// - Returns: the program's status.
     func run(unasked: (Output) -> Int32) -> Int32 {
@@ -32,17 +39,27 @@ struct FrontEnd {
         let isInteractive = isTerminal(STDOUT_FILENO) && !options.batch && !options.json
 
         if !isInteractive, !options.noTUI {
+            if commands.isEmpty, !options.batch, let script = script() {
+                return ConsoleFrontEnd(batch: batch, lines: script).run()
+            }
             guard !commands.isEmpty else {
                 return unasked(output)
             }
             return BatchFrontEnd.status(batch.run(commands))
         }
         if isInteractive, !options.noTUI {
+            if commands.isEmpty, let script = script() {
+                return ConsoleFrontEnd(batch: batch, lines: script).run()
+            }
             do {
                 return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
             } catch {
-                tell(explained(error))
-                return 2
+                // A terminal that the screen cannot use still has lines.
+                guard isTerminal(STDIN_FILENO) else {
+                    tell(explained(error))
+                    return 2
+                }
+                tell(explained(error) + " (the line console is used)")
             }
         }
         let end = batch.run(commands)

@@ -44,6 +44,18 @@ final class PipedLines: LineSource {
 
     init(_ file: FileDescriptor = .standardInput) { self.file = file }
 
+    /// Whether there is anything before the end; waits until that is known, or `descriptor` polls readable.
+    func hasAny(waking descriptor: Int32) -> Bool {
+        while bytes.isEmpty, !isAtEnd {
+            var waits = [file.rawValue, descriptor].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            // SAFETY: the array lives through the call, which is told how many entries it has.
+            let ready = unsafe poll(&waits, nfds_t(waits.count), -1)
+            if ready <= 0 || waits[1].revents != 0 { return true }
+            read()
+        }
+        return !bytes.isEmpty
+    }
+
     func next(waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
         while true {
             if let line = takeLine() { return .line(line) }

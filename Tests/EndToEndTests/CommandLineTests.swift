@@ -88,6 +88,38 @@ import Testing
         }
     }
 
+    /// Standard input that is no terminal is a script, without any option; where it is empty the guest runs to its end.
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func standardInputIsAScript() throws {
+        func piped(_ lines: String, _ options: String = "") throws -> Finished {
+            try run("/bin/sh", ["-c", "printf '\(lines)' | '\(Built.kvmscope)' \(options)"])
+        }
+        let done = try piped(#"step\nprint 40 + 2\n"#)
+        #expect(done.status == 0, "\(done.errors)")
+        #expect(done.output.contains("0000:7c01"), "\(done.output)")
+        #expect(done.output.contains("42"), "\(done.output)")
+        // What follows a failed command is done, and the status tells of it.
+        let failed = try piped(#"nonsense\nprint 40 + 2\n"#)
+        #expect(failed.status == 1)
+        #expect(failed.output.contains("42"))
+        #expect(failed.errors.contains("nonsense"))
+        let json = try piped(#"print 40 + 2\n"#, "--json")
+        #expect(json.status == 0)
+        #expect(json.output.contains(#""command":"print 40 + 2""#), "\(json.output)")
+        #expect(try piped("").output.contains("in KVM_RUN"))
+    }
+
+    /// A terminal that can do no more than lines gets the line console.
+    @Test(.enabled(if: Host.runsKVM && Host.path(of: "script") != nil, "needs /dev/kvm and script"))
+    func aTerminalOfLinesGetsTheConsole() throws {
+        let done = try run(
+            "script", ["-qec", "'\(Built.kvmscope)' -ex 'vcpu list' -ex quit", "/dev/null"],
+            environment: ["TERM": "dumb"])
+        #expect(done.status == 0, "\(done.output)")
+        #expect(done.output.contains("TERM=dumb: this terminal cannot move its cursor"), "\(done.output)")
+        #expect(done.output.contains("0000:7c00"), "\(done.output)")
+    }
+
     @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
     func batchStopsAtTheFirstFailure() throws {
         let done = try batch([], ["print 1 + 1", "print 1 + * (", "print 40 + 2"])

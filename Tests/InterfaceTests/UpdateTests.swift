@@ -221,6 +221,9 @@ import X86
         var stopped = model()
         #expect(stopped.update(.interrupt(at: 5_000)) == [.clearLine])
         #expect(stopped.update(.interrupt(at: 6_500)) == [.clearLine])
+        // A key in between begins anew.
+        #expect(press(&stopped, [.character("s")]) == [.edit(.character("s"))])
+        #expect(stopped.update(.interrupt(at: 6_900)) == [.clearLine])
         #expect(stopped.update(.interrupt(at: 7_000)) == [.quit])
     }
 

@@ -134,9 +134,9 @@ import Testing
     }
 
     @Test(arguments: [(-25, "xterm"), (-2, "nonsense"), (-95, "dumb"), (-5, "xterm"), (-2, "")])
-    func errorsSayWhatToDo(_ code: Int32, _ term: String) {
+    func errorsSayWhatIsWrong(_ code: Int32, _ term: String) {
         let text = Display.error(code, term: term).description
-        #expect(text.contains("--no-tui"))
+        #expect(text.contains(code == -25 ? "standard input" : "terminal"))
         #expect(!text.contains("\n"))
         if code != -25 { #expect(text.contains(term.isEmpty ? "TERM is not set" : "TERM=\(term)")) }
     }

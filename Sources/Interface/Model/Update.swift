@@ -9,6 +9,8 @@ extension Model {
         switch event {
         case .key(let key):
             notice = nil
+            // Twice in a row, with nothing done in between.
+            lastInterrupt = nil
             return press(key)
         case .interrupt(let time):
             return interrupt(at: time)
