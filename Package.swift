@@ -72,14 +72,15 @@ let package = Package(
         // The bare C loop that the bench holds everything against.
         .target(name: "CBench", cSettings: fence),
         // The example guests: assembly, assembled and embedded by the package itself.
-        .target(name: "Examples", path: "examples", cSettings: fence),
+        .target(
+            name: "Examples", path: "examples", exclude: ["grafana-dashboard.json"], cSettings: fence),
 
         .executableTarget(
             name: "kvmscope",
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Symbols", "Host", "Machine", "Attach", "Debugger",
-                "Commands",
-                "GuestView", "Interface", "Terminal", "Examples", "CLinux", arguments, system,
+                "Monitor", "Commands", "GuestView", "Interface", "Terminal", "Examples", "CLinux", arguments,
+                system,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -105,7 +106,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Commands", "Debugger", "DebugTarget", "Symbols", "Expressions", "Machine", conformance,
+                "Commands", "Debugger", "DebugTarget", "Monitor", "Symbols", "Expressions", "Machine",
+                conformance,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .testTarget(name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: strict),
@@ -143,17 +145,20 @@ let package = Package(
         + module(
             "Commands",
             [
-                "Debugger", "DebugTarget", "Symbols", "Expressions", "Host", "KVMCore", "X86",
+                "Debugger", "DebugTarget", "Monitor", "Symbols", "Expressions", "Host", "KVMCore", "X86",
                 system,
             ],
-            tests: [conformance, "Disassembler", "Locking"])
+            tests: [conformance, "Disassembler", "Locking", "RecordedHosts"])
         + module(
             "GuestView",
-            ["Commands", "Debugger", "DebugTarget", "Symbols", "Host", "KVMCore", "X86", "Disassembler"],
+            [
+                "Commands", "Debugger", "DebugTarget", "Monitor", "Symbols", "Host", "KVMCore", "X86",
+                "Disassembler",
+            ],
             tests: [conformance])
         + module(
-            "Interface", ["GuestView", "Commands", "Debugger", "DebugTarget", "X86"], tests: [conformance],
-            recorded: ["Recorded"])
+            "Interface", ["GuestView", "Commands", "Monitor", "Debugger", "DebugTarget", "X86"],
+            tests: [conformance, "RecordedHosts"], recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", system])
         + fuzzer
 )

@@ -23,6 +23,7 @@ enum Entry {
         case SymbolReader.argument: SymbolReader.main(path: arguments.dropFirst().first ?? "")
         case "attach": AttachCommand.main(Array(arguments.dropFirst()))
         case "launch": LaunchCommand.main(Array(arguments.dropFirst()))
+        case "top": TopCommand.main(Array(arguments.dropFirst()))
         case "list": ListCommand.main(Array(arguments.dropFirst()))
         default: Program.main()
         }

@@ -21,8 +21,9 @@ struct Program: ParsableCommand {
             A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
             and, if nothing waited for the stop, another one then.
 
-            `kvmscope list` shows the KVM guests of this host, `kvmscope attach PID|NAME` debugs one of them, and \
-            `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger (each has a --help of its own).
+            `kvmscope list` shows the KVM guests of this host, `kvmscope top` watches why they exit, `kvmscope attach \
+            PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger (each has a \
+            --help of its own).
 
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,

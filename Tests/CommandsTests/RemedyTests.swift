@@ -23,7 +23,7 @@ import Testing
         .enabled(if: FileManager.default.fileExists(atPath: root.appending(path: "Package.swift").path)),
         arguments: [
             "KVMCore", "X86", "Host", "Symbols", "Expressions", "DebugTarget", "Machine", "Attach",
-            "Debugger",
+            "Debugger", "Monitor",
         ])
     func noCommandIsNamedBelow(target: String) throws {
         let base = Self.root.appending(path: "Sources/\(target)")

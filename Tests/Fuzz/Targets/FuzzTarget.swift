@@ -12,9 +12,18 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case map
     /// Boot sectors, disk images and flat images.
     case image
+    /// `format` files of tracepoints, and records read by them: a record stands after a byte of zero.
+    case tracepoint
+    /// Samples of the monitor, as its history keeps them.
+    case sample
 
     /// Reads one input. It may refuse it, and nothing else.
     public func run(_ bytes: [UInt8]) {
+        switch self {
+        case .tracepoint: return Watching.tracepoint(bytes)
+        case .sample: return Watching.sample(bytes)
+        default: break
+        }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
         let bench = Bench.current(uses: self == .session ? 256 : 4096)
         switch self {
@@ -24,6 +33,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .elf: bench.symbols(bytes, magic: [0x7F, 0x45, 0x4C, 0x46])
         case .map: bench.symbols(bytes, magic: [])
         case .image: bench.image(bytes)
+        case .tracepoint, .sample: break
         }
     }
 

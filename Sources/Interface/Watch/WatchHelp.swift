@@ -1,0 +1,70 @@
+import Monitor
+
+/// The keys and what the columns are.
+enum WatchHelp {
+    static let lines: [(key: String, text: String)] = [
+        ("", "Moving"),
+        ("\u{2191} \u{2193} PgUp PgDn", "the row"), ("Enter", "into a guest, a vCPU, a reason"),
+        ("Esc Backspace", "back out; at the top, back to now"), ("Tab x F5", "another table of the same"),
+        ("b", "all guests"), ("g p", "a guest by its process id or name"),
+        ("", "Time"),
+        ("\u{2190} \u{2192} Home End", "look at another second; the mouse does, too; End is now"),
+        ("Space", "freeze everything; sorting and looking go on"), ("s", "seconds between samples"),
+        ("r", "forget what was seen so far"),
+        ("", "What is shown"),
+        ("f / F3 F4", "only reasons that match; graphs and rates follow"), ("c", "without a filter"),
+        ("o > F6", "another order"), ("q F10", "quit"),
+        ("", "Columns"),
+        ("Gst Krn Usr", "time of the vCPU's threads in guest, kernel, VMM; 100 is a whole vCPU"),
+        ("Stl", "ready to run, and another thread had the CPU"),
+        ("Hlt", "asleep: halted, or held by the VMM"), ("Poll", "halts that ended while the kernel polled"),
+        ("p50 p99", "to a power of two"),
+        ("Max", "of this second; to a power of two where an earlier was longer"),
+        ("waiting", "the guest waits in it (HLT): no handling"),
+        ("userspace", "from the return of KVM_RUN to the next entry"),
+        ("emulation", "from the access to the return: no kvm_exit fires here"),
+        ("latency", "a digit is how many digits the count has: 3 is hundreds"),
+        ("-", "not known; below is why"),
+    ]
+}
+
+extension WatchModel {
+    /// Why something is not known stands below the rest.
+    private var reasons: [String] { report?.missing ?? badge.missing }
+    var helpLength: Int { WatchHelp.lines.count + reasons.count }
+
+    func drawHelp(_ brush: inout Brush) {
+        let all = WatchHelp.lines.map { ($0.key, $0.text) } + reasons.map { ("", $0) }
+        let rows = max(1, min(all.count, size.height - 4))
+        let columns = min(78, size.width)
+        let area = Rect(
+            x: (size.width - columns) / 2, y: max(0, (size.height - rows - 2) / 2), width: columns,
+            height: rows + 2)
+        brush.move(to: area)
+        for y in 0..<area.height {
+            let isEdge = y == 0 || y == area.height - 1
+            brush.go(0, y)
+            brush.put(scalar: y == 0 ? 0x250C : isEdge ? 0x2514 : 0x2502, .border)
+            while brush.x < area.width - 1 { brush.put(scalar: isEdge ? 0x2500 : 0x20, .border) }
+            brush.put(scalar: y == 0 ? 0x2510 : isEdge ? 0x2518 : 0x2502, .border)
+        }
+        brush.go(2, 0)
+        brush.put(" Help ", .title)
+        let first = max(0, min(helpScroll, all.count - rows))
+        brush.go(2, area.height - 1)
+        let left = all.count - first - rows
+        brush.put(left > 0 ? " arrows scroll, any other key closes; \(left) more " : " any key closes ", .dim)
+        brush.move(to: Rect(x: area.x + 1, y: area.y + 1, width: columns - 2, height: rows))
+        for (row, line) in all.dropFirst(first).prefix(rows).enumerated() {
+            brush.go(1, row)
+            if line.0.isEmpty {
+                brush.put(line.1, row + first < WatchHelp.lines.count ? .title : .warning)
+            } else {
+                brush.put(line.0, Look(.key, .bold))
+                brush.go(16, row)
+                brush.put(line.1)
+            }
+        }
+        brush.setCursor(onScreen: nil)
+    }
+}
