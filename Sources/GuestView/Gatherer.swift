@@ -2,6 +2,7 @@ public import Commands
 import DebugTarget
 package import Debugger
 import KVMCore
+import Monitor
 import X86
 
 /// Puts together what the panes show, no more than they ask for.
@@ -72,6 +73,7 @@ public final class Gatherer {
             threads.look(at: debugger.target.vcpus, isRunning: isRunning)
             view.vcpus = lines(stop, statistics)
             view.exits = table(statistics, needs)
+            noticeHostExits(&view)
             view.console = text(needs.console ?? 0)
             if !isRunning { keep(view) }
         }
@@ -137,7 +139,7 @@ public final class Gatherer {
             let unchecked = map?.isChecked == false || map?.way == ValueSource.Way.none
             view.memoryFrom = memory.shortText + (unchecked ? ", map not checked" : "")
         }
-        if let exits = source(.exits) { view.exitsFrom = exits.shortText }
+        if view.exitsFrom.isEmpty, let exits = source(.exits) { view.exitsFrom = exits.shortText }
         if view.isRunning {
             for index in view.vcpus.indices {
                 view.vcpus[index].age = target.registersAge(vcpu: view.vcpus[index].id).shortText

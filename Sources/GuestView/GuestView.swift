@@ -223,15 +223,21 @@ public struct ExitTable: Sendable, Hashable {
         public var count: UInt64
         /// A second; nil where the guest has not run for long enough to say.
         public var rate: Double?
-        /// Time spent on handling, in nanoseconds, all and the longest.
-        public var total: UInt64
-        public var maximum: UInt64
-        public init(name: String, count: UInt64, rate: Double?, total: UInt64, maximum: UInt64) {
+        /// Time spent on handling, in nanoseconds, all and the longest; nil where nothing was timed.
+        public var total: UInt64?
+        public var maximum: UInt64?
+        /// Of those that were timed, which need not be all.
+        public var average: UInt64?
+        public init(
+            name: String, count: UInt64, rate: Double?, total: UInt64?, maximum: UInt64?,
+            average: UInt64? = nil
+        ) {
             self.name = name
             self.count = count
             self.rate = rate
             self.total = total
             self.maximum = maximum
+            self.average = average ?? total.map { count == 0 ? 0 : $0 / count }
         }
     }
     public struct Recent: Sendable, Hashable {

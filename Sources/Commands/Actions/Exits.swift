@@ -1,5 +1,6 @@
 import DebugTarget
 import Debugger
+import Monitor
 import X86
 
 extension CommandTable {
@@ -10,9 +11,9 @@ extension CommandTable {
                 I/O is counted by port and direction, MMIO by page, MSRs by index. `Rate/s` is per second that the \
                 vCPUs ran; `Time` is what handling the exits took, the time that a stopped guest waits for you not \
                 counted. Without N, the last ones are not listed; 1,000 of each vCPU are kept, single steps not among \
-                them. Of a guest that another program runs, kvmscope sees the exits of its own steps and catches \
-                alone; the kernel's counters of all exits (KVM_GET_STATS_FD) stand below them, for which the guest is \
-                stopped for a moment the first time.
+                them. Of a guest that another program runs, all exits come first, as `kvmscope top` has them: counted by \
+                the host with no stop, from the first time that they are asked for or shown on the screen. Where the host does not permit that, the kernel's counters \
+                (KVM_GET_STATS_FD) are shown, for which the guest is stopped for a moment the first time.
                 """,
             examples: [.init("info exits", "the counts"), .init("info exits 20", "and the last twenty")],
             whileRunning: true, action: ExitActions.info),
@@ -57,8 +58,11 @@ enum ExitActions {
         var output = ExitsOutput(
             log.statistics(), recent: limit > 0 ? log.recent(limit: limit) : [],
             internalError: session.internalErrorText())
-        // Of a guest that another program runs, most exits go by unseen.
-        if target is any SourceProviding, let target = target as? any StatisticsProviding {
+        output.host = session.hostExitsOutput()
+        // Of a guest that another program runs, most exits go by unseen. Its counters take a stop the first time: only
+        // where the host does not tell.
+        let isTold = output.host.map { $0.failure == nil } ?? false
+        if !isTold, target is any SourceProviding, let target = target as? any StatisticsProviding {
             do {
                 output.kernel = KernelExits(try target.kernelStatistics())
             } catch {
@@ -83,6 +87,7 @@ enum ExitActions {
     static func reset(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         try call.checkCount(0)
         session.debugger.target.exits.reset()
+        session.hostExits?.reset()
         return .done(Message("Exits are counted from zero."))
     }
 

@@ -38,6 +38,8 @@ public struct ExitsOutput: CommandOutput, Hashable {
         public var handlingNanoseconds: UInt64?
     }
 
+    /// All exits of a guest that another program runs; those below are of kvmscope's own steps and catches alone.
+    public var host: HostExitsOutput?
     /// The kernel's own counters, where the exits below are not all that there are.
     public var kernel: KernelExits?
     public var count: UInt64
@@ -84,6 +86,12 @@ public struct ExitsOutput: CommandOutput, Hashable {
 
     public func lines(width: Int) -> [StyledLine] {
         let below = kernel?.lines(width: width) ?? []
+        if let host {
+            guard count > 0 else { return host.lines(width: width) + below }
+            return host.lines(width: width)
+                + [StyledLine(), StyledLine("Seen by kvmscope's own steps and catches:", .heading)]
+                + seen(width: width) + below
+        }
         guard count > 0 else {
             guard !below.isEmpty else { return [StyledLine("No exits yet.")] }
             return [StyledLine("No exits seen by kvmscope yet: it sees those of its own steps and catches.")]

@@ -1,6 +1,7 @@
 import DebugTarget
 public import Debugger
 import KVMCore
+package import Monitor
 import Symbols
 import SystemPackage
 import X86
@@ -37,6 +38,8 @@ public final class Session {
     /// What was last said of tracing.
     var toldTracing = false
     let threads: ThreadTimes
+    /// Counts the exits of a guest that another program runs; nil for one of our own, whose exits come to us.
+    package var hostExits: HostExits?
     /// What is shown after every stop.
     var displays: [Int: Display] = [:]
     var nextDisplay = 1

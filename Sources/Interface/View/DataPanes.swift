@@ -87,12 +87,12 @@ extension Model {
             ? [
                 ("Count", 7, { count($0.count) }), ("%", 13, { share($0, table) }),
                 ("Rate/s", 21, { $0.rate.map(rate) ?? "-" }),
-                ("Avg", 29, { time($0.count == 0 ? 0 : $0.total / $0.count) }),
-                ("Max", 37, { time($0.maximum) }),
+                ("Avg", 29, { $0.average.map { time($0) } ?? "-" }),
+                ("Max", 37, { $0.maximum.map { time($0) } ?? "-" }),
             ]
             : [
                 ("Count", 7, { count($0.count) }), ("Rate/s", 15, { $0.rate.map(rate) ?? "-" }),
-                ("Max", 23, { time($0.maximum) }),
+                ("Max", 23, { $0.maximum.map { time($0) } ?? "-" }),
             ]
         brush.put("Exit", .dim)
         for column in columns { brush.put(column.title, endingAt: name + column.end, .dim) }

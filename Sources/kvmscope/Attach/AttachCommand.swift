@@ -69,6 +69,7 @@ struct AttachCommand: ParsableCommand {
             // The guest runs, and is to be seen running.
             try debugger.startContinue()
             session = Session(debugger: debugger)
+            session.watchHostExits()
         } catch let code as ExitCode {
             throw code
         } catch {

@@ -64,6 +64,7 @@ struct LaunchCommand: ParsableCommand {
             let target = try vmm.target()
             let debugger = try Debugger(target: target)
             session = Session(debugger: debugger)
+            session.watchHostExits()
             if !frontEnd.json {
                 tell(
                     "launched \(target.name); its output goes to \(vmm.output); quitting ends it, after `detach` it runs on"
