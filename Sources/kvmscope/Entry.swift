@@ -5,7 +5,7 @@ import Debugger
 import Symbols
 import Terminal
 
-/// Where every run begins: the program itself, one of its other commands, or, when it has started itself for that,
+/// Where every run begins: the program itself, one of its subcommands, or, when it has started itself for that,
 /// the tracer of an attached guest or the reader of a file's symbols.
 @main
 enum Entry {
@@ -17,15 +17,18 @@ enum Entry {
         case TracerProcess.argument, SymbolReader.argument: CrashReport.disable()
         default: CrashReport.install()
         }
-        // Before the parser, which would take the word for IMAGE.
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()
         case SymbolReader.argument: SymbolReader.main(path: arguments.dropFirst().first ?? "")
-        case "attach": AttachCommand.main(Array(arguments.dropFirst()))
-        case "launch": LaunchCommand.main(Array(arguments.dropFirst()))
-        case "top": TopCommand.main(Array(arguments.dropFirst()))
-        case "list": ListCommand.main(Array(arguments.dropFirst()))
-        default: Program.main()
+        case "help": Program.help(about: Array(arguments.dropFirst()))
+        default:
+            if let word = arguments.first, Program.subcommand(named: word) != nil {
+                SubcommandTree.main(arguments)
+            } else if CompletionTree.isAsked(arguments) {
+                CompletionTree.answer(arguments)
+            } else {
+                Program.run(arguments)
+            }
         }
     }
 }

@@ -11,6 +11,10 @@ struct Program: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kvmscope",
         abstract: "A debugger and monitor for KVM guests in a terminal.",
+        usage: """
+            kvmscope [<options>] [<image>]
+                   kvmscope <subcommand> [<options>] ...
+            """,
         discussion: """
             With a terminal on standard output it opens the screen. Without one it does the commands of -x and \
             -ex or, if there are none, runs the guest to its end and prints a report.
@@ -22,20 +26,28 @@ struct Program: ParsableCommand {
             and, if nothing waited for the stop, another one then.
 
             `kvmscope list` shows the KVM guests of this host, `kvmscope top` watches why they exit, `kvmscope attach \
-            PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger (each has a \
-            --help of its own).
+            PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger. \
+            A subcommand is the first word; `kvmscope help SUBCOMMAND` explains it. An image that has the name of one is \
+            given as `./list`.
+
+            `kvmscope --generate-completion-script bash|zsh|fish` prints what completes this command line in a shell; \
+            `swift package generate-manual` in a checkout makes the manual page.
 
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,
-        version: "kvmscope 0.1.0")
+        version: "kvmscope 0.1.0",
+        subcommands: [AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self])
 
+    @OptionGroup var image: ImageArgument
     @OptionGroup var options: Options
 
+    mutating func validate() throws {
+        options.image = image.image
+        try options.check()
+    }
+
     func run() throws {
-        if options.commandReference {
-            write(CommandTable.standard.reference, to: .standardOutput)
-            return
-        }
+        if let image = options.image { try Self.refuseSlip(image) }
         if options.examples {
             let guests = ExampleGuest.all
             let width = guests.map(\.name.count).max() ?? 0

@@ -1,12 +1,18 @@
 import ArgumentParser
 import Glibc
 
-/// The command line of the program.
-struct Options: ParsableArguments {
+/// The guest's file. It stands apart from ``Options``: see ``CompletionTree``.
+struct ImageArgument: ParsableArguments {
     @Argument(
         help: "A boot sector, loaded at 0000:7C00 and started as a BIOS does; with --flat any flat binary.",
         completion: .file())
     var image: String?
+}
+
+/// The options of a guest that kvmscope runs itself.
+struct Options: ParsableArguments {
+    /// Not parsed here: ``Program`` puts it in from ``ImageArgument``.
+    var image: String? = nil
 
     @Option(help: ArgumentHelp("Load IMAGE at this physical address.", valueName: "addr"))
     var flat: GuestAddress?
@@ -16,7 +22,8 @@ struct Options: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "Run a built-in guest; the first of --examples if there is no IMAGE.", valueName: "name"))
+            "Run a built-in guest; the first of --examples if there is no IMAGE.", valueName: "name"),
+        completion: .list(ExampleGuest.all.map(\.name)))
     var example: String?
 
     @Flag(help: "List the built-in guests.")
@@ -35,10 +42,8 @@ struct Options: ParsableArguments {
 
     @OptionGroup var frontEnd: FrontEndOptions
 
-    @Flag(name: .customLong("command-reference"), help: .hidden)
-    var commandReference = false
-
-    mutating func validate() throws {
+    /// Refuses options that do not go together; called once ``image`` is known.
+    func check() throws(ValidationError) {
         if image != nil, example != nil {
             throw ValidationError("give IMAGE or --example, not both")
         }

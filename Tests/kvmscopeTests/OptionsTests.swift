@@ -48,7 +48,7 @@ import Testing
             (["-ex", "x", "-x", "ex", "-ex", "ex"], [.line("x"), .file("ex"), .line("ex")]),
         ] as [([String], [StartCommand])])
     func theOrderOfCommandsIsKept(_ arguments: [String], _ expected: [StartCommand]) throws {
-        let options = try Options.parse(arguments)
+        let options = try Program.parse(arguments).options
         #expect(options.startCommands(in: arguments) == expected)
     }
 
@@ -60,7 +60,7 @@ import Testing
             ["-x"], ["-ex"],
         ])
     func whatMakesNoSenseIsRefused(_ arguments: [String]) {
-        #expect(throws: (any Error).self) { try Options.parse(arguments) }
+        #expect(throws: (any Error).self) { try Program.parse(arguments) }
     }
 
     @Test func everyExampleHasANameAndBytes() {

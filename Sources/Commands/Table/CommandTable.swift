@@ -195,7 +195,7 @@ struct SortedNames: Sendable {
 }
 
 /// The candidate nearest to `text` by edit distance, if any is near enough to be a slip of the fingers.
-func nearest(to text: String, in candidates: some Sequence<String>) -> String? {
+package func nearest(to text: String, in candidates: some Sequence<String>) -> String? {
     let length = text.utf8.count
     guard length <= Misspelling.longest else { return nil }
     let limit = max(1, text.count / 3)

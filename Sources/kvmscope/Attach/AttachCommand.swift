@@ -10,7 +10,7 @@ import Terminal
 /// `kvmscope attach`: the debugger on a guest that another program runs.
 struct AttachCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kvmscope attach",
+        commandName: "attach",
         abstract: "Debug a guest that another program runs.",
         discussion: """
             The guest goes on running, and its VMM (QEMU, Firecracker, cloud-hypervisor, kvmtool or any other) does \
@@ -18,7 +18,11 @@ struct AttachCommand: ParsableCommand {
             Without a terminal and without commands its registers are printed.
             """)
 
-    @Argument(help: "The VMM's process id, or the guest's whole name.")
+    @Argument(
+        help: "The VMM's process id, or the guest's whole name.",
+        completion: .custom { _, _, _ in
+            GuestFinder().guests().guests.flatMap { [$0.name, "\($0.process)"] }
+        })
     var guest: String
 
     @Option(

@@ -9,7 +9,7 @@ import Terminal
 /// `kvmscope launch`: a VMM started under the debugger.
 struct LaunchCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kvmscope launch",
+        commandName: "launch",
         abstract: "Start a VMM (QEMU or any other on KVM) and debug its guest from the first instruction.",
         usage: "kvmscope launch [<options>] -- <program> [<argument> ...]",
         discussion: """

@@ -6,7 +6,7 @@ import Host
 /// `kvmscope list`: every KVM guest of the host.
 struct ListCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kvmscope list",
+        commandName: "list",
         abstract: "List the KVM guests of this host, and whether they can be attached to.")
 
     @Flag(help: "One JSON object: command, ok, and result, with the thread of each vCPU.")

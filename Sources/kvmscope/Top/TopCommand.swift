@@ -7,7 +7,7 @@ import Terminal
 /// `kvmscope top`: why the guests of this host exit, how often, and for how long.
 struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "kvmscope top",
+        commandName: "top",
         abstract: "Watch the KVM guests of this host: exits by reason, how often and for how long.",
         discussion: """
             No guest is stopped. With a terminal it opens a screen; without one, or with --once, it prints one interval. \
