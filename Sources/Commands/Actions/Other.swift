@@ -3,10 +3,13 @@ import X86
 extension CommandTable {
     static let otherCommands: [Command] = [
         Command(
-            "help", ["h"], "[COMMAND]", .other, "list the commands, or explain one",
+            "help", ["h"], "[COMMAND | TOPIC]", .other, "list the commands, or explain one, or a topic",
             details:
-                "Names can be cut short as long as they stay unambiguous. Enter repeats the last command.",
-            examples: [.init("help", "the list"), .init("help x", "formats and examples")],
+                "Names can be cut short as long as they stay unambiguous. Enter repeats the last command. Topics: \(HelpTopic.all.map(\.name).joined(separator: ", ")).",
+            examples: [
+                .init("help", "the list"), .init("help x", "formats and examples"),
+                .init("help addresses", "a topic"),
+            ],
             completion: [.command], whileRunning: true, action: OtherActions.help),
         Command(
             "apropos", [], "WORD", .other, "search the help for a word",
@@ -41,7 +44,7 @@ extension CommandTable {
 enum OtherActions {
     static func help(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let name = call.arguments.map(\.text).joined(separator: " ")
-        guard !name.isEmpty else { return .done(HelpIndex(session.table.commands)) }
+        guard !name.isEmpty else { return .done(HelpIndex(session.table.commands, topics: HelpTopic.all)) }
         // `set` is a command itself, beside those that begin with the word.
         if let command = session.table.commands.first(where: { $0.name == name }), !command.arguments.isEmpty
         {
@@ -51,14 +54,18 @@ enum OtherActions {
         if let command = session.table.command(named: name), command.name == name, !command.details.isEmpty {
             return .done(HelpPage(command))
         }
+        // Before short forms, and after names that are typed in full.
+        if !session.table.allNames.contains(name), let topic = HelpTopic.named(name) {
+            return .done(HelpTopicPage(topic))
+        }
         // `info` and `vcpu` are words that many commands begin with: those are the answer.
         if group.count > 1 { return .done(HelpIndex(group)) }
         if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
         guard group.isEmpty else { return .done(HelpIndex(group)) }
         throw call.error(
             "there is no command `\(name.shortened)`",
-            suggestion: nearest(to: name, in: session.table.allNames),
-            remedy: "`help` lists the commands; `apropos WORD` searches them")
+            suggestion: nearest(to: name, in: session.table.allNames + HelpTopic.all.map(\.name)),
+            remedy: "`help` lists the commands and topics; `apropos WORD` searches them")
     }
 
     static func apropos(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
@@ -68,8 +75,14 @@ enum OtherActions {
             let texts = command.names + [command.summary, command.details] + command.examples.map(\.meaning)
             return texts.contains { $0.lowercased().contains(word) }
         }
-        guard !found.isEmpty else { return .done(Message("No command mentions `\(word)`.")) }
-        return .done(HelpIndex(found))
+        let topics = HelpTopic.all.filter { topic in
+            ([topic.name, topic.summary] + topic.aliases + topic.paragraphs)
+                .contains { $0.lowercased().contains(word) }
+        }
+        guard !found.isEmpty || !topics.isEmpty else {
+            return .done(Message("No command mentions `\(word)`."))
+        }
+        return .done(HelpIndex(found, topics: topics))
     }
 
     static func info(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -8,9 +8,17 @@ public struct HelpIndex: CommandOutput {
         public var summary: String
     }
 
-    public var commands: [Entry]
+    public struct Topic: Sendable, Hashable, Encodable {
+        public var name: String
+        public var summary: String
+    }
 
-    init(_ commands: [Command]) {
+    public var commands: [Entry]
+    /// Subjects that `help` has a page of.
+    public var topics: [Topic]
+
+    init(_ commands: [Command], topics: [HelpTopic] = []) {
+        self.topics = topics.map { Topic(name: $0.name, summary: $0.summary) }
         self.commands = commands.map {
             Entry(
                 name: $0.name, aliases: $0.aliases, usage: $0.usage, category: $0.category.rawValue,
@@ -26,16 +34,25 @@ public struct HelpIndex: CommandOutput {
             guard !entries.isEmpty else { continue }
             if !result.isEmpty { result.append(StyledLine()) }
             result.append(StyledLine(category.rawValue, .heading))
-            for entry in entries {
-                var line = StyledLine("  ")
-                line.append(title(entry).padded(nameWidth), .symbol)
-                line.append("  ")
-                for (index, part) in wrapped(entry.summary, max(20, width - nameWidth - 4)).enumerated() {
-                    if index > 0 { line = StyledLine(String(repeating: " ", count: nameWidth + 4)) }
-                    line.append(part)
-                    result.append(line)
-                }
-            }
+            for entry in entries { result += row(title(entry), entry.summary, nameWidth, width) }
+        }
+        guard !topics.isEmpty else { return result }
+        if !result.isEmpty { result.append(StyledLine()) }
+        result.append(StyledLine("Topics, as `help \(topics[0].name)`", .heading))
+        let topicWidth = max(nameWidth, topics.map(\.name.count).max() ?? 0)
+        for topic in topics { result += row(topic.name, topic.summary, topicWidth, width) }
+        return result
+    }
+
+    private func row(_ title: String, _ summary: String, _ nameWidth: Int, _ width: Int) -> [StyledLine] {
+        var line = StyledLine("  ")
+        line.append(title.padded(nameWidth), .symbol)
+        line.append("  ")
+        var result: [StyledLine] = []
+        for (index, part) in wrapped(summary, max(20, width - nameWidth - 4)).enumerated() {
+            if index > 0 { line = StyledLine(String(repeating: " ", count: nameWidth + 4)) }
+            line.append(part)
+            result.append(line)
         }
         return result
     }

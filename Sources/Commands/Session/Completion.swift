@@ -135,7 +135,7 @@ extension Session {
         case .command:
             found.candidates =
                 done.count > 1
-                ? secondWords(after: done[1], current) : firstWords(current)
+                ? secondWords(after: done[1], current) : firstWords(current) + topics(current)
         case .file:
             found.candidates = Files.candidates(for: current)
             found.isFile = true
@@ -149,6 +149,10 @@ extension Session {
         let table = debugger.symbols
         return table.names(startingWith: prefix, limit: 500).map { .init($0) }
             + table.sourceNames(startingWith: prefix, limit: 100).map { .init($0 + ":", "source file") }
+    }
+
+    private func topics(_ part: String) -> [Completion.Candidate] {
+        HelpTopic.all.filter { $0.name.hasPrefix(part) }.map { .init($0.name, $0.summary) }
     }
 
     private func help(first word: String) -> String {
