@@ -4,26 +4,44 @@ import Testing
 @testable import Commands
 
 @Suite struct ReferenceTests {
-    /// README carries the reference between two marks; `kvmscope --command-reference` prints what belongs there.
-    @Test func readmeHasTheTable() throws {
-        let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        let data = try Data(contentsOf: URL(filePath: "/" + root + "/README.md"))
-        let readme = String(decoding: data, as: UTF8.self)
-        let parts = readme.split(separator: "<!-- commands -->", omittingEmptySubsequences: false)
-        try #require(parts.count == 2)
-        let inner = parts[1].split(separator: "<!-- /commands -->", omittingEmptySubsequences: false)
-        try #require(inner.count == 2)
+    private static let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent().appending(path: "Sources/kvmscope/kvmscope.docc/CommandReference.md")
+
+    /// With KVMSCOPE_RECORD=1 in the environment the page is written, and the test fails all the same.
+    @Test func theManualHasTheTable() throws {
         let expected = CommandTable.standard.reference
+        if ProcessInfo.processInfo.environment["KVMSCOPE_RECORD"] != nil {
+            try expected.write(to: Self.page, atomically: true, encoding: .utf8)
+            Issue.record("wrote \(Self.page.lastPathComponent); run again without KVMSCOPE_RECORD")
+            return
+        }
+        let written = try String(contentsOf: Self.page, encoding: .utf8)
+        let difference = lines(expected).difference(from: lines(written))
         #expect(
-            String(inner[0]).trimmingCharacters(in: .newlines) == expected.trimmingCharacters(in: .newlines),
-            "put the output of `kvmscope --command-reference` between README's marks")
+            written == expected,
+            """
+            the command table has changed: KVMSCOPE_RECORD=1 swift test --filter ReferenceTests writes the page anew
+            \(difference)
+            """)
+    }
+
+    private func lines(_ text: String) -> [Substring] {
+        text.split(separator: "\n", omittingEmptySubsequences: false)
     }
 
     @Test func referenceNamesEveryCommand() {
         let reference = CommandTable.standard.reference
         for command in CommandTable.standard.commands {
-            #expect(reference.contains("| `\(command.usage)`"))
+            #expect(reference.contains("| `\(command.usage.tableCell)`"))
             for alias in command.aliases { #expect(reference.contains("`\(alias)`")) }
         }
+    }
+
+    /// A `|` in a command's arguments is no end of a cell.
+    @Test func barsAreEscaped() {
+        #expect("step [N | all]|".tableCell == #"step [N \| all]\|"#)
+        #expect(CommandTable.standard.commands.filter { $0.usage.contains("|") }.count > 10)
+        #expect(
+            CommandTable.standard.reference.contains(#"| `info msr [NAME\|INDEX...]` ▶ | `msr` `rdmsr` |"#))
     }
 }

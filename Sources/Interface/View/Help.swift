@@ -53,6 +53,10 @@ enum Help {
         ("??", "could not be read"),
     ]
 
+    static func isHeading(_ line: (key: String, text: String)) -> Bool {
+        line.key.isEmpty && line.text.first?.isUppercase == true && !line.text.contains(",")
+    }
+
     /// Rows of text that fit.
     static func height(_ size: Size) -> Int { max(1, min(lines.count, size.height - 4)) }
 }
@@ -84,9 +88,7 @@ extension Model {
         brush.move(to: Rect(x: area.x + 1, y: area.y + 1, width: columns - 2, height: rows))
         for (row, line) in Help.lines.dropFirst(helpScroll).prefix(rows).enumerated() {
             brush.go(1, row)
-            let isHeading =
-                line.key.isEmpty && line.text.first?.isUppercase == true && !line.text.contains(",")
-            if isHeading {
+            if Help.isHeading(line) {
                 brush.put(line.text, .title)
             } else {
                 brush.put(line.key, Look(.key, .bold))

@@ -10,7 +10,13 @@ func expectRecorded(_ screen: Screen, _ name: String, sourceLocation: SourceLoca
     let path =
         #filePath.split(separator: "/", omittingEmptySubsequences: false).dropLast(2)
         .joined(separator: "/") + "/Recorded/\(name).txt"
-    let seen = text(of: screen)
+    expectRecorded(text(of: screen), at: path, name, sourceLocation: sourceLocation)
+}
+
+/// Compares a text with a file, or writes it there with KVMSCOPE_RECORD=1, as for a screen.
+func expectRecorded(
+    _ seen: String, at path: String, _ name: String, sourceLocation: SourceLocation = #_sourceLocation
+) {
     if unsafe getenv("KVMSCOPE_RECORD") != nil {
         write(seen, path)
         Issue.record("recorded \(name); run again without KVMSCOPE_RECORD", sourceLocation: sourceLocation)

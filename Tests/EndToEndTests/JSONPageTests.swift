@@ -1,34 +1,22 @@
 import Foundation
 import Testing
 
-/// What README promises to programs, held against the program.
+/// What the manual promises to programs, held against the program.
 @Suite(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
-struct ReadmeTests {
-    private static let readme: String = {
-        let root = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-        return (try? String(contentsOfFile: root + "/README.md", encoding: .utf8)) ?? ""
-    }()
+struct JSONPageTests {
+    private static let page = Markdown(path: "Sources/kvmscope/kvmscope.docc/JSON.md")
 
-    /// A row of the table between the marks: commands that can be run, and the keys of what they give.
+    /// A row of the table: commands that can be run, and the keys of what they give.
     struct Row: CustomTestStringConvertible {
         var command: String
         var keys: [String]
         var testDescription: String { command }
     }
 
-    static let rows: [Row] = {
-        let table =
-            readme.split(separator: "<!-- json -->").last?.split(separator: "<!-- /json -->").first ?? ""
-        return table.split(separator: "\n").dropFirst(2).compactMap { line in
-            let cells = line.split(separator: "|")
-            guard cells.count == 2, let command = spans(cells[0]).first else { return nil }
-            return Row(command: command, keys: spans(cells[1]).filter { $0 != "break" && $0 != "vcpu info" })
-        }
-    }()
-
-    private static func spans(_ text: Substring) -> [String] {
-        text.split(separator: "`", omittingEmptySubsequences: false).enumerated()
-            .filter { $0.offset % 2 == 1 }.map { String($0.element) }
+    static let rows: [Row] = page.tables.flatMap(\.rows).compactMap { cells in
+        guard cells.count == 2, let command = Markdown.spans(cells[0]).first else { return nil }
+        return Row(
+            command: command, keys: Markdown.spans(cells[1]).filter { $0 != "break" && $0 != "vcpu info" })
     }
 
     @Test func theTableIsThere() { #expect(Self.rows.count >= 15) }
@@ -61,14 +49,12 @@ struct ReadmeTests {
         return has(element, path.dropFirst())
     }
 
-    /// The records that README shows are the program's own.
+    /// The records that the page shows are the program's own.
     @Test func theRecordsShownAreReal() throws {
-        let shown = Self.readme.split(separator: "\n").map { $0.drop { $0 == " " } }.filter {
-            $0.hasPrefix("{\"command\"")
-        }
+        let shown = Self.page.fences.filter { $0.language == "json" }.flatMap(\.lines)
         #expect(shown.count == 2)
         let done = try run(Built.kvmscope, ["--json", "--batch", "-ex", "set $ax = 1", "-ex", "foo"])
-        #expect(done.output.split(separator: "\n") == shown)
+        #expect(done.output.split(separator: "\n").map(String.init) == shown)
         #expect(done.status == 1)
     }
 }
