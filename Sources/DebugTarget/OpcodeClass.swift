@@ -11,6 +11,8 @@ package enum OpcodeClass: Sendable, Hashable {
     case pushesFlags
     /// MOV SS and POP SS: no trap comes right behind them where TF does the stepping (SDM volume 3A, 6.8.3).
     case loadsStackSegment
+    /// STI: no trap comes right after it on some processors where TF does the stepping (AMD64 volume 2, 15.21.5).
+    case allowsInterrupts
     /// INT n, INT3, INTO, INT1: the processor clears TF on the way to the handler, so that the step would end
     /// only after the handler's IRET (SDM volume 3B, 17.3.1.4).
     case softwareInterrupt(vector: UInt8)
@@ -40,6 +42,7 @@ package enum OpcodeClass: Sendable, Hashable {
         case 0xF4: self = .halt
         case 0x9D, 0xCF: self = .loadsFlags
         case 0x9C: self = .pushesFlags
+        case 0xFB: self = .allowsInterrupts
         case 0x17 where !isLong: self = .loadsStackSegment
         // ModRM.reg 2 is SS.
         case 0x8E: self = byte(place + 1).map { $0 >> 3 & 7 == 2 } ?? false ? .loadsStackSegment : .ordinary

@@ -7,6 +7,8 @@ import Testing
     static let hosts: [FakeQuirks] = [
         [], [.lateHalt, .emptyREP], [.tfIsReal], [.tfIsReal, .trapAfterIO, .emptyREP],
         [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator, .noHighVectors],
+        [.tfIsReal, .outStays, .registersNeverFire],
+        [.tfIsReal, .int3Traps, .registersNeverFire],
         // As on VMX and SVM.
         [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
     ]

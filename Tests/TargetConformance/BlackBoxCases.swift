@@ -47,6 +47,12 @@ extension ConformanceCase {
                 guard let fault = box.fault else {
                     throw ConformanceFailure(description: "the black box has no fault")
                 }
+                // SVM's KVM has reset the vCPU by then. What was stepped is known all the same.
+                if fault.origin == .lost {
+                    try fixture.expect(!isStepped && fault.chain.end == .unknown, "\(fault.chain)")
+                    try fixture.debugger.deleteAllBreakpoints()
+                    continue
+                }
                 try fixture.expect(fault.registers.rip == 0x9002, "at \(fault.registers.rip)")
                 try fixture.expect(fault.code?.text == "ud2", "\(fault.code?.text ?? "?")")
                 try fixture.expect(fault.chain.links.map(\.vector) == [6, 13, 13, 8, 13], "\(fault.chain)")

@@ -18,6 +18,8 @@ public enum CaseRequirement: String, Sendable, Hashable, CaseIterable {
     case ioDebug = "the machine has port 0x8A00"
     /// Execution breakpoints in DR0 to DR3 fire.
     case debugRegisters = "debug registers fire on this host"
+    /// An access over a segment's end is #GP, which some emulated processors do not look for.
+    case segmentLimits = "the processor checks segment limits"
 }
 
 /// Debugging cases that every kind of target has to pass: the same code, the same expectations.
@@ -61,6 +63,7 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
         let known = requirements.intersection(lacks)
         if let missing = known.sorted(by: { $0.rawValue < $1.rawValue }).first { return missing.rawValue }
         let target = try make(vcpus)
+        let fixture = try Fixture(target)
         for requirement in CaseRequirement.allCases where requirements.contains(requirement) {
             let isMet =
                 switch requirement {
@@ -72,10 +75,11 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
                 case .debugRegisters:
                     target.debugFacilities.works(
                         .executionBreakpoint, in: [.real, .protectedKernel, .longKernel])
+                case .segmentLimits: try !(target is FakeTarget) && fixture.checksSegmentLimits()
                 }
             if !isMet { return requirement.rawValue }
         }
-        try body(Fixture(target))
+        try body(fixture)
         return nil
     }
 
@@ -169,6 +173,17 @@ final class Fixture {
             _ = try debugger.collectStop(timeout: .seconds(20))
             throw ConformanceFailure(description: "no stop came (line \(line))")
         }
+    }
+
+    /// Whether a word at FFFFh raises #GP, found by running one.
+    fileprivate func checksSegmentLimits() throws -> Bool {
+        // 7C00 mov ax, [FFFF]; 7C03 nop
+        try load([0xA1, 0xFF, 0xFF, 0x90])
+        try handler(13, [0x90, 0xCF])
+        for place: UInt64 in [0x7C03, 0x7D00] { try debugger.setBreakpoint(at: .linear(place)) }
+        try go()
+        try debugger.deleteAllBreakpoints()
+        return try register("rip") == 0x7D00
     }
 
     /// Whether the host honours it in real mode.

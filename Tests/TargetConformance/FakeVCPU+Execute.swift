@@ -10,7 +10,9 @@ extension FakeVCPU {
         switch opcode {
         case 0x90: advance(1)
         case 0xFA: flag(.if, false)
-        case 0xFB: flag(.if, true)
+        case 0xFB:
+            holdsTraps = !general.rflags.contains(.if)
+            flag(.if, true)
         case 0xFC: flag(.df, false)
         case 0x40...0x47:
             let value = (self[opcode & 7] &+ 1) & 0xFFFF

@@ -10,7 +10,7 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public init(rawValue: Int) { self.rawValue = rawValue }
     /// HLT under single-step gives KVM_EXIT_DEBUG, and KVM_EXIT_HLT after one more instruction.
     public static let lateHalt = FakeQuirks(rawValue: 1 << 0)
-    /// INT, IRET and POPF take TF, and single-step with it, as on VMX and SVM.
+    /// INT, IRET and POPF take TF, and single-step with it, as on VMX and SVM; no trap comes after STI, as on AMD's.
     public static let tfIsReal = FakeQuirks(rawValue: 1 << 1)
     /// Single-step is not honoured at all.
     public static let losesSteps = FakeQuirks(rawValue: 1 << 2)
@@ -72,7 +72,7 @@ public final class FakeVCPU: VCPUAccess {
     private var isReadDue = false
     private var isINT3Due = false
     private var isDBDue = false
-    /// The instruction before loaded SS: no trap comes behind it.
+    /// The instruction before loaded SS, or set IF: no trap comes after it.
     var holdsTraps = false
     /// Where the answer to INS goes.
     var insTarget: UInt64?
@@ -208,7 +208,7 @@ public final class FakeVCPU: VCPUAccess {
                 haltIsDue = false
                 return .hlt
             }
-            // Right behind MOV SS and POP SS a processor traps for no one.
+            // Right after MOV SS, POP SS and STI a processor traps for no one.
             if holdsTraps, quirks.contains(.tfIsReal) { continue }
             if isStep { return trap(1 << 14) }
             guard hadTF, !holdsTraps, !isTrapping, ![0xCC, 0xCD].contains(opcode) else { continue }

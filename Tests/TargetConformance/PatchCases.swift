@@ -87,14 +87,18 @@ extension ConformanceCase {
             try fixture.useUpRegisters()
             try fixture.debugger.setRegister("ax", to: 2)
             try fixture.debugger.setBreakpoint(at: .linear(0x9000))
-            try fixture.debugger.startContinue()
-            _ = try fixture.debugger.collectStop(timeout: .milliseconds(30))
-            fixture.debugger.interrupt()
-            try fixture.collect()
-            // ax goes 3, 2, 3, 2 ...: never to zero, and never past the loop.
-            try fixture.expect(.interrupted)
-            let ip = try fixture.register("rip")
-            try fixture.expect((0x9001...0x9006).contains(ip), "it is at \(ip)")
+            // Until it was seen to go round, however slow the host.
+            for _ in 0..<1000 {
+                try fixture.debugger.startContinue()
+                _ = try fixture.debugger.collectStop(timeout: .milliseconds(10))
+                fixture.debugger.interrupt()
+                try fixture.collect()
+                // ax goes 3, 2, 3, 2 ...: never to zero, and never past the loop.
+                try fixture.expect(.interrupted)
+                let ip = try fixture.register("rip")
+                try fixture.expect((0x9001...0x9006).contains(ip), "it is at \(ip)")
+                if try fixture.register("bx") > 1 { break }
+            }
             try fixture.expect(try fixture.register("bx") > 1, "it goes round")
             try fixture.debugger.setRegister("rip", to: 0x9005)
             try fixture.debugger.setRegister("ax", to: 0)
@@ -247,6 +251,7 @@ extension ConformanceCase {
             // 9000 inc ax; 9001 inc bx; 9002 jmp 9000
             try fixture.load([0x40, 0x43, 0xEB, 0xFC], at: Fixture.code)
             try fixture.useUpRegisters()
+            let others = fixture.debugger.breakpoints.count
             for _ in 0..<5 {
                 try fixture.debugger.startContinue()
                 _ = try fixture.debugger.collectStop(timeout: .milliseconds(2))
@@ -254,7 +259,7 @@ extension ConformanceCase {
                 try fixture.collect()
                 try fixture.expect(.breakpoint([breakpoint.number]))
                 try fixture.expect("rip", 0x9001)
-                try fixture.expect(fixture.debugger.breakpoints.count == 3, "it is gone")
+                try fixture.expect(fixture.debugger.breakpoints.count == others, "it is gone")
             }
             try fixture.debugger.startContinue()
             _ = try fixture.debugger.collectStop(timeout: .milliseconds(2))

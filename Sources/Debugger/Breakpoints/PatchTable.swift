@@ -180,11 +180,14 @@ final class PatchTable: Sendable {
     /// The page has a patch.
     func hasPatches(page: UInt64) -> Bool { state.withLock { $0.pages[page] != nil } }
 
-    /// Whether an OUT to `port` that stands at `gpa` is a patch, or was made of a patch's last byte.
+    /// Whether an OUT to `port` that stands at `gpa` is a patch, or was made of a patch's last byte. Not while the guest's
+    /// own bytes are back there: the OUT is its own then.
     func isPatch(outAt gpa: UInt64, port: UInt16) -> Bool {
         let (page, offset) = Self.split(gpa)
         let isOut = state.withLock { state in
-            guard let page = state.pages[page], page[offset] != nil else { return false }
+            guard let page = state.pages[page], page[offset] != nil, !state.lifted.contains(gpa) else {
+                return false
+            }
             return page.patch(at: offset) == Kind.portOut.byte
         }
         guard isOut, let next = base.word(gpa + 1, size: 1) else { return false }

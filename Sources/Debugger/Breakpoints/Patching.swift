@@ -7,6 +7,8 @@ import X86
 /// debugger's thread and those of the vCPUs.
 final class Patching: Sendable {
     let table: PatchTable
+    /// Another program is the machine: what happens at a HLT is its business.
+    let forwardsExits: Bool
     /// Guest memory without the patches.
     let memory: any PhysicalMemory
     private let base: any PhysicalMemory
@@ -41,7 +43,8 @@ final class Patching: Sendable {
 
     init(_ target: any Target) {
         facilities = target.debugFacilities
-        stopsAtEmptyVectors = Atomic(!(target is any ExitForwarding))
+        forwardsExits = target is any ExitForwarding
+        stopsAtEmptyVectors = Atomic(!forwardsExits)
         table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
         endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
         base = target.memory

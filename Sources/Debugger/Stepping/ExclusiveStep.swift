@@ -41,6 +41,7 @@ struct ExclusiveStep: Sendable {
         plantedLast = []
         let handlers = place.unarmedHandlers
         guard !patching.table.isEmpty.load(ordering: .acquiring) || !handlers.isEmpty else { return }
+        if place.isDelivery { return plant(handlers, place, try special(), []) }
         // Without paging, and within a page, there is nothing to translate.
         if !place.isPaging, place.pc & 0xFFF <= 0xFF1 {
             lift(place.pc..<place.pc + 15, 0..<0)
@@ -58,20 +59,40 @@ struct ExclusiveStep: Sendable {
         if !handlers.isEmpty { plant(handlers, place, view.special, [head, tail]) }
     }
 
-    /// Patches handlers that the step may lead to, but for what belongs to the instruction itself.
+    /// Patches handlers that the step may lead to, but for what belongs to the instruction itself, or to the tables by
+    /// which the processor comes to them.
     private mutating func plant(
         _ handlers: [UInt64], _ place: InstructionAtHand, _ special: SpecialRegisters,
         _ own: [Range<UInt64>]
     ) {
         guard let kind = patching.patchKind(in: place.context.kernel) else { return }
         let view = LinearMemory(memory: patching.memory, special: special)
-        for handler in handlers {
+        for handler in handlers where !isTable(handler, kind.length, place, special) {
             guard let gpa = view.physical(view.cut(handler)), patching.table.fits(kind, at: gpa),
                 !own.contains(where: { $0.overlaps(gpa..<gpa + UInt64(kind.length)) })
             else { continue }
             hold()
             if patching.table.insert(kind, at: gpa) { planted.append(gpa) }
         }
+    }
+
+    /// A patch there would change what the processor reads on its way to a handler. Of the vectors of real mode only
+    /// those count that the instruction can lead to: an empty vector leads to the table's own first entry.
+    private func isTable(
+        _ linear: UInt64, _ length: Int, _ place: InstructionAtHand, _ special: SpecialRegisters
+    ) -> Bool {
+        let patch = linear..<linear &+ UInt64(length)
+        func overlaps(_ base: UInt64, _ size: UInt64) -> Bool {
+            patch.lowerBound < base &+ size && base < patch.upperBound
+        }
+        guard special.cr0.contains(.pe) else {
+            var vectors = place.faults.vectors(place.registers, special)
+            if case .softwareInterrupt(let vector) = place.opcode { vectors.append(vector) }
+            if place.isDelivery { vectors.append(1) }
+            return vectors.contains { overlaps(special.idt.base &+ UInt64($0) * 4, 4) }
+        }
+        return overlaps(special.idt.base, UInt64(special.idt.limit) + 1)
+            || overlaps(special.gdt.base, UInt64(special.gdt.limit) + 1)
     }
 
     /// The step that is over had a patch there.

@@ -23,6 +23,10 @@ struct InstructionAtHand: Sendable {
     var faultHandlers: [UInt64] = []
     /// Of all these, those that no debug register is left for, or that none fires at.
     var unarmedHandlers: [UInt64] = []
+    /// The exceptions that it may raise, as far as its first bytes tell.
+    var faults: OpcodeFaults = []
+    /// A trap of the guest's own is delivered in its place: it is not executed.
+    var isDelivery = false
     /// It was begun again, because nothing of it was done.
     var isRetried = false
 

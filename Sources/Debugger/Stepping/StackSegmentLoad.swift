@@ -7,6 +7,9 @@ import X86
 ///
 /// Source: SDM volume 2, MOV and POP.
 struct StackSegmentLoad {
+    /// Interrupts wait for the next instruction, too: KVM_X86_SHADOW_INT_MOV_SS.
+    static let shadow: UInt8 = 1
+
     /// The vCPU after it.
     let file: RegisterFile
 

@@ -86,23 +86,26 @@ extension StepEngine {
             try vcpu.setRegisters(registers)
             armed = nil
         }
-        if hasReachedHandler(registers, special) { return try completed(trapFlag.shown(registers), vcpu) }
+        if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
         return try decide(atBreakpoint: registers, special, vcpu)
     }
 
-    /// The step at hand ended at a handler that was patched for it.
-    private func hasReachedHandler(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> Bool {
-        guard isStepping, let gpa = physical(VCPUSnapshot.pc(registers, special), special) else {
-            return false
-        }
-        return exclusive.wasPlanted(gpa)
+    /// The verdict where the step at hand ended at a handler that was patched for it; nil where it did not.
+    mutating func reachedHandler(
+        _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
+    ) throws(KVMError) -> Verdict? {
+        guard isStepping, let gpa = physical(VCPUSnapshot.pc(registers, special), special),
+            exclusive.wasPlanted(gpa)
+        else { return nil }
+        if trapFlag.isDelivering { return try trapWasDelivered(vcpu) }
+        return try completed(trapFlag.shown(registers), vcpu)
     }
 
     /// KVM_EXIT_DEBUG for INT3: a patch, or the guest's own.
     mutating func decide(int3 vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         let registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
-        if hasReachedHandler(registers, special) { return try completed(trapFlag.shown(registers), vcpu) }
+        if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
         if let gpa = physical(VCPUSnapshot.pc(registers, special), special), patching.table.covers(gpa) {
             return try decide(atBreakpoint: registers, special, vcpu)
         }

@@ -43,7 +43,7 @@ extension StepEngine {
         case .loadsStackSegment:
             traps = false
             noteDoubleStep(special, pc)
-        case .ordinary, .halt, .repeatsString: break
+        case .ordinary, .halt, .allowsInterrupts, .repeatsString: break
         }
         guard traps else { return false }
         try deliverTrap(trapFlag.settled(registers), special, vcpu)
@@ -67,10 +67,15 @@ extension StepEngine {
         here.registers = registers
         here.handler = InterruptEntry.linear(1, LinearMemory(memory: memory, special: special))
         here.isRetried = true
+        here.faultHandlers = []
+        here.isDelivery = true
         isStepping = true
-        trapFlag.isDelivering = here.handler != nil
         armed = nil
-        var debug = neededDebug().guestDebug
+        let needs = neededDebug()
+        here.unarmedHandlers = needs.unarmed
+        let isStopped = needs.unarmed.isEmpty || patching.patchKind(in: here.context.kernel) != nil
+        trapFlag.isDelivering = here.handler != nil && isStopped
+        var debug = needs.guestDebug
         if trapFlag.isDelivering { debug.control.subtract([.singleStep, .blockInterrupts]) }
         try vcpu.setGuestDebug(debug)
         trapFlag.isHidden = debug.control.contains(.singleStep)

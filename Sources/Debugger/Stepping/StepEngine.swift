@@ -87,31 +87,41 @@ struct StepEngine: Sendable {
 
     /// The vCPU goes on with the instruction at hand.
     private mutating func proceed(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
-        while isStepping, here.opcode == .loadsStackSegment, patching.losesTF {
-            guard let verdict = try loadStackSegment(vcpu) else { break }
+        while isStepping, patching.losesTF, !trapFlag.isDelivering {
+            guard let verdict = try completeHere(vcpu) else { break }
             guard case .resume = verdict else { return verdict }
         }
         if isStepping { try beginStep(vcpu) }
         return .resume
     }
 
-    /// MOV SS or POP SS is done here, because the host would step two instructions; nil where it raises an exception.
-    private mutating func loadStackSegment(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict? {
+    /// MOV SS, POP SS and STI are done here, because a host that steps with TF would step two instructions; nil where
+    /// it is none of them, or raises an exception.
+    private mutating func completeHere(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict? {
+        guard [.loadsStackSegment, .allowsInterrupts].contains(here.opcode) else { return nil }
         let special = try vcpu.specialRegisters()
-        guard let instruction = decode(here.registers, special),
-            let load = StackSegmentLoad(
-                instruction, here.registers, LinearMemory(memory: memory, special: special))
-        else { return nil }
-        var registers = load.file.general
+        guard let instruction = decode(here.registers, special) else { return nil }
+        let done: GeneralRegisters
+        let shadow: UInt8
+        if here.opcode == .allowsInterrupts {
+            guard let allowed = InterruptPermit(instruction, here.registers, special) else { return nil }
+            done = allowed.registers
+            shadow = InterruptPermit.shadow
+        } else {
+            let view = LinearMemory(memory: memory, special: special)
+            guard let load = StackSegmentLoad(instruction, here.registers, view) else { return nil }
+            try vcpu.setSpecialRegisters(load.file.special)
+            done = load.file.general
+            shadow = StackSegmentLoad.shadow
+        }
+        var registers = done
         if trapFlag.isHidden { registers.rflags.remove(.tf) }
-        try vcpu.setSpecialRegisters(load.file.special)
         try vcpu.setRegisters(registers)
-        // Interrupts wait for the next instruction, too: KVM_X86_SHADOW_INT_MOV_SS.
         var events = try vcpu.events()
-        events.interruptShadow = 1
+        events.interruptShadow = shadow
         try vcpu.setEvents(events)
         armed = nil
-        return try completed(load.file.general, vcpu)
+        return try completed(done, vcpu)
     }
 
     private mutating func verdict(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
@@ -122,7 +132,9 @@ struct StepEngine: Sendable {
         case .claimed: return try decide(claimed: vcpu)
         case .patch:
             armed = nil
-            return try decide(atBreakpoint: try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
+            let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
+            if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
+            return try decide(atBreakpoint: registers, special, vcpu)
         case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
         case .fatal(.hlt): return try decideHalt(vcpu)
         case .fatal(let exit):
@@ -267,7 +279,7 @@ struct StepEngine: Sendable {
         }
         switch here.opcode {
         case .loadsFlags, .softwareInterrupt: armed = nil
-        case .ordinary, .halt, .pushesFlags, .loadsStackSegment, .repeatsString: break
+        case .ordinary, .halt, .pushesFlags, .loadsStackSegment, .allowsInterrupts, .repeatsString: break
         }
         if try settleTrapFlag(registers, special, pc, vcpu) { return .resume }
         return try concluded(
@@ -311,13 +323,17 @@ struct StepEngine: Sendable {
                 return .stop(.hlt)
             }
         case .until(let destination):
+            // Run freely, it would have halted before it came to the place after the HLT.
+            if sleeps, !patching.forwardsExits { return halted() }
             if destination.isReached(pc, registers, special) { return .stop(destination.reason) }
             if sleeps { return halted() }
         case .run:
             if sleeps { return halted() }
         case .walk(let walk):
-            if let detour = walked.detour, !detour.isReached(pc, registers, special) {
-                return sleeps ? halted() : nil
+            if let detour = walked.detour {
+                let isReached = detour.isReached(pc, registers, special)
+                if sleeps, !isReached || !patching.forwardsExits { return halted() }
+                if !isReached { return nil }
             }
             walked.detour = nil
             if let reason = end(of: walk, pc, registers, special, vcpu) { return .stop(reason) }
@@ -367,9 +383,9 @@ struct StepEngine: Sendable {
         here.mayStartHandler =
             !patching.endsStepsInHandlers
             || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
-        here.faultHandlers = faultHandlers(
-            OpcodeFaults(bytes: first.bytes, count: first.count, isLong: special.codeWidth == 64), special,
-            before: stepped)
+        here.faults = OpcodeFaults(
+            bytes: first.bytes, count: first.count, isLong: special.codeWidth == 64)
+        here.faultHandlers = faultHandlers(here.faults, special, before: stepped)
         halt.beganAtHalt = here.opcode == .halt
         if here.opcode == .loadsFlags {
             trapFlag.loaded = trapFlag.value(
