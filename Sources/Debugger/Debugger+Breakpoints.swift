@@ -21,7 +21,8 @@ extension Debugger {
     /// Sets a breakpoint, also while the guest runs. How it is done is chosen here, and what cannot be done fails
     /// here.
     ///
-    /// A linear breakpoint's address is found now, by the selected vCPU's segments, and stays so. Where its code
+    /// A linear breakpoint's address is found now, by the selected vCPU's segments, and stays so; CS and IP of a virtual
+    /// one are compared with what they are then, whatever mode that is in. Where its code
     /// is in memory is looked up again whenever the guest stands still with other page tables.
     ///
     /// - Parameters:
@@ -57,7 +58,14 @@ extension Debugger {
                 let selector = try known(nil).special[name].selector
                 far = BreakpointState.FarPlace(selector: selector, offset: offset)
             }
-            linear = try self.linear(address)
+            let snapshot = try known(nil)
+            let isToCome = far.map { isAhead($0, snapshot) } ?? false
+            guard !isToCome || !needsRegister else {
+                throw DebuggerError(
+                    .refused, "where \(address) will be in protected mode is not known yet",
+                    remedy: "`vb` compares CS and IP by stepping until then")
+            }
+            if !isToCome { linear = try self.linear(address) }
         case .linear, .watch, .event: linear = try self.linear(address)
         }
         return try changing { () throws(DebuggerError) in

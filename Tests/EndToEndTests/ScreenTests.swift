@@ -76,8 +76,8 @@ struct ScreenTests {
         #expect(try condition(terminal) == before)
     }
 
-    @Test func breakpointInARealBootSector() throws {
-        guard BootSector.areInstalled else { return }
+    @Test(.enabled(if: BootSector.areInstalled, "needs syslinux-common and grub-pc-bin"))
+    func breakpointInARealBootSector() throws {
         let terminal = try RealTerminal(columns: 120, rows: 40)
         try terminal.enter("\(Built.kvmscope) \(BootSector.all[0].image)")
         try terminal.wait("the first instruction") { stands($0, at: "0000:7c00") }

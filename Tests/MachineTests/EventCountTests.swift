@@ -5,6 +5,8 @@ import Testing
 
 @testable import Machine
 
+/// A wait that is not ended hangs: the time limit makes that a failure.
+@Suite(.timeLimit(.minutes(1)))
 struct EventCountTests {
     @Test func deadlineEndsTheWait() {
         let events = EventCount<Never>()

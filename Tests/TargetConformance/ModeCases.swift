@@ -85,6 +85,26 @@ extension ConformanceCase {
             }
         },
         ConformanceCase(
+            "SEG:OFF of protected mode, set before it, is compared with CS and IP as they are then",
+            needsProcessor: true
+        ) { fixture in
+            try fixture.load(modes)
+            try fixture.modeTables()
+            let first = try fixture.debugger.setBreakpoint(
+                at: .segmented(.selector(8), offset: 0x7C20), kind: .virtual)
+            try fixture.expect(first.mechanism == .stepping && first.linear == nil, "\(first)")
+            try fixture.go()
+            try fixture.expect(.breakpoint([first.number]))
+            try fixture.expect("rip", 0x7C20)
+            try fixture.expect(fixture.debugger.selected.mode == .protected32, "it is in protected mode")
+            // From here on its place is known.
+            let now = try fixture.debugger.breakpoint(first.number)
+            try fixture.expect(now.linear == 0x7C20 && now.mechanism != .stepping, "\(now)")
+            try fixture.debugger.setRegister("rip", to: 0x7C1E)
+            try fixture.go()
+            try fixture.expect(.breakpoint([first.number]))
+        },
+        ConformanceCase(
             "INT n in 32- and in 64-bit code is one step, or KVM's refusal names it", needsProcessor: true
         ) { fixture in
             try fixture.load(modes)

@@ -12,18 +12,15 @@ extension Fixture {
         return hit
     }
 
-    /// The watchpoint sees each access itself.
-    func isExact(_ number: Int) throws -> Bool {
-        let mechanism = try debugger.breakpoint(number).mechanism
-        return mechanism == .pageProtection && (target as? FakeTarget)?.hasWeakEmulator != true
-    }
+    /// Each access is known by itself, and not only what it changed.
+    var isExact: Bool { (target as? FakeTarget)?.hasWeakEmulator != true }
 
     func expect(
         _ number: Int, write: Bool = true, _ address: UInt64, _ length: Int, _ old: UInt64, _ new: UInt64,
         line: Int = #line
     ) throws {
         var hit = try watched(line: line)
-        if !(try isExact(number)), case .linear(let start) = hit.address {
+        if !isExact, case .linear(let start) = hit.address {
             // Found by comparison: only bytes that changed are seen, and others between them.
             func byte(_ value: UInt64, _ index: UInt64) -> UInt64 { value >> (index * 8) & 0xFF }
             for index in 0..<UInt64(length) where byte(old, index) != byte(new, index) {
@@ -36,7 +33,8 @@ extension Fixture {
             (hit.old, hit.new) = (old, new)
         }
         let wanted = WatchHit(
-            number: number, isWrite: write, address: .linear(address), length: length, old: old, new: new)
+            number: number, isWrite: write, address: .linear(address), length: length, old: old, new: new,
+            extent: hit.extent)
         try expect(hit == wanted, "caught \(hit), expected \(wanted)", line: line)
     }
 }
@@ -65,6 +63,29 @@ extension ConformanceCase {
             try fixture.expect(
                 try fixture.bytes(0xB000, 6) == [0x34, 0x35, 0x12, 0, 0x35, 0x12], "it was written")
             try fixture.expect(try fixture.debugger.breakpoint(watch.number).hits == 2, "hits are counted")
+        },
+        ConformanceCase("a write counts that changes nothing, and says how much it covers") { fixture in
+            // 9000 nop; 9001 mov [b000], ax; 9004 nop; 9005 hlt
+            try fixture.load([0x90, 0xA3, 0x00, 0xB0, 0x90, 0xF4], at: Fixture.code)
+            let watch = try fixture.debugger.setWatchpoint(at: .linear(0xB001), length: 1, access: .write)
+            for isStepped in [false, true] {
+                try fixture.debugger.setRegister("rip", to: Fixture.code)
+                guard fixture.isExact else { break }
+                if isStepped { try fixture.step(5) } else { try fixture.go() }
+                try fixture.expect(watch.number, 0xB001, 1, 0, 0)
+                try fixture.expect("rip", 0x9004)
+                let extent = try fixture.watched().extent
+                try fixture.expect(
+                    extent == WatchHit.Extent(address: .linear(0xB000), length: 2),
+                    "\(String(describing: extent))")
+            }
+            // One that is watched by stepping, on the page of a stack.
+            let below = try fixture.debugger.setWatchpoint(at: .linear(0x6FFE), length: 1, access: .write)
+            // 9000 push ax; 9001 nop
+            try fixture.load([0x50, 0x90], at: Fixture.code)
+            try fixture.go()
+            try fixture.expect(below.number, 0x6FFE, 1, 0, 0)
+            try fixture.expect("rip", 0x9001)
         },
         ConformanceCase("catches writes while stepping") { fixture in
             try fixture.load(writing, at: Fixture.code)

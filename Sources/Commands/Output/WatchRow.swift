@@ -7,12 +7,16 @@ public struct WatchRow: Sendable, Hashable, Encodable {
     public var number: Int
     /// "read" or "write".
     public var access: String
-    /// Of the first byte touched, in the form in which the watchpoint was given.
+    /// Of the first watched byte touched, in the form in which the watchpoint was given.
     public var address: String
     public var length: Int
     /// Absent where it is not known.
     public var old: Hex?
     public var new: Hex
+    /// Where the instruction's own access begins, and how long it is; absent where it is no more than what is watched, or
+    /// not known.
+    public var accessAddress: String?
+    public var accessLength: Int?
 
     init(_ hit: WatchHit) {
         number = hit.number
@@ -21,6 +25,10 @@ public struct WatchRow: Sendable, Hashable, Encodable {
         length = hit.length
         old = hit.old.map { Hex($0) }
         new = Hex(hit.new)
+        if let extent = hit.extent, extent.length > hit.length {
+            accessAddress = extent.address.description
+            accessLength = extent.length
+        }
     }
 
     /// In Bochs' words.
@@ -34,6 +42,9 @@ public struct WatchRow: Sendable, Hashable, Encodable {
             text += old == hit.new ? "\(digits(old)) again" : "\(digits(old)) -> \(digits(hit.new))"
         } else {
             text += digits(hit.new)
+        }
+        if let address = row.accessAddress, let length = row.accessLength {
+            text += ", by \(length) bytes at \(address)"
         }
         return text + "."
     }

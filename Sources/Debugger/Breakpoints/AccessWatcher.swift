@@ -36,32 +36,34 @@ struct AccessWatcher: Sendable {
             noted.append(
                 watch.hit(
                     isWrite: access.isWrite, offset: part.offset, count: part.count,
-                    old: old.map { $0 >> shift & mask }, new: new >> shift & mask))
+                    old: old.map { $0 >> shift & mask }, new: new >> shift & mask,
+                    extent: watch.extent(part.offset - part.place, count)))
         }
         return AccessAnswer(value: old ?? 0, isSeen: !noted.isEmpty)
     }
 
     /// Data breakpoints fired, and these registers of them matched.
+    ///
+    /// - Parameter accesses: of the instruction that was executed, as far as they are known.
     mutating func dataBreakpointsFired(
-        _ matched: UInt8, of set: ArmedSet, _ memory: any PhysicalMemory
+        _ matched: UInt8, of set: ArmedSet, _ memory: any PhysicalMemory, _ accesses: [MemoryAccess]
     ) {
         for watch in set.watches where watch.mechanism == .debugRegister {
-            if let hit = watch.compare(memory) {
+            let isMatched = set.registers.hasData(in: watch.linearRange, matched)
+            if let hit = watch.judge(memory, isMatched ? accesses : [], isMatched: isMatched) {
                 noted.append(hit)
-            } else if matched & set.registers.dataMask != 0, watch.access != .write {
-                // Nothing changed: it was read, or the same was written.
-                let value = watch.pieces.first.flatMap { memory.word($0.gpa, size: min($0.count, 8)) }
-                noted.append(
-                    watch.hit(
-                        isWrite: false, offset: 0, count: min(watch.length, 8), old: value, new: value ?? 0))
             }
         }
     }
 
-    /// After each step where watchpoints are found by comparison.
-    mutating func compare(_ watches: [WatchState], _ memory: any PhysicalMemory) {
+    /// After each step where watchpoints are found by looking at it.
+    ///
+    /// - Parameter accesses: of the instruction that was stepped, as far as they are known.
+    mutating func compare(
+        _ watches: [WatchState], _ memory: any PhysicalMemory, _ accesses: [MemoryAccess]
+    ) {
         for watch in watches where watch.mechanism == .stepping {
-            if let hit = watch.compare(memory) { noted.append(hit) }
+            if let hit = watch.judge(memory, accesses) { noted.append(hit) }
         }
     }
 

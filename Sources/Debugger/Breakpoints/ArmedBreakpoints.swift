@@ -70,6 +70,13 @@ struct ArmedBreakpoints: Sendable, Hashable {
         return mask
     }
 
+    /// One of these registers holds a data breakpoint that begins there.
+    func hasData(in range: Range<UInt64>, _ matched: UInt8) -> Bool {
+        (0..<Self.capacity).contains { place in
+            (matched & dataMask) >> UInt8(place) & 1 != 0 && range.contains(addresses[place])
+        }
+    }
+
     /// Some register holds an execution breakpoint.
     var hasExecution: Bool { used != dataMask }
 

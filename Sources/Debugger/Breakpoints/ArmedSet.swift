@@ -67,6 +67,8 @@ final class ArmedSet: Sendable {
     let hasExecutionRegisters: Bool
     let linear: PlaceTable
     let physical: PlaceTable
+    /// Breakpoints of which only CS and IP are known.
+    let ahead: [BreakpointState]
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
     let needsStepping: Bool
     let hasPatches: Bool
@@ -81,7 +83,8 @@ final class ArmedSet: Sendable {
         watches: [])
 
     init(
-        registers: ArmedBreakpoints, linear: PlaceTable, physical: PlaceTable, needsStepping: Bool,
+        registers: ArmedBreakpoints, linear: PlaceTable, physical: PlaceTable,
+        ahead: [BreakpointState] = [], needsStepping: Bool,
         hasPatches: Bool, hasINT3: Bool, watches: [WatchState],
         events: ArmedEvents = .none
     ) {
@@ -91,6 +94,7 @@ final class ArmedSet: Sendable {
         hasExecutionRegisters = registers.hasExecution
         self.linear = linear
         self.physical = physical
+        self.ahead = ahead
         self.needsStepping = needsStepping
         self.hasPatches = hasPatches
         self.hasINT3 = hasINT3

@@ -43,6 +43,7 @@ struct BreakpointMatcher: Sendable {
         if !set.physical.isEmpty, let gpa = scene.physical(scene.pc), let more = set.physical[gpa] {
             states = (states ?? []) + more
         }
+        if !set.ahead.isEmpty { states = (states ?? []) + set.ahead }
         guard let states else { return [] }
         var numbers: [Int] = []
         for state in states {

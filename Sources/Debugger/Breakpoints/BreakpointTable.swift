@@ -38,6 +38,8 @@ struct BreakpointTable: Sendable {
     /// The enabled ones by what they compare.
     private(set) var linear = PlaceTable()
     private var physical = PlaceTable()
+    /// Those of which only CS and IP are known, by number.
+    private var ahead: [Int: BreakpointState] = [:]
     /// Addresses in the execution registers, and how many breakpoints share each.
     private var registers: [UInt64: Int] = [:]
     /// The enabled watchpoints and catchpoints, by number: taking one of many out costs no more than of few.
@@ -162,6 +164,8 @@ struct BreakpointTable: Sendable {
             linear.append(entry.state, at: address)
         } else if case .physical(let gpa) = breakpoint.address {
             physical.append(entry.state, at: gpa)
+        } else {
+            ahead[breakpoint.number] = entry.state
         }
         switch breakpoint.mechanism {
         case .debugRegister:
@@ -197,6 +201,8 @@ struct BreakpointTable: Sendable {
             linear.remove(breakpoint.number, at: address)
         } else if case .physical(let gpa) = breakpoint.address {
             physical.remove(breakpoint.number, at: gpa)
+        } else {
+            ahead[breakpoint.number] = nil
         }
         switch breakpoint.mechanism {
         case .debugRegister:
@@ -258,7 +264,7 @@ struct BreakpointTable: Sendable {
     /// What the drivers get.
     var set: ArmedSet {
         ArmedSet(
-            registers: armed, linear: linear, physical: physical,
+            registers: armed, linear: linear, physical: physical, ahead: ahead.map(\.value),
             needsStepping: steppingCount > 0 || isMagic || isTraced, hasPatches: patchCount > 0,
             hasINT3: int3Count > 0,
             watches: watches,

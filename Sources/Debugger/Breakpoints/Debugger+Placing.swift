@@ -71,6 +71,24 @@ extension Debugger {
             advice: needsRegister ? .breakWithoutRegister : .showHost)
     }
 
+    /// Whether SEG:OFF is meant for protected mode, while the vCPU is still in real mode: where the segment will be is not
+    /// known, so that CS and IP are compared after each instruction. In real mode the IVT and the BIOS's data are below
+    /// 0050:0000, and no code; SEG is more likely a selector of a GDT to come.
+    func isAhead(_ far: BreakpointState.FarPlace, _ snapshot: VCPUSnapshot) -> Bool {
+        !snapshot.special.cr0.contains(.pe) && (8..<0x50).contains(far.selector)
+            && far.selector != snapshot.special.cs.selector
+    }
+
+    /// Where a virtual breakpoint is by the segments of now; what it was where they do not say.
+    private func linear(ofFar entry: BreakpointTable.Entry, _ snapshot: VCPUSnapshot) -> UInt64? {
+        guard entry.breakpoint.kind == .virtual, let far = entry.state.far else {
+            return entry.breakpoint.linear
+        }
+        if isAhead(far, snapshot) { return nil }
+        let place = Address.segmented(.selector(far.selector), offset: far.offset)
+        return (try? linear(place)) ?? entry.breakpoint.linear
+    }
+
     /// Where the code of a breakpoint may run, the likeliest first. A page that CPL 3 may use can hold code of CPL 0,
     /// too, unless CR4.SMEP forbids it; one that it may not cannot hold code of CPL 3.
     private func contexts(of breakpoint: Breakpoint, _ snapshot: VCPUSnapshot) -> [CodeContext] {
@@ -312,9 +330,21 @@ extension Debugger {
         _ entry: BreakpointTable.Entry, _ snapshot: VCPUSnapshot
     ) -> BreakpointTable.Entry? {
         let breakpoint = entry.breakpoint
+        var moved = entry
+        let linear = linear(ofFar: entry, snapshot)
+        if linear != breakpoint.linear {
+            displace(entry)
+            moved.patches = []
+            moved.breakpoint.linear = linear
+            do throws(DebuggerError) {
+                try place(&moved, needsRegister: breakpoint.isHardware)
+            } catch {
+                moved.breakpoint.mechanism = .stepping
+            }
+            return moved
+        }
         let contexts = contexts(of: breakpoint, snapshot)
         let gpa = physicalPlace(breakpoint, snapshot)
-        var moved = entry
         switch breakpoint.mechanism {
         case .debugRegister:
             let blind = blindContexts(.executionBreakpoint, contexts)

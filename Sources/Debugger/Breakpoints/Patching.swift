@@ -75,14 +75,16 @@ extension PatchTable.Kind {
     var mechanism: Breakpoint.Mechanism { self == .int3 ? .int3 : .portOut }
 }
 
-/// What places of breakpoints depend on: the page tables that a vCPU uses, and where it runs.
+/// What places of breakpoints depend on: the tables that a vCPU uses, and where it runs.
 struct PlacedBy: Sendable, Hashable {
     var cr3: UInt64
+    var gdt: DescriptorTable
     var isPaging: Bool
     var context: CodeContext
 
     init(_ snapshot: VCPUSnapshot) {
         cr3 = snapshot.special.cr3
+        gdt = snapshot.special.gdt
         isPaging = snapshot.special.cr0.contains(.pg)
         context = CodeContext(snapshot.registers, snapshot.special)
     }

@@ -52,26 +52,60 @@ final class WatchState: Sendable {
         shadow.withLock { $0 = now }
     }
 
-    /// Takes the bytes as they are now, and says which of them are others than before.
-    func compare(_ memory: any PhysicalMemory) -> WatchHit? {
+    /// Takes the bytes as they are now, and says what an instruction did to them; nil where it did nothing.
+    ///
+    /// - Parameters:
+    ///   - accesses: what the instruction accessed, as far as it is known. A write counts, whether it changed anything
+    ///     or not, as it does for the processor.
+    ///   - isMatched: a debug register says that there was an access.
+    func judge(
+        _ memory: any PhysicalMemory, _ accesses: [MemoryAccess] = [], isMatched: Bool = false
+    ) -> WatchHit? {
         let now = read(memory)
-        return shadow.withLock { before -> WatchHit? in
-            defer { before = now }
-            guard before.count == now.count, before != now,
-                let first = now.indices.first(where: { before[$0] != now[$0] }),
-                let last = now.indices.last(where: { before[$0] != now[$0] })
-            else { return nil }
+        let before = shadow.withLock { shadow in
+            defer { shadow = now }
+            return shadow
+        }
+        let isComparable = before.count == now.count
+        let changed = isComparable ? now.indices.filter { before[$0] != now[$0] } : []
+        func old(_ offset: Int, _ count: Int) -> UInt64? {
+            isComparable && offset + count <= before.count ? Self.value(before, offset, count) : nil
+        }
+        for one in accesses where access.includes(write: one.isWrite) {
+            guard let part = overlap(one.gpa, one.count), changed.isEmpty || one.isWrite else { continue }
+            let range = part.offset..<part.offset + part.count
+            guard changed.isEmpty || changed.contains(where: range.contains), range.upperBound <= now.count
+            else { continue }
+            let count = min(part.count, 8)
+            return hit(
+                isWrite: one.isWrite, offset: part.offset, count: count, old: old(part.offset, count),
+                new: Self.value(now, part.offset, count),
+                extent: extent(part.offset - part.place, one.count))
+        }
+        if let first = changed.first, let last = changed.last {
             let count = min(last - first + 1, 8)
             return hit(
-                isWrite: true, offset: first, count: count, old: Self.value(before, first, count),
+                isWrite: true, offset: first, count: count, old: old(first, count),
                 new: Self.value(now, first, count))
         }
+        guard isMatched else { return nil }
+        let count = min(now.count, 8)
+        return hit(
+            isWrite: access == .write, offset: 0, count: count, old: old(0, count),
+            new: Self.value(now, 0, count))
     }
 
-    func hit(isWrite: Bool, offset: Int, count: Int, old: UInt64?, new: UInt64) -> WatchHit {
+    func hit(
+        isWrite: Bool, offset: Int, count: Int, old: UInt64?, new: UInt64, extent: WatchHit.Extent? = nil
+    ) -> WatchHit {
         WatchHit(
             number: counter.number, isWrite: isWrite, address: address.advanced(by: offset), length: count,
-            old: old, new: new)
+            old: old, new: new, extent: extent)
+    }
+
+    /// An access that begins so far from the first watched byte.
+    func extent(_ offset: Int, _ count: Int) -> WatchHit.Extent {
+        WatchHit.Extent(address: address.advanced(by: offset), length: count)
     }
 
     /// The part of an access that is watched: where in the watched range, where in the access, how much.
@@ -83,6 +117,12 @@ final class WatchState: Sendable {
             return (piece.offset + Int(start - piece.gpa), Int(start - gpa), Int(end - start))
         }
         return nil
+    }
+
+    /// What its debug registers cover.
+    var linearRange: Range<UInt64> {
+        guard let linear, linear <= .max - UInt64(length) else { return 0..<0 }
+        return linear..<linear + UInt64(length)
     }
 
     var pages: Set<UInt64> {

@@ -135,7 +135,7 @@ struct ExclusiveStep: Sendable {
             wantsOpenPages = false
             try patching.protector?.resumeProtection()
             for watch in watches where watch.mechanism == .pageProtection && watch.access != .read {
-                if let hit = watch.compare(patching.memory) { hits.append(hit) }
+                if let hit = watch.judge(patching.memory) { hits.append(hit) }
             }
         }
         if wantsNoFilter {

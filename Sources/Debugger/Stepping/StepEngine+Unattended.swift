@@ -11,6 +11,7 @@ extension StepEngine {
             armedSet.linear[here.pc] == nil, count - outcome.steps > 1,
             // Whoever makes the steps compares a few addresses and nothing else.
             armedSet.linear.count <= ArmedBreakpoints.capacity, armedSet.physical.isEmpty,
+            armedSet.ahead.isEmpty,
             armedSet.watches.isEmpty, !armedSet.hasPatches, !armedSet.events.watchesSteps
         else { return nil }
         return StepPlan(

@@ -76,7 +76,8 @@ struct StepEngine: Sendable {
     mutating func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         try endStep()
         if case .debug(let debug) = event, debug.matched & armedSet.registers.dataMask != 0 {
-            accesses.dataBreakpointsFired(debug.matched, of: armedSet, memory)
+            let made = try lastAccesses(vcpu)
+            accesses.dataBreakpointsFired(debug.matched, of: armedSet, memory, made)
         }
         var verdict = try verdict(event, vcpu)
         if let watched = try watched(vcpu) { verdict = watched }
@@ -292,7 +293,10 @@ struct StepEngine: Sendable {
         sleepsInKernel: Bool = false
     ) throws(KVMError) -> Verdict {
         let pc = VCPUSnapshot.pc(registers, special)
-        accesses.compare(armedSet.watches, memory)
+        if armedSet.watches.contains(where: { $0.mechanism == .stepping }) {
+            let made = steppedAccesses(registers, special)
+            accesses.compare(armedSet.watches, memory, made)
+        }
         if let verdict = hit(registers, special, vcpu) { return verdict }
         if pc == 0, let verdict = try arrived(registers, special, vcpu) { return verdict }
         if let verdict = planned(pc, registers, special, vcpu, sleepsInKernel: sleepsInKernel) {
