@@ -124,7 +124,7 @@ let package = Package(
         + module("KVMCore", ["CKVM", "X86", "Locking", system])
         + module("Disassembler", ["CZydis", "X86"])
         + module("Host", ["Locking", "CLinux", "KVMCore", system])
-        + module("Monitor", ["Host", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
+        + module("Monitor", ["Host", "KVMCore", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])
         + module("DebugTarget", ["Locking", "KVMCore", "X86", system])

@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Host
+import KVMCore
 
 /// Exits a second: over the last second while the guest runs, over the whole last run while it stands.
 package final class ExitRates {

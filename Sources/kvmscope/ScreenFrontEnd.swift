@@ -4,6 +4,7 @@ import Debugger
 import Expressions
 import GuestView
 import Interface
+import KVMCore
 import Terminal
 import X86
 

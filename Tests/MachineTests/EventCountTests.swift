@@ -1,5 +1,6 @@
 import DebugTarget
 import Glibc
+import KVMCore
 import Synchronization
 import Testing
 

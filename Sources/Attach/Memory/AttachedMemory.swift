@@ -1,5 +1,6 @@
 import CLinux
 public import DebugTarget
+import KVMCore
 import Locking
 
 /// The memory of another program's guest, through the VMM's own mapping of it.

@@ -2,6 +2,7 @@ import CLinux
 import DebugTarget
 import Glibc
 import Host
+import KVMCore
 
 /// One system call in the name of a held thread, bounded in time: the VMM's code is the VMM's, and it may not be what
 /// it was a moment ago.

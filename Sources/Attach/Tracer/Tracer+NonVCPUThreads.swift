@@ -2,6 +2,7 @@ import CLinux
 import DebugTarget
 import Glibc
 import Host
+import KVMCore
 
 /// vCPUs that no thread has run yet: as of a QEMU that was started with `-S`, or whose VMM makes them ahead of time.
 extension Tracer {

@@ -1,6 +1,7 @@
 import CLinux
 import DebugTarget
 import Glibc
+import KVMCore
 
 /// Looks now and then whether a VMM whose guest runs with something of ours in it has changed what matters to that: it
 /// has made or ended threads or opened descriptors, as for a vCPU that is plugged in, or patches in the guest's code are

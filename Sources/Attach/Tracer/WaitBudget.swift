@@ -1,4 +1,5 @@
 import DebugTarget
+import KVMCore
 
 /// How much longer something is waited for. What counts is the time in which it was looked for: a tracer that was kept
 /// from its processor in between, as all of a host may be, has not waited meanwhile.

@@ -5,28 +5,21 @@ extension String {
     ///
     /// ``StyledLine`` and the screen's lines pass all of their text through it, ``JSONRecord`` has the same scalars as
     /// `\uXXXX`. Doing it twice changes nothing.
-    public var printable: String {
-        guard unicodeScalars.contains(where: { !$0.isShownAsItIs }) else { return self }
-        var result = ""
-        for scalar in unicodeScalars {
-            if scalar.isShownAsItIs {
-                result.unicodeScalars.append(scalar)
-            } else {
-                result += scalar.escape
-            }
-        }
-        return result
-    }
+    public var printable: String { escaped { $0.escape } }
 
     /// A JSON text with those characters as JSON's own escapes: what a reader of it gets is the same.
     var jsonEscaped: String {
+        escaped { scalar in String(scalar).utf16.map { "\\u" + Hex.digits($0, width: 4) }.joined() }
+    }
+
+    private func escaped(_ escape: (Unicode.Scalar) -> String) -> String {
         guard unicodeScalars.contains(where: { !$0.isShownAsItIs }) else { return self }
         var result = ""
         for scalar in unicodeScalars {
             if scalar.isShownAsItIs {
                 result.unicodeScalars.append(scalar)
             } else {
-                for unit in String(scalar).utf16 { result += "\\u" + Hex.digits(unit, width: 4) }
+                result += escape(scalar)
             }
         }
         return result

@@ -26,7 +26,7 @@ public final class ExitLog: Sendable {
     }
 
     /// Counts and times as they stand at `time` (CLOCK_MONOTONIC nanoseconds; now, by default).
-    public func statistics(at time: UInt64 = monotonicTime()) -> ExitStatistics {
+    package func statistics(at time: UInt64 = monotonicTime()) -> ExitStatistics {
         let list = recorders.withLock { $0 }
         return ExitStatistics(time: time, vcpus: list.map { $0.statistics() }.sorted { $0.vcpu < $1.vcpu })
     }

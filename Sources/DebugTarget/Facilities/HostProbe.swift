@@ -48,24 +48,11 @@ final class HostProbe: Sendable {
         } catch {
             return DebugFacilities(obstacle: KVMError("pipe", error))
         }
-        _ = KickSignal.install
-        var mask = KickSignal.blockedSet()
-        var before = sigset_t()
-        pthread_sigmask(SIG_SETMASK, &mask, &before)
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                // SAFETY: retained below for this one use.
-                Unmanaged<HostProbe>.fromOpaque(argument).takeRetainedValue().tryAll()
-                return nil
-            }, Unmanaged.passRetained(probe).toOpaque())
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        guard result == 0 else {
-            // SAFETY: no thread took the reference made above.
-            Unmanaged.passUnretained(probe).release()
-            return DebugFacilities(obstacle: KVMError("pthread_create", Errno(rawValue: result)))
+        let thread: pthread_t
+        do {
+            thread = try KickSignal.startThread { probe.tryAll() }
+        } catch {
+            return DebugFacilities(obstacle: KVMError("pthread_create", error))
         }
         probe.wait(for: thread)
         return probe.outcome.withLock { $0.facilities }

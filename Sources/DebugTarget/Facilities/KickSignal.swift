@@ -1,4 +1,5 @@
 package import Glibc
+package import SystemPackage
 
 /// The signal that makes KVM_RUN return. Its handler does nothing: that the system call is interrupted is all.
 package enum KickSignal {
@@ -20,5 +21,37 @@ package enum KickSignal {
         sigfillset(&set)
         for signal in [number, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT] { sigdelset(&set, signal) }
         return set
+    }
+
+    /// Starts a thread that may be in KVM_RUN: kicks reach it, and signals of the terminal do not, even at first.
+    ///
+    /// - Throws: what `pthread_create` returns.
+    package static func startThread(_ body: @escaping @Sendable () -> Void) throws(Errno) -> pthread_t {
+        final class Start {
+            let body: @Sendable () -> Void
+            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        }
+        _ = install
+        let start = Start(body)
+        // The new thread inherits the mask.
+        var mask = blockedSet()
+        var before = sigset_t()
+        pthread_sigmask(SIG_SETMASK, &mask, &before)
+        var thread = pthread_t()
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                // SAFETY: retained below for this one use.
+                Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            }, Unmanaged.passRetained(start).toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        guard result == 0 else {
+            // SAFETY: no thread took the reference made above.
+            Unmanaged.passUnretained(start).release()
+            throw Errno(rawValue: result)
+        }
+        return thread
     }
 }

@@ -73,6 +73,16 @@ extension FaultScene {
         }
     }
 
+    /// What the descriptor that a selector names breaks of `rules`, or what keeps it from being found; nil where nothing
+    /// does, or its table cannot be read.
+    func check(_ selector: UInt16, vector: UInt8 = 13, _ rules: (Segment) -> First?) -> First? {
+        switch find(selector, vector: vector) {
+        case .segment(let segment): rules(segment)
+        case .fault(let fault): fault
+        case .unknown: nil
+        }
+    }
+
     func selectorFault(
         _ vector: UInt8, _ selector: UInt16, _ problem: FaultCause.SelectorProblem
     ) -> First {
@@ -81,23 +91,19 @@ extension FaultScene {
 
     private func dataFault(_ selector: UInt16) -> First? {
         guard selector & ~3 != 0 else { return nil }
-        let segment: Segment
-        switch find(selector) {
-        case .segment(let found): segment = found
-        case .fault(let fault): return fault
-        case .unknown: return nil
+        return check(selector) { segment in
+            let attributes = segment.attributes
+            guard attributes.isCodeOrData, attributes.isReadable else {
+                return selectorFault(13, selector, .notData)
+            }
+            let rpl = UInt8(selector & 3)
+            // Conforming code may be read from any ring.
+            if !(attributes.isCode && attributes.type & 4 != 0), max(rpl, cpl) > attributes.privilege {
+                return selectorFault(
+                    13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: cpl))
+            }
+            return attributes.isPresent ? nil : selectorFault(11, selector, .notPresent)
         }
-        let attributes = segment.attributes
-        guard attributes.isCodeOrData, attributes.isReadable else {
-            return selectorFault(13, selector, .notData)
-        }
-        let rpl = UInt8(selector & 3)
-        // Conforming code may be read from any ring.
-        if !(attributes.isCode && attributes.type & 4 != 0), max(rpl, cpl) > attributes.privilege {
-            return selectorFault(
-                13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: cpl))
-        }
-        return attributes.isPresent ? nil : selectorFault(11, selector, .notPresent)
     }
 
     private func stackFault(_ selector: UInt16) -> First? {
@@ -110,50 +116,40 @@ extension FaultScene {
 
     /// A selector that SS gets, in the ring that it is for.
     func stackSegmentFault(_ selector: UInt16, ring: UInt8) -> First? {
-        let segment: Segment
-        switch find(selector) {
-        case .segment(let found): segment = found
-        case .fault(let fault): return fault
-        case .unknown: return nil
+        return check(selector) { segment in
+            let attributes = segment.attributes
+            let rpl = UInt8(selector & 3)
+            guard rpl == ring else {
+                return selectorFault(13, selector, .requestedPrivilege(rpl: rpl, cpl: ring))
+            }
+            guard attributes.isWritableData else { return selectorFault(13, selector, .notData) }
+            guard attributes.privilege == ring else {
+                return selectorFault(
+                    13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: ring))
+            }
+            return attributes.isPresent ? nil : selectorFault(12, selector, .notPresent)
         }
-        let attributes = segment.attributes
-        let rpl = UInt8(selector & 3)
-        guard rpl == ring else {
-            return selectorFault(13, selector, .requestedPrivilege(rpl: rpl, cpl: ring))
-        }
-        guard attributes.isWritableData else { return selectorFault(13, selector, .notData) }
-        guard attributes.privilege == ring else {
-            return selectorFault(
-                13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: ring))
-        }
-        return attributes.isPresent ? nil : selectorFault(12, selector, .notPresent)
     }
 
     private func localTableFault(_ selector: UInt16) -> First? {
         guard selector & ~3 != 0 else { return nil }
         guard selector & 4 == 0 else { return selectorFault(13, selector, .inLocalTable) }
-        switch find(selector) {
-        case .segment(let segment):
+        return check(selector) { segment in
             guard segment.attributes.isLocalTable else { return selectorFault(13, selector, .notLocalTable) }
             return segment.attributes.isPresent ? nil : selectorFault(11, selector, .notPresent)
-        case .fault(let fault): return fault
-        case .unknown: return nil
         }
     }
 
     private func taskFault(_ selector: UInt16) -> First? {
         guard selector & ~3 != 0 else { return selectorFault(13, selector, .null) }
         guard selector & 4 == 0 else { return selectorFault(13, selector, .inLocalTable) }
-        switch find(selector) {
-        case .segment(let segment):
+        return check(selector) { segment in
             let attributes = segment.attributes
             guard attributes.isTaskState, !delivery.isLong || attributes.type & 8 != 0 else {
                 return selectorFault(13, selector, .notTaskState)
             }
             guard attributes.type & 2 == 0 else { return selectorFault(13, selector, .busyTask) }
             return attributes.isPresent ? nil : selectorFault(11, selector, .notPresent)
-        case .fault(let fault): return fault
-        case .unknown: return nil
         }
     }
 }

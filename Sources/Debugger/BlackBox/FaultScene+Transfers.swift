@@ -28,20 +28,16 @@ extension FaultScene {
 
     private func transferFault(_ selector: UInt16, offset: UInt64, isCall: Bool) -> First? {
         guard hasSelectors else { return targetFault(offset, special.cs, isLong: false) }
-        let segment: Segment
-        switch find(selector) {
-        case .segment(let found): segment = found
-        case .fault(let fault): return fault
-        case .unknown: return nil
+        return check(selector) { segment in
+            let attributes = segment.attributes
+            guard attributes.isCodeOrData else { return systemFault(selector, segment, isCall: isCall) }
+            guard attributes.isCode else { return selectorFault(13, selector, .notCode) }
+            if let problem = codeProblem(attributes, rpl: UInt8(selector & 3)) {
+                return selectorFault(13, selector, problem)
+            }
+            guard attributes.isPresent else { return selectorFault(11, selector, .notPresent) }
+            return targetFault(offset, segment, isLong: delivery.isLong && attributes.isLong)
         }
-        let attributes = segment.attributes
-        guard attributes.isCodeOrData else { return systemFault(selector, segment, isCall: isCall) }
-        guard attributes.isCode else { return selectorFault(13, selector, .notCode) }
-        if let problem = codeProblem(attributes, rpl: UInt8(selector & 3)) {
-            return selectorFault(13, selector, problem)
-        }
-        guard attributes.isPresent else { return selectorFault(11, selector, .notPresent) }
-        return targetFault(offset, segment, isLong: delivery.isLong && attributes.isLong)
     }
 
     private func codeProblem(_ attributes: SegmentAttributes, rpl: UInt8) -> FaultCause.SelectorProblem? {
@@ -131,13 +127,10 @@ extension FaultScene {
         guard let link = view.word(view.cut(special.tr.base), size: 2) else { return nil }
         let selector = UInt16(truncatingIfNeeded: link)
         guard selector & 4 == 0 else { return selectorFault(10, selector, .inLocalTable) }
-        switch find(selector, vector: 10) {
-        case .segment(let segment):
+        return check(selector, vector: 10) { segment in
             guard segment.attributes.isTaskState else { return selectorFault(10, selector, .notTaskState) }
             guard segment.attributes.type & 2 != 0 else { return selectorFault(10, selector, .idleTask) }
             return segment.attributes.isPresent ? nil : selectorFault(11, selector, .notPresent)
-        case .fault(let fault): return fault
-        case .unknown: return nil
         }
     }
 
@@ -158,36 +151,34 @@ extension FaultScene {
             return poppedFault(36) ?? targetFault(ip, Segment.real(0, code: true), isLong: false)
         }
         let selector = UInt16(truncatingIfNeeded: word)
-        let segment: Segment
-        switch find(selector) {
-        case .segment(let found): segment = found
-        case .fault(let fault): return fault
-        case .unknown: return nil
+        return check(selector) { segment in
+            let attributes = segment.attributes
+            let rpl = UInt8(selector & 3)
+            guard attributes.isCode else { return selectorFault(13, selector, .notCode) }
+            guard rpl >= cpl else {
+                return selectorFault(13, selector, .requestedPrivilege(rpl: rpl, cpl: cpl))
+            }
+            let isConforming = attributes.type & 4 != 0
+            guard isConforming ? attributes.privilege <= rpl : attributes.privilege == rpl else {
+                return selectorFault(
+                    13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: cpl))
+            }
+            if delivery.isLong, attributes.isLong, attributes.isBig {
+                return selectorFault(13, selector, .notLong)
+            }
+            guard attributes.isPresent else { return selectorFault(11, selector, .notPresent) }
+            let isLong = delivery.isLong && attributes.isLong
+            // IRET in 64-bit mode always pops them.
+            if rpl > cpl || isInterrupt && mode == .long64 {
+                if let fault = poppedFault(Int(stack) + 2 * slot) { return fault }
+                guard let outer = stackWord(stack &+ UInt64(slot), size: 2) else { return nil }
+                let popped = UInt16(truncatingIfNeeded: outer)
+                let isAllowedNull = popped & ~3 == 0 && isLong && rpl < 3 && UInt8(popped & 3) == rpl
+                if popped & ~3 == 0, !isAllowedNull { return selectorFault(13, popped, .null) }
+                if !isAllowedNull, let fault = stackSegmentFault(popped, ring: rpl) { return fault }
+            }
+            return targetFault(ip, segment, isLong: isLong)
         }
-        let attributes = segment.attributes
-        let rpl = UInt8(selector & 3)
-        guard attributes.isCode else { return selectorFault(13, selector, .notCode) }
-        guard rpl >= cpl else { return selectorFault(13, selector, .requestedPrivilege(rpl: rpl, cpl: cpl)) }
-        let isConforming = attributes.type & 4 != 0
-        guard isConforming ? attributes.privilege <= rpl : attributes.privilege == rpl else {
-            return selectorFault(
-                13, selector, .descriptorPrivilege(dpl: attributes.privilege, rpl: rpl, cpl: cpl))
-        }
-        if delivery.isLong, attributes.isLong, attributes.isBig {
-            return selectorFault(13, selector, .notLong)
-        }
-        guard attributes.isPresent else { return selectorFault(11, selector, .notPresent) }
-        let isLong = delivery.isLong && attributes.isLong
-        // IRET in 64-bit mode always pops them.
-        if rpl > cpl || isInterrupt && mode == .long64 {
-            if let fault = poppedFault(Int(stack) + 2 * slot) { return fault }
-            guard let outer = stackWord(stack &+ UInt64(slot), size: 2) else { return nil }
-            let popped = UInt16(truncatingIfNeeded: outer)
-            let isAllowedNull = popped & ~3 == 0 && isLong && rpl < 3 && UInt8(popped & 3) == rpl
-            if popped & ~3 == 0, !isAllowedNull { return selectorFault(13, popped, .null) }
-            if !isAllowedNull, let fault = stackSegmentFault(popped, ring: rpl) { return fault }
-        }
-        return targetFault(ip, segment, isLong: isLong)
     }
 
     /// Whether so many bytes can be popped.

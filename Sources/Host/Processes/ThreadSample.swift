@@ -1,4 +1,5 @@
 import Glibc
+import KVMCore
 
 /// What the kernel says of one thread at one moment: where it runs and what it has used.
 ///
@@ -109,11 +110,8 @@ extension ThreadSample {
         guard let stat = files.text(folder + "stat"), let status = files.text(folder + "status") else {
             return nil
         }
-        var now = timespec()
-        guard clock_gettime(CLOCK_MONOTONIC, &now) == 0 else { return nil }
         self.init(
-            time: UInt64(now.tv_sec) * 1_000_000_000 + UInt64(now.tv_nsec), stat: stat, status: status,
-            schedstat: files.text(folder + "schedstat"))
+            time: monotonicTime(), stat: stat, status: status, schedstat: files.text(folder + "schedstat"))
     }
 
     /// The unit of the tick counts: how many there are in a second.

@@ -1,6 +1,7 @@
 import CLinux
 import DebugTarget
 import Glibc
+import KVMCore
 import Synchronization
 
 /// How threads wait for a change made by another: the waiter takes ``token``, looks, and waits for it to be signalled

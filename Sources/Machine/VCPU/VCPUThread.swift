@@ -130,52 +130,23 @@ final class VCPUThread: Sendable {
 
     /// Starts the thread, which calls `body` once.
     func start(_ body: @escaping @Sendable () -> Void) throws(MachineError) {
-        _ = KickSignal.install
-        let start = Start(self, body)
-        var mask = KickSignal.blockedSet()
-        var before = sigset_t()
-        pthread_sigmask(SIG_SETMASK, &mask, &before)
-        // The new thread inherits the mask, so that no signal of the terminal reaches it even at first.
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                // SAFETY: retained below for this one use.
-                let start = Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
-                start.main()
-                return nil
-            }, Unmanaged.passRetained(start).toOpaque())
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        guard result == 0 else {
-            // SAFETY: no thread took the reference made above.
-            Unmanaged.passUnretained(start).release()
+        let thread: pthread_t
+        do {
+            thread = try KickSignal.startThread { [self] in
+                _ = clinux_name_thread("vcpu \(id)")
+                number.store(clinux_thread_id(), ordering: .releasing)
+                work.signal()
+                body()
+            }
+        } catch {
             throw MachineError(
-                .thread, "cannot start a thread for vCPU \(id): \(Errno(rawValue: result))",
+                .thread, "cannot start a thread for vCPU \(id): \(error)",
                 remedy: "see `ulimit -u` and the cgroup's pids.max")
         }
         handle.withLock { $0 = thread }
         while threadID == 0 {
             let token = work.token
             if threadID == 0 { work.wait(since: token) }
-        }
-    }
-
-    /// What the new thread needs, and nobody else touches.
-    private final class Start {
-        private let thread: VCPUThread
-        private let body: @Sendable () -> Void
-
-        init(_ thread: VCPUThread, _ body: @escaping @Sendable () -> Void) {
-            self.thread = thread
-            self.body = body
-        }
-
-        func main() {
-            _ = clinux_name_thread("vcpu \(thread.id)")
-            thread.number.store(clinux_thread_id(), ordering: .releasing)
-            thread.work.signal()
-            body()
         }
     }
 }

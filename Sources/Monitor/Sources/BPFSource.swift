@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import Host
+import KVMCore
 
 /// Counts in the kernel: a program on each of KVM's tracepoints. Where the process ends, however it ends, the kernel
 /// unloads them.
@@ -122,10 +123,9 @@ package final class BPFSource: ExitSource {
             losses.unkept = words[CounterMaps.Losses.unkept / 8]
             losses.unpaired = words[CounterMaps.Losses.unpaired / 8]
         }
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
+        let now = monotonicTime()
         return CounterSnapshot(
-            time: UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec), counters: counters,
+            time: now, counters: counters,
             losses: losses, processes: processes, lastExits: lastExits)
     }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import KVMCore
 
 /// Reads every event from perf's rings, one a CPU, and counts them here: where programs may not be loaded.
 package final class PerfSource: ExitSource {
@@ -31,8 +32,7 @@ package final class PerfSource: ExitSource {
     }
 
     package func read() throws(MonitorError) -> CounterSnapshot {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
+        let now = monotonicTime()
         var found: [Found] = []
         for ring in rings {
             ring.drain { record in
@@ -55,7 +55,7 @@ package final class PerfSource: ExitSource {
             }
         }
         return CounterSnapshot(
-            time: UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec),
+            time: now,
             counters: accountant.counters.map { (key: $0.key, counter: $0.value) },
             losses: accountant.losses, lastExits: accountant.lastExits)
     }

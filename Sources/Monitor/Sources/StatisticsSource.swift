@@ -1,5 +1,6 @@
 import Glibc
 import Host
+import KVMCore
 
 /// The kernel's own counters of each VM, from debugfs: counts since the VM was made, by the kernel's categories, with no
 /// times and no vCPUs.
@@ -30,13 +31,12 @@ package final class StatisticsSource: ExitSource {
             }
         }
         if counters.isEmpty, let problem = files.problem() { throw MonitorError(problem) }
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
+        let now = monotonicTime()
         // A process may have several VMs: its counters are added up.
         var sums: [CounterKey: Counter] = [:]
         for (key, counter) in counters { sums[key, default: Counter()].add(counter) }
         return CounterSnapshot(
-            time: UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec),
+            time: now,
             counters: sums.map { (key: $0.key, counter: $0.value) })
     }
 }
@@ -114,10 +114,9 @@ package final class ProcSource: ExitSource {
     package init(missing: [String]) { badge = SourceBadge(.proc, missing: missing) }
 
     package func read() -> CounterSnapshot {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
+        let now = monotonicTime()
         return CounterSnapshot(
-            time: UInt64(now.tv_sec) &* 1_000_000_000 &+ UInt64(now.tv_nsec), counters: [])
+            time: now, counters: [])
     }
 }
 

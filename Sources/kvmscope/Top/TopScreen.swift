@@ -1,6 +1,7 @@
 import Commands
 import DebugTarget
 import Interface
+import KVMCore
 import Monitor
 import Terminal
 

@@ -1,6 +1,7 @@
 import Commands
 import DebugTarget
 import Glibc
+import KVMCore
 import Monitor
 import SystemPackage
 import Terminal

@@ -1,13 +1,3 @@
-import Glibc
-
-/// CLOCK_MONOTONIC in nanoseconds: the clock that exits are timed by.
-public func monotonicTime() -> UInt64 {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(truncatingIfNeeded: time.tv_sec) &* 1_000_000_000
-        &+ UInt64(truncatingIfNeeded: time.tv_nsec)
-}
-
 extension Duration {
     /// In nanoseconds: 0 if negative, at most what fits.
     package var wholeNanoseconds: UInt64 {
