@@ -53,7 +53,7 @@ static long call(int descriptor, unsigned long request, uint64_t argument, struc
 static int debug(uint32_t control) {
     struct user_regs_struct after;
     struct kvm_guest_debug argument = {.control = control};
-    // Far below the red zone of a thread that stands still.
+    // Far below the red zone of a thread that is stopped.
     uint64_t scratch = (traced.registers.rsp - 8192) & ~0xFFFull;
     if (pwrite(traced.memory, &argument, sizeof argument, (off_t)scratch) != sizeof argument) return -errno;
     return (int)call(traced.vcpu, KVM_SET_GUEST_DEBUG, scratch, &after);

@@ -1,7 +1,7 @@
 public import KVMCore
 import X86
 
-/// A target that can make all vCPUs but one stand still for a moment, with no stop that anyone is told of: what is
+/// A target that can stop all vCPUs but one for a moment, with no stop that anyone is told of: what is
 /// changed meanwhile, as a patch in code, no vCPU sees half done.
 public protocol VCPUHolding: Target {
     /// Returns when no vCPU but `vcpu` is in the guest or can enter it.
@@ -30,14 +30,14 @@ public protocol PatchKeeping: CodePatching {
     func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws
     /// They are the guest's own again.
     func didRestore(_ gpa: UInt64, count: Int)
-    /// Called, on the thread that waits for the stop and while all vCPUs stand still, where a running guest was seen to
+    /// Called, on the thread that waits for the stop and while all vCPUs are stopped, where a running guest was seen to
     /// have overwritten patches.
     var patchesOverwritten: (() -> Void)? { get set }
 }
 
 /// Where an OUT that left the guest stands, if it is a patch in code.
 public enum OutPlace {
-    /// Guest-physical addresses that the OUT may begin at. RIP stands behind it already, or still on it: hosts differ.
+    /// Guest-physical addresses that the OUT may begin at. RIP stands after it already, or still on it: hosts differ.
     public static func candidates(
         _ registers: SyncedRegisters, memory: any PhysicalMemory
     ) -> [UInt64] {
@@ -68,7 +68,7 @@ public enum PageAccess: UInt8, Sendable, Hashable, Comparable {
 
 /// A target that can protect single pages of guest memory: KVM_MEM_READONLY, or no memslot at all.
 public protocol MemoryProtecting: VCPUHolding {
-    /// Protects one page, or gives it back where `access` is nil. All vCPUs stand still or are held.
+    /// Protects one page, or gives it back where `access` is nil. All vCPUs are stopped or held.
     ///
     /// - Parameter page: its guest-physical address.
     /// - Throws: where the page is no RAM, or no memslot is left; the protection is then as before.

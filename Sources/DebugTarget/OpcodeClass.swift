@@ -9,7 +9,7 @@ package enum OpcodeClass: Sendable, Hashable {
     case repeatsString
     /// PUSHF: TF is among what it pushes.
     case pushesFlags
-    /// MOV SS and POP SS: no trap comes right behind them where TF does the stepping (SDM volume 3A, 6.8.3).
+    /// MOV SS and POP SS: no trap comes right after them where TF does the stepping (SDM volume 3A, 6.8.3).
     case loadsStackSegment
     /// STI: no trap comes right after it on some processors where TF does the stepping (AMD64 volume 2, 15.21.5).
     case allowsInterrupts

@@ -38,7 +38,7 @@ public protocol VCPUAppearing: Target {
     /// How many there are by now; cheap.
     var vcpuCount: Int { get }
     /// Asked, on the thread that waits for the stop, for who decides about a vCPU that has come while all run, which
-    /// stands still meanwhile. Without an answer it goes along until the next stop.
+    /// is stopped meanwhile. Without an answer it goes along until the next stop.
     var newcomerController: ((_ vcpu: Int) -> (any RunController)?)? { get set }
 }
 
@@ -107,9 +107,9 @@ public protocol InterruptControllerProviding: Target {
     func pitState() throws(KVMError) -> PITState
 }
 
-/// A target that another program runs, and that can be let go for good.
+/// A target that another program runs, and that can be detached from.
 public protocol Detaching: Target {
-    /// Puts back whatever was changed and lets the guest go on without a debugger. The guest must stand still or
+    /// Puts back whatever was changed and lets the guest go on without a debugger. The guest must be stopped or
     /// run under no order. Afterwards every call to the target throws.
     func detach() throws -> Detachment
     var isDetached: Bool { get }
@@ -140,7 +140,7 @@ public protocol VCPUWithholding: Target {
     func withholding(vcpu id: Int) -> Withholding?
 }
 
-/// Why a vCPU does not run although it was let go.
+/// Why a vCPU does not run although it was resumed.
 public struct Withholding: Sendable, Hashable {
     /// For people: what is so, and what to do about it.
     public var reason: String

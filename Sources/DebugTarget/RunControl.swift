@@ -1,6 +1,6 @@
 public import KVMCore
 
-/// One vCPU to let go, and who decides when it stops.
+/// One vCPU to resume, and who decides when it stops.
 public struct RunOrder: Sendable {
     public var vcpu: Int
     public var controller: any RunController
@@ -65,7 +65,7 @@ public enum RunEvent: Sendable {
     /// An exit that the target has handled and completed (I/O, MMIO, MSR): registers are final. While
     /// stepping, such an exit is where the instruction ended unless RIP stands where it stood.
     case handled(VCPUExit)
-    /// An exit that ``RunController/claims(_:_:)`` was true of, completed: RIP stands behind the OUT.
+    /// An exit that ``RunController/claims(_:_:)`` was true of, completed: RIP stands after the OUT.
     case claimed(VCPUExit)
     /// A patch was executed, and the target has put the vCPU back to where it stands: registers are final.
     case patch
@@ -79,12 +79,12 @@ public enum Verdict: Sendable {
     /// KVM_RUN again, also after ``RunEvent/fatal(_:)``.
     case resume
     /// The vCPU stays where it is, halted, and the others go on. The target reports ``StopReason/hlt`` when
-    /// every vCPU that it let go is parked.
+    /// every vCPU that it resumed is parked.
     case park
     case stop(StopReason)
 }
 
-/// What a target says once all vCPUs stand still.
+/// What a target says once all vCPUs are stopped.
 public struct StopReport: Sendable {
     /// The vCPU that stopped first and made the others stop.
     public var vcpu: Int

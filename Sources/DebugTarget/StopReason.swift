@@ -1,6 +1,6 @@
 public import KVMCore
 
-/// Why a guest stands still.
+/// Why a guest is stopped.
 public enum StopReason: Sendable, Hashable {
     /// Nothing has run yet.
     case created

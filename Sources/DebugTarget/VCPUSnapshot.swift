@@ -10,7 +10,7 @@ public struct VCPUSnapshot: Sendable, Hashable {
     /// What a vCPU is doing.
     public enum Activity: String, Sendable, Hashable {
         case running, stopped, halted
-        /// It was let go, and the program that runs the guest does not let it run.
+        /// It was resumed, and the program that runs the guest does not let it run.
         case paused
         /// Waits for INIT or SIPI (KVM_MP_STATE_UNINITIALIZED, KVM_MP_STATE_INIT_RECEIVED).
         case waiting

@@ -5,7 +5,7 @@ public struct ValueSource: Sendable, Hashable {
     public enum Kind: String, Sendable, Hashable, CaseIterable {
         /// General, segment, control and descriptor-table registers.
         case registers
-        /// Debug registers, FPU, MSRs, local APIC, events: what only a vCPU that stands still tells.
+        /// Debug registers, FPU, MSRs, local APIC, events: what only a vCPU that is stopped tells.
         case otherRegisters
         case memory
         /// Which guest-physical address lies where in the VMM.
@@ -83,7 +83,7 @@ public enum ValueAge: Sendable, Hashable {
     /// As the vCPU's last exit to its VMM left it; the guest has run on since. `unchanged`: for how long looks at
     /// it have shown the same; nil before the second look.
     case lastExit(unchanged: Duration?)
-    /// As it was when the vCPU last stood still, which it does since `standing`, or did so long ago.
+    /// As it was when the vCPU was last stopped, which it is since `standing`, or did so long ago.
     case lastStop(Duration)
     /// As it was when it was last asked for.
     case read(Duration)
@@ -91,11 +91,11 @@ public enum ValueAge: Sendable, Hashable {
     case unknown
 }
 
-/// How long a guest was made to stand still for what was done to it.
+/// How long a guest was made to stop for what was done to it.
 public struct Standstills: Sendable, Hashable {
     /// Standstills that are over.
     public var count: UInt64
-    /// From the first thread held to the last one let go.
+    /// From the first thread held to the last one resumed.
     public var last: Duration
     /// All that are over, together.
     public var total: Duration
@@ -128,7 +128,7 @@ public struct Detachment: Sendable, Hashable {
     public var runPages: Int
     /// Bytes of guest memory that breakpoints had patched.
     public var patchedBytes: Int
-    /// How long the guest stood still for it; nil if it never did.
+    /// How long the guest was stopped for it; nil if it never did.
     public var standstill: Duration?
 
     public init(

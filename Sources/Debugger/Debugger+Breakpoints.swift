@@ -23,7 +23,7 @@ extension Debugger {
     ///
     /// A linear breakpoint's address is found now, by the selected vCPU's segments, and stays so; CS and IP of a virtual
     /// one are compared with what they are then, whatever mode that is in. Where its code
-    /// is in memory is looked up again whenever the guest stands still with other page tables.
+    /// is in memory is looked up again whenever the guest is stopped with other page tables.
     ///
     /// - Parameters:
     ///   - kind: nil for a physical one where `address` is physical, otherwise a linear one.

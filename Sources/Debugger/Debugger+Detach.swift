@@ -2,7 +2,7 @@ public import DebugTarget
 
 /// A guest that another program runs: letting it go for good, and what watching it costs it.
 extension Debugger {
-    /// The guest was let go for good; nothing can be asked of it any more.
+    /// The guest was detached from; nothing can be asked of it any more.
     public var isDetached: Bool { abilities.detaching?.isDetached ?? false }
 
     /// Puts back whatever was changed in the guest and its VMM, and lets them go on without a debugger. One that
@@ -42,6 +42,6 @@ extension Debugger {
             .refused, "the guest was detached", advice: .attachAgain)
     }
 
-    /// How often and how long the guest stood still so far; nil where nothing measures that.
+    /// How often and how long the guest was stopped so far; nil where nothing measures that.
     public var standstills: Standstills? { abilities.meter?.standstills }
 }

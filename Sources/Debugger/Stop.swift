@@ -12,7 +12,7 @@ public struct Stop: Sendable {
     public var vcpus: [VCPUSnapshot]
     /// Exits of all vCPUs since the stop before.
     public var exitsSince: UInt64
-    /// Wall time since the guest was let go; zero at the first stop.
+    /// Wall time since the guest was resumed; zero at the first stop.
     public var elapsed: Duration
     /// How often the state was edited since the guest stopped here.
     public var edits: Int
@@ -23,7 +23,7 @@ public struct Stop: Sendable {
     /// A step covered two instructions, as hosts do that single-step with TF: MOV SS and POP SS hold its trap off for
     /// one more.
     public var steppedTwo = false
-    /// How long another program's guest was kept from running before it was let go for this stop; nil where
+    /// How long another program's guest was kept from running before it was resumed for this stop; nil where
     /// nothing measures that.
     public var standstill: Duration?
     /// From the first of several vCPUs held for this stop to the last one held; nil where they did not come to stand

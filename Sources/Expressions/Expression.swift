@@ -33,7 +33,7 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     package let height: Int
     package let variables: Variables
 
-    /// It sets a register or memory: only the debugger, with the guest standing still, can do that.
+    /// It sets a register or memory: only the debugger, with the guest stopped, can do that.
     public let changesGuest: Bool
     /// It sets a register, memory or a variable.
     package let setsSomething: Bool

@@ -180,7 +180,7 @@ extension ExpressionParser {
             place += 1
             try partOfFarPointer(text(start), start.range.lowerBound, isSelector: false)
         default:
-            throw SyntaxError("an offset is expected behind ':'", at: start.range.lowerBound)
+            throw SyntaxError("an offset is expected after ':'", at: start.range.lowerBound)
         }
     }
 

@@ -1,6 +1,6 @@
 /// The types that casts and pointers name: integers of 8 to 64 bits, and pointers to them.
 package struct ValueType: Hashable, Sendable {
-    /// In bits, of the integer behind all pointers.
+    /// In bits, of the integer after all pointers.
     var width: Int
     var isSigned: Bool
     /// How many `*` follow the integer's name.

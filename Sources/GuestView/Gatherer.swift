@@ -40,7 +40,7 @@ public final class Gatherer {
 
     /// The next command may let the guest go: if it does, rates are counted from here.
     public func guestMayStart() { exits.guestMayStart() }
-    /// The guest was let go.
+    /// The guest was resumed.
     public func guestStarts() {
         exits.guestStarts()
         live = [:]

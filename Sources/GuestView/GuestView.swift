@@ -16,14 +16,14 @@ public struct GuestView: Sendable {
     public var latest: Int
     /// The numbers of the stops that can be revisited, the oldest first.
     public var kept: ClosedRange<Int>
-    /// Why the guest stands still, in words.
+    /// Why the guest is stopped, in words.
     public var reason: String
     /// The id of the selected vCPU.
     public var selected: Int
     public var vcpus: [VCPULine]
     /// How long the guest was last kept from running for what was done to it; nil where nothing measures that.
     public var standstill: Duration?
-    /// How far apart its vCPUs came to stand still, the last time that they did together.
+    /// How far apart its vCPUs came to a stop, the last time that they did together.
     public var spread: Duration?
     /// Age and source of the registers, of memory and of the exits, where they are not simply of this stop.
     public var registersFrom = ""

@@ -68,7 +68,7 @@ struct ThreadShares {
 
     mutating func look(at vcpus: [VCPUIdentity], isRunning: Bool) {
         let now = monotonicTime()
-        // While the guest stands still its threads do nothing: the last run's shares stay.
+        // While the guest is stopped its threads do nothing: the last run's shares stay.
         guard samples.isEmpty || ((isRunning || wasRunning) && now &- last > 500_000_000) else {
             if isRunning { wasRunning = true }
             return

@@ -5,7 +5,7 @@ import Locking
 import X86
 
 extension OwnedMachine: VCPUCreating {
-    /// A new vCPU stands still until the next ``Target/resume(_:)``, also while the others run.
+    /// A new vCPU is stopped until the next ``Target/resume(_:)``, also while the others run.
     ///
     /// With interrupt controllers and no entry it waits for INIT and SIPI; without either, at the reset vector, until
     /// its registers are set.

@@ -3,7 +3,7 @@ import Expressions
 /// Reads labels and lines of a NASM listing (`nasm -l`), which is all that a flat binary of NASM's has for source
 /// lines: `     6 00000000 FA                          cli`.
 ///
-/// The offsets of a listing count from the section's start; a number behind `org` is added to them. Of several
+/// The offsets of a listing count from the section's start; a number after `org` is added to them. Of several
 /// sections the code's is read: where the others lie, the map file says. The lines are those of the listing itself,
 /// so that it can be listed.
 struct NASMListing {

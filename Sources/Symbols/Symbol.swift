@@ -64,7 +64,7 @@ package struct SymbolFile: Sendable, Hashable {
     /// Paths of source files.
     package var sources: [String] = []
     package var rows: [LineRow] = []
-    /// What it says things about: the lowest address, and the one behind the highest.
+    /// What it says things about: the lowest address, and the one after the highest.
     package var lowest: UInt64 = 0
     package var end: UInt64 = 0
     /// What could not be read of it, for people.

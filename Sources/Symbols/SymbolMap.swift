@@ -9,7 +9,7 @@ struct SymbolMap {
     private var sources: [String: UInt32] = [:]
     /// A NASM map: numbers are not padded, so that a section's `A` is an address and no type.
     private var isNASM = false
-    /// In a NASM map, behind `No Section`: values, not addresses.
+    /// In a NASM map, after `No Section`: values, not addresses.
     private var isConstant = false
 
     static func read(_ bytes: [UInt8]) throws(SymbolFileError) -> SymbolFile {
@@ -79,7 +79,7 @@ struct SymbolMap {
         return nil
     }
 
-    /// `nm -l`: `FILE:LINE` behind the name.
+    /// `nm -l`: `FILE:LINE` after the name.
     private mutating func note(_ word: ArraySlice<UInt8>?, _ address: UInt64) {
         guard let word, let colon = word.lastIndex(of: UInt8(ascii: ":")), colon > word.startIndex,
             let line = UInt32(String(decoding: word[(colon + 1)...], as: UTF8.self)), line > 0,

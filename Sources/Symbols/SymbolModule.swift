@@ -74,7 +74,7 @@ package final class SymbolModule: Sendable {
     /// The symbols of that name, global ones first.
     package func symbols(named name: String) -> [Symbol] { (byName[name] ?? []).map { symbols[Int($0)] } }
 
-    /// The symbol that an address lies in or, without sizes, behind.
+    /// The symbol that an address lies in or, without sizes, after.
     package func symbol(at address: UInt64) -> Symbol? {
         // A map does not say where its last symbol ends.
         guard format == .map || address >= lowest && address < end else { return nil }

@@ -3,7 +3,7 @@ import X86
 /// A place by name.
 public struct SymbolPlace: Sendable, Hashable, CustomStringConvertible {
     public var symbol: Symbol
-    /// In bytes behind the symbol.
+    /// In bytes after the symbol.
     public var offset: UInt64
 
     /// `puts` or `puts+0x4`.
@@ -18,7 +18,7 @@ public struct SourceLine: Sendable, Hashable, CustomStringConvertible {
     public var line: Int
     /// Linear.
     public var start: UInt64
-    /// The first address behind its code.
+    /// The first address after its code.
     public var end: UInt64
 
     /// The path without its directories.
@@ -36,7 +36,7 @@ public struct SymbolSource: Sendable, Hashable {
     public var symbols: Int
     /// Rows of the table of source lines.
     public var lines: Int
-    /// Linear: where what it describes begins, and the first address behind it.
+    /// Linear: where what it describes begins, and the first address after it.
     public var start: UInt64
     public var end: UInt64
     /// What was added to the file's addresses.

@@ -31,7 +31,7 @@ enum Keyboard {
                     escaped = false
                     events.append(alt(input.value))
                 } else if input.value == 27 {
-                    // ncurses waited for what belongs to it: a character right behind makes it Alt.
+                    // ncurses waited for what belongs to it: a character right after makes it Alt.
                     escaped = true
                 } else {
                     events.append(event(character: input.value))

@@ -45,7 +45,7 @@ final class ForeignGuest {
     }
 }
 
-/// Attached, and the guest standing still.
+/// Attached, and the guest stopped.
 private func stopped(_ guest: HostGuest, _ tracer: TracerProgram) throws -> Debugger {
     let debugger = try Debugger(target: AttachedTarget(guest, tracer: tracer))
     try debugger.startContinue()
@@ -137,7 +137,7 @@ func attachFigure(vmm: String, program: String, rounds: Int) throws -> Figure {
         ])
 }
 
-/// A running guest of two vCPUs made to stand still, until the stop with its registers is there.
+/// A running guest of two vCPUs made to stop, until the stop with its registers is there.
 func attachedStopFigure(vmm: String, tracer: TracerProgram, rounds: Int) throws -> Figure {
     let guest = try ForeignGuest(vmm, vcpus: 2)
     let debugger = try stopped(try guest.found(), tracer)

@@ -55,7 +55,7 @@ final class ScreenFrontEnd {
             let target = session.debugger.target
             let stood = (target as? any StandstillMeasuring)?.standstills.count ?? 0
             let words =
-                stood == 0 ? "it runs and was not stopped" : "it runs, and stood still only to be read"
+                stood == 0 ? "it runs and was not stopped" : "it runs, and was stopped only to be read"
             apply(.output([OutputLine("\(target.name): \(words); F12 stops it.")]))
         } else {
             show(session.stopOutput(for: session.debugger.stop))

@@ -36,7 +36,7 @@ final class Hole {
 /// A guest's memory, where what is behind it in the VMM is not what it was: here this process in place of a VMM.
 @Suite("Memory that its VMM has changed")
 struct AttachedMemoryTests {
-    /// Guest-physical 0x10000 and the pages behind it, in two slots that meet in the middle of the last one.
+    /// Guest-physical 0x10000 and the pages after it, in two slots that meet in the middle of the last one.
     private func memory(_ place: Hole) -> AttachedMemory {
         let whole = MemoryRegion(
             slot: 0, gpa: 0x1_0000, size: 10_000, hva: place.address, isReadOnly: false)
@@ -113,7 +113,7 @@ struct AttachedMemoryTests {
         #expect(try read(memory, 0x1_0000 + 9_998, 5) == [0, 1, 2, 3, 0])
     }
 
-    @Test("a file behind it that is cut off is a fault, and no signal")
+    @Test("a file after it that is cut off is a fault, and no signal")
     func truncated() throws {
         let path = NSTemporaryDirectory() + "ram-\(UUID().uuidString)"
         let file = open(path, O_RDWR | O_CREAT | O_EXCL, 0o600)
@@ -150,7 +150,7 @@ struct RunPageTests {
 
     private func copy(_ page: [UInt8]) -> [UInt8] { page.withUnsafeBytes { SharedRunPage.exitCopy($0) } }
 
-    @Test("the data of an exit is behind it, where the page has it")
+    @Test("the data of an exit is after it, where the page has it")
     func data() {
         let copied = copy(page(size: 4, count: 2, offset: 4096))
         #expect(copied.count == 288 + 8 && copied[288...].allSatisfy { $0 == 16 })

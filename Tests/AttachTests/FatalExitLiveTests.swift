@@ -58,7 +58,8 @@ struct FatalExitLiveTests {
         #expect(tiny.process.terminationStatus == 0)
     }
 
-    @Test("one that the VMM lives on after is told to it when the guest is let go", arguments: [false, true])
+    @Test(
+        "one that the VMM lives on after is told to it when the guest is resumed", arguments: [false, true])
     func livesOn(detaches: Bool) throws {
         let tiny = try TinyGuest(image: Self.mortal)
         let (target, debugger) = try caught(tiny)

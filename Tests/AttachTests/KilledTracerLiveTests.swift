@@ -11,7 +11,7 @@ import X86
 /// The tracer killed under the front end's hands: another one puts back what it has left.
 @Suite("A tracer that is killed", .enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
 struct KilledTracerLiveTests {
-    /// What of the VMM is to be as it was: code with room for patches behind it, and the shared pages' kvm_valid_regs.
+    /// What of the VMM is to be as it was: code with room for patches after it, and the shared pages' kvm_valid_regs.
     private struct Leavings: Equatable {
         var code: [UInt8]
         var validRegisters: [UInt64?]

@@ -47,7 +47,7 @@ struct LaunchLiveTests {
         try launched.expectGoesOn(vcpus)
     }
 
-    @Test("it is found behind a program that becomes it, and as the child of one", arguments: ["exec ", ""])
+    @Test("it is found after a program that becomes it, and as the child of one", arguments: ["exec ", ""])
     func wrapped(prefix: String) throws {
         let launched = try Launched(["sh", "-c", "\(prefix)'\(Built.tinyVMM)' 'LOG' 1; exit 3"])
         let target = try launched.target()

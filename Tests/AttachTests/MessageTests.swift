@@ -45,7 +45,7 @@ struct MessageTests {
         .go([
             .init(
                 index: 3, mode: .runReportingHandled,
-                plan: StepPlan(count: 1 << 40, places: [0x7C00, .max], before: Self.registers))
+                plan: UnattendedSteps(count: 1 << 40, places: [0x7C00, .max], before: Self.registers))
         ]),
         .memory([
             MemoryRegion(slot: 2, gpa: 0, size: 0xA_0000, hva: 0x7F00_0000_0000, isReadOnly: false),

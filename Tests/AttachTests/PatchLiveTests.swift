@@ -312,7 +312,7 @@ struct PatchLiveTests {
             kill(tiny.pid, SIGUSR2)
             try debugger.startContinue()
             try collecting(debugger) { try tiny.vcpu(1).rounds > 2 }
-            // An edit stops and lets go all there are, the new one with them.
+            // An edit stops and detaches all there are, the new one with them.
             try debugger.setRegister("bx", to: 7)
             let rounds = try tiny.vcpu(1).rounds
             try collecting(debugger) { try tiny.vcpu(1).rounds > rounds + 2 }

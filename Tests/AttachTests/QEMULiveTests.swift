@@ -51,7 +51,7 @@ struct QEMULiveTests {
         #expect(target.vcpus.allSatisfy { ($0.thread == 0) == form.contains("-S") })
         for identity in target.vcpus {
             let (general, special, debug) = try target.withVCPU(identity.id) { vcpu in
-                // What only a vCPU that stands still gives comes first: the others are then of the moment, too.
+                // What only a vCPU that is stopped gives comes first: the others are then of the moment, too.
                 let debug = try vcpu.debugRegisters()
                 return (try vcpu.registers(), try vcpu.specialRegisters(), debug)
             }

@@ -321,7 +321,7 @@ private final class GDBClient {
         guard write(socket, bytes, bytes.count) == bytes.count else { throw Failure("the gdbstub is gone") }
     }
 
-    /// Asks why the guest stands still, until no answer is left over.
+    /// Asks why the guest is stopped, until no answer is left over.
     func settle() throws {
         _ = try ask("?")
         usleep(100_000)

@@ -78,7 +78,7 @@ struct TinyGuestLiveTests {
                 let (general, special) = try target.withVCPU(0) {
                     (try $0.registers(), try $0.specialRegisters())
                 }
-                // At an exit it stands behind the IN or the OUT.
+                // At an exit it stands after the IN or the OUT.
                 #expect([0x1000, 0x1002, 0x1023, 0x1025].contains(general.rip))
                 #expect(special.cr0.rawValue & 1 == 0)
             }
@@ -101,7 +101,7 @@ struct TinyGuestLiveTests {
         try tiny.expectUnnoticed()
     }
 
-    /// Attached, and the guest standing still.
+    /// Attached, and the guest stopped.
     private func stopped(_ tiny: TinyGuest) throws -> (AttachedTarget, Debugger) {
         let target = try tiny.attach()
         let debugger = try Debugger(target: target)
@@ -238,7 +238,7 @@ struct TinyGuestLiveTests {
             if let before { #expect(try #require(stop.standstill) > before) }
             before = spread
         }
-        // The other one stands still already.
+        // The other one is stopped already.
         #expect(try debugger.step().spread == nil)
         try debugger.detach()
         for vcpu in 0..<2 {
@@ -407,7 +407,7 @@ struct TinyGuestLiveTests {
         let tiny = try TinyGuest(vcpus: 4)
         let (target, debugger) = try stopped(tiny)
         for _ in 0..<20 {
-            // Nothing of any vCPU goes on while they stand still.
+            // Nothing of any vCPU goes on while they are stopped.
             let before = try (0..<4).map { try tiny.vcpu($0) }
             usleep(2000)
             #expect(try (0..<4).map { try tiny.vcpu($0) } == before)

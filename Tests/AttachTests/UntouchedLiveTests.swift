@@ -93,7 +93,7 @@ struct UntouchedLiveTests {
         try expectGoesOn(tiny)
     }
 
-    @Test("a breakpoint behind the first instruction is hit the first time", arguments: [[], ["filter"]])
+    @Test("a breakpoint after the first instruction is hit the first time", arguments: [[], ["filter"]])
     func first(options: [String]) throws {
         let tiny = try TinyGuest(vcpus: 2, "prompt", options.first ?? "-")
         let debugger = try Debugger(target: try tiny.attach())
@@ -111,7 +111,7 @@ struct UntouchedLiveTests {
         try expectGoesOn(tiny)
     }
 
-    @Test("what the VMM begins while the guest is held begins when it is let go")
+    @Test("what the VMM begins while the guest is held begins when it is resumed")
     func held() throws {
         let tiny = try TinyGuest(vcpus: 2, "prompt")
         let target = try tiny.attach()

@@ -19,7 +19,7 @@ import X86
             session = Session(debugger: debugger)
         }
 
-        /// The output's text; a guest that was let go is waited for.
+        /// The output's text; a guest that was resumed is waited for.
         @discardableResult
         func text(_ line: String) throws -> [String] {
             switch try session.execute(line, origin: .script) {

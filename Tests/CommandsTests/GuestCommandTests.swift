@@ -18,7 +18,7 @@ import Testing
         #expect(
             text[1]
                 == "kvm_run of 2 vCPUs put back; breakpoints and guest debug of 1 vCPU off; "
-                + "2 threads no longer traced; the guest had stood still for 215 us.")
+                + "2 threads no longer traced; the guest had been stopped for 215 us.")
         #expect(guest.isDetached)
         // No guest: what needs one says so, what does not works.
         for line in ["step", "continue", "info registers", "x 0x7c00", "set $rax = 1", "stop", "info stats"] {
@@ -94,7 +94,7 @@ import Testing
         #expect(text[2].hasSuffix("NO"))
         #expect(text[3].contains("not to be had"))
         #expect(text[4] == "memory map: not from KVM's memory slots (BPF and BTF): no BPF here")
-        #expect(text[5] == "The guest has not been made to stand still.")
+        #expect(text[5] == "The guest has not been made to stop.")
         _ = try driver.session.execute("continue &")
         #expect(
             try driver.text("info sources", width: 120)[1].contains("at the last exit, the same for 20.0 us"))
@@ -108,16 +108,16 @@ import Testing
 
     @Test func standstillsAreToldForEachAct() throws {
         let (_, driver) = try foreign()
-        // Before the step the guest stood still.
+        // Before the step the guest was stopped.
         #expect(try driver.json("step").contains(#""standstillNanoseconds":7000000"#))
-        // What is done while it stands still costs it nothing more.
+        // What is done while it is stopped costs it nothing more.
         #expect(try !driver.json("info registers").contains("standstill"))
         _ = try driver.session.execute("continue &")
         let set = try driver.text("set $rax = 5")
-        #expect(set.last == "The guest stood still for 143 us.")
+        #expect(set.last == "The guest was stopped for 143 us.")
         #expect(try driver.json("set $rax = 6").contains(#""standstillNanoseconds":143000"#))
         let stop = try driver.text("stop")
-        #expect(stop[0].contains("stood still"))
+        #expect(stop[0].contains("stopped for"))
         // One that nothing measures says nothing of it.
         #expect(try !Driver().json("step").contains("standstill"))
     }
@@ -140,10 +140,10 @@ import Testing
         guest.stopsTogether = .microseconds(11)
         #expect(
             try driver.text("set $rax = 5").last
-                == "The guest stood still for 143 us, its vCPUs stopped within 11.0 us of each other.")
+                == "The guest was stopped for 143 us, its vCPUs stopped within 11.0 us of each other.")
         #expect(try driver.json("set $rax = 6").contains(#""spreadNanoseconds":11000"#))
         guest.stopsTogether = nil
-        #expect(try driver.text("set $rax = 7").last == "The guest stood still for 143 us.")
+        #expect(try driver.text("set $rax = 7").last == "The guest was stopped for 143 us.")
     }
 
     @Test func statistics() throws {

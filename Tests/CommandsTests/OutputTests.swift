@@ -81,7 +81,7 @@ import Testing
                 "error: no such thing", "  p $foo + 1", "    ^", "did you mean `$fs`?", "try it",
             ])
         #expect(error.description == "no such thing; did you mean `$fs`?; try it")
-        // A caret behind the line's end, and an escape before it, move with what is shown.
+        // A caret after the line's end, and an escape before it, move with what is shown.
         let end = CommandError("unfinished", line: "p \u{1B}(", column: 4)
         #expect(end.lines(width: 80).map(\.text)[1...] == ["  p \\x1b(", "         ^"])
     }

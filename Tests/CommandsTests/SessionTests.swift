@@ -174,13 +174,13 @@ import X86
         #expect(try driver.session.collectStop(timeout: .zero) == nil)
         #expect(driver.session.isRunning)
         let refused = try driver.failure("step")
-        #expect(refused.message.contains("stands still"))
+        #expect(refused.message.contains("is stopped"))
         // Registers are read, and edited, as it runs.
         #expect(try driver.text("output/x $rip") == ["0x7c00"])
         try driver.output("set $rbx = 7")
         #expect(try driver.text("stop")[0].hasPrefix("Interrupted."))
         #expect(try driver.text("p $rbx") == ["$1 = 7  0x7"])
-        #expect(try driver.text("stop") == ["The guest stands still already."])
+        #expect(try driver.text("stop") == ["The guest is stopped already."])
     }
 
     @Test func aGuestInTheBackgroundLeavesTheQueueGoing() throws {

@@ -22,7 +22,7 @@ import X86
         deinit { try? FileManager.default.removeItem(atPath: path) }
     }
 
-    /// Does what is queued, and waits for the guest where it was let go.
+    /// Does what is queued, and waits for the guest where it was resumed.
     func drain(_ driver: Driver) throws -> (lines: [String], error: CommandError?) {
         var lines: [String] = []
         while let next = driver.session.advance() {
@@ -109,7 +109,7 @@ import X86
         #expect(!debugger.isRunning && debugger.selected.registers.rax & 0xFF == 7)
         // Where someone waits for the stop, it would wait, too.
         guard case .running = try driver.session.execute("continue") else { throw CommandError("no") }
-        #expect(try driver.failure("source \(folder.path)/a.cmd").message.contains("stands still"))
+        #expect(try driver.failure("source \(folder.path)/a.cmd").message.contains("is stopped"))
         driver.session.interrupt()
         _ = try driver.session.collectStop(timeout: nil)
         guard case .running = try driver.session.execute("continue &") else { throw CommandError("no") }

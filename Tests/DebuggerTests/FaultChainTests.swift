@@ -222,7 +222,7 @@ import X86
         made.code([0xF4])
         #expect(made.chain.links[0].cause == .privilege(cpl: 3))
         made.code([0xE6, 0x80])
-        // The I/O map begins behind the TSS.
+        // The I/O map begins after the TSS.
         made.put(0x3066, 0x68)
         #expect(made.chain.links[0].cause == .portPrivilege(cpl: 3, iopl: 0, .beyondLimit(0x67)))
     }

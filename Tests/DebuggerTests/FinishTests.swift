@@ -43,8 +43,8 @@ import X86
     @Test(
         "a return address is one of a call that leads here",
         arguments: [
-            ("behind the call of this code", [0x8003], true),
-            ("behind it, with words before", [0x1111, 0, 0x7C00, 0x8003], true),
+            ("after the call of this code", [0x8003], true),
+            ("after it, with words before", [0x1111, 0, 0x7C00, 0x8003], true),
             ("a call by a register", [0x8022], true),
             ("a call to other code, further on", [0x8013], false),
             ("an instruction that no call stands before", [0x8042], false),

@@ -105,7 +105,7 @@ import X86
         #expect(try debugger.readMemory(.linear(0x7C00), count: 2).bytes == [0xEB, 0xFE])
     }
 
-    /// A running guest is compared with the stop that it was let go from, which is no part of the past yet.
+    /// A running guest is compared with the stop that it was resumed from, which is no part of the past yet.
     @Test func theStopBeforeARunIsTheOneItBeganAt() throws {
         let debugger = try stepped()
         #expect(debugger.previousStop?.number == 3)

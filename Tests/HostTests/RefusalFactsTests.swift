@@ -75,7 +75,7 @@ struct RefusalFactsTests {
                 guest.vcpus[1].thread = nil
                 guest.vcpus[1].isUntouched = true
             } == nil)
-        // Where the kernel was not asked, it is found out with all threads standing still.
+        // Where the kernel was not asked, it is found out with all threads stopped.
         #expect(try obstacle(asked: false) { guest, _, _ in guest.vcpus[1].thread = nil } == nil)
     }
 

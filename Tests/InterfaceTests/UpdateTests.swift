@@ -314,7 +314,7 @@ import X86
         #expect(shown().contains { $0.hasSuffix("newest") })
     }
 
-    /// Long lines break behind a blank, long words anywhere; nothing of them is lost.
+    /// Long lines break after a blank, long words anywhere; nothing of them is lost.
     @Test(arguments: [20, 33, 66, 67, 68, 100, 150]) func longLinesAreShownWhole(_ length: Int) {
         var model = model()
         let words = (0..<length).map { $0 % 9 == 8 ? " " : "x" }.joined()

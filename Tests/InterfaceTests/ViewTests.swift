@@ -57,7 +57,7 @@ import X86
         #expect(model.view().text(row: 1).contains("running"))
     }
 
-    /// How long another program's guest stood still, and how far apart its vCPUs stopped, as far as there is room.
+    /// How long another program's guest was stopped, and how far apart its vCPUs stopped, as far as there is room.
     @Test func theSpreadIsInTheTitle() {
         func title(_ width: Int, _ name: String) -> String {
             var guest = MadeUp.guest(vcpus: 2)
@@ -67,7 +67,7 @@ import X86
             return MadeUp.model(Size(width: width, height: width / 3), guest).view().text(row: 0)
         }
         let wide = title(132, "debian (QEMU, process 77)")
-        #expect(wide.contains(" stood still 637.0us, vCPUs stopped within 21.3us, stop 12 "), "\(wide)")
+        #expect(wide.contains(" stopped for 637.0us, vCPUs stopped within 21.3us, stop 12 "), "\(wide)")
         let common = title(120, "debian (QEMU, process 77)")
         #expect(common.contains(" stood 637.0us, within 21.3us, stop 12 "), "\(common)")
         #expect(title(80, "a").contains(" 637.0us, within 21.3us, stop 12 "), "\(title(80, "a"))")
@@ -90,7 +90,7 @@ import X86
         var guest = MadeUp.guest()
         guest.standstill = .microseconds(637)
         let screen = MadeUp.model(Size(width: 120, height: 40), guest).view()
-        #expect(screen.text(row: 0).contains(" stood still 637.0us, stop 12 "))
+        #expect(screen.text(row: 0).contains(" stopped for 637.0us, stop 12 "))
     }
 
     /// A list that does not fit says so.

@@ -16,7 +16,7 @@ private struct Page: CustomTestStringConvertible {
         return page
     }
 
-    /// I/O data behind the structure.
+    /// I/O data after the structure.
     func with(data: [UInt8], at offset: Int = 4096) -> Page {
         var page = self
         page.bytes.replaceSubrange(offset..<offset + data.count, with: data)

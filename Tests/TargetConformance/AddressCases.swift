@@ -144,7 +144,7 @@ extension ConformanceCase {
             0xEB, 0xFE,  // 906D jmp 906d
         ])
 
-    /// Some of its instructions, in each mode, right before and behind the switches, and beside each other.
+    /// Some of its instructions, in each mode, right before and after the switches, and beside each other.
     private static let places: [UInt64] = [
         0x9006, 0x900B, 0x900E, 0x9013, 0x901E, 0x9028, 0x9029, 0x902C, 0x902E, 0x9033, 0x903B, 0x9048,
         0x9051,

@@ -111,7 +111,7 @@ extension ConformanceCase {
                 try fixture.expect(fixture.debugger.selectedVCPU == 1, "which is selected now")
                 try fixture.expect("bx", count, vcpu: 1)
             }
-            try fixture.expect(!fixture.target.isRunning, "all stand still")
+            try fixture.expect(!fixture.target.isRunning, "all are stopped")
         },
         ConformanceCase(
             "a halted vCPU stays halted while the other goes", vcpus: 2, stopsAtHalt: true

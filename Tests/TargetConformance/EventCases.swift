@@ -263,14 +263,14 @@ extension ConformanceCase {
             let event = CaughtEvent(
                 number: catchpoint.number, what: .msr(index: 0x1234_5678, value: 0))
             try fixture.expect(!isSeen || fixture.debugger.stop.caught == [event], "it was caught")
-            // Where the step ends at the handler, and not behind its first instruction.
+            // Where the step ends at the handler, and not after its first instruction.
             if try fixture.register("rip") == 0x7D00 { try fixture.go() }
             try fixture.expect(.breakpoint([handler.number]))
             try fixture.expect("rip", 0x7D01)
             try fixture.expect("rsp", 0x7000 - 6)
             try fixture.expect(try fixture.bytes(0x6FFA, 2) == [0x00, 0x90], "it returns to the WRMSR")
         },
-        ConformanceCase("stops behind the magic breakpoint where that is on") { fixture in
+        ConformanceCase("stops after the magic breakpoint where that is on") { fixture in
             // 9000 xchg bx, bx; 9002 inc ax; 9003 jmp 9000
             try fixture.load([0x87, 0xDB, 0x40, 0xEB, 0xFB], at: Fixture.code)
             let place = try fixture.debugger.setBreakpoint(at: .linear(0x9003))

@@ -204,7 +204,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
 
     public var passesPortWrites: Bool { true }
 
-    /// How often all vCPUs were made to stand still for a change.
+    /// How often all vCPUs were made to stop for a change.
     public private(set) var holds = 0
 
     public func holdVCPUs(except vcpu: Int?) {

@@ -67,7 +67,7 @@ public final class FakeVCPU: VCPUAccess {
     private var hasShownREP = false
     /// The last access to a protected page of the instruction at hand: KVM loses those before it.
     var protectedAccess: MMIO?
-    /// How many bytes RIP has still to move behind an OUT.
+    /// How many bytes RIP has still to move after an OUT.
     private var outDue: UInt64 = 0
     private var isReadDue = false
     private var isINT3Due = false
@@ -241,7 +241,7 @@ public final class FakeVCPU: VCPUAccess {
         outDue = 0
     }
 
-    /// An OUT of so many bytes was executed; RIP stands behind it.
+    /// An OUT of so many bytes was executed; RIP stands after it.
     func outWasDone(_ length: UInt64) {
         guard quirks.contains(.outStays) else { return }
         general.rip = (general.rip &- length) & 0xFFFF

@@ -136,7 +136,7 @@ extension ConformanceCase {
             let after = try fixture.debugger.blackBox(limit: 100)
             try fixture.expect(
                 after.steps.last.map { $0.record.registers.rip < inside + UInt64(off.count) + 6 } ?? false,
-                "what ran behind it was not stepped")
+                "what ran after it was not stepped")
             // The user's own, and 0x8AFF ends it.
             try fixture.debugger.setTracing(true)
             try fixture.load(iodebug([(0x8A00, 0x8AFF)]) + [0x43, 0xEB, 0xFE], at: 0xA000)

@@ -128,7 +128,7 @@ extension ConformanceCase {
                     try fixture.expect("rip", ip)
                     try fixture.expect("rdx", before + 1)
                 }
-                // On from behind INT3.
+                // On from after INT3.
                 try fixture.debugger.setRegister("rip", to: ip + 1)
                 try fixture.step()
                 try fixture.expect(.step(count: 1))

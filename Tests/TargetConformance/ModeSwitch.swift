@@ -5,8 +5,8 @@ public enum ModeSwitch {
     ///
     /// - Parameters:
     ///   - real: the last of it in real mode; the table is loaded by it.
-    ///   - protected: runs from 13 bytes behind it on, without paging.
-    ///   - long: runs from 45 bytes behind that on.
+    ///   - protected: runs from 13 bytes after it on, without paging.
+    ///   - long: runs from 45 bytes after that on.
     public static func code(at start: UInt16, real: [UInt8], protected: [UInt8], long: [UInt8]) -> [UInt8] {
         let protectedStart = start + UInt16(real.count) + 13
         let longStart = protectedStart + UInt16(protected.count) + 45

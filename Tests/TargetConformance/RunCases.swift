@@ -62,7 +62,7 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x7C04)
             try fixture.expect("ax", 3)
         },
-        ConformanceCase("breaks behind port I/O") { fixture in
+        ConformanceCase("breaks after port I/O") { fixture in
             // 7C00 out e9, al; 7C02 in al, e9; 7C04 jmp 7C00
             try fixture.load([0xE6, 0xE9, 0xE4, 0xE9, 0xEB, 0xFA])
             try fixture.debugger.setBreakpoint(at: .linear(0x7C02))
@@ -108,7 +108,7 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x7C05)
             try fixture.expect("bx", 2)
         },
-        ConformanceCase("steps on behind a HLT") { fixture in
+        ConformanceCase("steps on after a HLT") { fixture in
             try fixture.load(halts)
             for ip: UInt64 in [0x7C01, 0x7C02, 0x7C03, 0x7C04, 0x7C05] {
                 try fixture.step()

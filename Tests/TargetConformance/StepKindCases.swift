@@ -173,7 +173,7 @@ extension ConformanceCase {
         },
         ConformanceCase("a guest that steps itself goes on doing so while it is stepped") { fixture in
             try fixture.loadSelfStepping()
-            // The trap of TF comes behind the instruction after POPF, and then behind each.
+            // The trap of TF comes after the instruction after POPF, and then after each.
             try fixture.steps(to: [0x7C01, 0x7C02, 0x7E00, 0x7E01, 0x7C03, 0x7E00])
             try fixture.expect("di", 1)
             try fixture.steps(to: [0x7E01, 0x7C04, 0x7E00, 0x7E01, 0x7C05, 0x7E00, 0x7E01, 0x7C06])
@@ -182,7 +182,7 @@ extension ConformanceCase {
             try fixture.expect("bx", 0x102)
             try fixture.expect("tf", 1)
         },
-        ConformanceCase("a guest that steps itself goes on doing so when it is let go behind a step") {
+        ConformanceCase("a guest that steps itself goes on doing so when it is resumed after a step") {
             fixture in
             try fixture.loadSelfStepping()
             try fixture.steps(to: [0x7C01, 0x7C02])
@@ -261,7 +261,7 @@ extension ConformanceCase {
             try fixture.expect("cr0.pe", 1)
             try fixture.expect(fixture.debugger.selected.mode == .protected16, "it is in protected mode")
         },
-        ConformanceCase("steps one instruction behind each that KVM does itself") { fixture in
+        ConformanceCase("steps one instruction after each that KVM does itself") { fixture in
             // Between them INC BX, over which a lost step would run.
             try fixture.load(
                 [
@@ -302,8 +302,8 @@ extension ConformanceCase {
             try fixture.expect("rip", 0x900A)
             try fixture.expect("bx", 3)
         },
-        ConformanceCase("steps one instruction behind an access to a device in memory", needs: [.ownMachine])
-        { fixture in
+        ConformanceCase("steps one instruction after an access to a device in memory", needs: [.ownMachine]) {
+            fixture in
             // 9000 mov [10], ax; 9003 inc bx; 9004 inc bx; 9005 mov ax, [20]; 9008 inc bx; 9009 jmp 9000
             try fixture.load(
                 [0xA3, 0x10, 0x00, 0x43, 0x43, 0xA1, 0x20, 0x00, 0x43, 0xEB, 0xF5], at: Fixture.code)

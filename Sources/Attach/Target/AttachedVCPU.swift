@@ -73,8 +73,8 @@ final class AttachedVCPU {
     }
 
     /// What need not be told of after it is resumed again.
-    var plan: StepPlan? {
-        guard hasRegisters, let plan = planner?.plan, plan.places.count <= StepPlan.capacity else {
+    var plan: UnattendedSteps? {
+        guard hasRegisters, let plan = planner?.plan, plan.places.count <= UnattendedSteps.capacity else {
             return nil
         }
         return plan

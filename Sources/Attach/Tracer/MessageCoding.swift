@@ -115,7 +115,7 @@ extension TracerRequest {
                     let mode = reader.take(UInt8.self).flatMap(GoMode.init),
                     let hasPlan = reader.take(UInt8.self), hasPlan <= 1
                 else { return nil }
-                var plan: StepPlan?
+                var plan: UnattendedSteps?
                 if hasPlan == 1 {
                     plan = reader.plan()
                     if plan == nil { return nil }

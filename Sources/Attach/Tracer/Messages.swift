@@ -95,7 +95,7 @@ enum TracerRequest: Sendable, Hashable {
         var index: UInt16
         var mode: GoMode
         /// Debug exits that need not be told of.
-        var plan: StepPlan?
+        var plan: UnattendedSteps?
     }
 }
 

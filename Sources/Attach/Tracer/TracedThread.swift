@@ -94,7 +94,7 @@ final class TracedThread {
     /// Of all threads together.
     let meter: PauseMeter
     /// Debug exits that are not to be told of, and those that were not.
-    var plan: StepPlan?
+    var plan: UnattendedSteps?
     var passed = TracerReply.Passed()
     /// With these KVM_RUN was last issued.
     private var runRegisters = user_regs_struct()
@@ -116,7 +116,7 @@ final class TracedThread {
     /// Where calls are made, if not at ``site``: the VMM has changed its code there.
     var otherSite: UInt64?
     /// With these it is to go on once it is back from where it is away.
-    var leave: (mode: GoMode, plan: StepPlan?)?
+    var leave: (mode: GoMode, plan: UnattendedSteps?)?
     /// It is to be detached then.
     var isLeftBehind = false
     var trapWasBlocked = false
@@ -255,7 +255,7 @@ final class TracedThread {
     // MARK: Going on
 
     /// Lets it go; the guest runs.
-    func resume(_ mode: GoMode, _ plan: StepPlan? = nil) {
+    func resume(_ mode: GoMode, _ plan: UnattendedSteps? = nil) {
         if isAway { leave = (mode, plan) }
         rearm()
         guard case .held(let hold) = state, !isAbsent else { return }

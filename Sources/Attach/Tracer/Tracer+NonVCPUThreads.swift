@@ -41,7 +41,7 @@ extension Tracer {
     }
 
     /// After some vCPUs were resumed: the VMM's other threads go, too. One that is about to run a vCPU in which
-    /// something of ours waits, or that was not let go, is caught there.
+    /// something of ours waits, or that was not resumed, is caught there.
     func resumeNonVCPUThreads(_ orders: [TracerRequest.Go]) {
         guard let all = nonVCPUThreads, !absent.isEmpty else { return }
         let ordered = Set(orders.map { Int($0.index) })

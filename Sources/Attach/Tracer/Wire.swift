@@ -40,7 +40,7 @@ extension WireWriter {
         }
     }
 
-    mutating func put(_ plan: StepPlan?) {
+    mutating func put(_ plan: UnattendedSteps?) {
         guard let plan else { return put(0 as UInt8) }
         put(1 as UInt8)
         put(plan.count)
@@ -111,10 +111,11 @@ struct WireReader {
         return vcpus
     }
 
-    mutating func plan() -> StepPlan? {
-        guard let count = take(UInt64.self), let places = take(UInt16.self), places <= StepPlan.capacity
+    mutating func plan() -> UnattendedSteps? {
+        guard let count = take(UInt64.self), let places = take(UInt16.self),
+            places <= UnattendedSteps.capacity
         else { return nil }
-        var plan = StepPlan(count: count, places: [], before: GeneralRegisters())
+        var plan = UnattendedSteps(count: count, places: [], before: GeneralRegisters())
         for _ in 0..<places {
             guard let place = take(UInt64.self) else { return nil }
             plan.places.append(place)

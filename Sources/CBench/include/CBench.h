@@ -34,13 +34,13 @@ int cbench_spawn(const char *path, char *const arguments[], int columns, int row
 uint64_t cbench_now(void);
 
 /// Traces a thread of another process that is in KVM_RUN on its descriptor `vcpu`, the process' vCPU 0; the thread
-/// then stands still and guest debug steps. One at a time. 0 or -errno.
+/// then is stopped and guest debug steps. One at a time. 0 or -errno.
 int cbench_trace_open(int process, int thread, int vcpu);
 /// So many steps of it: PTRACE_SETREGS, PTRACE_SINGLESTEP, waitpid, PTRACE_GETREGS, and its kvm_run read.
 /// With `looks` it waits by WNOHANG and sched_yield, otherwise asleep. 0 or -errno; -EPROTO if an exit is not a debug
 /// exit.
 int cbench_trace_run(uint64_t count, int looks, uint64_t *nanoseconds);
-/// Guest debug off, and lets go.
+/// Guest debug off, and detaches.
 void cbench_trace_close(void);
 
 /// memmem over `count` bytes of this process: the offset of the first match, -1 for none. `*nanoseconds` is the

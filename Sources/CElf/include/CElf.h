@@ -18,7 +18,7 @@ struct celf_header {
     uint64_t entry;
     /// The lowest address of a PT_LOAD segment; UINT64_MAX if there is none.
     uint64_t lowest_segment;
-    /// The lowest address of a section that is loaded and has a size, and the first one behind the highest;
+    /// The lowest address of a section that is loaded and has a size, and the first one after the highest;
     /// UINT64_MAX and 0 if there is none.
     uint64_t lowest_section;
     uint64_t end;
@@ -60,7 +60,7 @@ int celf_symbol_count(celf_file *file);
 /// Returns 0, or -ENOENT for one that cannot be read. The name is valid until the file is closed.
 int celf_symbol(celf_file *file, int index, struct celf_symbol *symbol);
 
-/// Goes to the next unit that has lines, the first one at first. Returns 1, 0 behind the last, -ENODATA where
+/// Goes to the next unit that has lines, the first one at first. Returns 1, 0 after the last, -ENODATA where
 /// there is no DWARF, or -EILSEQ where it is broken from here on; a unit whose lines are broken is passed over
 /// and counted in `broken`.
 int celf_next_unit(celf_file *file, size_t *broken);

@@ -51,7 +51,7 @@ extension CommandTable {
             examples: [.init("vb f000:fff0", "the reset vector")],
             completion: [.expression], whileRunning: true, action: BreakpointActions.setVirtual),
         Command(
-            "watch", [], "[w|r|rw] ADDR [LEN] [if EXPR]", .breakpoints, "stop behind an access to memory",
+            "watch", [], "[w|r|rw] ADDR [LEN] [if EXPR]", .breakpoints, "stop after an access to memory",
             details: """
                 LEN bytes, 1 without. Writes (w, the default) are seen by debug registers where the host's fire, otherwise \
                 by the page's protection, which sees reads, too, and each access with its exact bytes. On the page of \
@@ -287,7 +287,7 @@ enum BreakpointActions {
         return .commands(lines.count, of: number)
     }
 
-    /// A breakpoint's number, and what stands behind it.
+    /// A breakpoint's number, and what stands after it.
     private static func numberAndRest(
         _ session: Session, _ call: Invocation
     ) throws(CommandError) -> (Int, Argument, Argument) {
@@ -347,7 +347,7 @@ extension Message {
 }
 
 extension Invocation {
-    /// What stands before and behind the word `if`.
+    /// What stands before and after the word `if`.
     func condition(in argument: Argument) -> (place: Argument, condition: Argument?) {
         let words = split(argument)
         guard let word = words.first(where: { $0.text == "if" && !$0.isQuoted }) else {

@@ -29,7 +29,7 @@ extension CommandTable {
             Command(
                 "set magic-break", [], "[on|off]", .breakpoints, "stop at `xchg bx, bx`, or do not",
                 details: """
-                    Bochs' magic breakpoint: the guest stops behind the instruction, which does nothing. It leaves no trace \
+                    Bochs' magic breakpoint: the guest stops after the instruction, which does nothing. It leaves no trace \
                     outside of the guest, so every instruction is stepped while this is on: slow. In 32- and 64-bit code \
                     it is `xchg bx, bx` with the prefix 66. Off at first.
                     """,
@@ -61,14 +61,14 @@ enum CatchKind: String, CaseIterable, Sendable {
 
     var summary: String {
         switch self {
-        case .io: "stop behind IN and OUT"
-        case .mmio: "stop behind an access to a device in memory"
+        case .io: "stop after IN and OUT"
+        case .mmio: "stop after an access to a device in memory"
         case .exit: "stop when KVM_RUN comes back for a reason"
         case .int: "stop at an interrupt's handler"
         case .exception: "stop at an exception's handler"
         case .mode: "stop when the processor's mode changes"
-        case .msr: "stop behind WRMSR"
-        case .cr: "stop behind a write to a control register"
+        case .msr: "stop after WRMSR"
+        case .cr: "stop after a write to a control register"
         case .hlt: "stop at HLT"
         case .triplefault: "count triple faults, and do commands at one"
         }
@@ -83,7 +83,7 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .io:
             "The device has had the OUT, or given the IN, when the guest stops. Without a port: all that leave the "
                 + "guest. Ports that the kernel serves itself (`--irqchip kernel`: PIC, PIT) are found by stepping. INS "
-                + "and OUTS with REP are one hit, behind the instruction; the stop says how many accesses they made. A "
+                + "and OUTS with REP are one hit, after the instruction; the stop says how many accesses they made. A "
                 + "port that switches the guest off counts its hit, and the guest is off."
         case .mmio: "Guest-physical addresses where no memory is; `watch` is for memory."
         case .exit:

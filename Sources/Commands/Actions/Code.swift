@@ -8,7 +8,7 @@ extension CommandTable {
             "disassemble", ["u", "disas", "unassemble"], "[ADDR]", .code, "decode instructions",
             details: """
                 Decoded as the mode of the selected vCPU has it: 16, 32 or 64-bit. Without ADDR from the next \
-                instruction on; Enter goes on behind the last. FMT is a count, 10 if none is given.
+                instruction on; Enter goes on after the last. FMT is a count, 10 if none is given.
                 """,
             examples: [.init("u/5", "the next five"), .init("u/20 0:7c00", "twenty from there")],
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
@@ -30,7 +30,7 @@ enum CodeActions {
         return try list(session, call, count: format.count ?? 10, goesOn: call.isRepeat)
     }
 
-    /// Instructions at the address given or, if `goesOn`, behind those shown last.
+    /// Instructions at the address given or, if `goesOn`, after those shown last.
     static func list(
         _ session: Session, _ call: Invocation, count: Int, goesOn: Bool
     ) throws(CommandError) -> Outcome {

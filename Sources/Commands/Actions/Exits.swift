@@ -77,7 +77,7 @@ enum ExitActions {
         let box = try call.perform { () throws(DebuggerError) in try session.debugger.blackBox(limit: limit) }
         let stop = session.debugger.stop
         var last: GeneralRegisters?
-        // Only behind a step that came to its end is what it changed known.
+        // Only after a step that came to its end is what it changed known.
         if stop.vcpu == box.vcpu, stop.steps > 0, stop.reason.endsSteps {
             last = stop[box.vcpu]?.registers
         }

@@ -10,7 +10,7 @@ struct FindRequest {
     private struct Piece {
         var argument: Argument
         var isQuoted: Bool
-        /// A comma stands behind it.
+        /// A comma stands after it.
         var endsInComma: Bool
     }
 
@@ -22,7 +22,7 @@ struct FindRequest {
             let rest = Array(pieces[(place + 1)...])
             pieces.removeSubrange(place...)
             guard rest.count == 2, !pieces.isEmpty else {
-                throw call.usageError("behind `in` stand a start and an end", at: rest.last?.argument)
+                throw call.usageError("after `in` stand a start and an end", at: rest.last?.argument)
             }
             range = try Self.range(rest[0].argument, rest[1].argument, call, session)
         } else if pieces.count > 2, pieces[0].endsInComma, pieces[1].endsInComma {

@@ -13,7 +13,7 @@ extension CommandTable {
                 FMT is a count, a format and a unit, in GDB's letters: x hex, d signed, u unsigned, o octal, t \
                 binary, c character, a address, s string, i instruction; b, h, w, g for 1, 2, 4, 8 bytes. ADDR is a \
                 linear address, SEG:OFF, `v:ADDR` or `p:ADDR`, or any expression. Without ADDR, and with Enter, it \
-                goes on behind the last. Bytes that cannot be read show as `??`.
+                goes on after the last. Bytes that cannot be read show as `??`.
                 """,
             examples: [
                 .init("x/16xb 0x7c00", "16 bytes"), .init("x/4i $cs:$rip", "4 instructions"),

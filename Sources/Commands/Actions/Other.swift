@@ -23,7 +23,7 @@ extension CommandTable {
             details: """
                 One command a line; blank lines and lines that start with `#` are left out. A command that lets the \
                 guest go is waited for. The first that fails ends it. While the guest runs it works where nobody waits for a \
-                stop: behind `continue &`, or when the guest was attached to and has not been stopped.
+                stop: after `continue &`, or when the guest was attached to and has not been stopped.
                 """,
             examples: [.init("source boot.cmd", "as typed")], completion: [.file], whileRunning: true,
             action: OtherActions.source),
@@ -101,7 +101,7 @@ enum OtherActions {
         guard arguments.count == 1 else { throw call.usageError("`source` takes one file") }
         guard !session.isRunning || session.isBackground else {
             throw call.error(
-                "`source` needs a guest that stands still, or runs with nobody waiting for its stop",
+                "`source` needs a guest that is stopped, or runs with nobody waiting for its stop",
                 at: Argument(text: "", column: 0), remedy: "stop it first: `stop`, Ctrl-C or F12")
         }
         let lines = try Files.lines(arguments[0], session, call)

@@ -17,7 +17,7 @@ extension CommandTable {
         Command(
             "info mem", [], "[ADDR [LEN]]", .tables, "show what is mapped, by ranges that allow the same",
             details: """
-                Of everything, or from ADDR on. `Physical` is where the range begins, if its pages lie one behind the \
+                Of everything, or from ADDR on. `Physical` is where the range begins, if its pages lie one after the \
                 other there. Ctrl-C ends it.
                 """,
             completion: [.expression], whileRunning: true, action: PagingActions.memory),

@@ -7,7 +7,7 @@ extension CommandTable {
             details: """
                 The last \(Debugger.historyLimit) stops are kept: all registers and, of memory, what the screen showed of \
                 it. What reads goes by the stop that is looked at, and edits are refused, until `revisit now` or until the \
-                guest is let go, which it is from where it stands. `-` or nothing is the stop before, `+` the one after.
+                guest is resumed, which it is from where it stands. `-` or nothing is the stop before, `+` the one after.
                 """,
             examples: [
                 .init("revisit 0", "the first stop"), .init("revisit now", "the present"),

@@ -14,7 +14,7 @@ extension CommandTable {
             repeatable: true, action: RunningActions.goOn),
         Command(
             "stop", ["interrupt"], "", .running, "stop a running guest",
-            details: "Does nothing to one that stands still.", whileRunning: true,
+            details: "Does nothing to one that is stopped.", whileRunning: true,
             action: RunningActions.stop),
     ]
 }
@@ -28,7 +28,7 @@ enum RunningActions {
 
     static func stop(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         try call.checkCount(0)
-        guard session.isRunning else { return .done(Message("The guest stands still already.")) }
+        guard session.isRunning else { return .done(Message("The guest is stopped already.")) }
         session.stopCommand()
         return session.running("stop", session.debugger.target.vcpus.map(\.id))
     }

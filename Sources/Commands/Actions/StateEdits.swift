@@ -10,7 +10,7 @@ struct StateName: Hashable {
     var name: String
     /// What stands between brackets.
     var index: Argument?
-    /// What stands behind the dot, in small letters.
+    /// What stands after the dot, in small letters.
     var field: String?
 
     /// Names that a table, a chip or a state has.

@@ -7,7 +7,7 @@ extension CommandTable {
             "step", ["stepi", "s", "si"], "[N | until EXPR | all [N]]", .running,
             "step N guest instructions, or one",
             details: """
-                Each instruction is one guest instruction of the selected vCPU; the other vCPUs stand still. \
+                Each instruction is one guest instruction of the selected vCPU; the other vCPUs are stopped. \
                 Interrupts are held off where the host can do that, see `set step-interrupts`. A CALL or INT is \
                 entered; `next` steps over them. With `until`, steps until an expression is not 0. With `all`, each \
                 vCPU steps N instructions, in turns.

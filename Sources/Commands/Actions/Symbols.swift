@@ -52,7 +52,7 @@ extension CommandTable {
             "list", ["l"], "[ADDR | LINE]", .symbols, "show source lines",
             details: """
                 Around the next instruction, around an address, a symbol or FILE:LINE, or around LINE of the file \
-                shown last. Without an argument, and with Enter, it goes on behind the last. `directory` says where \
+                shown last. Without an argument, and with Enter, it goes on after the last. `directory` says where \
                 source files are.
                 """,
             examples: [
@@ -103,7 +103,7 @@ enum SymbolActions {
             throw call.usageError("nothing follows the address", at: extra)
         }
         guard let place = isNamed ? arguments.dropFirst().first : word else {
-            throw call.usageError("there is no number behind `\(word.text)`", at: word)
+            throw call.usageError("there is no number after `\(word.text)`", at: word)
         }
         if word.text == "by" {
             return .moved(by: Int64(bitPattern: try session.number(place, call)))

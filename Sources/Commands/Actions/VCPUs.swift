@@ -58,7 +58,7 @@ enum VCPUActions {
         if let word = arguments.first {
             guard word.text == "at" else { throw call.usageError("`at` is missing", at: word) }
             guard let place = arguments.dropFirst().first else {
-                throw call.usageError("there is no address behind `at`", at: word)
+                throw call.usageError("there is no address after `at`", at: word)
             }
             let address = try session.address(place, call)
             entry = try call.perform(at: place) { () throws(DebuggerError) in

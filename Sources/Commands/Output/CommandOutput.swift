@@ -7,12 +7,12 @@ public protocol CommandOutput: Encodable, Sendable {
 /// What became of a command.
 public enum Outcome: Sendable {
     case done(any CommandOutput)
-    /// The guest was let go; ``Session/collectStop(timeout:)`` has the output when it stops.
+    /// The guest was resumed; ``Session/collectStop(timeout:)`` has the output when it stops.
     case running(Running)
     case quit
 }
 
-/// A guest that was let go.
+/// A guest that was resumed.
 public struct Running: CommandOutput, Hashable {
     /// What it does until it stops: "continue", "step", "next", "until"; "stop" once it was asked to.
     public var action: String

@@ -19,7 +19,7 @@ extension FaultCause {
         case .vectorArithmetic(let mxcsr):
             "an SSE exception that MXCSR (\(Hex(mxcsr))) does not mask, as far as can be seen"
         case .softwareInterrupt: "the instruction asks for it"
-        case .singleStep: "RFLAGS.TF is set: the trap comes behind the instruction"
+        case .singleStep: "RFLAGS.TF is set: the trap comes after the instruction"
         case .debugRegister(let number): "the guest's DR\(number) is at this place"
         case .codeLimit(let offset, let limit):
             "the next instruction, at \(Hex(offset)), is beyond CS's limit \(Hex(limit))"

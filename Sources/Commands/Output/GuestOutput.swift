@@ -35,7 +35,7 @@ struct DetachOutput: CommandOutput, Hashable {
         facts.append(
             threads > 0 ? "\(counted(threads, "thread")) no longer traced" : "no thread was traced")
         if let standstillNanoseconds {
-            facts.append("the guest had stood still for \(shortTime(standstillNanoseconds))")
+            facts.append("the guest had been stopped for \(shortTime(standstillNanoseconds))")
         }
         return [
             StyledLine("Detached from \(target): it goes on.", .heading),
@@ -147,11 +147,11 @@ extension StatisticsOutput.Value {
     private var scale: String { exponent == 0 ? "" : "x \(radix)^\(exponent) " }
 }
 
-/// What a command did, and how long another program's guest stood still for it.
+/// What a command did, and how long another program's guest was stopped for it.
 struct StoodStill: CommandOutput {
     var result: any CommandOutput
     var standstill: UInt64
-    /// How far apart its vCPUs came to stand still for it; nil where one is alone.
+    /// How far apart its vCPUs came to a stop for it; nil where one is alone.
     var spread: UInt64?
 
     init(_ result: any CommandOutput, _ standstill: Duration, spread: Duration?) {
@@ -171,7 +171,7 @@ struct StoodStill: CommandOutput {
     }
 
     func lines(width: Int) -> [StyledLine] {
-        var text = "The guest stood still for \(shortTime(standstill))"
+        var text = "The guest was stopped for \(shortTime(standstill))"
         if let spread { text += ", its vCPUs stopped within \(shortTime(spread)) of each other" }
         return result.lines(width: width) + [StyledLine(text + ".", .dim)]
     }

@@ -97,7 +97,7 @@ public struct HelpPage: CommandOutput {
         if !aliases.isEmpty { result.append(StyledLine("Also: " + aliases.joined(separator: ", "), .dim)) }
         result += wrapped(details, width).map { StyledLine($0) }
         if isRepeatable { result.append(StyledLine("Enter repeats it.", .dim)) }
-        if !worksWhileRunning { result.append(StyledLine("Needs a guest that stands still.", .dim)) }
+        if !worksWhileRunning { result.append(StyledLine("Needs a guest that is stopped.", .dim)) }
         let lineWidth = examples.map(\.line.count).max() ?? 0
         for example in examples {
             var line = StyledLine("  " + example.line.padded(lineWidth), .symbol)

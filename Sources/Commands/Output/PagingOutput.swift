@@ -95,7 +95,7 @@ public struct PageMapOutput: CommandOutput, Hashable {
     public struct Row: Sendable, Hashable, Encodable {
         public var linear: Hex
         public var last: Hex
-        /// Of the first page; absent where the pages are not one behind the other in physical memory.
+        /// Of the first page; absent where the pages are not one after the other in physical memory.
         public var physical: Hex?
         public var pages: Int
         /// Of the first page, in bytes.

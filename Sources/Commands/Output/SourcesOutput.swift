@@ -22,7 +22,7 @@ struct SourcesOutput: CommandOutput, Hashable {
         var missing: [Missing]
     }
     var sources: [Row]
-    /// How often the guest stood still so far, for how long in all, and the last time.
+    /// How often the guest was stopped so far, for how long in all, and the last time.
     var standstills: UInt64?
     var standstillNanoseconds: UInt64?
     var lastStandstillNanoseconds: UInt64?
@@ -64,8 +64,8 @@ struct SourcesOutput: CommandOutput, Hashable {
             lines.append(
                 StyledLine(
                     standstills == 0
-                        ? "The guest has not been made to stand still."
-                        : "The guest stood still \(counted(standstills, "time")), \(shortTime(total)) in all, "
+                        ? "The guest has not been made to stop."
+                        : "The guest was stopped \(counted(standstills, "time")), \(shortTime(total)) in all, "
                             + "\(shortTime(last)) the last time.", .dim))
         }
         if let spreadNanoseconds {

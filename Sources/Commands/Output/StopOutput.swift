@@ -4,7 +4,7 @@ import KVMCore
 import Symbols
 import X86
 
-/// A stop: why, where, and what happened since the guest was let go.
+/// A stop: why, where, and what happened since the guest was resumed.
 public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
@@ -76,7 +76,7 @@ public struct StopOutput: CommandOutput, Hashable {
     public var tracing: Bool?
     public var exits: UInt64
     public var elapsedNanoseconds: UInt64
-    /// How long another program's guest stood still before it was let go for this; absent where nothing measures it.
+    /// How long another program's guest was stopped before it was resumed for this; absent where nothing measures it.
     public var standstillNanoseconds: UInt64?
     /// From its first vCPU held for this stop to the last; absent where they did not stop together for it.
     public var spreadNanoseconds: UInt64?
@@ -150,7 +150,7 @@ public struct StopOutput: CommandOutput, Hashable {
             if exits > 0 { facts.append(counted(exits, "exit")) }
             if elapsedNanoseconds > 0 { facts.append(shortTime(elapsedNanoseconds)) }
             if let standstillNanoseconds {
-                facts.append("stood still \(shortTime(standstillNanoseconds)) before")
+                facts.append("stopped for \(shortTime(standstillNanoseconds)) before")
             }
             if let spreadNanoseconds { facts.append("vCPUs stopped within \(shortTime(spreadNanoseconds))") }
             if !facts.isEmpty { head.append("  (" + facts.joined(separator: ", ") + ")", .dim) }
@@ -165,7 +165,7 @@ public struct StopOutput: CommandOutput, Hashable {
         if steppedTwo ?? false {
             result.append(
                 StyledLine(
-                    "A step covered two instructions: behind MOV SS or POP SS this host does not trap.",
+                    "A step covered two instructions: after MOV SS or POP SS this host does not trap.",
                     .warning
                 ))
         }

@@ -11,7 +11,7 @@ public struct SymbolFileRow: Sendable, Hashable, Encodable {
     /// Rows of its table of source lines.
     public var lines: Int
     public var start: Hex
-    /// The first address behind it.
+    /// The first address after it.
     public var end: Hex
     /// What was added to the addresses of the file.
     public var shift: Int64

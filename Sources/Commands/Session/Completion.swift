@@ -21,7 +21,7 @@ public struct Completion: Sendable, Hashable {
     public var start: Int
     /// Sorted, each once.
     public var candidates: [Candidate]
-    /// A candidate that ends in `/` is a directory: nothing is to be added behind it.
+    /// A candidate that ends in `/` is a directory: nothing is to be added after it.
     public var isFile: Bool
 }
 
@@ -159,7 +159,7 @@ extension Session {
         table.command(named: word)?.summary ?? "see `help \(word)`"
     }
 
-    /// The name that an expression ends in: what stands behind its last operator.
+    /// The name that an expression ends in: what stands after its last operator.
     private func lastName(of text: String) -> String {
         String(
             text.reversed().prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "." || $0 == "$" }

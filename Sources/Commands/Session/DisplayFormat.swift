@@ -1,4 +1,4 @@
-/// The part behind the slash of `x/NFU` and `print/F`, after GDB: a count, a format letter and a unit letter,
+/// The part after the slash of `x/NFU` and `print/F`, after GDB: a count, a format letter and a unit letter,
 /// the letters in any order.
 struct DisplayFormat: Sendable, Hashable {
     enum Letter: Character, Sendable, Hashable, CaseIterable {

@@ -15,9 +15,9 @@ struct Argument: Sendable, Hashable {
 struct Invocation: Sendable {
     var line: String
     var command: Command
-    /// The part behind the slash of `x/4i`, without the slash.
+    /// The part after the slash of `x/4i`, without the slash.
     var format: Argument?
-    /// All behind the name (and the format), with surrounding spaces cut off.
+    /// All after the name (and the format), with surrounding spaces cut off.
     var rest: Argument
     /// The line was repeated by Enter.
     var isRepeat = false

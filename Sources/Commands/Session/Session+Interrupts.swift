@@ -3,7 +3,7 @@ import Debugger
 import X86
 
 extension Session {
-    /// What a stop behind steps says of interrupts.
+    /// What a stop after steps says of interrupts.
     func noteInterrupts(_ output: inout StopOutput, _ stop: Stop) {
         guard stop.number == debugger.stop.number, stop.steps > 0 else { return }
         output.heldInterrupt = debugger.heldInterrupt().map { held in

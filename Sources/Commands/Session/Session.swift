@@ -127,7 +127,7 @@ public final class Session {
                 return .done(Silence())
             }
             throw call.error(
-                "`\(call.command.name)` needs a guest that stands still", at: Argument(text: "", column: 0),
+                "`\(call.command.name)` needs a guest that is stopped", at: Argument(text: "", column: 0),
                 remedy: "stop it first: `stop`, Ctrl-C or F12")
         }
         if debugger.isDetached, call.command.category != .other {
@@ -164,7 +164,7 @@ public final class Session {
 
     // MARK: - A guest that runs
 
-    /// What the stop says once the guest stands still, or nil if it still runs after `timeout` (nil: wait for
+    /// What the stop says once the guest is stopped, or nil if it still runs after `timeout` (nil: wait for
     /// ever). Also nil when nothing runs.
     public func collectStop(timeout: Duration?) throws(CommandError) -> (any CommandOutput)? {
         guard isRunning else { return nil }
@@ -270,7 +270,7 @@ public final class Session {
     }
 
     /// Does the next line that `source` queued; nil when there is none, or while the guest runs and the line that
-    /// let it go did not end in `&`. A failure forgets the lines behind it.
+    /// resumed it did not end in `&`. A failure forgets the lines after it.
     public func advance() -> Executed? {
         guard !isRunning || isBackground, let next = queue.popLast() else { return nil }
         do {

@@ -21,7 +21,7 @@ public struct CommandTable: Sendable {
     public static let standard = CommandTable(
         runningCommands + steppingCommands + pastCommands + breakpointCommands
             + catchCommands + traceCommands + faultCommands
-            + registerCommands + memoryCommands + lookingCommands + displayCommands
+            + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
 

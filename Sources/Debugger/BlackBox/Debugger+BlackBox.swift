@@ -55,7 +55,7 @@ public struct BlackBox: Sendable {
 }
 
 extension Debugger {
-    /// The black box of a vCPU. The guest stands still.
+    /// The black box of a vCPU. The guest is stopped.
     ///
     /// - Parameter limit: how many of the last steps and exits.
     public func blackBox(vcpu id: Int? = nil, limit: Int) throws(DebuggerError) -> BlackBox {

@@ -19,7 +19,7 @@ public enum FaultCause: Sendable, Hashable {
     case vectorArithmetic(mxcsr: UInt32)
     /// INT n, INT3, INTO or INT1.
     case softwareInterrupt
-    /// RFLAGS.TF: the trap comes behind the instruction.
+    /// RFLAGS.TF: the trap comes after the instruction.
     case singleStep
     /// A debug register of the guest's own.
     case debugRegister(Int)

@@ -171,7 +171,7 @@ extension Instruction {
     fileprivate var isREXOnly: Bool { bytes.first.map { $0 & 0xF0 == 0x40 } ?? true }
 }
 
-/// The opcode behind the prefixes, and the prefixes that matter.
+/// The opcode after the prefixes, and the prefixes that matter.
 struct FaultOpcode {
     var bytes: ArraySlice<UInt8>
     var rex: UInt8 = 0
@@ -193,7 +193,7 @@ struct FaultOpcode {
         bytes.count > index ? bytes[bytes.startIndex + index] : nil
     }
 
-    /// The bytes are these, with this ModRM.reg behind them.
+    /// The bytes are these, with this ModRM.reg after them.
     func matches(_ opcode: [UInt8], reg: UInt8? = nil) -> Bool {
         guard bytes.starts(with: opcode) else { return false }
         guard let reg else { return true }
@@ -221,7 +221,7 @@ extension FaultScene {
         return value(of: number) & Self.mask(width)
     }
 
-    /// The operand of the ModRM byte at `index` behind the prefixes: a register, or what memory holds.
+    /// The operand of the ModRM byte at `index` after the prefixes: a register, or what memory holds.
     func operand(_ instruction: Instruction, width: Int, modrm index: Int = 1) -> UInt64? {
         let opcode = FaultOpcode(instruction)
         guard let modrm = opcode.byte(index) else { return nil }

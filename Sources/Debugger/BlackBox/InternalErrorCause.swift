@@ -13,7 +13,7 @@ public struct InternalErrorCause: Sendable {
         case deviceAccess(gpa: UInt64)
         /// The bytes are no instruction of the mode.
         case noInstruction
-        /// Zeros, and zeros behind them: nothing was loaded here.
+        /// Zeros, and zeros after them: nothing was loaded here.
         case zeros
         /// The next instruction lies where no memory is.
         case noMemory(linear: UInt64, gpa: UInt64?)

@@ -1,7 +1,7 @@
 public import DebugTarget
 public import X86
 
-/// A place where the guest stops: before an instruction, or behind one that touches memory that is watched.
+/// A place where the guest stops: before an instruction, or after one that touches memory that is watched.
 public struct Breakpoint: Sendable, Hashable {
     /// What is compared with what.
     public enum Kind: String, Sendable, Hashable {

@@ -208,7 +208,7 @@ extension Debugger {
         return bits >> (port % 8) & 1 == 0
     }
 
-    /// A branch into the patch's second byte executes an OUT whose port is the byte behind the patch. With the
+    /// A branch into the patch's second byte executes an OUT whose port is the byte after the patch. With the
     /// interrupt controllers in the kernel some ports never leave it, so that this would go unnoticed.
     private func isTailHarmless(_ gpa: UInt64, _ snapshot: VCPUSnapshot) -> Bool {
         guard (target as? any InterruptControllerProviding)?.hasInterruptControllers ?? true else {

@@ -3,7 +3,7 @@ import KVMCore
 public import X86
 
 extension Debugger {
-    /// Watches memory: the guest stops behind an instruction that accesses it.
+    /// Watches memory: the guest stops after an instruction that accesses it.
     ///
     /// Writes are seen by debug registers where those fire; otherwise by the page's protection, which sees reads,
     /// too, and every access with its exact bytes. Where neither can be, as on the page of a stack, every

@@ -58,7 +58,7 @@ enum EventOpcode: Hashable {
         }
     }
 
-    /// The opcodes behind 0F.
+    /// The opcodes after 0F.
     private static func system(
         _ code: UInt8?, _ modrm: UInt8, _ rex: UInt8, _ before: GeneralRegisters
     ) -> EventOpcode {

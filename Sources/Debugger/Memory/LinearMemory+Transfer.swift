@@ -147,7 +147,7 @@ extension LinearMemory {
 }
 
 extension MemoryImage {
-    /// Adds a gap behind all others; one that touches the last and has the same reason becomes part of it.
+    /// Adds a gap after all others; one that touches the last and has the same reason becomes part of it.
     mutating func add(_ gap: Gap) {
         if let last = gaps.last, last.range.upperBound == gap.range.lowerBound, last.reason == gap.reason {
             gaps[gaps.count - 1].range = last.range.lowerBound..<gap.range.upperBound

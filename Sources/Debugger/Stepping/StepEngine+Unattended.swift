@@ -5,7 +5,7 @@ import X86
 /// Steps that nobody looks at.
 extension StepEngine {
     /// Many steps that nobody looks at, from an instruction that needs no care; nil where each is to be shown.
-    var unattended: StepPlan? {
+    var unattended: UnattendedSteps? {
         guard case .step(let count) = plan, isStepping, !here.isRetried, here.opcode == .ordinary,
             !trapFlag.isSet, armed != nil, !patching.losesTF,
             armedSet.linear[here.pc] == nil, count - outcome.steps > 1,
@@ -14,7 +14,7 @@ extension StepEngine {
             armedSet.ahead.isEmpty,
             armedSet.watches.isEmpty, !armedSet.hasPatches, !armedSet.events.watchesSteps
         else { return nil }
-        return StepPlan(
+        return UnattendedSteps(
             count: UInt64(min(count - outcome.steps - 1, Self.longestPlan)),
             places: armedSet.linear.keys,
             before: here.registers)

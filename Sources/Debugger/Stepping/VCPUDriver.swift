@@ -96,7 +96,7 @@ final class VCPUDriver: PlanningController, Sendable {
         state.withLock { $0.engine.access(access) }
     }
 
-    var plan: StepPlan? { state.withLock { $0.engine.unattended } }
+    var plan: UnattendedSteps? { state.withLock { $0.engine.unattended } }
 
     func wentOn(_ count: UInt64, _ registers: SyncedRegisters) {
         state.withLock { $0.engine.wentOn(count, registers) }

@@ -129,7 +129,7 @@ private enum Escape {
     }
 }
 
-/// Where the rows of a line begin that is broken at `width`, counted in scalars: behind a blank where one stands
+/// Where the rows of a line begin that is broken at `width`, counted in scalars: after a blank where one stands
 /// in the second half of a row, else wherever the row ends. At least one row.
 func rowStarts(_ text: String, width: Int) -> [Int] {
     // Short ASCII, which is nearly all.

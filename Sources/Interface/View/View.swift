@@ -165,7 +165,7 @@ extension Model {
         // Where they do not all fit, that there are more is said.
         let rows = layout.frame(of: .vcpus)?.content.height ?? 0
         let some = guest.vcpus.count > rows ? "\(rows) of \(guest.vcpus.count) shown" : ""
-        let (long, short) = (stood.map { "stood still \($0)" } ?? "", stood.map { "stood \($0)" } ?? "")
+        let (long, short) = (stood.map { "stopped for \($0)" } ?? "", stood.map { "stopped \($0)" } ?? "")
         return [
             words([some, long, apart.map { "vCPUs stopped within \($0)" } ?? "", number]),
             words([some, short, apart.map { "within \($0)" } ?? "", number]),

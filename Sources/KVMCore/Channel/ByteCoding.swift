@@ -1,6 +1,6 @@
 import CKVM
 
-/// Arguments of variable length: a header that ends with or holds a count, and entries behind it.
+/// Arguments of variable length: a header that ends with or holds a count, and entries after it.
 enum ByteCoding {
     /// `struct kvm_cpuid2`: a count, padding, and entries of 40 bytes.
     static func encode(cpuid entries: [CPUIDEntry], capacity: Int) -> [UInt8] {

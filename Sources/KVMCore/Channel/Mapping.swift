@@ -18,7 +18,7 @@ struct Mapping: ~Copyable {
         self = try Mapping(size: size, "mmap kvm_run") { ckvm_map_descriptor(descriptor, size, 0, $0) }
     }
 
-    /// The dirty ring of a vCPU, which begins KVM_DIRTY_LOG_PAGE_OFFSET pages behind `kvm_run`.
+    /// The dirty ring of a vCPU, which begins KVM_DIRTY_LOG_PAGE_OFFSET pages after `kvm_run`.
     init(dirtyRingOf descriptor: Int32, size: Int) throws(KVMError) {
         let offset = UInt64(KVM_DIRTY_LOG_PAGE_OFFSET) * 4096
         self = try Mapping(size: size, "mmap the dirty ring") {

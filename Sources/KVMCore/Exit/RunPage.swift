@@ -1,6 +1,6 @@
 import CKVM
 
-/// The memory that a vCPU shares with the kernel: `struct kvm_run`, and the page of I/O data behind it.
+/// The memory that a vCPU shares with the kernel: `struct kvm_run`, and the page of I/O data after it.
 ///
 /// Held by the vCPU and by each ``ImmediateExit`` made from it; the last one unmaps it.
 // SAFETY: the object never changes after init. What it refers to is used by the one thread that has the vCPU, which is not

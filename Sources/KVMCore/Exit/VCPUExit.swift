@@ -232,7 +232,7 @@ public struct TDXCall: Sendable, Hashable {
     public var number: UInt64
     /// What goes back to the guest, until it is answered what the kernel put there.
     public var result: UInt64
-    /// The five words behind the result. What they are is the number's to say: see ``named``.
+    /// The five words after the result. What they are is the number's to say: see ``named``.
     public var data: [UInt64]
 
     /// - Parameters:

@@ -168,7 +168,7 @@ extension Handle {
     /// How many entries of a full answer the kernel wrote.
     ///
     /// Before Linux 6.5 KVM_GET_CPUID2 leaves the count as it was asked for and writes the entries that there are
-    /// (kvm_vcpu_ioctl_get_cpuid2 in arch/x86/kvm/cpuid.c). Those behind them still have the filling. An entry could
+    /// (kvm_vcpu_ioctl_get_cpuid2 in arch/x86/kvm/cpuid.c). Those after them still have the filling. An entry could
     /// look like it, so the count is tried: the call gives E2BIG for fewer than there are.
     private func cpuidCount(_ request: Request, _ bytes: [UInt8]) throws(KVMError) -> Int {
         let capacity = ByteCoding.cpuidCapacity(bytes)

@@ -31,7 +31,7 @@ final class MachineMemory: LendingMemory {
         slots = Lock(try MemorySlots(parts, vm: vm.vm))
     }
 
-    // MARK: protection; all vCPUs stand still or are held
+    // MARK: protection; all vCPUs are stopped or held
 
     func isRAM(_ gpa: UInt64) -> Bool { parts.contains { $0.range.contains(gpa) } }
 

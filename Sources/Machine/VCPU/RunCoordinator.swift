@@ -9,7 +9,7 @@ import Synchronization
 /// memory that both threads write costs it some percent.
 final class RunCoordinator: Sendable {
     private struct State {
-        /// The vCPUs that were let go.
+        /// The vCPUs that were resumed.
         var out: [VCPUThread] = []
         /// How many of them have not come back.
         var remaining = 0
@@ -68,10 +68,10 @@ final class RunCoordinator: Sendable {
         for other in others { other.kick() }
     }
 
-    /// Whether no other vCPU was let go with this one. For a vCPU that is out.
+    /// Whether no other vCPU was resumed with this one. For a vCPU that is out.
     var isAlone: Bool { alone.load(ordering: .acquiring) }
 
-    /// The only vCPU that was let go has come back and stopped by itself.
+    /// The only vCPU that was resumed has come back and stopped by itself.
     ///
     /// - Parameter measured: of its run.
     func isBackAlone(_ vcpu: Int, reason: StopReason, _ measured: StopReport.Measured) {

@@ -42,7 +42,7 @@ final class VCPUThread: Sendable {
 
     // MARK: from other threads
 
-    /// Has `job` done: at once if the vCPU stands still, or between two KVM_RUNs.
+    /// Has `job` done: at once if the vCPU is stopped, or between two KVM_RUNs.
     func perform(_ job: Job) {
         jobs.withLock { jobs in
             jobs.append(job)

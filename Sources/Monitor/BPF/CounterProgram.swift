@@ -76,7 +76,7 @@ struct CounterProgram {
         return program.finished()
     }
 
-    /// The program that counts the RIPs behind each hardware exit; nil where the event does not have them.
+    /// The program that counts the RIPs after each hardware exit; nil where the event does not have them.
     static func instructionPointers(
         of layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?
     ) -> [ProgramAssembler.Instruction]? {

@@ -24,7 +24,7 @@ extension HostReport {
             counts[CounterKey(thread: 0, tag: cell.key.tag, code: cell.key.code), default: 0] &+=
                 cell.counter.count
         }
-        // The same RIP behind several reasons is one.
+        // The same RIP after several reasons is one.
         var rows: [Detail] = []
         var places: [CounterKey: Int] = [:]
         for (key, count) in counts {

@@ -1,4 +1,4 @@
-/// XCR0, the state components that XSAVE and the registers behind them may use. Source: SDM volume 1, 13.1.
+/// XCR0, the state components that XSAVE and the registers after them may use. Source: SDM volume 1, 13.1.
 public struct XCR0: FlagFields, Sendable, Hashable {
     /// The register's 64 bits.
     public var rawValue: UInt64

@@ -137,7 +137,7 @@ final class TinyGuest {
         return try !String(contentsOfFile: path, encoding: .utf8).contains("TracerPid:\t0\n")
     }
 
-    /// Attaches, and makes the vCPUs stand still.
+    /// Attaches, and makes the vCPUs stop.
     func stopped() throws -> (AttachedTarget, Debugger) {
         let target = try attach()
         let debugger = try Debugger(target: target)

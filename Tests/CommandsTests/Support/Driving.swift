@@ -28,7 +28,7 @@ struct Driver {
         session = Session(debugger: debugger)
     }
 
-    /// The output of a line; a guest that was let go is waited for.
+    /// The output of a line; a guest that was resumed is waited for.
     @discardableResult
     func output(
         _ line: String, origin: Session.Origin = .script

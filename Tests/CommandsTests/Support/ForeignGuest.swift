@@ -28,7 +28,7 @@ final class ForeignGuest: Target, Detaching, SourceProviding, StandstillMeasurin
     var stopDescriptor: Int32 { inner.stopDescriptor }
 
     func withVCPU<R: Sendable>(_ id: Int, _ body: @Sendable (any VCPUAccess) throws -> R) throws -> R {
-        // Only what is done to a guest that runs makes it stand still.
+        // Only what is done to a guest that runs makes it stop.
         if isRunning {
             stand(for: .microseconds(143))
             if let spread = stopsTogether { stopTogether(within: spread) }

@@ -78,7 +78,7 @@ final class Bench {
             }
         } catch {
             precondition(!error.message.isEmpty)
-            // An error stands within the text, or right behind it.
+            // An error stands within the text, or right after it.
             if let column = error.column {
                 precondition(column >= 0 && column <= text.count, "column \(column) of \(text.count)")
             }

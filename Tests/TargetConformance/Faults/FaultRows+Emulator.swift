@@ -54,7 +54,7 @@ extension FaultRow {
         "RETF beyond the limit",
         "RETF to ring 3 with a null SS",
         "RETF to ring 3 with SS of ring 0",
-        "RETF 8 finds SS behind what it drops",
+        "RETF 8 finds SS after what it drops",
         "IRET to data",
         "IRET to ring 3 with SS that is not present",
         "IRET with NT to a TSS that is free",

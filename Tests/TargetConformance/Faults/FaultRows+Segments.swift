@@ -174,7 +174,7 @@ extension FaultRow {
         },
         // retf 8
         selector(
-            "RETF 8 finds SS behind what it drops", .protected, [0xCA, 8, 0], 0x100, .beyondTable(limit: 0xFF)
+            "RETF 8 finds SS after what it drops", .protected, [0xCA, 8, 0], 0x100, .beyondTable(limit: 0xFF)
         ) {
             $0.push([0x6300, 0x43, 1, 2, 0x7000, 0x100], size: 4)
         },

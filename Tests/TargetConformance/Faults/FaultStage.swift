@@ -42,7 +42,7 @@ public struct FaultStage: Sendable {
             base: 0x3000, limit: 0x67, selector: 0x18, attributes: SegmentAttributes(rawValue: 0x8B))
         self.special.ldt = Segment(attributes: SegmentAttributes(rawValue: 0x1_0000))
         putDescriptors()
-        // ESP0 and SS0; the I/O map lies behind the TSS.
+        // ESP0 and SS0; the I/O map lies after the TSS.
         put(0x3004, 0x0010_0000_7800)
         put(0x3066, 0x68, size: 2)
         // Of the TSS that is free.

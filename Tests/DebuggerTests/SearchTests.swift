@@ -4,7 +4,7 @@ import TargetConformance
 import Testing
 import X86
 
-@Suite struct LookingTests {
+@Suite struct SearchTests {
     /// 32-bit paging: the first 4 MiB as they are, and 0x400000 up in an order of their own: pages 9, 5, 6, none, 7.
     private func pagedGuest() throws -> Debugger {
         let (debugger, _) = try debugger()
@@ -58,7 +58,7 @@ import X86
         #expect(cut.end == .limit)
         #expect(try debugger.find([1, 1], in: range, limit: 3).end == .complete)
         #expect(debuggerError { _ = try debugger.find([], in: range, limit: 1) }?.code == .outOfRange)
-        // The last byte counts, the one behind it does not.
+        // The last byte counts, the one after it does not.
         #expect(
             try debugger.find([1, 2], in: .range(.physical(0x8000), count: 4), limit: 1).matches.isEmpty)
         #expect(

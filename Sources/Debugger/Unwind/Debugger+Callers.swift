@@ -10,7 +10,7 @@ extension Debugger {
     private static let routineReach: UInt64 = 0x1_0000
     private static let handlerReach: UInt64 = 0x1000
 
-    /// Whether something on the stack is a return address: behind a CALL that leads to the code at hand, behind an INT,
+    /// Whether something on the stack is a return address: after a CALL that leads to the code at hand, after an INT,
     /// or part of what an interrupt pushes. Code and data on the stack look like many things, so what only looks like an
     /// address is not taken for one.
     func seesReturnAddress(_ snapshot: VCPUSnapshot) -> Bool {

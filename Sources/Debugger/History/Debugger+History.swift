@@ -16,7 +16,7 @@ extension Debugger {
     public func revisit(_ number: Int) throws(DebuggerError) {
         guard !isRunning else {
             throw DebuggerError(
-                .running, "the guest runs, and only one that stands still has a past",
+                .running, "the guest runs, and only one that is stopped has a past",
                 remedy: "stop it first")
         }
         let latest = latestStop

@@ -232,7 +232,7 @@ private struct Extents {
 }
 
 extension PageRun {
-    /// Takes in the page behind if it lies behind in physical memory, whatever it allows.
+    /// Takes in the page after if it lies after in physical memory, whatever it allows.
     fileprivate mutating func follow(_ page: MappedPage) -> Bool {
         guard page.linear == last &+ 1, page.mapping.gpa == mapping.gpa &+ (last &- linear) &+ 1 else {
             return false

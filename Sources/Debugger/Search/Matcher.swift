@@ -6,7 +6,7 @@ struct Matcher {
     let limit: Int
     /// Where each match begins, in the order found; matches may overlap.
     private(set) var found: [UInt64] = []
-    /// The end of what came before, shorter than the pattern, and the address behind it.
+    /// The end of what came before, shorter than the pattern, and the address after it.
     private var tail: [UInt8] = []
     private var next: UInt64 = 0
 

@@ -5,7 +5,7 @@ import X86
 
 @testable import Commands
 
-@Suite struct LookingCommandTests {
+@Suite struct SearchCommandTests {
     @Test func find() throws {
         let driver = try Driver()
         driver.guest.ram.store(Array("RSD PTR ".utf8), at: 0xF_0010)

@@ -2,7 +2,7 @@ import Debugger
 import X86
 
 extension CommandTable {
-    static let lookingCommands: [Command] = [
+    static let searchCommands: [Command] = [
         Command(
             "find", ["search"], "VALUE... [in START +LEN]", .memory,
             "find bytes, strings or values in memory",
@@ -18,37 +18,21 @@ extension CommandTable {
                 .init("find x\"0f 01 16\" in p:0x80000 +512K", "an LGDT, by physical address"),
                 .init("find/10h 0x7c00, +0x1000, 0xaa55", "as in GDB, the first ten"),
             ],
-            completion: [.expression], format: true, whileRunning: true, action: LookingActions.find),
+            completion: [.expression], format: true, whileRunning: true, action: SearchActions.find),
         Command(
             "crc", ["crc32"], "START END", .memory, "show the CRC-32 of a range",
-            details: "END is the address behind the last byte, or `+LEN`. As zip, PNG and Bochs have it.",
+            details: "END is the address after the last byte, or `+LEN`. As zip, PNG and Bochs have it.",
             examples: [.init("crc 0x7c00 +512", "of a boot sector")],
-            completion: [.expression], whileRunning: true, action: LookingActions.checksum),
+            completion: [.expression], whileRunning: true, action: SearchActions.checksum),
         Command(
             "hexdump", ["hd", "db"], "ADDR [LEN]", .memory, "show bytes and text, 16 in a row",
             details: "128 bytes if no LEN is given; rows that repeat are one `*`.",
             examples: [.init("hexdump 0x7c00 512", "a boot sector")],
-            completion: [.expression], whileRunning: true, action: LookingActions.hexdump),
-        Command(
-            "telescope", ["deref", "dereference"], "[ADDR [N]]", .code, "show words and where they lead",
-            details: """
-                From the stack's top if no ADDR is given, 8 words if no N is. Pointers are followed five steps, to \
-                the value, text or code at their end. In 16-bit modes every number points somewhere: none \
-                is followed.
-                """,
-            examples: [.init("telescope", "the stack"), .init("deref $rsi 4", "four words")],
-            completion: [.expression], whileRunning: true, action: LookingActions.telescope),
-        Command(
-            "backtrace", ["bt", "where"], "[N]", .code, "show the calls that led here, by frame pointers",
-            details: """
-                64 at most if no N is given. Words are as wide as the mode's code. A frame says whether a near call, a \
-                far call or an INT stands before its return address; `?` marks one where none does.
-                """,
-            completion: [.expression], whileRunning: true, action: LookingActions.backtrace),
+            completion: [.expression], whileRunning: true, action: SearchActions.hexdump),
     ]
 }
 
-enum LookingActions {
+enum SearchActions {
     static func find(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let format = try DisplayFormat(call.format, in: call)
         guard format.letter == nil || format.letter == .string else {
@@ -95,37 +79,10 @@ enum LookingActions {
         try call.checkReadable(image, at: first)
         return .done(HexdumpOutput(image))
     }
-
-    static func telescope(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        try call.checkCount(2)
-        var address: Address?
-        if let first = call.arguments.first { address = try session.address(first, call) }
-        var count: UInt64 = 8
-        if call.arguments.count > 1 { count = try session.number(call.arguments[1], call) }
-        guard count > 0, count <= 65_536 else {
-            throw call.error("a count is from 1 to 65,536", at: call.arguments.last)
-        }
-        let place = address
-        let rows = try call.perform(at: call.arguments.first) { () throws(DebuggerError) in
-            try session.debugger.telescope(at: place, count: Int(count))
-        }
-        if let first = rows.first, rows.allSatisfy({ $0.value == nil }) {
-            throw call.error("\(first.address) cannot be read", at: call.arguments.first)
-        }
-        return .done(TelescopeOutput(vcpu: session.debugger.selectedVCPU, rows))
-    }
-
-    static func backtrace(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        let count = try session.count(call, or: 64)
-        let trace = try call.perform { () throws(DebuggerError) in
-            try session.debugger.backtrace(limit: min(count, 65_536))
-        }
-        return .done(BacktraceOutput(vcpu: session.debugger.selectedVCPU, trace))
-    }
 }
 
 extension Session {
-    /// The bytes from `start` up to an end: an address, which is the last byte's or that of the one behind it, or
+    /// The bytes from `start` up to an end: an address, which is the last byte's or that of the one after it, or
     /// `+LEN`.
     func length(
         from start: Address, to end: Argument, isLast: Bool = false, _ call: Invocation
@@ -143,7 +100,7 @@ extension Session {
                 : (try debugger.linear(start), try debugger.linear(last))
         }
         guard isLast ? to >= from : to > from else {
-            throw call.error("the end does not lie behind the start", at: end)
+            throw call.error("the end does not lie after the start", at: end)
         }
         // All 2^64 bytes are one more than can be counted.
         return isLast && to - from < .max ? to - from + 1 : to - from

@@ -3,7 +3,7 @@ public import X86
 
 /// Which debug exits a controller would answer with ``Verdict/resume``, whatever else it knew: a target to which
 /// asking is dear, because its vCPU is in another process, goes on by itself for as long as the plan holds.
-public struct StepPlan: Sendable, Hashable {
+public struct UnattendedSteps: Sendable, Hashable {
     /// So many debug exits at most; the next is to be shown.
     public var count: UInt64
     /// Linear addresses: arriving there is to be shown.
@@ -54,7 +54,7 @@ public struct StepPlan: Sendable, Hashable {
 public protocol PlanningController: RunController {
     /// Asked after ``RunController/begin(_:)`` and each ``RunController/decide(_:_:)`` that said
     /// ``Verdict/resume``; nil where each exit is to be shown.
-    var plan: StepPlan? { get }
+    var plan: UnattendedSteps? { get }
     /// So many debug exits were as the plan has it, and were not shown.
     ///
     /// - Parameter registers: as the last of them left them. The vCPU has gone on since.

@@ -16,7 +16,7 @@ extension Debugger {
         // Near ones by displacement, which nearly all are, before those through a register or memory.
         for length in [mode.width == 16 ? 3 : 5, 2, 3, 4, 5, 6, 7] {
             let bytes = image.bytes.suffix(length)
-            // E8, FF and 9A begin all calls, behind a prefix or two.
+            // E8, FF and 9A begin all calls, after a prefix or two.
             guard bytes.prefix(3).contains(where: { [0xE8, 0xFF, 0x9A].contains($0) }) else { continue }
             let instruction = Disassembler().decode(bytes, at: value &- UInt64(length), mode)
             if instruction.validity == .valid, instruction.length == length,

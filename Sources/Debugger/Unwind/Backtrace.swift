@@ -133,7 +133,7 @@ struct FrameWalker {
         case 0xF3 where code.prefix(3).elementsEqual([0xF3, 0x0F, 0x1E]): return (stack, nil)
         default: break
         }
-        // MOV BP, SP behind a PUSH BP.
+        // MOV BP, SP after a PUSH BP.
         let rex = snapshot.mode == .long64 && first == 0x48 ? 1 : 0
         let move = code.dropFirst(rex).prefix(2)
         guard move.elementsEqual([0x89, 0xE5]) || move.elementsEqual([0x8B, 0xEC]),

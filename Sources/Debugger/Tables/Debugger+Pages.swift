@@ -42,7 +42,7 @@ extension Debugger {
     /// The most flaws that a ``PageMap`` keeps.
     static let maximumFlaws = 1000
 
-    /// What CPUID says of paging: asked for once, when paging is met and the vCPU stands still.
+    /// What CPUID says of paging: asked for once, when paging is met and the vCPU is stopped.
     func pagingFeatures(of snapshot: VCPUSnapshot) -> PagingFeatures {
         pagingFeatures(vcpu: snapshot.id, isPaging: snapshot.special.cr0.contains(.pg))
     }
