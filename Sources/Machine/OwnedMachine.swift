@@ -136,15 +136,15 @@ public final class OwnedMachine: Target {
     }
 
     public func resume(_ orders: [RunOrder]) throws {
-        var runners: [VCPURunner] = []
+        var threads: [VCPUThread] = []
         for order in orders {
-            guard !runners.contains(where: { $0.thread.id == order.vcpu }) else {
+            guard !threads.contains(where: { $0.id == order.vcpu }) else {
                 throw MachineError(.configuration, "vCPU \(order.vcpu) is to run twice at the same time")
             }
-            runners.append(try runner(order.vcpu))
+            threads.append(try runner(order.vcpu).thread)
         }
-        guard !runners.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
-        guard parts.coordinator.start(runners, { orders[$0].controller }) else {
+        guard !threads.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
+        guard parts.coordinator.start(threads, { orders[$0].controller }) else {
             throw MachineError(.running, "the guest runs", remedy: "stop it first")
         }
     }

@@ -6,7 +6,7 @@ import X86
 /// How the RAM of a machine is cut into memslots: one a range, and where pages are protected, more.
 struct MemorySlots {
     /// Pages in a row that are protected alike.
-    private struct Segment {
+    struct Segment {
         var range: Range<UInt64>
         var access: PageAccess?
         /// Nil where no slot is, which is how reads are seen.
@@ -19,7 +19,7 @@ struct MemorySlots {
 
     private let memories: [GuestMemory]
     /// In order of address, without gaps inside one memory.
-    private var segments: [Segment] = []
+    private(set) var segments: [Segment] = []
     private var free: [UInt32] = []
     private var next: UInt32
     private let limit: UInt32

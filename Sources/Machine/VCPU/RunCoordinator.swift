@@ -20,7 +20,7 @@ final class RunCoordinator: Sendable {
     }
 
     private let state = Lock(State())
-    /// From letting go until the report was taken.
+    /// From resuming until the report was taken.
     private let runs = Atomic<Bool>(false)
     /// All are to stop. Read by the vCPUs' threads between two KVM_RUNs.
     private let stops = Atomic<Bool>(false)
@@ -36,17 +36,17 @@ final class RunCoordinator: Sendable {
     var isStopping: Bool { stops.load(ordering: .acquiring) }
 
     /// Resumes the vCPUs. False if they run already, or a report has not been collected.
-    func start(_ runners: [VCPURunner], _ controller: (_ place: Int) -> any RunController) -> Bool {
+    func start(_ threads: [VCPUThread], _ controller: (_ place: Int) -> any RunController) -> Bool {
         guard !runs.exchange(true, ordering: .acquiringAndReleasing) else { return false }
         state.withLock { state in
-            state.out = runners.map(\.thread)
+            state.out = threads
             state.first = nil
             state.parked = nil
-            state.remaining = runners.count
+            state.remaining = threads.count
             Self.set(stops, false)
-            Self.set(alone, runners.count == 1)
+            Self.set(alone, threads.count == 1)
         }
-        for (place, runner) in runners.enumerated() { runner.thread.run(controller(place)) }
+        for (place, thread) in threads.enumerated() { thread.run(controller(place)) }
         return true
     }
 
