@@ -69,7 +69,7 @@ import X86
         let wide = title(132, "debian (QEMU, process 77)")
         #expect(wide.contains(" stopped for 637.0us, vCPUs stopped within 21.3us, stop 12 "), "\(wide)")
         let common = title(120, "debian (QEMU, process 77)")
-        #expect(common.contains(" stood 637.0us, within 21.3us, stop 12 "), "\(common)")
+        #expect(common.contains(" stopped 637.0us, within 21.3us, stop 12 "), "\(common)")
         #expect(title(80, "a").contains(" 637.0us, within 21.3us, stop 12 "), "\(title(80, "a"))")
         let long = title(80, "debian (QEMU, process 77)")
         // The name gives way, not the figures.
