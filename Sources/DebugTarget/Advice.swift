@@ -51,6 +51,8 @@ public enum Advice: Sendable, Hashable {
     case detachThere
     /// Run the machine without interrupt controllers in the kernel.
     case withoutKernelChips
+    /// Run the machine with interrupt controllers in the kernel, or with none.
+    case kernelChips
     /// Load the file as a flat binary.
     case loadFlat
     /// Give one vCPU at least.

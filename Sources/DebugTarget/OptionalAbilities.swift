@@ -97,14 +97,20 @@ public struct VCPUCreation: Sendable, Hashable {
     }
 }
 
-/// A target whose interrupt controllers are in the kernel and can be read, while the guest runs, too. The local
-/// APIC is each vCPU's: ``VCPUAccess/localAPIC()``.
+/// A target whose interrupt controllers can be read, while the guest runs, too. The local APIC is each vCPU's:
+/// ``VCPUAccess/localAPIC()``.
 public protocol InterruptControllerProviding: Target {
     /// False for a machine made without: the calls below then throw.
     var hasInterruptControllers: Bool { get }
+    /// They are in the kernel: HLT waits there, and their ports never leave it.
+    var areInterruptControllersInKernel: Bool { get }
     func picState(_ chip: PIC) throws(KVMError) -> PICState
     func ioapicState() throws(KVMError) -> IOAPICState
     func pitState() throws(KVMError) -> PITState
+}
+
+extension InterruptControllerProviding {
+    public var areInterruptControllersInKernel: Bool { hasInterruptControllers }
 }
 
 /// A target that another program runs, and that can be detached from.

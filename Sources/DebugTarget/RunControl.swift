@@ -16,12 +16,17 @@ public protocol RunController: AnyObject, Sendable {
     /// Whether ``RunEvent/handled(_:)`` is wanted. Without it a write is not completed by a KVM_RUN of its own,
     /// which a guest that runs freely would pay for at each exit. Read at each exit.
     var seesHandledExits: Bool { get }
+    /// How the vCPU goes on at its next KVM_RUN; asked before each by a target whose guest has a time of its own.
+    var pace: RunPace { get }
     /// An exit was handled, and is not completed yet: whether ``RunEvent/handled(_:)`` is wanted of it.
     func exited(_ exit: VCPUExit) -> Bool
     /// Before the first KVM_RUN: arms guest debug.
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
+    /// A vCPU that was parked at a HLT goes on by itself: an interrupt is about to end it. What was armed may be armed
+    /// anew, for the instruction after the HLT.
+    func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// Asked of each KVM_EXIT_IO and KVM_EXIT_X86_WRMSR before anyone handles it: whether it is the controller's own,
     /// made by a patch in the code or by ``MSRTrapping``. Registers are not final. Such an exit is dropped and completed, and ``RunEvent/claimed(_:)`` says
     /// so. Only of a target that is ``CodePatching``.
@@ -38,11 +43,30 @@ extension RunController {
     /// What stepping needs.
     public var seesHandledExits: Bool { true }
 
+    public var pace: RunPace { .free }
+
     public func exited(_ exit: VCPUExit) -> Bool { seesHandledExits }
+
+    public func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict { .resume }
 
     public func claims(_ exit: VCPUExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Bool { false }
 
     public func access(_ access: MMIO, _ vcpu: any VCPUAccess) throws(KVMError) -> AccessAnswer? { nil }
+}
+
+/// How a vCPU goes on.
+public struct RunPace: Sendable, Hashable {
+    /// By one instruction, after which it is asked again.
+    public var isStepping: Bool
+    /// Interrupts wait until that is over.
+    public var holdsOffInterrupts: Bool
+    public init(isStepping: Bool, holdsOffInterrupts: Bool) {
+        self.isStepping = isStepping
+        self.holdsOffInterrupts = holdsOffInterrupts
+    }
+
+    /// As fast as it can.
+    public static let free = RunPace(isStepping: false, holdsOffInterrupts: false)
 }
 
 /// What became of an access to a protected page.

@@ -139,12 +139,18 @@ public final class Debugger {
         let vcpu = try startable()
         let alive = vcpus.filter(canGoOn)
         // What another program runs, that program may wake.
-        guard target is any ExitForwarding || alive.contains(where: { !$0.last.isParked }) else {
+        guard target is any ExitForwarding || alive.contains(where: { !$0.last.isParked || mayWake($0) })
+        else {
             throw DebuggerError(
                 .refused, "vCPU \(vcpu.id) sleeps in a HLT, and nothing can wake the guest",
                 advice: .stepPastHalt)
         }
         try go(awake(), selected: .run)
+    }
+
+    /// Devices of the target may end its HLT.
+    private func mayWake(_ vcpu: DebuggedVCPU) -> Bool {
+        patching.waitsAtHalt && vcpu.snapshot.registers.rflags.contains(.if)
     }
 
     /// Resumes all until the selected vCPU comes to `address`, or something else stops the guest.

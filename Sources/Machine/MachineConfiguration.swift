@@ -5,6 +5,9 @@ public struct MachineConfiguration: Sendable, Hashable {
     public enum InterruptController: String, Sendable, Hashable, CaseIterable {
         /// None: HLT is an end, because nothing can wake a vCPU.
         case none
+        /// Two i8259, an i8254, a real-time clock and a keyboard controller here, in the guest's own time, and no local
+        /// APIC. HLT waits for them.
+        case user
         /// KVM's own local APICs, IOAPIC, PIC and PIT. HLT waits in the kernel.
         case kernel
     }
@@ -26,6 +29,8 @@ public struct MachineConfiguration: Sendable, Hashable {
     /// At least 1. Their ids are 0 and up; 0 is the boot processor.
     public var vcpus = 1
     public var interruptController = InterruptController.none
+    /// What the real-time clock of ``InterruptController/user`` shows at first, in seconds since 1970, UTC.
+    public var clockOrigin: Int64 = 0
     public var applicationProcessors = ApplicationProcessors.automatic
     /// Nil: nothing is loaded, and the boot processor is as at reset, where no ROM answers.
     public var image: GuestImage?
@@ -34,7 +39,7 @@ public struct MachineConfiguration: Sendable, Hashable {
 
     var startsAll: Bool {
         switch applicationProcessors {
-        case .automatic: interruptController == .none
+        case .automatic: interruptController != .kernel
         case .startAtEntry: true
         case .wait: false
         }
@@ -46,6 +51,11 @@ public struct MachineConfiguration: Sendable, Hashable {
         guard vcpus >= 1 else {
             throw MachineError(
                 .configuration, "a machine has 1 vCPU or more, not \(vcpus)", advice: .giveVCPUs)
+        }
+        guard interruptController != .user || vcpus == 1 else {
+            throw MachineError(
+                .configuration, "the interrupt controllers outside the kernel are for one vCPU, not \(vcpus)",
+                advice: .kernelChips)
         }
         guard let image else { return layout }
         let size = UInt64(image.bytes.count)

@@ -110,6 +110,9 @@ extension OwnedMachine: ConsoleProviding {
 
     /// The serial port alone takes input.
     public func consoleInput(_ console: ConsoleName, _ bytes: [UInt8]) -> Bool {
-        console == .serial && serialPort.receive(bytes)
+        guard console == .serial, serialPort.receive(bytes) else { return false }
+        // It may be an interrupt that the guest waits for.
+        if parts.chips != nil { kickBootProcessor() }
+        return true
     }
 }

@@ -59,18 +59,18 @@ public final class OwnedMachine: Target {
         if let image = configuration.image {
             try image.bytes.withUnsafeBytes { try memory.write(image.loadAddress, $0) }
         }
+        var chips: MachineChips?
+        if configuration.interruptController == .user {
+            let made = MachineChips(origin: configuration.clockOrigin)
+            chips = made
+            serialLine = ControllerLine(pair: made.controllers, number: 4)
+        }
         let serialPort = UART(output: serialConsole, line: serialLine)
         let ioDebug = IODebugPort()
         let board = Board(
-            ports: Bus([
-                (0x64, 1, KeyboardControllerReset()),
-                (0xE9, 1, DebugConsole(output: debugConsole)),
-                (0xF4, 4, DebugExitDevice()),
-                (0x3F8, 8, serialPort),
-                (0x604, 2, PowerControl()),
-                (0xCF9, 1, ResetControl()),
-                (0x8A00, 2, IODebugDevice(port: ioDebug)),
-            ]),
+            ports: Bus(
+                Self.ports(
+                    debugConsole: debugConsole, serialPort: serialPort, ioDebug: ioDebug, chips: chips)),
             memory: Bus())
         let abilities = GuestDebug.Control(
             rawValue: UInt32(bitPattern: kvm.check(.setGuestDebug2)))
@@ -87,16 +87,36 @@ public final class OwnedMachine: Target {
         supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
         parts = MachineParts(
-            board: board, coordinator: try RunCoordinator(), memory: memory, ioDebug: ioDebug)
+            board: board, coordinator: try RunCoordinator(), memory: memory, ioDebug: ioDebug, chips: chips,
+            serialPort: serialPort)
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll
             try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil)
         }
+        if let chips, let thread = members.withLock({ $0.first?.thread }) {
+            try chips.startAlarm { thread.kick() }
+        }
+    }
+
+    /// What answers at the ports, by first port and how many there are.
+    private static func ports(
+        debugConsole: ConsoleBuffer, serialPort: UART, ioDebug: IODebugPort, chips: MachineChips?
+    ) -> [(base: UInt64, size: UInt64, device: any Device)] {
+        let own: [(base: UInt64, size: UInt64, device: any Device)] = [
+            (0xE9, 1, DebugConsole(output: debugConsole)),
+            (0xF4, 4, DebugExitDevice()),
+            (0x3F8, 8, serialPort),
+            (0x604, 2, PowerControl()),
+            (0xCF9, 1, ResetControl()),
+            (0x8A00, 2, IODebugDevice(port: ioDebug)),
+        ]
+        return own + (chips?.ports ?? [(0x64, 1, KeyboardControllerReset())])
     }
 
     deinit {
         parts.coordinator.stopAll(.interrupted)
+        parts.chips?.endAlarm()
         for member in members.withLock({ $0 }) { member.thread.end() }
     }
 

@@ -1,6 +1,7 @@
 import Commands
 import Debugger
 import Examples
+import Glibc
 import KVMCore
 import Machine
 
@@ -37,7 +38,7 @@ extension Options {
         var configuration = MachineConfiguration()
         configuration.ramSize = memory.value
         configuration.vcpus = vcpus ?? 1
-        configuration.interruptController = irqchip == .kernel ? .kernel : .none
+        configuration.clockOrigin = Int64(time(nil))
         if let image {
             configuration.name = image
             if let flat {
@@ -53,7 +54,17 @@ extension Options {
             configuration.image = try GuestImage(
                 name: guest.name, bytes: guest.bytes, at: guest.loadAddress)
         }
+        configuration.interruptController = interruptController(vcpus: configuration.vcpus)
         return try OwnedMachine(configuration)
+    }
+
+    private func interruptController(vcpus: Int) -> MachineConfiguration.InterruptController {
+        switch irqchip {
+        case .none?: .none
+        case .user?: .user
+        case .kernel?: .kernel
+        case nil: image == nil ? .none : vcpus == 1 ? .user : .kernel
+        }
     }
 
     private func exampleGuest() throws(StartError) -> ExampleGuest {

@@ -37,8 +37,13 @@ struct Options: ParsableArguments {
     @Option(help: ArgumentHelp("How many vCPUs; what the built-in guest needs, or 1.", valueName: "n"))
     var vcpus: Int?
 
-    @Option(help: "Where the interrupt controllers are: none, or in the kernel (KVM_CREATE_IRQCHIP).")
-    var irqchip = InterruptControllers.none
+    @Option(
+        help: """
+            Where the interrupt controllers are: user (i8259, i8254, RTC and i8042 in the guest's own time; the default of an \
+            IMAGE with one vCPU), kernel (KVM_CREATE_IRQCHIP, with APICs; the default with several), or none (the default of \
+            built-in guests).
+            """)
+    var irqchip: InterruptControllers?
 
     @OptionGroup var frontEnd: FrontEndOptions
 
@@ -60,7 +65,7 @@ struct Options: ParsableArguments {
 
 /// Where the guest's PIC, IOAPIC and local APICs are.
 enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {
-    case none, kernel
+    case none, user, kernel
 }
 
 /// A physical address: decimal, or hexadecimal as `0x7c00` or `7c00h`.

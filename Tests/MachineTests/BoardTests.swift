@@ -15,6 +15,7 @@ private final class Probe: Device {
     }
     let width: Int
     let takesParts: Bool
+    let name = "probe"
     private let answer: UInt64
     private let log = Lock<[Access]>([])
     var accesses: [Access] { log.withLock { $0 } }

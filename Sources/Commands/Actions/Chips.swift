@@ -113,15 +113,15 @@ struct Chips {
 }
 
 extension Session {
-    /// - Throws: where the guest has no interrupt controllers in the kernel, or they cannot be seen.
+    /// - Throws: where the guest has no interrupt controllers, or they cannot be seen.
     func chips(_ call: Invocation) throws(CommandError) -> Chips {
         guard let target = debugger.target as? any InterruptControllerProviding else {
             throw call.error("the interrupt controllers of \(debugger.target.name) cannot be read from here")
         }
         guard target.hasInterruptControllers else {
             throw call.error(
-                "this guest has no interrupt controllers in the kernel",
-                remedy: "start it with `--irqchip kernel`")
+                "this guest has no interrupt controllers",
+                remedy: "start it with `--irqchip user`, or `--irqchip kernel`")
         }
         return Chips(target: target)
     }

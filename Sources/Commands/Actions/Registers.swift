@@ -7,7 +7,7 @@ import X86
 extension CommandTable {
     static let registerCommands: [Command] = [
         Command(
-            "info registers", ["regs", "reg", "r", "registers"], "[NAME...]", .registers,
+            "info registers", ["regs", "reg", "r", "registers", "info r"], "[NAME...]", .registers,
             "show the general registers and flags, or those named",
             details: """
                 What changed since the stop before has a `*`. Flags that are set are in upper case. Any register \

@@ -32,6 +32,7 @@ extension Advice {
         case .detachOrRetry: "try again, or `detach`"
         case .detachThere: "`detach` or `quit` there first"
         case .withoutKernelChips: "without `--irqchip kernel` they do"
+        case .kernelChips: "`--irqchip kernel` is for any number, and `--irqchip none` has no controllers"
         case .loadFlat: "load it as a flat binary instead, with --flat 0x7c00"
         case .giveVCPUs: "give 1 or more with --vcpus"
         case .listGuests: "`kvmscope list` shows the guests"

@@ -23,7 +23,7 @@ public struct CommandTable: Sendable {
             + catchCommands + traceCommands + faultCommands
             + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
-            + symbolCommands + vcpuCommands + exitCommands + guestCommands + otherCommands)
+            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]

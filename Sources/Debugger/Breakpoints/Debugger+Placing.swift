@@ -211,7 +211,7 @@ extension Debugger {
     /// A branch into the patch's second byte executes an OUT whose port is the byte after the patch. With the
     /// interrupt controllers in the kernel some ports never leave it, so that this would go unnoticed.
     private func isTailHarmless(_ gpa: UInt64, _ snapshot: VCPUSnapshot) -> Bool {
-        guard (target as? any InterruptControllerProviding)?.hasInterruptControllers ?? true else {
+        guard (target as? any InterruptControllerProviding)?.areInterruptControllersInKernel ?? true else {
             return true
         }
         let image = view(of: snapshot).readPhysical(gpa, count: 15, .physical(gpa))

@@ -9,6 +9,8 @@ final class Patching: Sendable {
     let table: PatchTable
     /// Another program is the machine: what happens at a HLT is its business.
     let forwardsExits: Bool
+    /// The target waits at a HLT for its devices.
+    let waitsAtHalt: Bool
     /// Guest memory without the patches.
     let memory: any PhysicalMemory
     private let base: any PhysicalMemory
@@ -44,6 +46,7 @@ final class Patching: Sendable {
     init(_ target: any Target) {
         facilities = target.debugFacilities
         forwardsExits = target is any ExitForwarding
+        waitsAtHalt = (target as? any HaltWaiting)?.waitsAtHalt ?? false
         stopsAtEmptyVectors = Atomic(!forwardsExits)
         table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
         endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])

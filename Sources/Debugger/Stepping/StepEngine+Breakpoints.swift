@@ -156,6 +156,11 @@ extension StepEngine {
         return !armedSet.needsStepping && !stepsAlways
     }
 
+    var runPace: RunPace {
+        guard isStepping else { return .free }
+        return RunPace(isStepping: true, holdsOffInterrupts: holdsOffInterrupts)
+    }
+
     /// Makes guest debug what the moment needs, if it is not so already.
     mutating func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
         if !isStepping { blackBox.markFree() }

@@ -23,11 +23,25 @@ extension StepEngine {
         return halted()
     }
 
-    /// A HLT that nothing here will end.
+    /// A HLT that nothing here will end; where the target waits at it, the run goes on once there is an interrupt.
     mutating func halted() -> Verdict {
         halt.isParked = true
         if case .run = plan { return .park }
+        if patching.waitsAtHalt { return .park }
         return .stop(.hlt)
+    }
+
+    /// A HLT that the target waited at is over.
+    mutating func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        halt.isParked = false
+        let registers = trapFlag.shown(try vcpu.registers())
+        let special = try vcpu.specialRegisters()
+        let pc = VCPUSnapshot.pc(registers, special)
+        prepare(registers, special, pc: pc, vcpu)
+        if let verdict = emptyVectorAtHand(registers, special) { return verdict }
+        isStepping = mustStep(pc, special)
+        try arm(vcpu)
+        return try proceed(vcpu)
     }
 
     private func followsHalt(_ vcpu: any VCPUAccess) throws(KVMError) -> Bool {

@@ -75,6 +75,8 @@ struct StepEngine: Sendable {
 
     mutating func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         try endStep()
+        // It has run since.
+        halt.isParked = false
         if case .debug(let debug) = event, debug.matched & armedSet.registers.dataMask != 0 {
             let made = try lastAccesses(vcpu)
             accesses.dataBreakpointsFired(debug.matched, of: armedSet, memory, made)
@@ -87,7 +89,7 @@ struct StepEngine: Sendable {
     }
 
     /// The vCPU goes on with the instruction at hand.
-    private mutating func proceed(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+    mutating func proceed(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         while isStepping, patching.losesTF, !trapFlag.isDelivering {
             guard let verdict = try completeHere(vcpu) else { break }
             guard case .resume = verdict else { return verdict }

@@ -83,7 +83,7 @@ extension Debugger {
     /// A HLT does not leave the kernel, because the interrupt controllers are there.
     private var sleepsInKernel: Bool {
         guard !(target is any ExitForwarding) else { return false }
-        return (target as? any InterruptControllerProviding)?.hasInterruptControllers ?? false
+        return (target as? any InterruptControllerProviding)?.areInterruptControllersInKernel ?? false
     }
 
     /// Ends a run in which all vCPUs sleep and nothing can wake any of them.

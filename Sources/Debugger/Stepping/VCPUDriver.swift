@@ -66,6 +66,8 @@ final class VCPUDriver: PlanningController, Sendable {
 
     var seesHandledExits: Bool { state.withLock { $0.engine.seesHandledExits } }
 
+    var pace: RunPace { state.withLock { $0.engine.runPace } }
+
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         try state.withLock { state throws(KVMError) in
             state.isRunning = true
@@ -76,6 +78,10 @@ final class VCPUDriver: PlanningController, Sendable {
 
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         try state.withLock { state throws(KVMError) in try state.engine.decide(event, vcpu) }
+    }
+
+    func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
+        try state.withLock { state throws(KVMError) in try state.engine.woke(vcpu) }
     }
 
     func end(_ vcpu: any VCPUAccess) throws(KVMError) {

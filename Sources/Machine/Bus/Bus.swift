@@ -1,4 +1,6 @@
+import DebugTarget
 import KVMCore
+import Locking
 import Synchronization
 
 /// A range of addresses with devices on it: the ports, or guest-physical memory where no RAM is.
@@ -24,6 +26,10 @@ final class Bus: Sendable {
     private let mounts: [Mount]
     private let unclaimedReads = Atomic<UInt64>(0)
     private let unclaimedWrites = Atomic<UInt64>(0)
+    /// By address; a guest can touch any number of them.
+    private let nobody = Lock<[UInt64: UnclaimedAccess]>([:])
+    /// How many addresses are counted apart.
+    static let listed = 256
 
     /// Which devices, each from which address on and how many bytes wide.
     init(_ devices: [(base: UInt64, size: UInt64, device: any Device)] = []) {
@@ -38,6 +44,42 @@ final class Bus: Sendable {
     /// How many accesses nobody answered.
     var unclaimed: (reads: UInt64, writes: UInt64) {
         (unclaimedReads.load(ordering: .relaxed), unclaimedWrites.load(ordering: .relaxed))
+    }
+
+    /// Those of them that are counted by address.
+    var unclaimedByAddress: [UnclaimedAccess] {
+        nobody.withLock { $0.values.sorted { $0.address < $1.address } }
+    }
+
+    /// What is on it, in order of address.
+    var devices: [MountedDevice] {
+        mounts.map {
+            MountedDevice(first: $0.range.lowerBound, last: $0.range.upperBound - 1, name: $0.device.name)
+        }
+    }
+
+    // MARK: all devices
+
+    func reset() {
+        for mount in mounts { mount.device.reset() }
+        nobody.withLock { $0 = [:] }
+    }
+
+    /// What all of them hold, in order of address.
+    func save() -> [(any Sendable)?] { mounts.map { $0.device.save() } }
+
+    /// Takes on what ``save()`` of this bus gave.
+    func restore(_ saved: [(any Sendable)?]) {
+        for (mount, state) in zip(mounts, saved) {
+            if let state { mount.device.restore(state) }
+        }
+    }
+
+    private func note(_ address: UInt64, size: Int, written value: UInt64?) {
+        nobody.withLock { all in
+            guard all[address] != nil || all.count < Self.listed else { return }
+            all[address, default: UnclaimedAccess(address: address)].note(size: size, written: value)
+        }
     }
 
     private func mount(_ address: UInt64) -> Mount? {
@@ -73,7 +115,10 @@ final class Bus: Sendable {
             isClaimed = isClaimed || mount != nil
             done += piece
         }
-        if !isClaimed { unclaimedReads.wrappingAdd(1, ordering: .relaxed) }
+        if !isClaimed {
+            unclaimedReads.wrappingAdd(1, ordering: .relaxed)
+            note(address, size: size, written: nil)
+        }
         return value
     }
 
@@ -95,7 +140,10 @@ final class Bus: Sendable {
             }
             done += piece
         }
-        if !isClaimed { unclaimedWrites.wrappingAdd(1, ordering: .relaxed) }
+        if !isClaimed {
+            unclaimedWrites.wrappingAdd(1, ordering: .relaxed)
+            note(address, size: size, written: value)
+        }
         return effect
     }
 }

@@ -2,6 +2,8 @@
 ///
 /// Called from any vCPU's thread, several at a time: a device locks for itself.
 protocol Device: Sendable {
+    /// What it is, for people.
+    var name: String { get }
     /// The widest access it takes, in bytes: 1, 2, 4 or 8. The bus splits wider ones, the lowest address first, as
     /// an ISA bus does.
     var width: Int { get }
@@ -10,11 +12,20 @@ protocol Device: Sendable {
     /// `size` bytes at `offset`; both within the range the device is on the bus with.
     func read(_ offset: UInt64, size: Int) -> UInt64
     func write(_ offset: UInt64, size: Int, _ value: UInt64) -> DeviceEffect
+    /// As it is when the power comes on.
+    func reset()
+    /// All that it holds, for ``restore(_:)``; nil where it holds nothing.
+    func save() -> (any Sendable)?
+    /// Takes on what ``save()`` of the same device gave.
+    func restore(_ saved: any Sendable)
 }
 
 extension Device {
     var width: Int { 1 }
     var takesParts: Bool { true }
+    func reset() {}
+    func save() -> (any Sendable)? { nil }
+    func restore(_ saved: any Sendable) {}
 }
 
 /// What a write means for the machine beyond the device.
@@ -30,6 +41,8 @@ public struct PowerOff: Sendable, Hashable {
     public enum Cause: String, Sendable, Hashable {
         /// The value 0xFE (pulse the reset line) at port 0x64, the keyboard controller's command port.
         case keyboardReset
+        /// Bit 0 at port 0x92, the system control port.
+        case systemControl
         /// Bit 2 at port 0xCF9, the chipset's reset control.
         case resetControl
         /// A write to port 0xF4, QEMU's isa-debug-exit.

@@ -31,6 +31,7 @@ final class ConsoleBuffer: Sendable {
 struct DebugConsole: Device {
     let output: ConsoleBuffer
 
+    var name: String { "debug console" }
     func read(_ offset: UInt64, size: Int) -> UInt64 { 0xE9 }
 
     func write(_ offset: UInt64, size: Int, _ value: UInt64) -> DeviceEffect {

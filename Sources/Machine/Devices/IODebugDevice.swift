@@ -4,6 +4,7 @@ import DebugTarget
 struct IODebugDevice: Device {
     let port: IODebugPort
 
+    var name: String { "iodebug" }
     var width: Int { 2 }
 
     func read(_ offset: UInt64, size: Int) -> UInt64 {

@@ -46,6 +46,27 @@ final class UART: Device {
         }
     }
 
+    /// Input that comes will raise the line.
+    var canInterrupt: Bool {
+        state.withLock { $0.interruptEnable & 1 != 0 && $0.modemControl & 8 != 0 && !isLoopedBack($0) }
+    }
+
+    var name: String { "16550A serial port" }
+
+    func reset() {
+        state.withLock { state in
+            let input = state.input
+            state = State()
+            state.input = input
+        }
+        line?.set(false)
+    }
+
+    func save() -> (any Sendable)? { state.withLock { $0 } }
+    func restore(_ saved: any Sendable) {
+        if let saved = saved as? State { state.withLock { $0 = saved } }
+    }
+
     func read(_ offset: UInt64, size: Int) -> UInt64 {
         state.withLock { state in UInt64(read(offset, &state)) }
     }

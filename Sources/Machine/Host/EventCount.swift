@@ -146,8 +146,10 @@ struct EventCount<Payload: Sendable>: ~Copyable, @unchecked Sendable {
 
     /// Returns when the event count has rung since `token` was taken, or at `deadline` (as `monotonicTime()`), or early for no
     /// reason. The caller looks again.
-    borrowing func wait(since token: UInt32, until deadline: UInt64? = nil) {
-        let spinEnd = min(monotonicTime() &+ Self.patience, deadline ?? .max)
+    ///
+    /// - Parameter spins: false where a wait is long as a rule, and must cost no processor.
+    borrowing func wait(since token: UInt32, until deadline: UInt64? = nil, spins: Bool = true) {
+        let spinEnd = spins ? min(monotonicTime() &+ Self.patience, deadline ?? .max) : 0
         repeat {
             // Whoever signals cannot while we keep his processor busy; each hand-over would cost a switch of threads.
             let cpu = clinux_cpu()
@@ -159,11 +161,11 @@ struct EventCount<Payload: Sendable>: ~Copyable, @unchecked Sendable {
                     lastMove = monotonicTime()
                     continue
                 }
-                sched_yield()
+                if spins { sched_yield() }
                 if self.token != token { return }
                 continue
             }
-            for _ in 0..<32 {
+            for _ in 0..<(spins ? 32 : 1) {
                 if self.token != token { return }
                 clinux_pause()
             }

@@ -13,14 +13,28 @@ final class MachineParts: Sendable {
     let barrier = PauseBarrier()
     let powerOff = Lock<PowerOff?>(nil)
     let ioDebug: IODebugPort
+    let inputs = GuestInputs()
+    /// Nil where the interrupt controllers are in the kernel, or there are none.
+    let chips: MachineChips?
+    private let serialPort: UART?
 
     init(
-        board: Board, coordinator: RunCoordinator, memory: MachineMemory, ioDebug: IODebugPort = IODebugPort()
+        board: Board, coordinator: RunCoordinator, memory: MachineMemory,
+        ioDebug: IODebugPort = IODebugPort(), chips: MachineChips? = nil, serialPort: UART? = nil
     ) {
         self.ioDebug = ioDebug
+        self.chips = chips
+        self.serialPort = serialPort
         self.memory = memory
         self.board = board
         self.coordinator = coordinator
+    }
+
+    /// What the user types would interrupt the guest.
+    var mayTypeInterrupt: Bool {
+        guard let chips else { return false }
+        return chips.controllers.isOpen(1) && chips.keyboard.canInterrupt
+            || chips.controllers.isOpen(4) && serialPort?.canInterrupt ?? false
     }
 }
 
@@ -28,16 +42,25 @@ final class MachineParts: Sendable {
 // SAFETY: `serve()` is the one way in, is called once, on the vCPU's own thread, and everything else is reached from it;
 // `run` checks that in debug builds. What other threads use is `thread`, which is a constant and Sendable.
 final class VCPURunner: @unchecked Sendable {
-    private let vcpu: VCPU
+    let vcpu: VCPU
     let thread: VCPUThread
-    private let parts: MachineParts
-    private let recorder: ExitRecorder
+    let parts: MachineParts
+    let recorder: ExitRecorder
+    /// Of the boot processor alone, which interrupts go to.
+    let chips: MachineChips?
     private let pass: PauseBarrier.Pass
     /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
     /// registers say otherwise.
     private var waitsForEntry: Bool
     /// An exit was recorded, and its handling is not over.
-    private var isHandling = false
+    var isHandling = false
+    /// It waits in a HLT for an interrupt, with RIP after it.
+    var isHalted = false
+    var haltedAt: UInt64?
+    /// A run has just begun: if it is a step, it goes on after the HLT.
+    var mayLeaveHalt = false
+    /// What `kvm_run` says of interrupts is of now: nothing was changed since the last exit.
+    var isReadinessKnown = false
     private var powerOff: PowerOff?
     /// When the run at hand began; 0 before its first KVM_RUN.
     private var begun: UInt64 = 0
@@ -48,7 +71,7 @@ final class VCPURunner: @unchecked Sendable {
     private var isSeen = false
 
     /// How a run of this vCPU ended.
-    private enum Departure {
+    enum Departure {
         case parked
         case stopped(StopReason)
         /// Another vCPU, or the user, made it stop.
@@ -59,6 +82,7 @@ final class VCPURunner: @unchecked Sendable {
         _ vcpu: sending VCPU, thread: VCPUThread, parts: MachineParts, recorder: ExitRecorder,
         waitsForEntry: Bool
     ) {
+        chips = vcpu.id == 0 ? parts.chips : nil
         self.vcpu = vcpu
         self.thread = thread
         self.parts = parts
@@ -106,6 +130,7 @@ final class VCPURunner: @unchecked Sendable {
         exitsBefore = recorder.total
         begun = 0
         parts.barrier.enter(pass)
+        if chips != nil { resumeHalt() }
         do throws(KVMError) {
             if let end = try begin(controller) {
                 departure = end
@@ -116,6 +141,7 @@ final class VCPURunner: @unchecked Sendable {
             departure = .stopped(.failed(error))
         }
         ended = monotonicTime()
+        chips?.setAlarm(nil)
         if isHandling {
             recorder.handled(at: ended)
             isHandling = false
@@ -133,7 +159,7 @@ final class VCPURunner: @unchecked Sendable {
         return departure
     }
 
-    private func departure(_ verdict: Verdict) -> Departure? {
+    func departure(_ verdict: Verdict) -> Departure? {
         switch verdict {
         case .resume: nil
         case .park: .parked
@@ -156,6 +182,13 @@ final class VCPURunner: @unchecked Sendable {
                 isKicked = false
                 if let end = try attend(controller) { return end }
             }
+            var pace = RunPace.free
+            if let chips {
+                if let end = try continueHalt(chips, controller) { return end }
+                if isHalted { continue }
+                pace = controller.pace
+                try prepareEntry(chips, pace)
+            }
             let start = monotonicTime()
             if begun == 0 { begun = start }
             if isHandling {
@@ -163,14 +196,17 @@ final class VCPURunner: @unchecked Sendable {
                 isHandling = false
             }
             let exit: VCPUExit
+            if let chips, !pace.isStepping { chips.clock.begin(at: start) }
             do throws(KVMError) {
                 exit = try vcpu.run()
             } catch {
+                chips?.clock.end(at: monotonicTime())
                 // A vCPU that waited for SIPI was woken.
                 if error.errno == .resourceTemporarilyUnavailable { continue }
                 throw error
             }
             let end = monotonicTime()
+            if let chips { passTime(chips, pace, isWhole: exit != .interrupted, end: end) }
             if case .interrupted = exit {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
@@ -178,7 +214,9 @@ final class VCPURunner: @unchecked Sendable {
             }
             recorder.entered(exit, start: start, end: end)
             isHandling = true
-            if let end = departure(try dispatch(exit, controller)) { return end }
+            let verdict = try dispatch(exit, controller)
+            if waits(for: verdict) { continue }
+            if let end = departure(verdict) { return end }
         }
     }
 
@@ -195,6 +233,7 @@ final class VCPURunner: @unchecked Sendable {
         thread.acknowledge()
         let further = try settle(controller)
         for job in thread.takeJobs() { job.perform(vcpu) }
+        isReadinessKnown = false
         if let further, let end = departure(try dispatch(further, controller)) { return end }
         if let powerOff { return .stopped(reason(powerOff)) }
         if isSeen {
@@ -250,12 +289,18 @@ final class VCPURunner: @unchecked Sendable {
         switch parts.board.handle(exit) {
         case .done: break
         case .answer(let value):
-            if case .mmio = exit {
+            switch exit {
+            case .mmio(let access):
+                parts.inputs.pass(.memory(access.gpa, value: value))
                 try vcpu.answer(mmio: value)
-            } else {
+            case .io(let access):
+                parts.inputs.pass(.port(access.port, value: value))
                 try vcpu.answer(io: UInt32(truncatingIfNeeded: value))
+            default: try vcpu.answer(io: UInt32(truncatingIfNeeded: value))
             }
-        case .answerString(let bytes): try vcpu.answer(io: bytes)
+        case .answerString(let bytes):
+            if case .io(let access) = exit { parts.inputs.pass(.portString(access.port, bytes: bytes)) }
+            try vcpu.answer(io: bytes)
         case .refuseMSR: try vcpu.refuseMSR()
         case .powerOff(let how): powerOff = how
         case .fatal: return false

@@ -17,6 +17,8 @@ final class VCPUThread: Sendable {
     private let number = Atomic<Int32>(0)
     /// Counts when there is work, and when the thread has come up; carries who decides in the run to make.
     let work = EventCount<any RunController>(givesWay: true)
+    /// Counts kicks, for a vCPU that waits in a HLT outside KVM_RUN.
+    let kicks = EventCount<Never>()
     /// Someone wants something of the thread while it runs the guest.
     let attention = Atomic<Bool>(false)
     private let jobs = Lock<[Job]>([])
@@ -60,6 +62,7 @@ final class VCPUThread: Sendable {
     func kick() {
         attention.store(true, ordering: .sequentiallyConsistent)
         immediateExit.request()
+        kicks.signal()
         handle.withLock { thread in
             if let thread { pthread_kill(thread, KickSignal.number) }
         }

@@ -19,6 +19,8 @@ final class FakeGuest: Target, ConsoleProviding {
     let ram: FakeMemory
     private let cpus: [FakeVCPU]
     private let state = Lock(State())
+    /// Nanoseconds a step.
+    let times = Lock<Int64>(100)
 
     private struct State {
         var orders: [RunOrder] = []

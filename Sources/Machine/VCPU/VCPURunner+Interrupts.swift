@@ -1,0 +1,119 @@
+import DebugTarget
+import KVMCore
+import Synchronization
+import X86
+
+/// Interrupts and time of a machine that has its chips outside the kernel; the boot processor's thread alone.
+extension VCPURunner {
+    /// How often a guest that runs freely is left for its timer, at most, in nanoseconds: one that asks for an interrupt
+    /// each microsecond must get on all the same.
+    static let shortestAlarm: UInt64 = 50_000
+
+    /// Before KVM_RUN: gives the guest an interrupt, or asks to hear when it can be given one, and sees to it that the
+    /// guest is left when the next is due.
+    func prepareEntry(_ chips: MachineChips, _ pace: RunPace) throws(KVMError) {
+        chips.advance()
+        var wantsWindow = false
+        if !pace.holdsOffInterrupts, chips.controllers.hasRequest {
+            if isReadinessKnown, vcpu.isReadyForInterrupt, let vector = chips.controllers.acknowledge() {
+                parts.inputs.pass(.interrupt(vector: vector))
+                try vcpu.interrupt(vector: vector)
+                isReadinessKnown = false
+            }
+            wantsWindow = chips.controllers.hasRequest
+        }
+        if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
+        guard !pace.isStepping else { return chips.setAlarm(nil) }
+        // One that waits for its window needs no alarm: KVM says when it opens.
+        let next = wantsWindow ? nil : chips.nextInterrupt
+        chips.setAlarm(
+            next.map { time in
+                let now = chips.clock.now
+                return monotonicTime() &+ max(time > now ? time - now : 0, Self.shortestAlarm)
+            })
+    }
+
+    /// The guest ran from `start` to `end`, by the host's clock.
+    ///
+    /// - Parameter isWhole: something happened; false where a signal ended it.
+    func passTime(_ chips: MachineChips, _ pace: RunPace, isWhole: Bool, end: UInt64) {
+        if pace.isStepping {
+            if isWhole { chips.clock.stepped() }
+        } else {
+            chips.clock.end(at: end)
+        }
+        parts.inputs.pass(.time(chips.clock.now))
+        isReadinessKnown = true
+    }
+
+    /// How a wait at a HLT ended.
+    enum HaltEnd {
+        case interrupt
+        /// Something is wanted of the thread.
+        case attention
+        /// Nothing can raise an interrupt.
+        case never
+    }
+
+    /// Waits in a HLT for an interrupt; a kick ends it at once.
+    func waitAtHalt(_ chips: MachineChips) -> HaltEnd {
+        while true {
+            let token = thread.kicks.token
+            chips.advance()
+            if chips.controllers.hasRequest { return .interrupt }
+            if thread.attention.load(ordering: .sequentiallyConsistent) { return .attention }
+            let next = chips.nextInterrupt
+            guard next != nil || parts.mayTypeInterrupt else { return .never }
+            let now = monotonicTime()
+            let passed = chips.clock.now
+            chips.clock.begin(at: now)
+            thread.kicks.wait(
+                since: token, until: next.map { now &+ ($0 > passed ? $0 - passed : 0) }, spins: false)
+            chips.clock.end(at: monotonicTime())
+            parts.inputs.pass(.time(chips.clock.now))
+        }
+    }
+
+    /// The vCPU stands after a HLT that waits for an interrupt: how the run goes on. Nil: KVM_RUN is next.
+    func continueHalt(
+        _ chips: MachineChips, _ controller: any RunController
+    ) throws(KVMError) -> Departure? {
+        guard isHalted else { return nil }
+        if mayLeaveHalt {
+            // The user steps on from it.
+            mayLeaveHalt = false
+            let pace = controller.pace
+            if pace.isStepping, pace.holdsOffInterrupts {
+                isHalted = false
+                return nil
+            }
+        }
+        if isHandling {
+            recorder.handled(at: monotonicTime())
+            isHandling = false
+        }
+        switch waitAtHalt(chips) {
+        case .interrupt:
+            isHalted = false
+            return departure(try controller.woke(vcpu))
+        case .attention: return nil
+        case .never: return .parked
+        }
+    }
+
+    /// A HLT is not the end of a run where interrupts are on and a device can raise one.
+    func waits(for verdict: Verdict) -> Bool {
+        guard case .park = verdict, chips != nil, vcpu.interruptFlag else { return false }
+        haltedAt = try? vcpu.registers().rip
+        isHalted = true
+        mayLeaveHalt = false
+        return true
+    }
+
+    /// A run begins: the vCPU is in its HLT still, unless it was put elsewhere.
+    func resumeHalt() {
+        isReadinessKnown = false
+        mayLeaveHalt = true
+        if isHalted, (try? vcpu.registers().rip) != haltedAt { isHalted = false }
+    }
+}
