@@ -143,7 +143,10 @@ enum Arithmetic {
         if isPlace(a) { return moved(a, by: b.bits, pointerWidth) }
         if isPlace(b) { return moved(b, by: a.bits, pointerWidth) }
         let (left, right) = balanced(a, b)
-        return result(left.bits &+ right.bits, like: left)
+        var sum = result(left.bits &+ right.bits, like: left)
+        // A number further on it is the same segment; the sum of two of them is no address.
+        if a.base == nil || b.base == nil { sum.base = a.base ?? b.base }
+        return sum
     }
 
     private static func difference(_ a: Value, _ b: Value, _ pointerWidth: Int) -> Value {
@@ -154,7 +157,9 @@ enum Arithmetic {
             return Value(bits: UInt64(bitPattern: bytes / max(size, 1)), isSigned: true)
         }
         let (left, right) = balanced(a, b)
-        return result(left.bits &- right.bits, like: left)
+        var difference = result(left.bits &- right.bits, like: left)
+        if b.base == nil { difference.base = a.base }
+        return difference
     }
 
     private static func isPlace(_ value: Value) -> Bool { value.address != nil || value.pointee != nil }

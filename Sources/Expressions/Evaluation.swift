@@ -7,6 +7,9 @@ package protocol EvaluationContext {
     /// The value of a register, extended with zeros.
     func register(_ name: RegisterName) throws(ExpressionError) -> UInt64
     func floating(_ register: FloatingRegister) throws(ExpressionError) -> Value
+    /// What a segment adds to an offset in it, as its register holds it, to make a linear address of it. Of a segment
+    /// of 16 bits the upper half of an offset is no part of it.
+    func base(of segment: SegmentName, at offset: UInt64) -> UInt64
     /// A little-endian value of `width` bytes in guest memory.
     func load(_ address: Address, width: Int) throws(ExpressionError) -> UInt64
     func setRegister(_ name: RegisterName, to value: UInt64) throws(ExpressionError)
@@ -23,8 +26,9 @@ struct EvaluationError: Error {
 struct Evaluation<Context: EvaluationContext> {
     let context: Context
 
-    func run(_ expression: Expression) throws(EvaluationError) -> Value {
-        let program = expression.program
+    /// - Parameter isWhole: false for all but the last operation, which loads: what is left is the place.
+    func run(_ expression: Expression, isWhole: Bool = true) throws(EvaluationError) -> Value {
+        let program = isWhole ? expression.program : Array(expression.program.dropLast())
         // Most expressions need two or three places: their stack stands in the frame.
         var result = Result<Value, EvaluationError>.success(Value(bits: 0))
         withUnsafeTemporaryAllocation(of: Value.self, capacity: max(expression.height, 1)) { memory in
@@ -102,6 +106,7 @@ struct Evaluation<Context: EvaluationContext> {
         case .point(let type):
             // Whatever it was computed from, a pointer is as wide as an address.
             var pointer = Value(bits: stack.top.bits, address: stack.top.address)
+            pointer.base = stack.top.base
             pointer.pointee = type ?? stack.top.pointee ?? .unadorned
             stack.top = pointer
         case .index:
@@ -148,7 +153,9 @@ struct Evaluation<Context: EvaluationContext> {
     }
 
     private func register(_ name: RegisterName) throws(ExpressionError) -> Value {
-        Value(bits: try context.register(name), width: name.width)
+        var value = Value(bits: try context.register(name), width: name.width)
+        if let segment = name.addressedSegment { value.base = context.base(of: segment, at: value.bits) }
+        return value
     }
 
     private func set(_ name: RegisterName, _ value: Value) throws(ExpressionError) -> Value {
@@ -174,6 +181,7 @@ struct Evaluation<Context: EvaluationContext> {
             return Value(bits: value.bits, width: type.width, isSigned: type.isSigned)
         }
         var pointer = Value(bits: value.bits, address: value.address)
+        pointer.base = value.base
         pointer.pointee = pointee
         return pointer
     }
@@ -181,7 +189,7 @@ struct Evaluation<Context: EvaluationContext> {
     private func load(_ place: Value, _ type: ValueType?) throws(ExpressionError) -> Value {
         let type = type ?? place.pointee ?? .unadorned
         let width = type.size(pointerWidth: context.pointerWidth)
-        let bits = try context.load(place.address ?? .linear(place.bits), width: width / 8)
+        let bits = try context.load(place.place, width: width / 8)
         return cast(
             Value(bits: bits, width: width),
             type.pointers > 0 ? type : ValueType(width: width, isSigned: type.isSigned))
@@ -197,7 +205,7 @@ struct Evaluation<Context: EvaluationContext> {
         else {
             throw ExpressionError(.outOfRange, "\(hex(value.bits)) does not fit in \(width / 8) bytes")
         }
-        try context.store(value.bits, to: place.address ?? .linear(place.bits), width: width / 8)
+        try context.store(value.bits, to: place.place, width: width / 8)
         return cast(Value(bits: value.bits, width: width), type)
     }
 }

@@ -1,4 +1,4 @@
-import X86
+package import X86
 
 /// An expression that has been read: GDB's language, with C's operators, precedence and types.
 ///
@@ -32,6 +32,8 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     /// The height of the stack that it needs.
     package let height: Int
     package let variables: Variables
+    /// What it names, where it is more than a value.
+    package let object: Object?
 
     /// It sets a register or memory: only the debugger, with the guest stopped, can do that.
     public let changesGuest: Bool
@@ -45,7 +47,7 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     package init(_ text: String, in scope: ExpressionScope) throws(ExpressionError) {
         do throws(SyntaxError) {
             var parser = try ExpressionParser(text, scope)
-            try parser.parse()
+            object = Object(try parser.parse())
             self.text = text
             program = parser.program
             places = parser.places
@@ -72,8 +74,24 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     public func hash(into hasher: inout Hasher) { hasher.combine(text) }
 
     package func evaluate(in context: some EvaluationContext) throws(ExpressionError) -> Value {
+        try failing { () throws(EvaluationError) in try Evaluation(context: context).run(self) }
+    }
+
+    /// The memory that an expression with ``Object/memory(_:)`` names: its address, and its size in bytes.
+    package func memory(
+        in context: some EvaluationContext
+    ) throws(ExpressionError) -> (address: Address, size: Int)? {
+        guard case .memory(let type)? = object, case .load? = program.last else { return nil }
+        let place = try failing { () throws(EvaluationError) in
+            try Evaluation(context: context).run(self, isWhole: false)
+        }
+        let kind = type ?? place.pointee ?? .unadorned
+        return (place.place, kind.size(pointerWidth: context.pointerWidth) / 8)
+    }
+
+    private func failing(_ body: () throws(EvaluationError) -> Value) throws(ExpressionError) -> Value {
         do throws(EvaluationError) {
-            return try Evaluation(context: context).run(self)
+            return try body()
         } catch {
             var failure = error.error
             let place = places.indices.contains(error.operation) ? Int(places[error.operation]) : 0
@@ -89,6 +107,23 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
             return text.count
         }
         return text[..<index].count
+    }
+}
+
+/// What an expression names besides having a value: C's lvalue, and the address that a name stands for.
+package enum Object: Sendable, Hashable {
+    /// Nil: as the type of the pointer says.
+    case memory(ValueType?)
+    case register(RegisterName)
+    case symbol
+
+    init?(_ operand: ExpressionParser.Operand) {
+        switch operand {
+        case .memory(let type): self = .memory(type)
+        case .register(let name): self = .register(name)
+        case .symbol: self = .symbol
+        case .value, .variable, .unset: return nil
+        }
     }
 }
 

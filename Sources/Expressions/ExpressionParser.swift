@@ -39,15 +39,17 @@ struct ExpressionParser {
         self.scope = scope
     }
 
-    mutating func parse() throws(SyntaxError) {
+    /// - Returns: what the whole of it is.
+    mutating func parse() throws(SyntaxError) -> Operand {
         if case .end = token.kind {
             throw SyntaxError("an expression is expected", at: token.range.lowerBound)
         }
-        _ = try commaList()
+        let operand = try commaList()
         guard case .end = token.kind else {
             throw SyntaxError("an operator is expected, not \(name(token))", at: token.range.lowerBound)
         }
         if let (place, name) = unset.min(by: { $0.key < $1.key }) { throw unknown(name, at: place) }
+        return operand
     }
 
     // MARK: tokens

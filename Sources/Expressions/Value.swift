@@ -9,6 +9,9 @@ public struct Value: Sendable, Hashable {
     public var isSigned: Bool
     /// Where the expression was an address in a form of its own (`SEG:OFF`, `p:`, `v:`), that form.
     public var address: Address?
+    /// Of the instruction pointer, the stack pointer and the frame pointer, and of what lies a number away from one:
+    /// what its segment adds where it is used as an address.
+    public var base: UInt64?
     /// What `*` reads through it, of a pointer.
     package var pointee: ValueType?
     /// A number without a type: it takes the width of what it meets.
@@ -33,6 +36,9 @@ public struct Value: Sendable, Hashable {
 
     /// C's int, which comparisons give.
     package init(truth: Bool) { self.init(bits: truth ? 1 : 0, width: 32, isSigned: true) }
+
+    /// The address that it is: in its own form, or linear.
+    public var place: Address { address ?? .linear(bits &+ (base ?? 0)) }
 
     public var signed: Int64 { Int64(bitPattern: bits) }
     public var isZero: Bool { bits == 0 }

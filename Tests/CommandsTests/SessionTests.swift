@@ -111,7 +111,7 @@ import X86
     @Test(
         arguments: [
             ("step -1", "a count is from 1 to 2,147,483,647, not -1"), ("cpu -2", "there is no vCPU -2"),
-            ("continue 5", "`continue` takes no argument"),
+            ("stop 5", "`stop` takes no argument"),
             ("cpu 0 1", "`vcpu select` takes one argument at most"),
             (
                 "setpmem 0xfffffff0 1 2",

@@ -18,6 +18,8 @@ import X86
             return value
         }
 
+        func base(of segment: SegmentName, at offset: UInt64) -> UInt64 { segment == .cs ? 0x1000 : 0x2000 }
+
         func floating(_ register: FloatingRegister) throws(ExpressionError) -> Value {
             throw ExpressionError(.refused, "no FPU here")
         }
@@ -50,6 +52,25 @@ import X86
             ("$ax == 0x7c00 && !0", 1), ("(u8)$ax", 0),
         ] as [(String, UInt64)])
     func values(_ text: String, _ expected: UInt64) throws { #expect(try value(text) == expected) }
+
+    /// CS begins at 0x1000 and SS at 0x2000 here.
+    @Test(
+        arguments: [
+            ("$rip", 0x1010), ("$eip + 4", 0x1014), ("4 + $ip", 0x1014), ("$pc - 1", 0x100F), ("$sp", 0x2020),
+            ("(u16*)$sp + 1", 0x2022), ("$bp", 0x2030), ("$rbp - $rsp", 0x10), ("$pc * 1", 0x10),
+            ("$ax + $pc", 0x8C10), ("v:0x10", 0x10),
+        ] as [(String, UInt64)])
+    func addressesCountFromTheirSegment(_ text: String, _ expected: UInt64) throws {
+        context.registers.merge(["rip": 0x10, "eip": 0x10, "ip": 0x10, "rsp": 0x20, "rbp": 0x30, "bp": 0x30])
+        { $1 }
+        let value = try Expression(text, in: ExpressionScope(variables: Variables())).evaluate(in: context)
+        let place =
+            switch value.place {
+            case .linear(let linear), .virtual(let linear): linear
+            default: UInt64.max
+            }
+        #expect(place == expected)
+    }
 
     @Test func whatIsSetReachesTheContext() throws {
         #expect(try value("$ax = 5") == 5)

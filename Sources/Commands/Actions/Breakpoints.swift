@@ -320,6 +320,13 @@ enum BreakpointActions {
             remedy: known.isEmpty ? "none is set" : "breakpoints: " + list)
     }
 
+    /// GDB's `FIRST-LAST`: those there are of them. None for another argument.
+    private static func range(_ argument: Argument, _ session: Session) -> [Int] {
+        let ends = argument.text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+        guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last else { return [] }
+        return session.debugger.breakpoints.map(\.number).filter { (first...last).contains($0) }
+    }
+
     /// The breakpoints that the arguments name, each once, or all. All are checked before anything is done.
     static func numbers(
         _ session: Session, _ call: Invocation
@@ -329,8 +336,9 @@ enum BreakpointActions {
         var result: [(number: Int, argument: Argument)] = []
         var seen: Set<Int> = []
         for argument in arguments {
-            let number = try number(argument, session, call)
-            if seen.insert(number).inserted { result.append((number, argument)) }
+            var named = range(argument, session)
+            if named.isEmpty { named = [try number(argument, session, call)] }
+            for number in named where seen.insert(number).inserted { result.append((number, argument)) }
         }
         return result
     }

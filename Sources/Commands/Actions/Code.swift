@@ -5,12 +5,17 @@ import X86
 extension CommandTable {
     static let codeCommands: [Command] = [
         Command(
-            "disassemble", ["u", "disas", "unassemble"], "[ADDR]", .code, "decode instructions",
+            "disassemble", ["u", "disas", "unassemble"], "[ADDR[, END | , +LEN]]", .code,
+            "decode instructions",
             details: """
                 Decoded as the mode of the selected vCPU has it: 16, 32 or 64-bit. Without ADDR from the next \
-                instruction on; Enter goes on after the last. FMT is a count, 10 if none is given.
+                instruction on; Enter goes on after the last. FMT is a count, 10 if none is given. `ADDR, END` and \
+                `ADDR, +LEN` are all instructions that begin in that range, END not in it.
                 """,
-            examples: [.init("u/5", "the next five"), .init("u/20 0:7c00", "twenty from there")],
+            examples: [
+                .init("u/5", "the next five"), .init("u/20 0:7c00", "twenty from there"),
+                .init("disas 0x7c00, +16", "a range"),
+            ],
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
             action: CodeActions.disassemble),
         Command(
@@ -26,8 +31,25 @@ enum CodeActions {
         guard format.unit == nil, format.letter == nil || format.letter == .instruction else {
             throw call.error("`disassemble` takes a count alone", at: call.format)
         }
+        if !call.isRepeat, let comma = call.rest.comma {
+            guard format.count == nil else {
+                throw call.error("a range says itself how much: no count with it", at: call.format)
+            }
+            return try range(session, call, comma)
+        }
         // Bochs: `u` goes on with Enter; typed anew, it starts at the next instruction.
         return try list(session, call, count: format.count ?? 10, goesOn: call.isRepeat)
+    }
+
+    /// Instructions that begin in a range.
+    private static func range(
+        _ session: Session, _ call: Invocation, _ comma: Int
+    ) throws(CommandError) -> Outcome {
+        let (start, end) = call.rest.parts(at: comma)
+        let address = try session.location(start, call)
+        let count = try session.length(from: address, to: end, call)
+        guard count <= 1 << 20 else { throw call.error("at most 1 MiB at once", at: end) }
+        return try list(session, call, at: address, start, count: Int(count), bytes: count)
     }
 
     /// Instructions at the address given or, if `goesOn`, after those shown last.
@@ -40,19 +62,32 @@ enum CodeActions {
         } else if call.rest.text.isEmpty {
             address = nil
         } else {
-            address = try session.address(call.rest, call)
+            address = try session.location(call.rest, call)
         }
         guard count <= 100_000 else {
             throw call.error("at most 100,000 instructions at once", at: call.format)
         }
-        let lines = try call.perform(at: call.rest) { () throws(DebuggerError) in
+        return try list(session, call, at: address, call.rest, count: count)
+    }
+
+    /// - Parameters:
+    ///   - place: where the address was given.
+    ///   - bytes: no instruction that begins so far from the first one.
+    private static func list(
+        _ session: Session, _ call: Invocation, at address: Address?, _ place: Argument, count: Int,
+        bytes: UInt64 = .max
+    ) throws(CommandError) -> Outcome {
+        var lines = try call.perform(at: place) { () throws(DebuggerError) in
             try session.debugger.disassemble(at: address, count: count)
         }
-        if let first = lines.first, first.instruction == nil {
-            let image = try call.perform(at: call.rest) { () throws(DebuggerError) in
-                try session.debugger.readMemory(.linear(first.address), count: 1)
+        if let first = lines.first {
+            lines = Array(lines.prefix { $0.address &- first.address < bytes })
+            if first.instruction == nil {
+                let image = try call.perform(at: place) { () throws(DebuggerError) in
+                    try session.debugger.readMemory(.linear(first.address), count: 1)
+                }
+                try call.checkReadable(image, at: place)
             }
-            try call.checkReadable(image, at: call.rest)
         }
         if let last = lines.last {
             session.examine.nextCode = .linear(last.address &+ UInt64(max(1, last.bytes.count)))

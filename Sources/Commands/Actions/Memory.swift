@@ -239,7 +239,7 @@ enum MemoryActions {
             try session.debugger.evaluate(call.rest.text)
         }
         // Of a plain number the name is news only where it is all of it.
-        let linear = value.address.flatMap { try? session.debugger.linear($0) } ?? value.bits
+        let linear = (try? session.debugger.linear(value.place)) ?? value.bits
         let place = session.debugger.symbols.place(at: linear)
         let isNamed = format.letter == .address || (format.letter == nil && place?.offset == 0)
         return .done(

@@ -130,11 +130,15 @@ public struct PrintOutput: CommandOutput, Hashable {
     public var text: String
     /// The address as it was given, of an expression that is one (`SEG:OFF`, `p:…`, `v:…`).
     public var address: String?
+    /// The linear address that the offset in `$pc`, `$sp` or `$bp` stands for, where its segment does not begin at 0.
+    public var linear: Hex?
     /// The symbol that an address belongs to: `puts+0x4`.
     public var symbol: String?
     private var showsHex: Bool
 
-    private enum CodingKeys: String, CodingKey { case number, value, width, isSigned, text, address, symbol }
+    private enum CodingKeys: String, CodingKey {
+        case number, value, width, isSigned, text, address, linear, symbol
+    }
 
     init(_ result: Value, letter: DisplayFormat.Letter?, number: Int? = nil, symbol: String? = nil) {
         self.number = number
@@ -144,6 +148,7 @@ public struct PrintOutput: CommandOutput, Hashable {
         isSigned = result.isSigned
         text = Self.text(result, letter)
         address = result.address?.description
+        if let base = result.base, base != 0, case .linear(let place) = result.place { linear = Hex(place) }
         showsHex = letter == nil
     }
 
@@ -166,6 +171,7 @@ public struct PrintOutput: CommandOutput, Hashable {
         if showsHex { line.append("  \(value)", .dim) }
         if let symbol { line.append(" <\(symbol)>", .symbol) }
         if let address { line.append("  (\(address))", .address) }
+        if let linear { line.append("  (linear \(linear))", .address) }
         return [line]
     }
 }

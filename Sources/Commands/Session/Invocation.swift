@@ -145,3 +145,39 @@ func split(_ argument: Argument) -> [Argument] {
     close()
     return result
 }
+
+extension Argument {
+    /// Where the first comma stands that is in no bracket and no quotes, in Characters.
+    var comma: Int? {
+        var depth = 0
+        var quote: Character?
+        for (index, character) in text.enumerated() {
+            if let open = quote {
+                if character == open { quote = nil }
+                continue
+            }
+            switch character {
+            case "\"", "'": quote = character
+            case "(", "[", "{": depth += 1
+            case ")", "]", "}": depth -= 1
+            case "," where depth == 0: return index
+            default: break
+            }
+        }
+        return nil
+    }
+
+    /// What stands before and after the Character at `place`, without spaces around.
+    func parts(at place: Int) -> (Argument, Argument) {
+        let first = Argument(text: String(text.prefix(place)), column: column)
+        let second = Argument(text: String(text.dropFirst(place + 1)), column: column + place + 1)
+        return (first.trimmed, second.trimmed)
+    }
+
+    private var trimmed: Argument {
+        let spaces = text.prefix(while: \.isWhitespace).count
+        var rest = text.dropFirst(spaces)
+        while rest.last?.isWhitespace == true { rest.removeLast() }
+        return Argument(text: String(rest), column: column + spaces)
+    }
+}

@@ -1,6 +1,6 @@
 import DebugTarget
 public import Expressions
-import Symbols
+public import Symbols
 public import X86
 
 extension Debugger {
@@ -55,8 +55,25 @@ extension Debugger {
     public func address(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> Address {
         if let place = try code(ofSource: text)?.first { return .linear(place.start) }
         if let place = bareAddress(text) { return .linear(place) }
-        let value = try evaluate(text, vcpu: id)
-        return value.address ?? .linear(value.bits)
+        return try evaluate(text, vcpu: id).place
+    }
+
+    /// What an expression names, for one vCPU, the selected one by default.
+    public func object(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> NamedObject? {
+        let expression = try expression(text)
+        switch expression.object {
+        case .memory:
+            guard !expression.setsSomething else { return nil }
+            let context = DebuggerContext(debugger: self, vcpu: try known(id).id)
+            do throws(ExpressionError) {
+                return try expression.memory(in: context).map { .memory($0.address, size: $0.size) }
+            } catch {
+                throw DebuggerError(error)
+            }
+        case .register(let name): return .register(name)
+        case .symbol: return symbols.symbols(named: text.filter { $0 != " " }).first.map(NamedObject.symbol)
+        case nil: return nil
+        }
     }
 
     /// Digits without a `0x` that are no number and no name otherwise.
@@ -95,6 +112,14 @@ extension Debugger {
     }
 }
 
+/// What an expression names, where it is more than a value: what GDB would watch.
+public enum NamedObject: Sendable, Hashable {
+    /// `*(u32*)ADDR` and its like; the size is in bytes.
+    case memory(Address, size: Int)
+    case register(RegisterName)
+    case symbol(Symbol)
+}
+
 /// Registers and memory as the debugger knows them.
 private struct DebuggerContext: EvaluationContext {
     let debugger: Debugger
@@ -106,6 +131,11 @@ private struct DebuggerContext: EvaluationContext {
 
     func register(_ name: RegisterName) throws(ExpressionError) -> UInt64 {
         try attempt { () throws(DebuggerError) in try debugger.registerValue(name.name, vcpu: vcpu).bits }
+    }
+
+    func base(of segment: SegmentName, at offset: UInt64) -> UInt64 {
+        guard let state = try? debugger.known(vcpu) else { return 0 }
+        return state.special.base(of: segment, at: offset, mode: state.mode)
     }
 
     func floating(_ register: FloatingRegister) throws(ExpressionError) -> Value {

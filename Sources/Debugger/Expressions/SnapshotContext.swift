@@ -23,6 +23,10 @@ struct SnapshotContext: EvaluationContext {
         return name.value(registers, special, debug ?? DebugRegisters())
     }
 
+    func base(of segment: SegmentName, at offset: UInt64) -> UInt64 {
+        special.base(of: segment, at: offset, mode: CPUMode(registers, special))
+    }
+
     func floating(_ register: FloatingRegister) throws(ExpressionError) -> Value {
         throw ExpressionError(.refused, "\(register.rawValue) is not at hand where this is evaluated")
     }

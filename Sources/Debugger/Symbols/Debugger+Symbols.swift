@@ -101,9 +101,10 @@ extension Debugger {
     }
 
     /// The address that a place in the code is given by: any expression, `FILE:LINE`, or, as GDB has it,
-    /// `*EXPRESSION` for the value of one.
+    /// `*EXPRESSION` for the value of one, `+N` and `-N` for a source line N lines after or before this one.
     public func location(_ text: String, vcpu id: Int? = nil) throws(DebuggerError) -> Address {
         guard let first = text.firstIndex(where: { !$0.isWhitespace }), text[first] == "*" else {
+            if let distance = Self.lineDistance(text) { return try line(distance, vcpu: id) }
             return try address(text, vcpu: id)
         }
         do throws(DebuggerError) {
@@ -113,6 +114,32 @@ extension Debugger {
             moved.column = error.column.map { $0 + text[...first].count }
             throw moved
         }
+    }
+
+    /// GDB's `+N` and `-N`.
+    private static func lineDistance(_ text: String) -> Int? {
+        let words = text.split { $0 == " " || $0 == "\t" }
+        guard words.count == 1, let sign = words[0].first, sign == "+" || sign == "-",
+            let count = lineNumber(words[0].dropFirst())
+        else { return nil }
+        return sign == "+" ? count : -count
+    }
+
+    private func line(_ distance: Int, vcpu id: Int?) throws(DebuggerError) -> Address {
+        guard let here = sourceLine(vcpu: id) else {
+            throw DebuggerError(
+                .badAddress, "\(distance < 0 ? "-" : "+")N counts source lines, and none is known here",
+                column: 0,
+                remedy: "$pc + N is N bytes on")
+        }
+        guard here.line + distance >= 1,
+            let place = symbols.code(ofLine: here.line + distance, path: here.path).first
+        else {
+            throw DebuggerError(
+                .badAddress,
+                "no code comes of line \(here.line + distance) of \(here.path) or a line after it", column: 0)
+        }
+        return .linear(place.start)
     }
 
     // MARK: names in code

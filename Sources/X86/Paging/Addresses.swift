@@ -48,6 +48,14 @@ extension SpecialRegisters {
         }
         return (self[segment].base &+ offset) & 0xFFFF_FFFF
     }
+
+    /// What CS or SS adds to what IP, SP or BP holds to make the linear address that the processor uses: of a segment of
+    /// 16 bits it takes the low half of the register alone. Source: SDM volume 3A, 3.4.5, flag D/B.
+    public func base(of segment: SegmentName, at offset: UInt64, mode: CPUMode) -> UInt64 {
+        guard mode != .long64 else { return 0 }
+        let isWide = self[segment].attributes.isBig
+        return self[segment].base &+ (isWide ? offset & 0xFFFF_FFFF : offset & 0xFFFF) &- offset
+    }
 }
 
 extension CPUMode {

@@ -52,6 +52,17 @@ public struct RegisterName: Sendable, Hashable, CustomStringConvertible {
         if case .segmentRegister(let segment) = field { segment } else { nil }
     }
 
+    /// The segment that a register's value counts from where it is an address: CS of the instruction pointer, SS of the
+    /// stack pointer and of the frame pointer.
+    public var addressedSegment: SegmentName? {
+        guard case .general(let register) = field, width >= 16 else { return nil }
+        return switch register {
+        case .rip: .cs
+        case .rsp, .rbp: .ss
+        default: nil
+        }
+    }
+
     /// Every register once, in the order of display.
     public static var all: [RegisterName] { RegisterCatalogue.all }
 
