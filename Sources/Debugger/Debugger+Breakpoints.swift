@@ -6,6 +6,9 @@ extension Debugger {
     /// By number, watchpoints too.
     public var breakpoints: [Breakpoint] { placement.table.list }
 
+    /// How many there are.
+    public var breakpointCount: Int { placement.table.count }
+
     /// The number of the one that was set last, of those that are still there.
     public var lastBreakpoint: Int? { placement.table.last }
 
@@ -28,12 +31,15 @@ extension Debugger {
     /// - Parameters:
     ///   - kind: nil for a physical one where `address` is physical, otherwise a linear one.
     ///   - condition: an expression; the guest stops only where it is not 0.
+    ///   - program: a condition of a front end's own, beside the other.
+    ///   - origin: who sets it, where that is not the session's user.
     ///   - needsRegister: by a debug register or not at all.
     /// - Throws: `.limit` where a debug register is needed and all four are in use, `.badAddress`, `.syntax`.
     @discardableResult
     public func setBreakpoint(
         at address: Address, kind: Breakpoint.Kind? = nil, isTemporary: Bool = false,
-        condition: String? = nil, needsRegister: Bool = false
+        condition: String? = nil, program: (any StopCondition)? = nil, origin: String? = nil,
+        needsRegister: Bool = false
     ) throws(DebuggerError) -> Breakpoint {
         let expression = try condition.map { text throws(DebuggerError) in try self.condition(text) }
         var kind = kind ?? .linear
@@ -45,7 +51,7 @@ extension Debugger {
             guard case .physical = address else {
                 return try setBreakpoint(
                     at: .physical(try physical(address)), isTemporary: isTemporary, condition: condition,
-                    needsRegister: needsRegister)
+                    program: program, origin: origin, needsRegister: needsRegister)
             }
         case .virtual:
             guard case .segmented(let segment, let offset) = address else {
@@ -66,7 +72,7 @@ extension Debugger {
                     remedy: "`vb` compares CS and IP by stepping until then")
             }
             if !isToCome { linear = try self.linear(address) }
-        case .linear, .watch, .event: linear = try self.linear(address)
+        case .linear, .watch, .event: linear = try linearPlace(address)
         }
         return try changing { () throws(DebuggerError) in
             var entry = BreakpointTable.Entry(
@@ -75,13 +81,22 @@ extension Debugger {
                     condition: condition, mechanism: .stepping),
                 state: BreakpointState(number: 0, far: far, condition: expression))
             entry.breakpoint.isHardware = needsRegister
+            entry.breakpoint.origin = origin
             try place(&entry, needsRegister: needsRegister)
             let number = placement.table.takeNumber()
             entry.breakpoint.number = number
-            entry.state = BreakpointState(number: number, far: far, condition: expression)
+            entry.state = BreakpointState(
+                number: number, far: far, condition: expression, program: program)
             placement.table.append(entry)
             return entry.current
         }
+    }
+
+    /// The linear address of a breakpoint. One above 4 GiB is meant for 64-bit code, whatever the guest executes now: it
+    /// is not cut as an access of the guest's would be.
+    private func linearPlace(_ address: Address) throws(DebuggerError) -> UInt64 {
+        if case .linear(let value) = address, value > 0xFFFF_FFFF { return value }
+        return try linear(address)
     }
 
     /// Whether `text` can be a condition.

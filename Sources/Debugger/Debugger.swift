@@ -153,6 +153,21 @@ public final class Debugger {
         patching.waitsAtHalt && vcpu.snapshot.registers.rflags.contains(.if)
     }
 
+    /// Resumes these vCPUs, as ``startContinue()`` does all; the others stay where they are.
+    ///
+    /// - Throws: `.noVCPU` for one that there is not, `.refused` where none of them can go on.
+    public func startContinue(vcpus ids: Set<Int>) throws(DebuggerError) {
+        _ = try startable()
+        var wanted: [DebuggedVCPU] = []
+        for id in ids.sorted() { wanted.append(try vcpu(id)) }
+        let able = wanted.filter(canGoOn)
+        guard let first = able.first else {
+            throw DebuggerError(
+                .refused, "none of these vCPUs can go on: they are dead", remedy: "set their registers first")
+        }
+        try go(able, selected: .run, of: first.id)
+    }
+
     /// Resumes all until the selected vCPU comes to `address`, or something else stops the guest.
     public func startRun(to address: Address) throws(DebuggerError) {
         _ = try startable()

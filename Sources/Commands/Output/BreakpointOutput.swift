@@ -27,6 +27,8 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     /// Code that may be there is not stopped on this host; absent where none is known.
     public var isBlind: Bool?
     public var condition: String?
+    /// Who set it, where that was not this session's user, as "gdb"; absent otherwise.
+    public var origin: String?
     public var ignore: Int
     public var commands: [String]
     public var hits: Int
@@ -47,6 +49,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         note = Self.note(breakpoint)
         isBlind = breakpoint.blind.isEmpty ? nil : true
         condition = breakpoint.condition
+        origin = breakpoint.origin
         ignore = breakpoint.ignore
         commands = breakpoint.commands
         hits = breakpoint.hits
@@ -103,6 +106,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     /// What stands below the row.
     fileprivate var details: [StyledLine] {
         var lines: [StyledLine] = []
+        if let origin { lines.append(StyledLine("        set by \(origin)", .dim)) }
         if let condition { lines.append(StyledLine("        only if \(condition)")) }
         if ignore > 0 { lines.append(StyledLine("        passes over the next \(counted(ignore, "hit"))")) }
         if let overwritten {

@@ -9,6 +9,8 @@ final class BreakpointState: Sendable {
     /// A virtual breakpoint's: CS and IP must be these.
     let far: FarPlace?
     let condition: Expression?
+    /// A front end's own condition, beside the user's.
+    let program: (any StopCondition)?
     private let hitCount: Atomic<Int>
     private let ignoreCount: Atomic<Int>
     /// How often the guest was seen to have overwritten its patch.
@@ -20,12 +22,13 @@ final class BreakpointState: Sendable {
     }
 
     init(
-        number: Int, far: FarPlace?, condition: Expression?, hits: Int = 0, ignore: Int = 0,
-        overwritings: Int = 0
+        number: Int, far: FarPlace?, condition: Expression?, program: (any StopCondition)? = nil,
+        hits: Int = 0, ignore: Int = 0, overwritings: Int = 0
     ) {
         self.number = number
         self.far = far
         self.condition = condition
+        self.program = program
         hitCount = Atomic(hits)
         ignoreCount = Atomic(ignore)
         overwritingCount = Atomic(overwritings)
@@ -34,8 +37,8 @@ final class BreakpointState: Sendable {
     /// The same with another condition.
     func with(_ condition: Expression?) -> BreakpointState {
         BreakpointState(
-            number: number, far: far, condition: condition, hits: hits, ignore: ignore,
-            overwritings: overwritings)
+            number: number, far: far, condition: condition, program: program, hits: hits,
+            ignore: ignore, overwritings: overwritings)
     }
 
     var hits: Int { hitCount.load(ordering: .relaxed) }

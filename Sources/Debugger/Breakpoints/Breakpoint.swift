@@ -90,6 +90,8 @@ public struct Breakpoint: Sendable, Hashable {
     public var isHardware = false
     /// Where its code may run and this host does not honour the mechanism.
     public var blind: [CodeContext] = []
+    /// Who set it, where that was not the session's user: "gdb".
+    public var origin: String?
     /// A patch on a page that is not protected: a guest that overwrites it is noticed at the next stop only or, if
     /// ``isWatched``, some milliseconds later.
     public var isUnprotected: Bool

@@ -60,7 +60,17 @@ struct BreakpointMatcher: Sendable {
 
     /// Counts a hit of something with a condition. Whether it stops the guest.
     mutating func stops(_ state: BreakpointState, _ scene: Scene) -> Bool {
-        isTrue(state.condition, scene) && state.count()
+        isTrue(state.condition, scene) && isTrue(state.program, scene) && state.count()
+    }
+
+    private mutating func isTrue(_ program: (any StopCondition)?, _ scene: Scene) -> Bool {
+        guard let program else { return true }
+        do {
+            return try program.holds(scene.registers, scene.special, memory: scene.memory)
+        } catch {
+            conditionFailure = error
+            return true
+        }
     }
 
     /// A condition that cannot be evaluated stops the guest, and says why.

@@ -173,6 +173,10 @@ extension Debugger {
     /// Where the instruction is in memory; nil where no page is mapped there now.
     private func physicalPlace(_ breakpoint: Breakpoint, _ snapshot: VCPUSnapshot) -> UInt64? {
         if case .physical(let gpa) = breakpoint.address { return gpa }
+        // Without IA-32e mode there are no such addresses: a breakpoint there waits for 64-bit code.
+        if let linear = breakpoint.linear, linear > 0xFFFF_FFFF, !snapshot.special.efer.contains(.lma) {
+            return nil
+        }
         return breakpoint.linear.flatMap { view(of: snapshot).physical($0) }
     }
 

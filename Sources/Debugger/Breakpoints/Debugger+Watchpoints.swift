@@ -13,7 +13,8 @@ extension Debugger {
     /// - Throws: `.unreadable` where a byte has no memory, `.refused` where reads cannot be seen, `.outOfRange`.
     @discardableResult
     public func setWatchpoint(
-        at address: Address, length: Int, access: Breakpoint.Access, condition: String? = nil
+        at address: Address, length: Int, access: Breakpoint.Access, condition: String? = nil,
+        origin: String? = nil
     ) throws(DebuggerError) -> Breakpoint {
         try checkWatchLength(length)
         let expression = try condition.map { text throws(DebuggerError) in try self.condition(text) }
@@ -28,6 +29,7 @@ extension Debugger {
             // Placing it needs its number.
             let number = placement.table.takeNumber()
             entry.breakpoint.number = number
+            entry.breakpoint.origin = origin
             entry.state = BreakpointState(number: number, far: nil, condition: expression)
             try placeWatch(&entry)
             return entry.current

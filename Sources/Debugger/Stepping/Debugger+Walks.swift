@@ -19,6 +19,12 @@ extension Debugger {
         try go([vcpu], selected: .walk(Walk(.condition(expression, text: text), from: vcpu.snapshot)))
     }
 
+    /// Steps the selected vCPU until it is outside of these linear addresses; one step at least.
+    public func startStep(outOf range: Range<UInt64>) throws(DebuggerError) {
+        let vcpu = try startable()
+        try go([vcpu], selected: .walk(Walk(.outside(range), from: vcpu.snapshot)))
+    }
+
     /// Goes on until the code at hand returns to whoever called it: by a RET or IRET that takes its address from
     /// the stack as it is now. No frame pointer is needed: all is stepped, but calls and interrupts on the way are
     /// run.

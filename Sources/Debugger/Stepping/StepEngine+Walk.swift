@@ -41,6 +41,7 @@ extension StepEngine {
                 ? .reached(.condition(text)) : nil
         case .out:
             return hasReturned(walk, registers, special) ? .reached(.returned) : nil
+        case .outside(let range): return range.contains(pc) ? nil : .step(count: outcome.steps)
         case .beyond(let start):
             let isElsewhere =
                 special.cs.base != walk.codeBase || CPUMode(registers, special) != walk.mode

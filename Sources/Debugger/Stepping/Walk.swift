@@ -33,6 +33,8 @@ struct Walk: Sendable {
         case out
         /// After where it began, or out.
         case beyond(UInt64)
+        /// Outside of these linear addresses.
+        case outside(Range<UInt64>)
     }
 
     let goal: Goal
@@ -53,7 +55,7 @@ struct Walk: Sendable {
     var stepsOver: Bool {
         switch goal {
         case .out, .beyond: true
-        case .instruction, .condition: false
+        case .instruction, .condition, .outside: false
         }
     }
 }
