@@ -57,6 +57,8 @@ public enum Advice: Sendable, Hashable {
     case loadFlat
     /// Give one vCPU at least.
     case giveVCPUs
+    /// Give an address that a server can listen at.
+    case giveServerAddress
     /// List the guests of the host.
     case listGuests
     /// List the vCPUs.

@@ -86,6 +86,7 @@ import Testing
         let isForeign = CommandTable.guestCommands.contains { line.hasPrefix($0.name) }
         let driver = Driver(guest, try Debugger(target: isForeign ? ForeignGuest(guest) : guest))
         try driver.session.debugger.loadSymbols(exampleSymbols)
+        driver.session.serviceMaker = { _, address in FakeService(address) }
         // What the examples of `print` go on with, and of `delete` delete.
         try driver.output("print 1")
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }

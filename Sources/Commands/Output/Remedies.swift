@@ -35,6 +35,8 @@ extension Advice {
         case .kernelChips: "`--irqchip kernel` is for any number, and `--irqchip none` has no controllers"
         case .loadFlat: "load it as a flat binary instead, with --flat 0x7c00"
         case .giveVCPUs: "give 1 or more with --vcpus"
+        case .giveServerAddress:
+            "give `HOST:PORT`, `:PORT` for this host alone, `unix:PATH`, or as an option `stdio`"
         case .listGuests: "`kvmscope list` shows the guests"
         case .listVCPUs: "`vcpu list` shows those there are"
         case .returnToPresent(let stop): "`revisit now` goes back to stop \(stop)"

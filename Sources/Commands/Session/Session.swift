@@ -40,6 +40,16 @@ public final class Session {
     let threads: ThreadTimes
     /// Counts the exits of a guest that another program runs; nil for one of our own, whose exits come to us.
     package var hostExits: HostExits?
+    /// Serves other programs that debug the same guest; nil while nobody is served.
+    public internal(set) var service: (any SessionService)?
+    /// Makes a service that listens at an address; nil where this front end can have none.
+    public var serviceMaker: ((Session, String) throws(CommandError) -> any SessionService)?
+    /// What becomes of the guest when a client goes away.
+    public var disconnectPolicy = DisconnectPolicy.automatic
+    /// What services have to say to the session's user, oldest first.
+    var notices: [String] = []
+    /// A client has ended the guest, and with it the session.
+    public internal(set) var isEnded = false
     /// What is shown after every stop.
     var displays: [Int: Display] = [:]
     var nextDisplay = 1
@@ -169,7 +179,7 @@ public final class Session {
     public func collectStop(timeout: Duration?) throws(CommandError) -> (any CommandOutput)? {
         guard isRunning else { return nil }
         do {
-            guard let stop = try debugger.collectStop(timeout: timeout) else { return nil }
+            guard let stop = try takeStop(timeout: timeout) else { return nil }
             guard !stop.commands.isEmpty else { return stopOutput(for: stop) }
             var lines = stop.commands
             let isSilent = lines.first == "silent"
@@ -182,6 +192,39 @@ public final class Session {
         } catch {
             throw CommandError(error)
         }
+    }
+
+    /// As ``collectStop(timeout:)``, where nobody looks at the output: clients are told, and that is all.
+    public func passStop(timeout: Duration?) throws(CommandError) -> Bool {
+        guard isRunning else { return false }
+        do {
+            guard let stop = try takeStop(timeout: timeout) else { return false }
+            enqueue(stop.commands.filter { $0 != "silent" }, place: "commands")
+            return true
+        } catch {
+            throw CommandError(error)
+        }
+    }
+
+    /// The clients are told first: they wait, and making the output takes longer than a step.
+    private func takeStop(timeout: Duration?) throws(DebuggerError) -> Stop? {
+        do throws(DebuggerError) {
+            guard let stop = try debugger.collectStop(timeout: timeout) else { return nil }
+            service?.guestStopped(stop)
+            return stop
+        } catch {
+            if !isRunning { service?.stopFailed(error) }
+            throw error
+        }
+    }
+
+    /// Lets the guest go for a client; nobody at this front end waits for the stop.
+    package func resume(
+        for client: String, _ start: () throws(DebuggerError) -> Void
+    ) throws(DebuggerError) {
+        try start()
+        runningLine = client
+        isBackground = true
     }
 
     /// The output of a stop, as `step` and `continue` give it.

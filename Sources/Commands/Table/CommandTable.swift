@@ -23,7 +23,8 @@ public struct CommandTable: Sendable {
             + catchCommands + traceCommands + faultCommands
             + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
-            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands + otherCommands)
+            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands
+            + remoteCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]
