@@ -79,8 +79,9 @@ let package = Package(
             name: "kvmscope",
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Symbols", "Host", "Machine", "Attach", "Debugger",
-                "Monitor", "Commands", "GuestView", "Interface", "Terminal", "Examples", "CLinux", arguments,
-                system,
+                "Monitor", "Commands", "GuestView", "Interface", "Terminal", "GDBRemote", "Examples",
+                "CLinux",
+                arguments, system,
             ],
             swiftSettings: strict),
         .executableTarget(
@@ -106,7 +107,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Commands", "Debugger", "DebugTarget", "Monitor", "Symbols", "Expressions", "Machine",
+                "Commands", "Debugger", "DebugTarget", "GDBRemote", "Monitor", "Symbols", "Expressions",
+                "Machine",
                 conformance,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
@@ -117,7 +119,8 @@ let package = Package(
                 "kvmscope", "Commands", "Debugger", "Terminal", "TargetConformance", arguments, system,
             ], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", exclude: ["Recorded", "Support/gdb-trace.py"], swiftSettings: strict),
+            name: "EndToEndTests", exclude: ["Recorded", "RemoteScripts", "Support/gdb-trace.py"],
+            swiftSettings: strict),
     ]
         + module("X86", [])
         + module("Locking", [])
@@ -160,5 +163,9 @@ let package = Package(
             "Interface", ["GuestView", "Commands", "Monitor", "Debugger", "DebugTarget", "X86"],
             tests: [conformance, "RecordedHosts"], recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", system])
+        // A front end: it speaks to programs, and gives commands as people do.
+        + module(
+            "GDBRemote", ["Commands", "Debugger", "DebugTarget", "X86", "CLinux", system],
+            tests: [conformance, "Examples", "Machine"])
         + fuzzer
 )

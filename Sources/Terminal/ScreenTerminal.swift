@@ -9,7 +9,7 @@ public final class ScreenTerminal {
     public let display: Display
     private let signals: SignalPipe
     private let editor: LineEditor
-    /// What came while something else was done, for the next ``wait(descriptor:milliseconds:)``.
+    /// What came while something else was done, for the next ``wait(descriptors:milliseconds:)``.
     private var waiting: [TerminalEvent] = []
 
     /// - Parameters:
@@ -56,32 +56,31 @@ public final class ScreenTerminal {
     }
 
     /// Whether the user asks to end what is being done, by Ctrl-C or F12. What else came is kept for
-    /// ``wait(descriptor:milliseconds:)``. Never blocks.
+    /// ``wait(descriptors:milliseconds:)``. Never blocks.
     public func takeInterrupt() -> Bool {
-        waiting += take(descriptor: -1, milliseconds: 0).filter { $0 != .timeout }
+        waiting += take(descriptors: [], milliseconds: 0).filter { $0 != .timeout }
         let before = waiting.count
         waiting.removeAll { $0 == .interrupt || $0 == .key(.function(12)) }
         return waiting.count < before
             || waiting.contains { if case .terminate = $0 { true } else { false } }
     }
 
-    /// Waits for keys, signals, `descriptor` (if it is not negative) or the end of `milliseconds` (nil: for ever).
-    public func wait(descriptor: Int32, milliseconds: Int?) -> [TerminalEvent] {
+    /// Waits for keys, signals, those of `descriptors` that are not negative, or the end of `milliseconds` (nil: for
+    /// ever).
+    public func wait(descriptors: [Int32], milliseconds: Int?) -> [TerminalEvent] {
         guard waiting.isEmpty else {
             defer { waiting = [] }
             return waiting
         }
-        return take(descriptor: descriptor, milliseconds: milliseconds)
+        return take(descriptors: descriptors, milliseconds: milliseconds)
     }
 
-    private func take(descriptor: Int32, milliseconds: Int?) -> [TerminalEvent] {
-        var waits = [
-            pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
-            pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0),
-        ]
-        // SAFETY: the array lives through the call and has three entries.
-        let ready = unsafe poll(&waits, 3, Int32(clamping: milliseconds ?? -1))
+    private func take(descriptors: [Int32], milliseconds: Int?) -> [TerminalEvent] {
+        var waits = ([STDIN_FILENO, signals.descriptor] + descriptors).map {
+            pollfd(fd: $0, events: Int16(POLLIN), revents: 0)
+        }
+        // SAFETY: the array lives through the call, which is told how many entries it has.
+        let ready = unsafe poll(&waits, nfds_t(waits.count), Int32(clamping: milliseconds ?? -1))
         if ready == 0 { return [.timeout] }
         // A signal interrupted the wait: it stands in the pipe now.
         var events: [TerminalEvent] = []
@@ -99,7 +98,7 @@ public final class ScreenTerminal {
             // The terminal is gone; SIGHUP need not reach a process that is not its session's leader.
             events.append(.terminate(SIGHUP))
         }
-        if waits[2].revents != 0 { events.append(.ready) }
+        if waits.dropFirst(2).contains(where: { $0.revents != 0 }) { events.append(.ready) }
         return events
     }
 }

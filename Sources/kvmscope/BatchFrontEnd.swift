@@ -93,6 +93,15 @@ struct BatchFrontEnd {
         }
     }
 
+    /// What services have to say.
+    /// - Parameter prepare: called where there is something to show.
+    func showNotices(before prepare: () -> Void = {}) {
+        let notices = session.takeNotices()
+        guard !notices.isEmpty else { return }
+        prepare()
+        for notice in notices { output.show(notice, of: "gdbserver") }
+    }
+
     private func fail(_ error: CommandError, of line: String) -> End {
         output.show(error, of: line)
         return endingSignal ?? .failed

@@ -43,8 +43,10 @@ final class ConsoleFrontEnd {
         }
         while true {
             let isRunning = session.isRunning
+            batch.showNotices()
             let descriptors =
                 [batch.signals.descriptor] + (isRunning ? [session.debugger.stopDescriptor] : [])
+                + (session.serviceDescriptor >= 0 ? [session.serviceDescriptor] : [])
             let end: BatchFrontEnd.End
             switch lines.next(waking: descriptors, milliseconds: isRunning ? Self.look : nil) {
             case .line(let line):
@@ -70,6 +72,9 @@ final class ConsoleFrontEnd {
             let end = take(signal)
             guard end == .done else { return end }
         }
+        session.serve()
+        batch.showNotices(before: lines.hide)
+        if session.isEnded { return .quit }
         guard session.isRunning else { return .done }
         // Collected before the line is hidden: where there is nothing to say the line is left alone.
         switch batch.showStop(before: lines.hide) {

@@ -1,5 +1,7 @@
 import Commands
+import DebugTarget
 import Debugger
+import GDBRemote
 import Glibc
 import Symbols
 import SystemPackage
@@ -10,6 +12,8 @@ struct FrontEnd {
     let options: FrontEndOptions
     let session: Session
     let signals: SignalPipe
+    /// The guest ends with the session.
+    var ownsGuest = true
 
     /// For a guest that another program runs: its registers are printed where nothing is asked for.
     ///
@@ -37,6 +41,15 @@ struct FrontEnd {
         let batch = BatchFrontEnd(session: session, output: output, signals: signals)
         let commands = options.startCommands(in: CommandLine.arguments.dropFirst())
         let isInteractive = isTerminal(STDOUT_FILENO) && !options.batch && !options.json
+        do {
+            let isStandard = try serve()
+            if isStandard || options.gdb != nil && !isInteractive && !options.noTUI {
+                return ServerFrontEnd(batch: batch).run(commands)
+            }
+        } catch {
+            tell(error.description)
+            return 2
+        }
 
         if !isInteractive, !options.noTUI {
             if commands.isEmpty, !options.batch, let script = script() {
@@ -67,5 +80,42 @@ struct FrontEnd {
         guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }
         guard !options.batch else { return BatchFrontEnd.status(end) }
         return ConsoleFrontEnd(batch: batch).run()
+    }
+
+    /// Begins to serve other programs where that is asked for, and lets the session do so later.
+    /// - Returns: standard input and output belong to a client.
+    private func serve() throws(CommandError) -> Bool {
+        let remote = RemoteOptions(layout: options.gdbArchitecture, ownsGuest: ownsGuest)
+        func server(_ session: Session, _ address: ServerAddress) throws(CommandError) -> RemoteServer {
+            do throws(RemoteServerError) {
+                return try RemoteServer(session, at: address, remote)
+            } catch {
+                throw CommandError(error.message, remedy: error.words)
+            }
+        }
+        func address(_ text: String) throws(CommandError) -> ServerAddress {
+            do throws(RemoteServerError) {
+                return try ServerAddress(text)
+            } catch {
+                throw CommandError(error.message, remedy: error.words)
+            }
+        }
+        session.serviceMaker = { session, text throws(CommandError) in
+            let place = try address(text)
+            if place == .standard {
+                throw CommandError(
+                    "standard input and output belong to this session",
+                    remedy: Advice.giveServerAddress.remedy)
+            }
+            return try server(session, place)
+        }
+        guard let text = options.gdb else { return false }
+        let place = try address(text)
+        if place == .standard {
+            session.use(try server(session, place))
+            return true
+        }
+        tell(try session.startService(at: text).summary)
+        return false
     }
 }

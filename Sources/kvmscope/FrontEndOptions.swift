@@ -1,4 +1,5 @@
 import ArgumentParser
+import GDBRemote
 
 /// The options that say how kvmscope talks to its user, whatever the guest is.
 struct FrontEndOptions: ParsableArguments {
@@ -22,6 +23,20 @@ struct FrontEndOptions: ParsableArguments {
 
     @Flag(help: "One JSON object a line for each command: command, ok, and result or error.")
     var json = false
+
+    @Option(
+        name: .customLong("gdb"),
+        help: ArgumentHelp(
+            "Serve GDB and LLDB: HOST:PORT, :PORT (this host alone), unix:PATH, or stdio, for `target remote | kvmscope ...`. "
+                + "Without a terminal nothing else is done after the commands of -x and -ex.",
+            valueName: "addr"))
+    var gdb: String?
+
+    @Option(
+        name: .customLong("gdb-arch"),
+        help: "The registers that clients see: auto goes with the guest's mode; x86-64 is one layout for all."
+    )
+    var gdbArchitecture = LayoutChoice.automatic
 
     @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
     var color = ColorChoice.auto
@@ -65,6 +80,8 @@ extension FrontEndOptions {
         return result + paths.map { .file($0) } + lines.map { .line($0) }
     }
 }
+
+extension LayoutChoice: ExpressibleByArgument {}
 
 enum ColorChoice: String, ExpressibleByArgument, CaseIterable {
     case auto, always, never

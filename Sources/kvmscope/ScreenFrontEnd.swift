@@ -61,6 +61,7 @@ final class ScreenFrontEnd {
             show(session.stopOutput(for: session.debugger.stop))
         }
         apply(.commandLine(terminal.commandLine))
+        showNotices()
         session.enqueue(commands.map(\.commandLine), place: "command line")
         advance()
         while !isOver {
@@ -76,7 +77,7 @@ final class ScreenFrontEnd {
             terminal.display.draw(model.view())
             let isRunning = session.isRunning
             for event in terminal.wait(
-                descriptor: isRunning ? session.debugger.stopDescriptor : -1,
+                descriptors: [isRunning ? session.debugger.stopDescriptor : -1, session.serviceDescriptor],
                 milliseconds: isRunning ? untilTick() : session.hasQueuedLines ? 0 : nil)
             where !isOver { handle(event) }
         }
@@ -98,7 +99,9 @@ final class ScreenFrontEnd {
         case .terminate(let signal):
             status = kvmscope.status(ofSignal: signal)
             isOver = true
-        case .ready: collect(waiting: .zero)
+        case .ready:
+            serve()
+            collect(waiting: .zero)
         case .timeout:
             // Also where nothing has come: a step that never ends is noticed by who asks for its stop.
             if session.isRunning { collect(waiting: .zero) }
@@ -154,6 +157,35 @@ final class ScreenFrontEnd {
             apply(.resized(terminal.display.size))
         case .quit: isOver = true
         }
+    }
+
+    // MARK: Clients
+
+    /// What a client can have changed of what is shown.
+    private var shownState: [Int] {
+        let debugger = session.debugger
+        return [
+            debugger.stop.number, debugger.stop.edits, debugger.breakpointCount, debugger.lastBreakpoint ?? 0,
+        ]
+    }
+
+    /// Does what clients of the session ask; the guest may run afterwards.
+    private func serve() {
+        let wasRunning = session.isRunning
+        let before = shownState
+        if !wasRunning { gatherer.guestMayStart() }
+        session.serve()
+        showNotices()
+        if session.isEnded { isOver = true }
+        if !wasRunning, session.isRunning {
+            gatherer.guestStarts()
+            nextTick = monotonicTime() + Self.tick
+        }
+        if session.isRunning != wasRunning || shownState != before { isStale = true }
+    }
+
+    private func showNotices() {
+        for notice in session.takeNotices() { show(notice) }
     }
 
     // MARK: Commands

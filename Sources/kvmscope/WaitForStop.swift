@@ -26,6 +26,8 @@ extension Session {
                 interrupts += 1
                 interrupt()
             }
+            serve()
+            if isEnded { return .end(SIGTERM) }
             if let output = try collectStop(timeout: .zero) { return .stopped(output) }
             guard isRunning else { return .stopped(Silence()) }
             if !isTold, let withholding, ContinuousClock.now - start > .seconds(1) {
@@ -35,6 +37,7 @@ extension Session {
             var descriptors = [
                 pollfd(fd: debugger.stopDescriptor, events: Int16(POLLIN), revents: 0),
                 pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: serviceDescriptor, events: Int16(POLLIN), revents: 0),
             ]
             // A signal makes poll() return early; what it was stands in the pipe. A step that never ends is noticed
             // by who asks for its stop.

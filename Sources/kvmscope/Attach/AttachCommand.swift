@@ -80,7 +80,8 @@ struct AttachCommand: ParsableCommand {
             tell(explained(error))
             throw ExitCode(2)
         }
-        let status = FrontEnd(options: frontEnd, session: session, signals: signals).runShowingRegisters()
+        let status = FrontEnd(options: frontEnd, session: session, signals: signals, ownsGuest: false)
+            .runShowingRegisters()
         guard status == 0 else { throw ExitCode(status) }
     }
 }

@@ -42,7 +42,7 @@ final class TopScreen {
             terminal.display.draw(model.view())
             let now = monotonicTime()
             for event in terminal.wait(
-                descriptor: -1, milliseconds: now >= next ? 0 : Int((next - now + 999_999) / 1_000_000))
+                descriptors: [], milliseconds: now >= next ? 0 : Int((next - now + 999_999) / 1_000_000))
             where !isOver { handle(event) }
         }
         return status

@@ -3,6 +3,7 @@ import DebugTarget
 import Debugger
 import Expressions
 import Foundation
+import GDBRemote
 import Machine
 import Symbols
 import TargetConformance
@@ -173,6 +174,56 @@ final class Bench {
         precondition(parsed?["command"] is String && parsed?["ok"] is Bool, record)
     }
 
+    // MARK: other programs
+
+    /// A connection's bytes. The first says how the conversation begins.
+    func remote(_ bytes: [UInt8]) {
+        guard let first = bytes.first else { return }
+        patience = .now + .milliseconds(40)
+        let layouts = LayoutChoice.allCases
+        let options = RemoteOptions(
+            layout: layouts[Int(first) % layouts.count], ownsGuest: first & 0x80 == 0)
+        let service = FuzzedService(session, options)
+        session.use(service)
+        // A sum that is right is hard to find, and worth nothing.
+        var decoder = PacketDecoder(limit: RemoteSession.packetSize)
+        decoder.checks = false
+        for event in decoder.feed(bytes.dropFirst()) {
+            if case .packet(let data) = event, !mayGive(data) { continue }
+            service.remote.take(event)
+            if event == .stranger || service.remote.isOver { break }
+            if session.isRunning { collect() }
+        }
+        collect()
+        session.disconnectPolicy = .stop
+        session.stopService()
+        session.cancelQueue()
+        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        collect()
+        precondition(!debugger.breakpoints.contains { $0.origin != nil }, "a breakpoint of nobody's")
+        service.check()
+        session.disconnectPolicy = .automatic
+    }
+
+    /// Files are not for an input to name.
+    private func mayGive(_ data: [UInt8]) -> Bool {
+        let prefix = Array("qRcmd,".utf8)
+        guard data.starts(with: prefix), let line = hexBytes(data.dropFirst(prefix.count)) else {
+            return true
+        }
+        guard let command = session.command(of: String(decoding: line, as: UTF8.self)) else { return true }
+        return !command.completion.contains(.file)
+    }
+
+    private func collect() {
+        var turns = 0
+        while session.isRunning {
+            if turns == 1 { session.interrupt() }
+            _ = try? session.passStop(timeout: .milliseconds(1))
+            turns += 1
+        }
+    }
+
     // MARK: files
 
     func symbols(_ bytes: [UInt8], magic: [UInt8]) {
@@ -206,5 +257,36 @@ final class Bench {
             precondition(flat.entry.address == address, "\(flat.entry) for \(address)")
         }
         _ = try? GuestImage(name: "", bytes: bytes, at: address, entry: address)
+    }
+}
+
+/// A client's conversation; what it is answered is taken apart again.
+private final class FuzzedService: SessionService {
+    private final class Sent { var bytes: [UInt8] = [] }
+
+    let remote: RemoteSession
+    private let sent = Sent()
+    var summary: String { "fuzzed" }
+    var descriptor: Int32 { -1 }
+
+    init(_ session: Session, _ options: RemoteOptions) {
+        let sent = sent
+        remote = RemoteSession(session: session, options: options) { sent.bytes += $0 }
+    }
+
+    func serve() {}
+    func guestStopped(_ stop: Stop) { remote.guestStopped(stop) }
+    func stopFailed(_ error: DebuggerError) { remote.stopFailed(error) }
+    func close() { remote.leave() }
+
+    /// Every answer is a whole packet with a right sum.
+    func check() {
+        var decoder = PacketDecoder(limit: 1 << 24, expandsRuns: true)
+        for event in decoder.feed(sent.bytes) {
+            switch event {
+            case .packet, .acknowledged, .resend: break
+            default: fatalError("\(event)")
+            }
+        }
     }
 }

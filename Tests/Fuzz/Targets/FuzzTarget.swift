@@ -16,6 +16,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case tracepoint
     /// Samples of the monitor, as its history keeps them.
     case sample
+    /// GDB's remote protocol: the bytes of a connection.
+    case rsp
 
     /// Reads one input. It may refuse it, and nothing else.
     public func run(_ bytes: [UInt8]) {
@@ -25,7 +27,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
-        let bench = Bench.current(uses: self == .session ? 256 : 4096)
+        let bench = Bench.current(uses: self == .session || self == .rsp ? 256 : 4096)
         switch self {
         case .expression: bench.evaluate(String(decoding: bytes, as: UTF8.self))
         case .command: bench.command(String(decoding: bytes, as: UTF8.self))
@@ -33,6 +35,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .elf: bench.symbols(bytes, magic: [0x7F, 0x45, 0x4C, 0x46])
         case .map: bench.symbols(bytes, magic: [])
         case .image: bench.image(bytes)
+        case .rsp: bench.remote(bytes)
         case .tracepoint, .sample: break
         }
     }
