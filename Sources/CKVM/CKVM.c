@@ -162,6 +162,10 @@ int ckvm_map_anonymous(size_t size, void **address) {
     return map(-1, size, 0, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, address);
 }
 
+int ckvm_clear_anonymous(void *address, size_t size) {
+    return madvise(address, size, MADV_REMOVE) == 0 ? 0 : -errno;
+}
+
 void ckvm_unmap(void *address, size_t size) { munmap(address, size); }
 
 uint64_t ckvm_monotonic(void) {

@@ -55,6 +55,12 @@ public enum Advice: Sendable, Hashable {
     case kernelChips
     /// Load the file as a flat binary.
     case loadFlat
+    /// Say what the file is.
+    case chooseKind
+    /// Start the guest again.
+    case startAgain
+    /// Another program runs the guest: it is started again there.
+    case restartThere
     /// Give one vCPU at least.
     case giveVCPUs
     /// Give an address that a server can listen at.

@@ -33,6 +33,46 @@ public struct ConsoleOutput: Sendable, Hashable {
     }
 }
 
+/// A target that loaded its guest from an image.
+public protocol ImageProviding: Target {
+    /// What was loaded; nil where nothing was. As of the last start.
+    var loadedImage: LoadedImage? { get }
+}
+
+/// What was loaded into a guest, for people.
+public struct LoadedImage: Sendable, Hashable {
+    /// Bytes at one place.
+    public struct Part: Sendable, Hashable {
+        public var name: String
+        /// Guest-physical.
+        public var address: UInt64
+        /// In bytes.
+        public var size: UInt64
+        public init(name: String, address: UInt64, size: UInt64) {
+            self.name = name
+            self.address = address
+            self.size = size
+        }
+    }
+    /// The file's path, or a built-in guest's name.
+    public var name: String
+    /// The kind in one word, as `--kind` takes it; nil for a guest that is built in.
+    public var kind: String?
+    /// What it was found to be, with what tells; nil for a guest that is built in.
+    public var description: String?
+    public var parts: [Part]
+    /// The linear address of the first instruction.
+    public var entry: UInt64
+
+    public init(name: String, kind: String?, description: String?, parts: [Part], entry: UInt64) {
+        self.name = name
+        self.kind = kind
+        self.description = description
+        self.parts = parts
+        self.entry = entry
+    }
+}
+
 /// A target whose vCPUs are made by others, at any time.
 public protocol VCPUAppearing: Target {
     /// How many there are by now; cheap.

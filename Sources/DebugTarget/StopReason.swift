@@ -30,6 +30,10 @@ public enum StopReason: Sendable, Hashable {
     case failEntry(hardwareReason: UInt64, cpu: UInt32)
     /// The guest asked to be switched off (an exit device, KVM_EXIT_SYSTEM_EVENT).
     case poweredOff
+    /// The guest asked for a reset: the next order does it.
+    case guestReset(GuestReset)
+    /// The user ended the guest.
+    case killed
     /// The vCPU is where it was and nothing was done: the host's KVM does not execute the instruction there. What it
     /// reported.
     case noProgress(VCPUExit)

@@ -25,10 +25,12 @@ extension Debugger {
             throw DebuggerError(.running, "the guest runs already", remedy: "stop it first")
         }
         returnToPresent()
+        if isAtReset { lostAtRestart = try restart().lost }
         let vcpu = try vcpu(selectedVCPU)
         guard canGoOn(vcpu) else {
             throw DebuggerError(
-                .refused, "vCPU \(vcpu.id) is dead and cannot go on", remedy: "set its registers first")
+                .refused, "vCPU \(vcpu.id) is dead and cannot go on", remedy: "set its registers first",
+                advice: isRestartable ? .startAgain : nil)
         }
         return vcpu
     }
@@ -229,6 +231,7 @@ extension Debugger {
         next.steppedTwo = progress.steppedTwo
         next.conditionFailure = ended.reporter?.conditionFailure
         next.caught = ended.reporter?.caught ?? []
+        (next.lost, lostAtRestart) = (lostAtRestart, [])
         past.follow(&stop, with: next)
         settleBreakpoints(progress.hits)
     }

@@ -38,6 +38,11 @@ public final class Debugger {
     var placement = BreakpointPlacement()
     var past = StopHistory()
     var account: StopAccount
+    /// Breakpoints that the restart disabled, until a stop has told of them.
+    var lostAtRestart: [LostBreakpoint] = []
+    /// A triple fault resets the guest, as a PC's board does: once it has stopped for it, the next order goes on from the
+    /// start.
+    public var resetsAtTripleFault = false
     var live = LiveState()
 
     /// - Throws: `.target` where the vCPUs cannot be read, `.noVCPU` where there is none.

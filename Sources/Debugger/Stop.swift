@@ -33,6 +33,8 @@ public struct Stop: Sendable {
     public var caught: [CaughtEvent] = []
     /// Why the condition of a breakpoint that stopped the guest could not be evaluated.
     public var conditionFailure: DebuggerError?
+    /// Breakpoints that are disabled since the guest was started again.
+    public var lost: [LostBreakpoint] = []
     /// The commands of the breakpoints that were hit, in the order of their numbers.
     public var commands: [String] = []
 

@@ -34,6 +34,8 @@ public struct MachineConfiguration: Sendable, Hashable {
     public var applicationProcessors = ApplicationProcessors.automatic
     /// Nil: nothing is loaded, and the boot processor is as at reset, where no ROM answers.
     public var image: GuestImage?
+    /// The file that ``image`` is read from, at each start; nil for bytes that do not change.
+    public var source: ImageRequest?
 
     public init() {}
 
@@ -58,9 +60,12 @@ public struct MachineConfiguration: Sendable, Hashable {
                 advice: .kernelChips)
         }
         guard let image else { return layout }
-        let size = UInt64(image.bytes.count)
-        guard size <= (try layout.room(for: image.name, at: image.loadAddress)) else {
-            throw layout.oversized(image.name, size, at: image.loadAddress)
+        for part in image.parts {
+            let name = image.parts.count == 1 ? image.name : "\(image.name)'s \(part.name)"
+            let size = UInt64(part.bytes.count)
+            guard size <= (try layout.room(for: name, at: part.address)) else {
+                throw layout.oversized(name, size, at: part.address)
+            }
         }
         return layout
     }

@@ -6,6 +6,10 @@ public struct MachineError: AdvisedError, Sendable, Hashable, CustomStringConver
         /// The image cannot be read: missing, a directory, no permission.
         case unreadable
         case empty
+        /// The image contradicts itself or its format.
+        case malformed
+        /// A kind of image that this machine does not run.
+        case unsupported
         /// Larger than it may be, or than the RAM where it goes.
         case oversized
         /// A setting that makes no machine: RAM size, number of vCPUs, an address.

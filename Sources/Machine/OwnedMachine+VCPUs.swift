@@ -26,7 +26,9 @@ extension OwnedMachine: VCPUCreating {
     }
 
     @discardableResult
-    func makeVCPU(id: Int, entry: GuestImage.Entry?) throws -> VCPUCreation {
+    func makeVCPU(
+        id: Int, entry: GuestImage.Entry?, startsAtEntry: Bool = false
+    ) throws -> VCPUCreation {
         var parts: [VCPUCreation.Part] = []
         var mark: UInt64 = 0
         /// Notes what was done since the mark.
@@ -47,6 +49,7 @@ extension OwnedMachine: VCPUCreating {
         var special = try vcpu.specialRegisters()
         // KVM shows CPUID's APIC bit as IA32_APIC_BASE has it, whatever CPUID was set to.
         if !hasLocalAPIC { special.apicBase &= ~(1 << 11) }
+        let reset = special
         if let entry {
             let (general, started) = VCPUSetup.registers(entry, reset: special)
             special = started
@@ -69,6 +72,9 @@ extension OwnedMachine: VCPUCreating {
             did("KVM_SET_LAPIC")
         }
         let mpState = try vcpu.mpState()
+        let start = try VCPUStartState(
+            of: vcpu, reset: reset, msrs: supportedMSRs, hasLocalAPIC: hasLocalAPIC)
+        did("reading its state")
         let descriptor = vcpu.descriptor
 
         let thread = VCPUThread(id: id, immediateExit: vcpu.immediateExit)
@@ -81,7 +87,8 @@ extension OwnedMachine: VCPUCreating {
             vcpu, thread: thread, parts: shared, recorder: recorder, waitsForEntry: waits)
         try thread.start { runner.serve() }
         did("thread")
-        let member = Member(runner: runner, isBoot: id == 0)
+        let member = Member(
+            runner: runner, isBoot: id == 0, start: start, startsAtEntry: startsAtEntry && entry != nil)
         members.withLock { $0.append(member) }
         return VCPUCreation(
             identity: identity(member), descriptor: descriptor,

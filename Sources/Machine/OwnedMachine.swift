@@ -18,6 +18,10 @@ public final class OwnedMachine: Target {
     struct Member: Sendable {
         let runner: VCPURunner
         let isBoot: Bool
+        /// What it was before it ran.
+        let start: VCPUStartState
+        /// It starts where the image says.
+        let startsAtEntry: Bool
 
         var thread: VCPUThread { runner.thread }
     }
@@ -26,6 +30,10 @@ public final class OwnedMachine: Target {
     let supportedCPUID: [CPUIDEntry]
     let supportedMSRs: [UInt32]
     let parts: MachineParts
+    /// What was loaded last.
+    let loaded: Lock<GuestImage?>
+    /// The kernel's interrupt controllers before the guest ran; nil where there are none.
+    let kernelChips: KernelChipState?
     /// In the order of creation.
     let members = Lock<[Member]>([])
     let counters = KernelCounters()
@@ -44,6 +52,10 @@ public final class OwnedMachine: Target {
     ///
     /// - Throws: `MachineError` for what the configuration asks in vain, `KVMError` where KVM refuses.
     public init(_ configuration: MachineConfiguration, kvm: borrowing KVM) throws {
+        var configuration = configuration
+        if let source = configuration.source {
+            configuration.image = try source.load(ramSize: configuration.ramSize)
+        }
         let layout = try configuration.check()
         let vm = MachineVM(try kvm.createVM())
         // VMX without "unrestricted guest" needs both pages, in the hole that RAM leaves; others ignore them.
@@ -56,9 +68,7 @@ public final class OwnedMachine: Target {
             serialLine = KernelInterruptLine(vm: vm, gsi: 4)
         }
         let memory = try MachineMemory(layout, vm: vm)
-        if let image = configuration.image {
-            try image.bytes.withUnsafeBytes { try memory.write(image.loadAddress, $0) }
-        }
+        if let image = configuration.image { try Self.load(image, into: memory) }
         var chips: MachineChips?
         if configuration.interruptController == .user {
             let made = MachineChips(origin: configuration.clockOrigin)
@@ -83,6 +93,8 @@ public final class OwnedMachine: Target {
             abilities.isEmpty
             ? [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints] : abilities
         self.vm = vm
+        loaded = Lock(configuration.image)
+        kernelChips = configuration.interruptController == .kernel ? try KernelChipState(of: vm.vm) : nil
         supportedCPUID = try kvm.supportedCPUID()
         supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
@@ -92,7 +104,7 @@ public final class OwnedMachine: Target {
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll
-            try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil)
+            try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil, startsAtEntry: starts)
         }
         if let chips, let thread = members.withLock({ $0.first?.thread }) {
             try chips.startAlarm { thread.kick() }

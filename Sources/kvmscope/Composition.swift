@@ -41,12 +41,8 @@ extension Options {
         configuration.clockOrigin = Int64(time(nil))
         if let image {
             configuration.name = image
-            if let flat {
-                configuration.image = try GuestImage.flat(
-                    path: image, at: flat.value, entry: entry?.value, ramSize: memory.value)
-            } else {
-                configuration.image = try GuestImage.bootSector(path: image)
-            }
+            configuration.source = ImageRequest(
+                path: image, kind: kind, address: flat?.value, entry: entry?.value)
         } else {
             let guest = try exampleGuest()
             configuration.name = guest.name

@@ -51,6 +51,9 @@ struct FrontEnd {
             return 2
         }
 
+        // On the screen it is the first line of output; with JSON it is a command's, `info image`.
+        if !isInteractive || options.noTUI, !options.json, let greeting = session.greeting { tell(greeting) }
+
         if !isInteractive, !options.noTUI {
             if commands.isEmpty, !options.batch, let script = script() {
                 return ConsoleFrontEnd(batch: batch, lines: script).run()

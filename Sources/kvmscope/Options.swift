@@ -1,10 +1,11 @@
-import ArgumentParser
+public import ArgumentParser
 import Glibc
+public import Machine
 
 /// The guest's file. It stands apart from ``Options``: see ``CompletionTree``.
 struct ImageArgument: ParsableArguments {
     @Argument(
-        help: "A boot sector, loaded at 0000:7C00 and started as a BIOS does; with --flat any flat binary.",
+        help: "The guest's file; what it is (a boot sector, a disk, a kernel) is found from its bytes.",
         completion: .file())
     var image: String?
 }
@@ -14,7 +15,10 @@ struct Options: ParsableArguments {
     /// Not parsed here: ``Program`` puts it in from ``ImageArgument``.
     var image: String? = nil
 
-    @Option(help: ArgumentHelp("Load IMAGE at this physical address.", valueName: "addr"))
+    @Option(help: ArgumentHelp("What IMAGE is, whatever its bytes say.", valueName: "kind"))
+    var kind: ImageKind?
+
+    @Option(help: ArgumentHelp("Load IMAGE at this physical address, as a flat binary.", valueName: "addr"))
     var flat: GuestAddress?
 
     @Option(help: ArgumentHelp("Start a flat binary here, not at its first byte.", valueName: "addr"))
@@ -53,6 +57,10 @@ struct Options: ParsableArguments {
             throw ValidationError("give IMAGE or --example, not both")
         }
         if image == nil, flat != nil { throw ValidationError("--flat says where IMAGE goes; there is none") }
+        if image == nil, kind != nil { throw ValidationError("--kind says what IMAGE is; there is none") }
+        if flat != nil, let kind, kind != .flat {
+            throw ValidationError("--flat loads a flat binary, and --kind says \(kind.rawValue)")
+        }
         if flat == nil, entry != nil { throw ValidationError("--entry is for --flat images") }
         if let vcpus, !(1...4096).contains(vcpus) {
             throw ValidationError("--vcpus is from 1 to 4096, not \(vcpus)")
@@ -62,6 +70,8 @@ struct Options: ParsableArguments {
         }
     }
 }
+
+extension ImageKind: ExpressibleByArgument {}
 
 /// Where the guest's PIC, IOAPIC and local APICs are.
 enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {

@@ -58,6 +58,7 @@ final class ScreenFrontEnd {
                 stood == 0 ? "it runs and was not stopped" : "it runs, and was stopped only to be read"
             apply(.output([OutputLine("\(target.name): \(words); F12 stops it.")]))
         } else {
+            if let greeting = session.greeting { apply(.output([OutputLine(greeting)])) }
             show(session.stopOutput(for: session.debugger.stop))
         }
         apply(.commandLine(terminal.commandLine))

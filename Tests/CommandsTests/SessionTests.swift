@@ -73,7 +73,7 @@ import X86
         #expect(try driver.text("output/x $rax") == ["0xff"])
         #expect(try driver.text("set zf = 1") == ["zf       0x1"])
         try driver.output("set $ds = 0x40")
-        #expect(try driver.text("r ds.base")[0].contains("0x0000000000000400"))
+        #expect(try driver.text("reg ds.base")[0].contains("0x0000000000000400"))
         try driver.output("sregs set ds.base = 0x12345")
         #expect(try driver.text("info registers ds.base ds").count == 2)
         #expect(try driver.text("output/x $ds") == ["0x40"])
@@ -144,7 +144,7 @@ import X86
         _ = try driver.output("", origin: .interactive)
         #expect(driver.session.debugger.selected.registers.rip == 0x7C04)
         // After something that does not repeat, and after an error, Enter does nothing.
-        _ = try driver.output("r", origin: .interactive)
+        _ = try driver.output("regs", origin: .interactive)
         #expect(try driver.output("", origin: .interactive) is Silence)
         _ = try driver.output("s", origin: .interactive)
         #expect(throws: CommandError.self) { try driver.output("frobnicate", origin: .interactive) }
@@ -152,7 +152,7 @@ import X86
         // A script's blank line never repeats.
         _ = try driver.output("x/2xb 0x7c00", origin: .interactive)
         #expect(try driver.output("") is Silence)
-        #expect(driver.session.history == ["x/2xb 0x7c00", "s", "r", "s", "frobnicate", "x/2xb 0x7c00"])
+        #expect(driver.session.history == ["x/2xb 0x7c00", "s", "regs", "s", "frobnicate", "x/2xb 0x7c00"])
     }
 
     @Test func codeGoesOnWithEnter() throws {

@@ -32,7 +32,8 @@ import Testing
     @Test(
         arguments: [
             ("s", "step"), ("si", "step"), ("ste", "step"), ("n", "next"), ("c", "continue"),
-            ("cont", "continue"), ("b", "break"), ("d", "delete"), ("r", "info registers"),
+            ("cont", "continue"), ("b", "break"), ("d", "delete"), ("r", "run"), ("reg", "info registers"),
+            ("reset", "starti"),
             ("i r", "info registers"), ("inf reg", "info registers"), ("i b", "info breakpoints"),
             ("p", "print"), ("u", "disassemble"), ("disas", "disassemble"), ("dis", "disable"),
             ("info ex", "info exits"), ("exits", "info exits"), ("exits r", "exits reset"),
@@ -90,7 +91,7 @@ import Testing
         // What the examples of `print` go on with, and of `delete` delete.
         try driver.output("print 1")
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }
-        if ["until 0x", "advance", "step-until int", "b "].contains(where: line.hasPrefix) {
+        if ["until 0x", "advance", "step-until int", "b ", "run stepping"].contains(where: line.hasPrefix) {
             guard case .running = try driver.session.execute(line) else {
                 #expect(line.hasPrefix("b "))
                 return

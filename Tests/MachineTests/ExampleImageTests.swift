@@ -22,8 +22,8 @@ struct ExampleImageTests {
 
     @Test func bootIsABootSector() throws {
         let image = try example("boot").image
-        #expect(image.bytes.count == 512)
-        #expect(image.bytes.suffix(2) == [0x55, 0xAA])
+        #expect(image.parts[0].bytes.count == 512)
+        #expect(image.parts[0].bytes.suffix(2) == [0x55, 0xAA])
         #expect(image.entry == .bootSector(drive: 0x80))
     }
 
@@ -31,14 +31,14 @@ struct ExampleImageTests {
     /// left a zero.
     @Test(arguments: ["boot", "exits", "smp", "spin", "triplefault", "twostage"])
     func addressesAreThere(name: String) throws {
-        let bytes = try example(name).image.bytes
+        let bytes = try example(name).image.parts[0].bytes
         #expect(Array(bytes.prefix(6)) == [0xFA, 0xEA, 0x06, 0x7C, 0x00, 0x00])
     }
 
     /// `lgdt` is followed by the address of limit and base, and the base stands 8-byte aligned before it.
     @Test(arguments: ["boot", "exits", "triplefault"])
     func descriptorTableIsWhereItSays(name: String) throws {
-        let bytes = try example(name).image.bytes
+        let bytes = try example(name).image.parts[0].bytes
         let lgdt = try #require(
             (0..<bytes.count - 5).first { Array(bytes[$0..<$0 + 3]) == [0x0F, 0x01, 0x16] })
         func word(_ offset: Int) -> Int { Int(bytes[offset]) | Int(bytes[offset + 1]) << 8 }

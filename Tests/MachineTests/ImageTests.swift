@@ -6,7 +6,7 @@ import Testing
 @testable import Machine
 
 /// A directory that goes with the test.
-private struct Folder: ~Copyable {
+struct Folder: ~Copyable {
     let path: String
 
     init() throws {
@@ -40,9 +40,8 @@ struct ImageTests {
         let folder = try Folder()
         let bytes = [UInt8](repeating: 0x90, count: 512)
         let plain = try GuestImage.bootSector(path: folder.file("a", bytes))
-        #expect(plain.loadAddress == 0x7C00)
         #expect(plain.entry == .bootSector(drive: 0x80))
-        #expect(plain.bytes == bytes)
+        #expect(plain.parts == [GuestImage.Part("boot sector", at: 0x7C00, bytes)])
     }
 
     @Test func bootSectorTooLarge() throws {

@@ -55,7 +55,8 @@ import Testing
     @Test(
         arguments: [
             ["a", "--example", "boot"], ["--flat", "0x1000"], ["--entry", "0x1000", "a"], ["--vcpus", "0"],
-            ["--vcpus", "4097"],
+            ["--vcpus", "4097"], ["--kind", "disk"], ["--kind", "tape", "a"],
+            ["--kind", "iso", "--flat", "0", "a"],
             ["-m", "5000"], ["-m", "0"], ["--irqchip", "some"], ["--color", "green"], ["a", "b"], ["--bogus"],
             ["-x"], ["-ex"],
         ])

@@ -11,7 +11,7 @@ extension AttachedTarget: VCPUWithholding {
         if member.isStoppedBySignal {
             return Withholding(
                 "the VMM (process \(guest.process)) is stopped by a signal (SIGSTOP, or Ctrl-Z at its terminal)",
-                remedy: "`kill -CONT \(guest.process)` resumes it, and its guest with it")
+                remedy: "kill -CONT \(guest.process) in a shell resumes it, and its guest with it")
         }
         let way =
             guest.vmm == .qemu

@@ -24,7 +24,9 @@ struct DebuggerClaim: ~Copyable {
                 .attachedElsewhere,
                 "another kvmscope is attached to process \(process)"
                     + (holder.map { " (its tracer is process \($0))" } ?? ""),
-                remedy: holder.map { "if no kvmscope is there any more, `kill \($0)` ends what it has left" })
+                remedy: holder.map {
+                    "if no kvmscope is there any more, kill \($0) in a shell ends what it has left"
+                })
         }
         guard result >= 0 else {
             throw HostGuestError.denied(

@@ -129,6 +129,8 @@ int ckvm_eventfd_take(int descriptor, uint64_t *count);
 int ckvm_map_descriptor(int descriptor, size_t size, uint64_t offset, void **address);
 // mmap(MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, read and write): 0 and *address, or -errno.
 int ckvm_map_anonymous(size_t size, void **address);
+// madvise(MADV_REMOVE) of a mapping that ckvm_map_anonymous made: all of it reads as zeroes. 0 or -errno.
+int ckvm_clear_anonymous(void *address, size_t size);
 void ckvm_unmap(void *address, size_t size);
 
 // CLOCK_MONOTONIC, nanoseconds.

@@ -7,13 +7,13 @@ import X86
 extension CommandTable {
     static let registerCommands: [Command] = [
         Command(
-            "info registers", ["regs", "reg", "r", "registers", "info r"], "[NAME...]", .registers,
+            "info registers", ["regs", "reg", "registers", "info r"], "[NAME...]", .registers,
             "show the general registers and flags, or those named",
             details: """
                 What changed since the stop before has a `*`. Flags that are set are in upper case. Any register \
                 can be named: `eax`, `cs.base`, `cr0.pe`, `zf`, `dr7`.
                 """,
-            examples: [.init("r", "all of them"), .init("info registers rax cs.base", "those two")],
+            examples: [.init("regs", "all of them"), .init("info registers rax cs.base", "those two")],
             completion: [.register], whileRunning: true, action: RegisterActions.general),
         Command(
             "sregs", ["sreg", "info sregs", "info segments"], "", .registers,

@@ -222,7 +222,7 @@ extension BlackBoxOutput.Fault {
             end = "unknown"
             conclusion =
                 fault.origin == .lost
-                ? "The host's KVM had reset the vCPU when it said so, and nothing was stepped: step up to the fault to see it."
+                ? "The host's KVM had reset the vCPU when it said so, and nothing was stepped: step up to the fault to see it; `run stepping` does so from the start."
                 : "The instruction has no fault that can be seen: an interrupt or NMI may have come before it."
         }
     }

@@ -34,6 +34,11 @@ extension Advice {
         case .withoutKernelChips: "without `--irqchip kernel` they do"
         case .kernelChips: "`--irqchip kernel` is for any number, and `--irqchip none` has no controllers"
         case .loadFlat: "load it as a flat binary instead, with --flat 0x7c00"
+        case .chooseKind:
+            "`--kind` says that it is something else; `--flat ADDR` loads its bytes as they are"
+        case .startAgain: "`run` starts the guest again"
+        case .restartThere:
+            "end it there, and start it again there or with `kvmscope launch`"
         case .giveVCPUs: "give 1 or more with --vcpus"
         case .giveServerAddress:
             "give `HOST:PORT`, `:PORT` for this host alone, `unix:PATH`, or as an option `stdio`"

@@ -9,6 +9,7 @@ public struct StopOutput: CommandOutput, Hashable {
     public struct Reason: Sendable, Hashable, Encodable {
         /// "created", "step", "returned", "instruction", "condition", "breakpoint", "watchpoint", "caught",
         /// "magicBreakpoint", "ioDebug", "interrupted", "emptyVector", "hlt", "tripleFault", "internalError", "failEntry", "poweredOff",
+        /// "guestReset", "killed",
         /// "noProgress", "stepLost", "withheld", "exit", "ended" or "failed".
         public var kind: String
         /// A sentence for people.
@@ -47,6 +48,12 @@ public struct StopOutput: CommandOutput, Hashable {
         public var source: Source?
     }
 
+    /// A breakpoint that could not be set in the guest as it is at its start.
+    public struct Disabled: Sendable, Hashable, Encodable {
+        public var number: Int
+        public var reason: String
+    }
+
     /// A line of a source file.
     public struct Source: Sendable, Hashable, Encodable {
         /// As the symbols have it.
@@ -80,6 +87,8 @@ public struct StopOutput: CommandOutput, Hashable {
     public var standstillNanoseconds: UInt64?
     /// From its first vCPU held for this stop to the last; absent where they did not stop together for it.
     public var spreadNanoseconds: UInt64?
+    /// Breakpoints that are disabled since the guest was started again; absent where none is.
+    public var disabled: [Disabled]?
     /// What is displayed after every stop; absent if nothing is.
     public var displays: [DisplayRow]?
     /// How wide the instruction pointer is shown, in digits.
@@ -90,11 +99,13 @@ public struct StopOutput: CommandOutput, Hashable {
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
             heldInterrupt, tracing, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds,
-            displays
+            disabled, displays
     }
 
     init(_ stop: Stop, line: StopLine?, source: String? = nil, displays: [DisplayRow] = []) {
         self.displays = displays.isEmpty ? nil : displays
+        disabled =
+            stop.lost.isEmpty ? nil : stop.lost.map { Disabled(number: $0.number, reason: $0.reason) }
         number = stop.number
         vcpu = stop.vcpu
         let isReal = stop[stop.vcpu]?.mode == .real
@@ -169,6 +180,12 @@ public struct StopOutput: CommandOutput, Hashable {
                     .warning
                 ))
         }
+        for lost in disabled ?? [] {
+            result.append(
+                StyledLine(
+                    "Breakpoint \(lost.number) is disabled since the guest was started again: \(lost.reason).",
+                    .warning))
+        }
         if let heldInterrupt {
             result.append(
                 StyledLine("An interrupt is held off while stepping: \(heldInterrupt).", .warning))
@@ -223,6 +240,17 @@ extension StopOutput.Position {
         line.append(instruction, .mnemonic)
         if !bytes.isEmpty { line.append(" ; " + bytes, .dim) }
         return line
+    }
+}
+
+extension GuestReset {
+    fileprivate var words: String {
+        switch cause {
+        case .keyboardController: "\(Hex(value)) to port 0x64, the keyboard controller"
+        case .systemControl: "\(Hex(value)) to port 0x92"
+        case .resetControl: "\(Hex(value)) to port 0xcf9"
+        case .systemEvent: "KVM_SYSTEM_EVENT_RESET"
+        }
     }
 }
 
@@ -308,6 +336,14 @@ extension StopOutput.Reason {
                 data: [Hex(hardwareReason)])
         case .poweredOff:
             self.init(kind: "poweredOff", text: "The guest switched itself off.")
+        case .guestReset(let reset):
+            self.init(
+                kind: "guestReset",
+                text:
+                    "The guest asked for a reset (\(reset.words)). `continue` or `run` goes on from the start."
+            )
+        case .killed:
+            self.init(kind: "killed", text: "The guest was ended. `run` starts it again.")
         case .noProgress(let exit):
             self.init(
                 kind: "noProgress",

@@ -37,6 +37,12 @@ public final class Session {
     var hasToldOfInterrupts = false
     /// What was last said of tracing.
     var toldTracing = false
+    /// What was found to be loaded, for a front end to say before anything else; nil where nothing was to be found.
+    public var greeting: String? {
+        guard let image = (debugger.target as? any ImageProviding)?.loadedImage, let found = image.description
+        else { return nil }
+        return "\(image.name.printable): \(found.printable)"
+    }
     let threads: ThreadTimes
     /// Counts the exits of a guest that another program runs; nil for one of our own, whose exits come to us.
     package var hostExits: HostExits?

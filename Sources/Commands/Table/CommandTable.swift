@@ -19,11 +19,11 @@ public struct CommandTable: Sendable {
 
     /// The table of this program.
     public static let standard = CommandTable(
-        runningCommands + steppingCommands + pastCommands + breakpointCommands
+        runningCommands + restartCommands + steppingCommands + pastCommands + breakpointCommands
             + catchCommands + traceCommands + faultCommands
             + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
-            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands
+            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands + imageCommands
             + remoteCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.

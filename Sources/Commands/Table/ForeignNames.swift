@@ -19,12 +19,8 @@ enum ForeignName: Sendable, Hashable {
         "k": .same("backtrace"),
         "nearpc": .same("disassemble"),
         "threads": .same("vcpu list"),
-        "starti": .told(
-            "the guest is stopped at its first instruction already; `step` and `continue` go on from there"),
 
         // GDB.
-        "kill": .told(
-            "`quit` ends the guest with the session; `detach` leaves another program's guest running"),
         "jump": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
         "j": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
         "call": .told(

@@ -43,6 +43,15 @@ struct Mapping: ~Copyable {
         self.size = size
     }
 
+    /// Makes anonymous memory zeroes again.
+    borrowing func clear() throws(KVMError) {
+        // SAFETY: the mapping is this object's own, and holds bytes that may become zero at any time.
+        let result = ckvm_clear_anonymous(address, size)
+        guard result >= 0 else {
+            throw KVMError("madvise \(size) bytes of guest memory", Errno(rawValue: -result))
+        }
+    }
+
     deinit {
         // SAFETY: made by mmap with this size, and not unmapped elsewhere: the type is not copyable.
         ckvm_unmap(address, size)

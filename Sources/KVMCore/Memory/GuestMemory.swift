@@ -113,6 +113,11 @@ public final class GuestMemory: @unchecked Sendable {
         }
     }
 
+    /// Makes all of it zeroes again, and gives the host's memory back. No vCPU may be in the guest.
+    ///
+    /// Corresponds to `madvise` with `MADV_REMOVE`, which KVM follows (its MMU notifier).
+    public func clear() throws(KVMError) { try mapping.clear() }
+
     /// A little-endian integer, aligned or not.
     public func load<Value: FixedWidthInteger & BitwiseCopyable>(
         _ gpa: UInt64, as type: Value.Type = Value.self

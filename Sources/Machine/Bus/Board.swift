@@ -21,6 +21,12 @@ struct Board: Sendable {
     let ports: Bus
     let memory: Bus
 
+    /// All devices, as when the power comes on.
+    func reset() {
+        ports.reset()
+        memory.reset()
+    }
+
     func handle(_ exit: VCPUExit) -> Handling {
         switch exit {
         case .io(let io):

@@ -1,3 +1,5 @@
+import DebugTarget
+
 /// Something on a bus. It knows offsets into its own range, never addresses.
 ///
 /// Called from any vCPU's thread, several at a time: a device locks for itself.
@@ -51,6 +53,17 @@ public struct PowerOff: Sendable, Hashable {
         case acpi
         /// KVM_EXIT_SYSTEM_EVENT.
         case systemEvent
+    }
+    /// The guest wants to go on after this, from the start.
+    var reset: GuestReset? {
+        switch cause {
+        case .keyboardReset: GuestReset(.keyboardController, value: value)
+        case .systemControl: GuestReset(.systemControl, value: value)
+        case .resetControl: GuestReset(.resetControl, value: value)
+        // KVM_SYSTEM_EVENT_RESET.
+        case .systemEvent: value == 2 ? GuestReset(.systemEvent, value: value) : nil
+        case .debugExit, .acpi: nil
+        }
     }
     public var cause: Cause
     /// What the guest wrote, or the event's type.

@@ -37,18 +37,34 @@ public struct GuestImage: Sendable, Hashable {
     public static let bootAddress: UInt64 = 0x7C00
     public static let sectorSize = 512
 
+    /// Bytes that go to one place.
+    public struct Part: Sendable, Hashable {
+        /// What they are, for people.
+        public var name: String
+        /// Guest-physical.
+        public var address: UInt64
+        public var bytes: [UInt8]
+
+        public init(_ name: String, at address: UInt64, _ bytes: [UInt8]) {
+            self.name = name
+            self.address = address
+            self.bytes = bytes
+        }
+    }
+
     /// For people: a file's path, or an example's name.
     public var name: String
-    public var bytes: [UInt8]
-    /// Guest-physical.
-    public var loadAddress: UInt64
+    /// In the order in which they are written: a later one overwrites.
+    public var parts: [Part]
     public var entry: Entry
+    /// What it was found or said to be; nil for bytes that came from no file.
+    public var identity: ImageIdentity?
 
-    public init(name: String, bytes: [UInt8], loadAddress: UInt64, entry: Entry) {
+    public init(name: String, parts: [Part], entry: Entry, identity: ImageIdentity? = nil) {
         self.name = name
-        self.bytes = bytes
-        self.loadAddress = loadAddress
+        self.parts = parts
         self.entry = entry
+        self.identity = identity
     }
 
     /// An image whose bytes are known already, as an example guest's.
@@ -60,7 +76,7 @@ public struct GuestImage: Sendable, Hashable {
                 .configuration, "cannot start at \(hex(start))", remedy: "the entry must lie below 4 GiB")
         }
         guard !bytes.isEmpty else { throw MachineError(.empty, "\(name) is empty: there is nothing to run") }
-        self.init(name: name, bytes: bytes, loadAddress: address, entry: state)
+        self.init(name: name, parts: [Part("image", at: address, bytes)], entry: state)
     }
 
     /// Reads a boot sector, for 0000:7C00 and DL = 0x80 (the first hard disk).
@@ -75,7 +91,8 @@ public struct GuestImage: Sendable, Hashable {
                 remedy: count == nil ? "give a file" : nil, advice: count == nil ? nil : .loadFlat)
         }
         return GuestImage(
-            name: path, bytes: bytes, loadAddress: bootAddress, entry: .bootSector(drive: drive))
+            name: path, parts: [Part("boot sector", at: bootAddress, bytes)], entry: .bootSector(drive: drive)
+        )
     }
 
     /// Reads a flat binary.

@@ -52,7 +52,7 @@ enum ImageFile {
         return bytes
     }
 
-    private static func unreadable(_ path: String, _ error: Errno) -> MachineError {
+    static func unreadable(_ path: String, _ error: Errno) -> MachineError {
         let remedy: String? =
             switch error {
             case .noSuchFileOrDirectory: "check the name"

@@ -31,6 +31,11 @@ final class MachineMemory: LendingMemory {
         slots = Lock(try MemorySlots(parts, vm: vm.vm))
     }
 
+    /// Makes all of it zeroes.
+    func clear() throws(KVMError) {
+        for part in parts { try part.clear() }
+    }
+
     // MARK: protection; all vCPUs are stopped or held
 
     func isRAM(_ gpa: UInt64) -> Bool { parts.contains { $0.range.contains(gpa) } }

@@ -52,6 +52,8 @@ final class VCPURunner: @unchecked Sendable {
     /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
     /// registers say otherwise.
     private var waitsForEntry: Bool
+    /// As it was made.
+    private let waitedForEntry: Bool
     /// An exit was recorded, and its handling is not over.
     var isHandling = false
     /// It waits in a HLT for an interrupt, with RIP after it.
@@ -89,6 +91,7 @@ final class VCPURunner: @unchecked Sendable {
         self.recorder = recorder
         pass = parts.barrier.pass(for: vcpu.id)
         self.waitsForEntry = waitsForEntry
+        waitedForEntry = waitsForEntry
     }
 
     /// Until the thread is to end.
@@ -118,6 +121,15 @@ final class VCPURunner: @unchecked Sendable {
             parts.coordinator.stopAll(reason, by: vcpu.id)
             parts.coordinator.isBack(vcpu.id, reason: reason, isParked: false)
         }
+    }
+
+    /// The vCPU was put back to its start. On its thread, between two runs.
+    func restart() {
+        powerOff = nil
+        isSeen = false
+        isHandling = false
+        waitsForEntry = waitedForEntry
+        isReadinessKnown = false
     }
 
     private var measured: StopReport.Measured {
@@ -343,6 +355,7 @@ final class VCPURunner: @unchecked Sendable {
 
     private func reason(_ how: PowerOff) -> StopReason {
         powerOff = nil
+        if let reset = how.reset { return .guestReset(reset) }
         parts.powerOff.withLock { $0 = how }
         return .poweredOff
     }

@@ -9,7 +9,7 @@ import X86
 ///
 /// It knows NOP, `mov al, imm8` (B0), `out imm8, al` (E6), `jmp rel8` (EB), HLT (F4) and UD2 (0F 0B), which
 /// shuts it down, in real mode; that is enough to be stepped, let go, stopped at a breakpoint, and to spin for ever.
-final class FakeGuest: Target, ConsoleProviding {
+final class FakeGuest: Target, ConsoleProviding, ImageProviding, Restarting {
     let name = "fake"
     let exits = ExitLog()
     let vcpus: [VCPUIdentity]
@@ -28,10 +28,18 @@ final class FakeGuest: Target, ConsoleProviding {
         var console: [UInt8] = []
     }
 
+    let loadedImage: LoadedImage?
+    /// What the next restart loads; nil where that fails.
+    let image: Lock<[UInt8]?>
+
     /// - Parameter code: loaded at 0x7C00, where vCPU 0 starts; the others start there too.
     init(_ code: [UInt8], vcpus count: Int = 1) {
         ram = FakeMemory(size: 1 << 20)
         ram.store(code, at: 0x7C00)
+        image = Lock(code)
+        loadedImage = LoadedImage(
+            name: "boot\u{1B}.bin", kind: "boot", description: "a boot sector",
+            parts: [.init(name: "boot sector", address: 0x7C00, size: UInt64(code.count))], entry: 0x7C00)
         vcpus = (0..<count).map { VCPUIdentity(id: $0, process: 0, thread: 0, isBoot: $0 == 0) }
         cpus = (0..<count).map { _ in FakeVCPU() }
     }
@@ -60,6 +68,9 @@ final class FakeGuest: Target, ConsoleProviding {
             if isInterrupted { return finish(orders, StopReport(vcpu: first.vcpu, reason: .interrupted)) }
             for order in orders {
                 let cpu = cpus[order.vcpu]
+                if let reset = reset(cpu) {
+                    return finish(orders, StopReport(vcpu: order.vcpu, reason: .guestReset(reset)))
+                }
                 do {
                     guard let event = turn(cpu, order.vcpu) else { continue }
                     switch try order.controller.decide(event, cpu) {
@@ -76,10 +87,27 @@ final class FakeGuest: Target, ConsoleProviding {
         return nil
     }
 
+    func restart() throws {
+        guard let code = image.withLock({ $0 }) else {
+            throw KVMError("read the image", .noSuchFileOrDirectory)
+        }
+        ram.store([UInt8](repeating: 0, count: 1 << 20), at: 0)
+        ram.store(code, at: 0x7C00)
+        for cpu in cpus { cpu.reset() }
+    }
+
     private func finish(_ orders: [RunOrder], _ report: StopReport) -> StopReport {
         for order in orders { try? order.controller.end(cpus[order.vcpu]) }
         state.withLock { $0.orders = [] }
         return report
+    }
+
+    /// `out 0x64, al`: of the keyboard controller, where a machine stops before anyone is asked.
+    private func reset(_ cpu: FakeVCPU) -> GuestReset? {
+        let pc = cpu.special.cs.base &+ cpu.general.rip
+        guard ram.byte(pc) == 0xE6, ram.byte(pc + 1) == 0x64 else { return nil }
+        cpu.general.rip += 2
+        return GuestReset(.keyboardController, value: cpu.general.rax & 0xFF)
     }
 
     /// One instruction, and what it reports.
@@ -191,7 +219,13 @@ final class FakeVCPU: VCPUSystemAccess, @unchecked Sendable {
         CPUIDEntry(function: 0x8000_0008, eax: 0x3028),
     ]
 
-    init() {
+    init() { reset() }
+
+    func reset() {
+        (general, special, debug, guestDebug) = (
+            GeneralRegisters(), SpecialRegisters(), DebugRegisters(), .off
+        )
+        (state, pending) = (.runnable, VCPUEvents())
         general.rip = 0x7C00
         general.rsp = 0x7C00
         special.cs = .real(0, code: true)

@@ -249,10 +249,12 @@ final class Bench {
     func image(_ bytes: [UInt8]) {
         ftruncate(file, 0)
         _ = bytes.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }
-        if let sector = try? GuestImage.bootSector(path: path) { precondition(sector.bytes == bytes) }
+        if let sector = try? GuestImage.bootSector(path: path) {
+            precondition(sector.parts[0].bytes == bytes)
+        }
         let address = bytes.prefix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         if let flat = try? GuestImage.flat(path: path, at: address, ramSize: 1 << 20) {
-            precondition(flat.bytes == bytes)
+            precondition(flat.parts[0].bytes == bytes)
             // Real mode reaches what lies below 1 MiB, and starts where it was asked to.
             precondition(flat.entry.address == address, "\(flat.entry) for \(address)")
         }
