@@ -94,6 +94,8 @@ let package = Package(
             swiftSettings: strict),
         // A VMM of the tests' own, to be attached to.
         .executableTarget(name: "TinyVMM", path: "Tests/TinyVMM", cSettings: fence),
+        // Kernels for the loaders to load: assembly.
+        .target(name: "Kernels", path: "Tests/Guests", cSettings: fence),
         // Symbols and source lines for tests to read.
         .executableTarget(name: "SymbolFixture", path: "Tests/SymbolFixture", cSettings: fence),
         .target(
@@ -141,7 +143,7 @@ let package = Package(
         // Neither imports the engine that it serves: they meet in DebugTarget.
         + module(
             "Machine", ["DebugTarget", "Locking", "Host", "KVMCore", "X86", "CLinux", deque, system],
-            tests: ["Debugger", "Examples", conformance])
+            tests: ["Debugger", "Examples", "Kernels", conformance])
         + module(
             "Attach", ["DebugTarget", "Locking", "Host", "KVMCore", "X86", "CLinux", system],
             tests: ["Debugger", conformance, "TinyVMM"])

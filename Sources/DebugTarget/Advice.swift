@@ -57,6 +57,8 @@ public enum Advice: Sendable, Hashable {
     case loadFlat
     /// Say what the file is.
     case chooseKind
+    /// Start the image in another mode.
+    case chooseEntry
     /// Start the guest again.
     case startAgain
     /// Another program runs the guest: it is started again there.

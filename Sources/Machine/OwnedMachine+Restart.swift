@@ -11,7 +11,7 @@ extension OwnedMachine: Restarting {
         // What can fail of the image fails here, where nothing is lost yet.
         var next = loaded.withLock { $0 }
         if let source = configuration.source {
-            next = try source.load(ramSize: configuration.ramSize)
+            next = try source.load(configuration)
             var changed = configuration
             changed.image = next
             _ = try changed.check()

@@ -54,7 +54,7 @@ public final class OwnedMachine: Target {
     public init(_ configuration: MachineConfiguration, kvm: borrowing KVM) throws {
         var configuration = configuration
         if let source = configuration.source {
-            configuration.image = try source.load(ramSize: configuration.ramSize)
+            configuration.image = try source.load(configuration)
         }
         let layout = try configuration.check()
         let vm = MachineVM(try kvm.createVM())
@@ -119,6 +119,7 @@ public final class OwnedMachine: Target {
             (0xE9, 1, DebugConsole(output: debugConsole)),
             (0xF4, 4, DebugExitDevice()),
             (0x3F8, 8, serialPort),
+            (0x600, 4, PowerEventRegisters()),
             (0x604, 2, PowerControl()),
             (0xCF9, 1, ResetControl()),
             (0x8A00, 2, IODebugDevice(port: ioDebug)),

@@ -42,7 +42,8 @@ extension Options {
         if let image {
             configuration.name = image
             configuration.source = ImageRequest(
-                path: image, kind: kind, address: flat?.value, entry: entry?.value)
+                path: image, kind: kind, address: flat?.value, entry: entry?.address, mode: entry?.mode,
+                commandLine: append, initrd: initrd)
         } else {
             let guest = try exampleGuest()
             configuration.name = guest.name

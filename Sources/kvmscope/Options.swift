@@ -21,8 +21,19 @@ struct Options: ParsableArguments {
     @Option(help: ArgumentHelp("Load IMAGE at this physical address, as a flat binary.", valueName: "addr"))
     var flat: GuestAddress?
 
-    @Option(help: ArgumentHelp("Start a flat binary here, not at its first byte.", valueName: "addr"))
-    var entry: GuestAddress?
+    @Option(
+        help: ArgumentHelp(
+            "Start a flat binary at this address; a kernel or an ELF program in this mode: real, prot or long.",
+            valueName: "addr|mode"))
+    var entry: EntryOption?
+
+    @Option(help: ArgumentHelp("The command line of a kernel.", valueName: "text"))
+    var append: String?
+
+    @Option(
+        help: ArgumentHelp("A kernel's initial RAM disk; Multiboot's first module.", valueName: "file"),
+        completion: .file())
+    var initrd: String?
 
     @Option(
         help: ArgumentHelp(
@@ -61,7 +72,13 @@ struct Options: ParsableArguments {
         if flat != nil, let kind, kind != .flat {
             throw ValidationError("--flat loads a flat binary, and --kind says \(kind.rawValue)")
         }
-        if flat == nil, entry != nil { throw ValidationError("--entry is for --flat images") }
+        if flat == nil, kind != .flat, entry?.address != nil {
+            throw ValidationError(
+                "an address as --entry is for --flat images; kernels take real, prot or long")
+        }
+        if image == nil, entry != nil || append != nil || initrd != nil {
+            throw ValidationError("--entry, --append and --initrd are for an IMAGE; there is none")
+        }
         if let vcpus, !(1...4096).contains(vcpus) {
             throw ValidationError("--vcpus is from 1 to 4096, not \(vcpus)")
         }
@@ -72,6 +89,25 @@ struct Options: ParsableArguments {
 }
 
 extension ImageKind: ExpressibleByArgument {}
+
+/// `--entry`: an address, or a mode.
+enum EntryOption: ExpressibleByArgument, Equatable {
+    case at(UInt64)
+    case mode(EntryMode)
+
+    init?(argument: String) {
+        if let mode = EntryMode(rawValue: argument) {
+            self = .mode(mode)
+        } else if let address = GuestAddress(argument: argument) {
+            self = .at(address.value)
+        } else {
+            return nil
+        }
+    }
+
+    var address: UInt64? { if case .at(let address) = self { address } else { nil } }
+    var mode: EntryMode? { if case .mode(let mode) = self { mode } else { nil } }
+}
 
 /// Where the guest's PIC, IOAPIC and local APICs are.
 enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {

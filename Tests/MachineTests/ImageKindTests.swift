@@ -250,30 +250,36 @@ struct ImageKindTests {
         #expect(try ELFFile(bytes).notes(bytes).isEmpty)
     }
 
+    private var small: MachineConfiguration {
+        var small = MachineConfiguration()
+        small.ramSize = 1 << 20
+        return small
+    }
+
     @Test func whatWasSaidCounts() throws {
         let folder = try Folder()
         let path = try folder.file("a", MadeImage("x", size: 512) { MadeImage.elf(&$0, is64: true) }.bytes)
         #expect(
-            try ImageRequest(path: path, kind: .boot).load(ramSize: 1 << 20).entry == .bootSector(drive: 0x80)
+            try ImageRequest(path: path, kind: .boot).load(small).entry == .bootSector(drive: 0x80)
         )
-        let flat = try ImageRequest(path: path, kind: .flat).load(ramSize: 1 << 20)
+        let flat = try ImageRequest(path: path, kind: .flat).load(small)
         #expect(flat.parts.map(\.address) == [0x7C00])
         #expect(flat.identity?.kind == .flat)
-        let moved = try ImageRequest(path: path, address: 0x2000).load(ramSize: 1 << 20)
+        let moved = try ImageRequest(path: path, address: 0x2000).load(small)
         #expect(moved.parts.map(\.address) == [0x2000])
     }
 
     @Test func unknownBytesAreRefusedWithTheWayOut() throws {
         let folder = try Folder()
         let path = try folder.file("a", [UInt8](repeating: 0x90, count: 513))
-        let error = #expect(throws: MachineError.self) { try ImageRequest(path: path).load(ramSize: 1 << 20) }
+        let error = #expect(throws: MachineError.self) { try ImageRequest(path: path).load(small) }
         #expect(error?.code == .unsupported)
         #expect(error?.advice == .loadFlat)
     }
 
     @Test(arguments: ["/dev/zero", "/dev/null", "/none", "/"])
     func whatIsNoImageIsRefused(_ path: String) {
-        let error = #expect(throws: MachineError.self) { try ImageRequest(path: path).load(ramSize: 1 << 20) }
+        let error = #expect(throws: MachineError.self) { try ImageRequest(path: path).load(small) }
         #expect(error?.code == .unreadable)
     }
 }

@@ -36,6 +36,7 @@ extension Advice {
         case .loadFlat: "load it as a flat binary instead, with --flat 0x7c00"
         case .chooseKind:
             "`--kind` says that it is something else; `--flat ADDR` loads its bytes as they are"
+        case .chooseEntry: "leave `--entry` out, or give another mode: real, prot or long"
         case .startAgain: "`run` starts the guest again"
         case .restartThere:
             "end it there, and start it again there or with `kvmscope launch`"

@@ -41,11 +41,6 @@ final class Bus: Sendable {
         mounts = sorted
     }
 
-    /// Resets all devices.
-    func reset() {
-        for mount in mounts { mount.device.reset() }
-    }
-
     /// How many accesses nobody answered.
     var unclaimed: (reads: UInt64, writes: UInt64) {
         (unclaimedReads.load(ordering: .relaxed), unclaimedWrites.load(ordering: .relaxed))

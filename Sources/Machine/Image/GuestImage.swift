@@ -12,6 +12,8 @@ public struct GuestImage: Sendable, Hashable {
         /// 32-bit protected mode with flat segments in the caches and no descriptor table behind them: the guest
         /// must load its own before it loads a segment register.
         case protectedMode(UInt32)
+        /// As a boot protocol says.
+        case prepared(Preparation)
 
         /// What an address alone says: real mode below 1 MiB (64 KiB segments, the offset as large as it can be:
         /// 0x17C00 is 1000:7C00), protected mode above. Nil from 4 GiB on.
@@ -29,6 +31,7 @@ public struct GuestImage: Sendable, Hashable {
             case .realMode(let segment, let offset): UInt64(segment) << 4 + UInt64(offset)
             case .bootSector: GuestImage.bootAddress
             case .protectedMode(let address): UInt64(address)
+            case .prepared(let start): start.address
             }
         }
     }

@@ -12,7 +12,20 @@ public struct ImageRequest: Sendable, Hashable {
     /// Where a flat binary starts; nil for its first byte.
     public var entry: UInt64?
 
-    public init(path: String, kind: ImageKind? = nil, address: UInt64? = nil, entry: UInt64? = nil) {
+    /// In which mode a kernel or an ELF program starts; nil for what its format says.
+    public var mode: EntryMode?
+    /// For a kernel.
+    public var commandLine: String?
+    /// The file of a kernel's initial RAM disk; of a Multiboot kernel the first module.
+    public var initrd: String?
+
+    public init(
+        path: String, kind: ImageKind? = nil, address: UInt64? = nil, entry: UInt64? = nil,
+        mode: EntryMode? = nil, commandLine: String? = nil, initrd: String? = nil
+    ) {
+        self.mode = mode
+        self.commandLine = commandLine
+        self.initrd = initrd
         self.path = path
         self.kind = kind
         self.address = address
@@ -21,14 +34,19 @@ public struct ImageRequest: Sendable, Hashable {
 
     /// Reads the file.
     ///
-    /// - Parameter ramSize: the guest's RAM in bytes.
+    /// - Parameter machine: what it is loaded into: its RAM, its vCPUs and its interrupt controllers count.
     /// - Throws: where the file cannot be read, contradicts itself, is of a kind that does not run here, or does not
     ///   fit.
-    public func load(ramSize: UInt64) throws(MachineError) -> GuestImage {
+    public func load(_ machine: MachineConfiguration) throws(MachineError) -> GuestImage {
+        let context = LoadContext(
+            layout: try RAMLayout(size: machine.ramSize), vcpus: machine.vcpus,
+            hasAPICs: machine.interruptController == .kernel, entry: mode, commandLine: commandLine,
+            initrd: initrd)
         // Where bytes go as they are, nothing is asked of them: a device may be read, too.
         if address != nil || kind == .flat {
+            try refuseOptions(.flat, context)
             var image = try GuestImage.flat(
-                path: path, at: address ?? GuestImage.bootAddress, entry: entry, ramSize: ramSize)
+                path: path, at: address ?? GuestImage.bootAddress, entry: entry, ramSize: machine.ramSize)
             image.identity = ImageIdentity(.flat, ["as was said"])
             return image
         }
@@ -39,23 +57,42 @@ public struct ImageRequest: Sendable, Hashable {
         } else {
             identity = try ImageDetection.identify(bytes)
         }
-        var image = try load(bytes, identity)
+        var image = try load(bytes, identity, context)
         image.identity = identity
         return image
     }
 
-    private func load(_ bytes: ImageBytes, _ identity: ImageIdentity) throws(MachineError) -> GuestImage {
+    func load(
+        _ bytes: ImageBytes, _ identity: ImageIdentity, _ context: LoadContext
+    ) throws(MachineError) -> GuestImage {
         switch identity.kind {
-        case .boot: return try GuestImage.bootSector(path: path)
+        case .boot:
+            try refuseOptions(.boot, context)
+            return try GuestImage.bootSector(path: path)
+        case .elf: return try ELFLoader.load(bytes, context)
+        case .multiboot: return try MultibootLoader.load(bytes, context)
+        case .multiboot2: return try MultibootLoader.load2(bytes, context)
+        case .bzimage: return try LinuxLoader.bzImage(bytes, context)
+        case .vmlinux: return try LinuxLoader.vmlinux(bytes, context)
         case .flat:
             throw MachineError(
                 .unsupported,
                 "\(path) has \(bytes.size) bytes, and nothing in them says what it is: no boot sector, which has "
                     + "\(GuestImage.sectorSize) at most, no disk, no kernel",
                 advice: .loadFlat)
-        case .floppy, .disk, .iso, .elf, .multiboot, .multiboot2, .bzimage, .vmlinux:
+        case .floppy, .disk, .iso:
             throw MachineError(
                 .unsupported, "\(path) is \(identity), and none is started yet", advice: .chooseKind)
+        }
+    }
+
+    /// What is for kernels alone.
+    private func refuseOptions(_ kind: ImageKind, _ context: LoadContext) throws(MachineError) {
+        try context.refuse(commandLine: true, initrd: true, path, kind.words)
+        guard mode == nil else {
+            throw MachineError(
+                .unsupported, "\(path) is \(kind.words), and the mode that it starts in is given",
+                advice: .chooseEntry)
         }
     }
 }

@@ -130,6 +130,7 @@ final class VCPURunner: @unchecked Sendable {
         isHandling = false
         waitsForEntry = waitedForEntry
         isReadinessKnown = false
+        (isHalted, haltedAt, mayLeaveHalt) = (false, nil, false)
     }
 
     private var measured: StopReport.Measured {

@@ -62,8 +62,38 @@ enum VCPUSetup {
             }
             special.cr0.insert(.pe)
             general.rip = UInt64(address)
+        case .prepared(let start): prepare(start, &general, &special)
         }
         return (general, special)
+    }
+
+    /// What a boot protocol promises.
+    private static func prepare(
+        _ start: Preparation, _ general: inout GeneralRegisters, _ special: inout SpecialRegisters
+    ) {
+        switch start.mode {
+        case .real(let segments):
+            real(&special, code: segments[.cs] ?? 0)
+            for name in [SegmentName.ds, .es, .fs, .gs, .ss] { special[name] = .real(segments[name] ?? 0) }
+        case .protected:
+            special.cs = flat(start.code, attributes: 0xC09B)
+            special.cr0.insert(.pe)
+        case .long(let tables):
+            special.cs = flat(start.code, attributes: 0xA09B)
+            special.cr0.insert([.pe, .pg])
+            special.cr3 = tables
+            special.cr4.insert(.pae)
+            special.efer.insert([.lme, .lma])
+        }
+        if case .real = start.mode {
+        } else {
+            for name in [SegmentName.ds, .es, .fs, .gs, .ss] {
+                special[name] = flat(start.data, attributes: 0xC093)
+            }
+        }
+        if let descriptors = start.descriptors { special.gdt = descriptors }
+        general.rip = start.instruction
+        for (register, value) in start.registers { general[register] = value }
     }
 
     /// Real mode, data and stack from address 0, and the interrupt table at 0, as a BIOS has it.

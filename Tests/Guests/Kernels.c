@@ -1,0 +1,35 @@
+#include "Kernels.h"
+
+#include <string.h>
+
+#define KERNEL(name) \
+    extern const uint8_t kernel_##name##_begin[] __attribute__((visibility("hidden"))); \
+    extern const uint8_t kernel_##name##_end[] __attribute__((visibility("hidden")))
+
+KERNEL(multiboot);
+KERNEL(multiboot2);
+KERNEL(elf32);
+KERNEL(elf64);
+KERNEL(bzimage);
+KERNEL(pvh);
+
+const uint8_t *kernels_named(const char *name, size_t *size) {
+    static const struct {
+        const char *name;
+        const uint8_t *begin, *end;
+    } all[] = {
+        {"multiboot", kernel_multiboot_begin, kernel_multiboot_end},
+        {"multiboot2", kernel_multiboot2_begin, kernel_multiboot2_end},
+        {"elf32", kernel_elf32_begin, kernel_elf32_end},
+        {"elf64", kernel_elf64_begin, kernel_elf64_end},
+        {"bzimage", kernel_bzimage_begin, kernel_bzimage_end},
+        {"pvh", kernel_pvh_begin, kernel_pvh_end},
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (strcmp(all[i].name, name) == 0) {
+            *size = (size_t)(all[i].end - all[i].begin);
+            return all[i].begin;
+        }
+    }
+    return NULL;
+}
