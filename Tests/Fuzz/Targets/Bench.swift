@@ -246,6 +246,28 @@ final class Bench {
         }
     }
 
+    /// What is loaded lies in RAM, and starts where code can be.
+    func loader(_ bytes: [UInt8]) {
+        guard let choice = bytes.first else { return }
+        let image = Array(bytes.dropFirst())
+        ftruncate(file, 0)
+        _ = image.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }
+        let kinds: [ImageKind?] = [nil] + ImageKind.allCases
+        let modes: [EntryMode?] = [nil] + EntryMode.allCases
+        var machine = MachineConfiguration()
+        machine.ramSize = choice & 0x80 == 0 ? 4 << 20 : 32 << 20
+        let request = ImageRequest(
+            path: path, kind: kinds[Int(choice & 0xF) % kinds.count],
+            mode: modes[Int(choice >> 4 & 3) % modes.count],
+            commandLine: choice & 0x40 == 0 ? nil : "quiet")
+        guard let loaded = try? request.load(machine) else { return }
+        for part in loaded.parts {
+            precondition(part.address < machine.ramSize, part.name)
+            precondition(UInt64(part.bytes.count) <= machine.ramSize - part.address, part.name)
+        }
+        precondition(loaded.entry.address < 1 << 32)
+    }
+
     func image(_ bytes: [UInt8]) {
         ftruncate(file, 0)
         _ = bytes.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }

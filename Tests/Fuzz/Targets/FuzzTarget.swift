@@ -12,6 +12,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case map
     /// Boot sectors, disk images and flat images.
     case image
+    /// Loaders: the image after a byte that chooses the kind, the mode and the memory.
+    case loader
     /// `format` files of tracepoints, and records read by them: a record stands after a byte of zero.
     case tracepoint
     /// Samples of the monitor, as its history keeps them.
@@ -36,6 +38,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .map: bench.symbols(bytes, magic: [])
         case .image: bench.image(bytes)
         case .rsp: bench.remote(bytes)
+        case .loader: bench.loader(bytes)
         case .tracepoint, .sample: break
         }
     }
