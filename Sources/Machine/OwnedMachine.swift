@@ -99,7 +99,8 @@ public final class OwnedMachine: Target {
         supportedMSRs = try kvm.msrIndexList()
         self.serialPort = serialPort
         parts = MachineParts(
-            board: board, coordinator: try RunCoordinator(), memory: memory, ioDebug: ioDebug, chips: chips,
+            board: board, coordinator: try RunCoordinator(), memory: memory,
+            assist: AssistRecord(supportedCPUID), ioDebug: ioDebug, chips: chips,
             serialPort: serialPort)
 
         for id in 0..<configuration.vcpus {
@@ -109,6 +110,17 @@ public final class OwnedMachine: Target {
         if let chips, let thread = members.withLock({ $0.first?.thread }) {
             try chips.startAlarm { thread.kick() }
         }
+        try startLookout()
+    }
+
+    /// On a host that stays on some instructions, all vCPUs are looked at now and then.
+    private func startLookout() throws(MachineError) {
+        guard VCPURunner.staysAtHighInterrupts else { return }
+        let lookout = AlarmClock { [weak self] in
+            for member in self?.members.withLock({ $0 }) ?? [] { member.thread.kick() }
+        }
+        try lookout.start()
+        parts.lookout.withLock { $0 = lookout }
     }
 
     /// What answers at the ports, by first port and how many there are.
@@ -130,6 +142,7 @@ public final class OwnedMachine: Target {
     deinit {
         parts.coordinator.stopAll(.interrupted)
         parts.chips?.endAlarm()
+        parts.lookout.withLock { $0 }?.end()
         for member in members.withLock({ $0 }) { member.thread.end() }
     }
 

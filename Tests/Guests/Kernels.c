@@ -12,6 +12,7 @@ KERNEL(elf32);
 KERNEL(elf64);
 KERNEL(bzimage);
 KERNEL(pvh);
+KERNEL(assist);
 
 const uint8_t *kernels_named(const char *name, size_t *size) {
     static const struct {
@@ -24,6 +25,7 @@ const uint8_t *kernels_named(const char *name, size_t *size) {
         {"elf64", kernel_elf64_begin, kernel_elf64_end},
         {"bzimage", kernel_bzimage_begin, kernel_bzimage_end},
         {"pvh", kernel_pvh_begin, kernel_pvh_end},
+        {"assist", kernel_assist_begin, kernel_assist_end},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].name, name) == 0) {

@@ -24,6 +24,7 @@ public struct CommandTable: Sendable {
             + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands + imageCommands
+            + assistCommands
             + remoteCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.

@@ -44,6 +44,9 @@ final class MachineMemory: LendingMemory {
         try slots.withLock { slots throws(KVMError) in try slots.protect(page: page, access, vm.vm) }
     }
 
+    /// The page is protected.
+    func isProtected(_ gpa: UInt64) -> Bool { slots.withLock { $0.isProtected(gpa) } }
+
     func suspendProtection() throws(KVMError) {
         try slots.withLock { slots throws(KVMError) in try slots.suspend(vm.vm) }
     }

@@ -75,6 +75,11 @@ struct MemorySlots {
         try replace(first...last, by: parts, vm)
     }
 
+    /// Whether accesses to it leave the guest.
+    func isProtected(_ gpa: UInt64) -> Bool {
+        !isSuspended && place(of: gpa).map { segments[$0].access != nil } ?? false
+    }
+
     private func isNeighbour(_ place: Int, _ segment: Segment, _ access: PageAccess?) -> Bool {
         segments[place].memory == segment.memory && segments[place].access == access
     }

@@ -14,14 +14,19 @@ final class MachineParts: Sendable {
     let powerOff = Lock<PowerOff?>(nil)
     let ioDebug: IODebugPort
     let inputs = GuestInputs()
+    let assist: AssistRecord
+    /// Gets vCPUs out of an instruction that the host never leaves; nil on hosts that leave all.
+    let lookout = Lock<AlarmClock?>(nil)
     /// Nil where the interrupt controllers are in the kernel, or there are none.
     let chips: MachineChips?
     private let serialPort: UART?
 
     init(
         board: Board, coordinator: RunCoordinator, memory: MachineMemory,
-        ioDebug: IODebugPort = IODebugPort(), chips: MachineChips? = nil, serialPort: UART? = nil
+        assist: AssistRecord = AssistRecord([]), ioDebug: IODebugPort = IODebugPort(),
+        chips: MachineChips? = nil, serialPort: UART? = nil
     ) {
+        self.assist = assist
         self.ioDebug = ioDebug
         self.chips = chips
         self.serialPort = serialPort
@@ -71,6 +76,8 @@ final class VCPURunner: @unchecked Sendable {
     private var exitsBefore: UInt64 = 0
     /// The controller wants to hear of an access to a protected page.
     private var isSeen = false
+    /// RIP at the last entry, where the instruction there may be one that the host never leaves.
+    private var enteredAt: UInt64?
 
     /// How a run of this vCPU ended.
     enum Departure {
@@ -133,6 +140,12 @@ final class VCPURunner: @unchecked Sendable {
         (isHalted, haltedAt, mayLeaveHalt) = (false, nil, false)
     }
 
+    /// Whether the controller is to be told of an access to a protected page, once.
+    func takeSeen() -> Bool {
+        defer { isSeen = false }
+        return isSeen
+    }
+
     private var measured: StopReport.Measured {
         StopReport.Measured(exits: recorder.total &- exitsBefore, time: begun == 0 ? 0 : ended &- begun)
     }
@@ -144,6 +157,7 @@ final class VCPURunner: @unchecked Sendable {
         begun = 0
         parts.barrier.enter(pass)
         if chips != nil { resumeHalt() }
+        watchForStandstill()
         do throws(KVMError) {
             if let end = try begin(controller) {
                 departure = end
@@ -202,6 +216,7 @@ final class VCPURunner: @unchecked Sendable {
                 pace = controller.pace
                 try prepareEntry(chips, pace)
             }
+            enteredAt = controller.pace.isStepping ? try placeToLeave() : nil
             let start = monotonicTime()
             if begun == 0 { begun = start }
             if isHandling {
@@ -254,6 +269,8 @@ final class VCPURunner: @unchecked Sendable {
             if let end = departure(try controller.decide(.handled(.interrupted), vcpu)) { return end }
         }
         if parts.coordinator.isStopping { return .asked }
+        try assistStuck(controller)
+        watchForStandstill()
         parts.barrier.check(pass)
         return nil
     }
@@ -262,7 +279,10 @@ final class VCPURunner: @unchecked Sendable {
     private func dispatch(_ exit: VCPUExit, _ controller: any RunController)
         throws(KVMError) -> Verdict
     {
-        if case .debug(let debug) = exit { return try controller.decide(.debug(debug), vcpu) }
+        if case .debug(let debug) = exit {
+            let done = try assistStuck(debug, since: enteredAt, controller)
+            return try controller.decide(.debug(done ?? debug), vcpu)
+        }
         if case .io = exit, try controller.claims(exit, vcpu) {
             // A breakpoint: no device gets it.
             _ = try settle(controller)
@@ -273,7 +293,10 @@ final class VCPURunner: @unchecked Sendable {
             _ = try settle(controller)
             return try controller.decide(.claimed(exit), vcpu)
         }
-        guard try handle(exit, controller) else { return try controller.decide(.fatal(exit), vcpu) }
+        guard try handle(exit, controller) else {
+            if let verdict = try assist(exit, controller) { return verdict }
+            return try controller.decide(.fatal(exit), vcpu)
+        }
         // Running freely, the next KVM_RUN completes it.
         let isWanted = controller.exited(exit)
         guard isWanted || isSeen || powerOff != nil else { return .resume }
@@ -322,7 +345,7 @@ final class VCPURunner: @unchecked Sendable {
     }
 
     /// An access to RAM that left the guest, because the page is protected.
-    private func answer(_ access: MMIO, _ controller: any RunController) throws(KVMError) {
+    func answer(_ access: MMIO, _ controller: any RunController) throws(KVMError) {
         var value: UInt64 = 0
         if let answer = try controller.access(access, vcpu) {
             value = answer.value

@@ -9,7 +9,7 @@ import X86
 ///
 /// It knows NOP, `mov al, imm8` (B0), `out imm8, al` (E6), `jmp rel8` (EB), HLT (F4) and UD2 (0F 0B), which
 /// shuts it down, in real mode; that is enough to be stepped, let go, stopped at a breakpoint, and to spin for ever.
-final class FakeGuest: Target, ConsoleProviding, ImageProviding, Restarting {
+final class FakeGuest: Target, ConsoleProviding, ImageProviding, Restarting, Assisting {
     let name = "fake"
     let exits = ExitLog()
     let vcpus: [VCPUIdentity]
@@ -29,6 +29,12 @@ final class FakeGuest: Target, ConsoleProviding, ImageProviding, Restarting {
     }
 
     let loadedImage: LoadedImage?
+    private let assistance = Lock(true)
+    var assists: Bool {
+        get { assistance.withLock { $0 } }
+        set { assistance.withLock { $0 = newValue } }
+    }
+    let assisted = [AssistedInstruction(name: "iret", count: 3, faults: 1, lastAddress: 0x7C04)]
     /// What the next restart loads; nil where that fails.
     let image: Lock<[UInt8]?>
 

@@ -1,0 +1,54 @@
+import DebugTarget
+import Foundation
+import Testing
+
+@testable import Machine
+
+/// A program of what some hosts' KVM lacks, here and on QEMU's TCG: each byte that it prints is the same.
+@Suite(.enabled(if: isLive, "needs /dev/kvm"), .serialized)
+struct AssistOracleTests {
+    private static let qemu = ["/usr/bin/qemu-system-i386", "/usr/bin/qemu-system-x86_64"]
+        .first { FileManager.default.isExecutableFile(atPath: $0) }
+
+    /// What another processor makes of it.
+    private func reference(_ image: URL, in folder: URL) throws -> [UInt8] {
+        let output = folder.appending(path: "printed")
+        let process = Process()
+        process.executableURL = URL(filePath: try #require(Self.qemu))
+        process.arguments = [
+            "-accel", "tcg", "-display", "none", "-nodefaults", "-no-reboot", "-kernel", image.path,
+            "-debugcon", "file:\(output.path)", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+        ]
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        // 2 * the byte that was written, and 1.
+        #expect(process.terminationStatus == 0x2E * 2 + 1)
+        return [UInt8](try Data(contentsOf: output))
+    }
+
+    @Test(.enabled(if: qemu != nil, "needs qemu-system-x86"))
+    func eachByteIsThatOfTCG() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "kvmscope-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let image = folder.appending(path: "assist")
+        try Data(kernel("assist")).write(to: image)
+        let expected = try reference(image, in: folder)
+        // Four instructions by 1,024 cases, 144 selectors, and the frames of two interrupts and two exceptions.
+        #expect(expected.count == 4 * 1024 * 3 + 144 * 10 + 93)
+
+        var configuration = MachineConfiguration()
+        configuration.source = ImageRequest(path: image.path)
+        let machine = try OwnedMachine(configuration)
+        #expect(try machine.runToStop().reason == .poweredOff)
+        let printed = try #require(machine.consoleOutput(.debug)).bytes
+        #expect(printed.count == expected.count)
+        if let place = zip(printed, expected).enumerated().first(where: { $0.element.0 != $0.element.1 }) {
+            Issue.record("byte \(place.offset): \(place.element.0) here, \(place.element.1) there")
+        }
+        // Where it was needed, the list says so.
+        #expect(
+            machine.assisted.isEmpty || machine.assisted.contains { $0.name == "daa" && $0.count == 1024 })
+    }
+}

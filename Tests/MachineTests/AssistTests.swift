@@ -1,0 +1,513 @@
+import DebugTarget
+import KVMCore
+import Locking
+import Testing
+import X86
+
+@testable import Machine
+
+/// RAM from 0, without KVM.
+private final class PlainMemory: PhysicalMemory {
+    private let bytes: Lock<[UInt8]>
+
+    init(_ size: Int = 1 << 20) { bytes = Lock([UInt8](repeating: 0, count: size)) }
+
+    var regions: [MemoryRegion] { [] }
+
+    func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault) {
+        let isRead = bytes.withLock { bytes in
+            guard gpa <= UInt64(bytes.count), UInt64(bytes.count) - gpa >= UInt64(buffer.count) else {
+                return false
+            }
+            buffer.copyBytes(from: bytes[Int(gpa)..<Int(gpa) + buffer.count])
+            return true
+        }
+        guard isRead else { throw MemoryFault(gpa: gpa) }
+    }
+
+    func write(_ gpa: UInt64, _ source: UnsafeRawBufferPointer) throws(MemoryFault) {
+        let isWritten = bytes.withLock { bytes in
+            guard gpa <= UInt64(bytes.count), UInt64(bytes.count) - gpa >= UInt64(source.count) else {
+                return false
+            }
+            bytes.replaceSubrange(Int(gpa)..<Int(gpa) + source.count, with: source)
+            return true
+        }
+        guard isWritten else { throw MemoryFault(gpa: gpa) }
+    }
+
+    func put(_ values: [UInt8], at gpa: UInt64) { values.withUnsafeBytes { try? write(gpa, $0) } }
+
+    func put<T: FixedWidthInteger & UnsignedInteger>(_ value: T, at gpa: UInt64) {
+        var bytes: [UInt8] = []
+        bytes.append(number: value)
+        put(bytes, at: gpa)
+    }
+}
+
+/// The same numbers in every run (Knuth's linear congruence).
+private struct SeededGenerator: RandomNumberGenerator {
+    private var value: UInt64 = 0x5EED
+
+    mutating func next() -> UInt64 {
+        var result: UInt64 = 0
+        for _ in 0..<2 {
+            value = value &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            result = result << 32 | value >> 32
+        }
+        return result
+    }
+}
+
+/// Each helper on states made by hand, after the manual's words.
+struct AssistTests {
+    private let memory = PlainMemory()
+    private static let gdt: UInt64 = 0x1000
+    private static let idt: UInt64 = 0x2000
+    private static let tss: UInt64 = 0x3000
+    private static let code: UInt64 = 0x4000
+    private static let stack: UInt64 = 0x9000
+
+    /// 08 code, 10 data, 1B code of ring 3, 23 data of ring 3, 28 a TSS, 38 data that is not present, 40 conforming code.
+    private func state(_ bytes: [UInt8], cpl: UInt8 = 0, long: Bool = false) -> AssistState {
+        let code0: UInt64 = long ? 0x00AF_9A00_0000_FFFF : 0x00CF_9A00_0000_FFFF
+        let code3: UInt64 = long ? 0x00AF_FA00_0000_FFFF : 0x00CF_FA00_0000_FFFF
+        let table: [UInt64] = [
+            0, code0, 0x00CF_9200_0000_FFFF, code3, 0x00CF_F200_0000_FFFF,
+            0x0000_8B00_0000_0067 | Self.tss << 16, 0, 0x00CF_1200_0000_FFFF, 0x00CF_9E00_0000_FFFF,
+        ]
+        for (index, entry) in table.enumerated() { memory.put(entry, at: Self.gdt + UInt64(index) * 8) }
+        memory.put(bytes, at: Self.code)
+        var special = SpecialRegisters()
+        special.cr0 = [.pe]
+        special.gdt = DescriptorTable(base: Self.gdt, limit: UInt16(table.count * 8 - 1))
+        special.idt = DescriptorTable(base: Self.idt, limit: 0x7FF)
+        special.tr = Segment(
+            base: Self.tss, limit: 0x67, selector: 0x28, attributes: SegmentAttributes(rawValue: 0x8B))
+        func flat(_ selector: UInt16, _ attributes: UInt32) -> Segment {
+            var attributes = SegmentAttributes(rawValue: attributes)
+            attributes.privilege = cpl
+            return Segment(base: 0, limit: 0xFFFF_FFFF, selector: selector, attributes: attributes)
+        }
+        special.cs = flat(cpl == 0 ? 0x08 : 0x1B, long ? 0xA09B : 0xC09B)
+        for name in [SegmentName.ds, .es, .fs, .gs, .ss] {
+            special[name] = flat(cpl == 0 ? 0x10 : 0x23, 0xC093)
+        }
+        if long { special.efer = [.lme, .lma] }
+        var general = GeneralRegisters()
+        general.rip = Self.code
+        general.rsp = Self.stack
+        return AssistState(general: general, special: special, memory: memory)
+    }
+
+    private func pushed(_ state: AssistState, _ values: [UInt64], width: Int) {
+        for (index, value) in values.enumerated() {
+            let place = state.general.rsp + UInt64(index * width)
+            switch width {
+            case 2: memory.put(UInt16(truncatingIfNeeded: value), at: place)
+            case 4: memory.put(UInt32(truncatingIfNeeded: value), at: place)
+            default: memory.put(value, at: place)
+            }
+        }
+    }
+
+    private func word(_ address: UInt64, _ size: Int) -> UInt64? { memory.word(address, size: size) }
+
+    private func fault(_ state: inout AssistState) -> Assist.Completion.Fault? {
+        Assist.perform(&state)?.fault
+    }
+
+    // MARK: arithmetic
+
+    /// AL, CF and AF before; AL, CF and AF after. From the manual's examples and its pseudo-code.
+    @Test(
+        arguments: [
+            // opcode, AL, CF, AF, then AL, CF, AF
+            (0x27, 0xAE, false, false, 0x14, true, true), (0x27, 0x2E, false, false, 0x34, false, true),
+            (0x27, 0x99, false, false, 0x99, false, false), (0x27, 0x9A, false, false, 0x00, true, true),
+            (0x27, 0x00, true, true, 0x66, true, true), (0x27, 0xFF, false, false, 0x65, true, true),
+            (0x2F, 0xAE, false, false, 0x48, true, true), (0x2F, 0x05, false, true, 0xFF, true, true),
+            (0x2F, 0x98, false, true, 0x92, false, true), (0x2F, 0x00, true, false, 0xA0, true, false),
+        ] as [(UInt8, UInt64, Bool, Bool, UInt64, Bool, Bool)])
+    func decimal(
+        _ opcode: UInt8, _ before: UInt64, _ cf: Bool, _ af: Bool, _ after: UInt64, _ cfAfter: Bool,
+        _ afAfter: Bool
+    ) {
+        var state = state([opcode])
+        state.general.rax = 0x1234_0000 | before
+        if cf { state.general.rflags.insert(.cf) }
+        if af { state.general.rflags.insert(.af) }
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.general.rax == 0x1234_0000 | after)
+        #expect(state.general.rflags.contains(.cf) == cfAfter)
+        #expect(state.general.rflags.contains(.af) == afAfter)
+        #expect(state.general.rflags.contains(.zf) == (after == 0))
+        #expect(state.general.rflags.contains(.sf) == (after & 0x80 != 0))
+        #expect(state.general.rip == Self.code + 1)
+    }
+
+    @Test(
+        arguments: [
+            (0x37, 0x000A, 0x0100), (0x37, 0x0009, 0x0009), (0x3F, 0x020B, 0x0105), (0x37, 0x00FF, 0x0205),
+        ]
+            as [(UInt8, UInt64, UInt64)])
+    func ascii(_ opcode: UInt8, _ before: UInt64, _ after: UInt64) {
+        var state = state([opcode])
+        state.general.rax = before
+        #expect(Assist.perform(&state) != nil)
+        #expect(state.general.rax == after)
+    }
+
+    @Test(arguments: [0x27, 0x2F, 0x37, 0x3F, 0xCE] as [UInt8])
+    func whatIsNotThereInLongMode(_ opcode: UInt8) {
+        var state = state([opcode], long: true)
+        #expect(Assist.perform(&state) == nil)
+    }
+
+    @Test func waitHeedsTheX87() {
+        var state = state([0x9B])
+        state.processor.fpuStatus = { 0 }
+        #expect(Assist.perform(&state)?.fault == nil)
+        state.general.rip = Self.code
+        state.special.cr0.insert([.mp, .ts])
+        #expect(fault(&state)?.vector == 7)
+        state.special.cr0.remove(.mp)
+        state.special.cr0.insert(.ne)
+        state.processor.fpuStatus = { 0x80 }
+        #expect(fault(&state)?.vector == 16)
+        // RIP stands at what faulted.
+        #expect(state.general.rip == Self.code)
+    }
+
+    @Test func hintsAreSkipped() {
+        // endbr64; nop [rax+rax+0x11223344]; rdsspq-like hint; prefetch
+        for code in [
+            [0xF3, 0x0F, 0x1E, 0xFA], [0x0F, 0x1F, 0x84, 0x00, 0x44, 0x33, 0x22, 0x11],
+            [0xF3, 0x48, 0x0F, 0x1E, 0xC8], [0x0F, 0x18, 0x0D, 1, 0, 0, 0],
+        ] as [[UInt8]] {
+            var state = state(code, long: true)
+            #expect(Assist.perform(&state)?.name == "nop")
+            #expect(state.general.rip == Self.code + UInt64(code.count))
+        }
+        var cut = state([], long: true)
+        memory.put([0x0F], at: (1 << 20) - 1)
+        cut.general.rip = (1 << 20) - 1
+        #expect(Assist.perform(&cut) == nil)
+        var locked = state([0xF0, 0x9B])
+        #expect(fault(&locked)?.vector == 6)
+    }
+
+    @Test func compareExchange() {
+        // lock cmpxchg16b [rsi]
+        var state = state([0xF0, 0x48, 0x0F, 0xC7, 0x0E], long: true)
+        state.general.rsi = 0x8000
+        memory.put(UInt64(1), at: 0x8000)
+        memory.put(UInt64(2), at: 0x8008)
+        (state.general.rax, state.general.rdx, state.general.rbx, state.general.rcx) = (1, 2, 3, 4)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.general.rflags.contains(.zf))
+        #expect(word(0x8000, 8) == 3 && word(0x8008, 8) == 4)
+        state.general.rip = Self.code
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(!state.general.rflags.contains(.zf))
+        #expect(state.general.rax == 3 && state.general.rdx == 4)
+        state.general.rip = Self.code
+        state.general.rsi = 0x8008
+        #expect(fault(&state) == .init(vector: 13, code: 0))
+    }
+
+    @Test func accessChecksAndXGETBV() {
+        var state = state([0x0F, 0x01, 0xCB], long: true)
+        #expect(Assist.perform(&state)?.name == "stac")
+        #expect(state.general.rflags.contains(.ac))
+        var user = self.state([0x0F, 0x01, 0xCA], cpl: 3, long: true)
+        #expect(fault(&user)?.vector == 6)
+        var extended = self.state([0x0F, 0x01, 0xD0], long: true)
+        #expect(fault(&extended)?.vector == 6)
+        extended.special.cr4.insert(.osxsave)
+        extended.processor.xcr0 = { 7 }
+        extended.general.rax = .max
+        #expect(Assist.perform(&extended)?.fault == nil)
+        #expect(extended.general.rax == 7 && extended.general.rdx == 0)
+    }
+
+    // MARK: descriptors
+
+    @Test(
+        arguments: [
+            (0x08, 0, 0x00C0_9A00), (0x10, 0, 0x00C0_9200), (0x1B, 3, 0x00C0_FA00), (0x28, 0, 0x0000_8B00),
+            (0x38, 0, 0x00C0_1200), (0x00, 0, nil), (0x100, 0, nil), (0x0C, 0, nil), (0x10, 3, nil),
+            (0x13, 0, nil), (0x43, 3, 0x00C0_9E00),
+        ] as [(UInt16, UInt8, UInt64?)])
+    func accessRights(_ selector: UInt16, _ cpl: UInt8, _ rights: UInt64?) {
+        // lar eax, ecx
+        var state = state([0x0F, 0x02, 0xC1], cpl: cpl)
+        state.general.rax = 0x55
+        state.general.rcx = UInt64(selector)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.general.rflags.contains(.zf) == (rights != nil))
+        #expect(state.general.rax == rights ?? 0x55)
+    }
+
+    @Test func limitsAndRealMode() {
+        // lsl eax, [0x8000]
+        var state = state([0x0F, 0x03, 0x05, 0, 0x80, 0, 0])
+        memory.put(UInt16(0x10), at: 0x8000)
+        #expect(Assist.perform(&state)?.name == "lsl")
+        #expect(state.general.rax == 0xFFFF_FFFF)
+        state.general.rip = Self.code
+        memory.put(UInt16(0x28), at: 0x8000)
+        #expect(Assist.perform(&state) != nil)
+        #expect(state.general.rax == 0x67)
+        state.general.rip = Self.code
+        state.special.cr0.remove(.pe)
+        state.special.cs = .real(0, code: true)
+        #expect(fault(&state)?.vector == 6)
+    }
+
+    // MARK: IRET and RETF
+
+    @Test func returnOnOneLevel() {
+        var state = state([0xCF])
+        pushed(state, [0x5000, 0x08, 0x0000_0ED7], width: 4)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.general.rip == 0x5000)
+        #expect(state.general.rsp == Self.stack + 12)
+        #expect(state.general.rflags.rawValue == 0xED7)
+        // The accessed bit of its descriptor is set.
+        #expect(word(Self.gdt + 13, 1) == 0x9B)
+    }
+
+    @Test func returnToRing3() {
+        var state = state([0xCF])
+        pushed(state, [0x5000, 0x1B, 0x202, 0x7000, 0x23], width: 4)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.cpl == 3)
+        #expect(state.special.cs.selector == 0x1B && state.special.ss.selector == 0x23)
+        #expect(state.general.rsp == 0x7000)
+        // Data of ring 0 is not for it.
+        for name in [SegmentName.ds, .es, .fs, .gs] {
+            #expect(state.special[name].selector == 0 && state.special[name].attributes.isUnusable)
+        }
+        // And back out of IF's reach.
+        #expect(state.general.rflags.contains(.if))
+    }
+
+    @Test func returnTo64BitCode() {
+        var state = state([0x48, 0xCF], long: true)
+        pushed(state, [0x5000, 0x08, 0x10202, 0x7008, 0], width: 8)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.general.rsp == 0x7008)
+        #expect(state.special.ss.attributes.isUnusable && state.cpl == 0)
+        #expect(state.general.rflags.contains(.rf))
+        var outer = self.state([0x48, 0xCF], long: true)
+        pushed(outer, [0x5000, 0x1B, 0x202, 0x7000, 0x23], width: 8)
+        #expect(Assist.perform(&outer)?.fault == nil)
+        #expect(outer.cpl == 3)
+    }
+
+    @Test func returnToVirtual8086() {
+        var state = state([0xCF])
+        pushed(state, [0x100, 0x2000, 0x2_3202, 0xFFFE, 0x3000, 0x4000, 0x5000, 0x6000, 0x7000], width: 4)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.isVirtual && state.cpl == 3)
+        #expect(state.special.cs.base == 0x20000 && state.special.ss.base == 0x30000)
+        #expect(state.special.es.base == 0x40000 && state.special.gs.base == 0x70000)
+        #expect(state.special.cs.attributes.rawValue == 0xF3)
+        // And an IRET there, with IOPL 3 and then without.
+        memory.put([0xCF], at: 0x20100)
+        memory.put(UInt16(0x55), at: 0x3FFFE)
+        var none = state
+        none.general.rflags.iopl = 0
+        #expect(fault(&none) == .init(vector: 13, code: 0))
+    }
+
+    /// What is on the stack, and the exception that comes of it.
+    @Test(
+        arguments: [
+            ("a null CS", [0x5000, 0, 2], 13, 0), ("beyond the table", [0x5000, 0x100, 2], 13, 0x100),
+            ("data as CS", [0x5000, 0x10, 2], 13, 0x10),
+            ("a CS of the LDT that is not there", [0x5000, 0x0C, 2], 13, 0x0C),
+            ("ring 3's CS with RPL 0", [0x5000, 0x18, 2], 13, 0x18),
+            ("a null SS", [0x5000, 0x1B, 2, 0x7000, 0], 13, 0),
+            ("SS of ring 0", [0x5000, 0x1B, 2, 0x7000, 0x10], 13, 0x10),
+            ("code as SS", [0x5000, 0x1B, 2, 0x7000, 0x1B], 13, 0x18),
+        ] as [(String, [UInt64], UInt8, UInt32)])
+    func returnsThatFault(_ what: String, _ values: [UInt64], _ vector: UInt8, _ code: UInt32) {
+        var state = state([0xCF])
+        pushed(state, values, width: 4)
+        let before = state.general
+        #expect(fault(&state) == .init(vector: vector, code: code), "\(what)")
+        #expect(state.general == before)
+    }
+
+    @Test func returnsToWhatIsNotPresent() {
+        var state = state([0xCF])
+        pushed(state, [0x5000, 0x08, 2], width: 4)
+        memory.put(UInt8(0x1A), at: Self.gdt + 13)
+        #expect(fault(&state) == .init(vector: 11, code: 8))
+        memory.put(UInt8(0x9A), at: Self.gdt + 13)
+        state.general.rflags.insert(.nt)
+        #expect(Assist.perform(&state) == nil)
+        var long = self.state([0x48, 0xCF], long: true)
+        pushed(long, [0x8000_0000_0000_0000, 0x08, 2, 0x7000, 0x10], width: 8)
+        #expect(fault(&long) == .init(vector: 13, code: 0))
+        long.general.rflags.insert(.nt)
+        #expect(fault(&long) == .init(vector: 13, code: 0))
+    }
+
+    @Test func farReturnToRing3() {
+        // retf 8
+        var state = state([0xCA, 8, 0])
+        pushed(state, [0x5000, 0x1B, 0xAAAA, 0xBBBB, 0x7000, 0x23], width: 4)
+        #expect(Assist.perform(&state)?.name == "retf")
+        #expect(state.cpl == 3 && state.general.rip == 0x5000)
+        #expect(state.general.rsp == 0x7008)
+    }
+
+    // MARK: INT
+
+    private func gate(
+        _ vector: UInt64, _ selector: UInt64 = 8, type: UInt64 = 0xE, dpl: UInt64 = 0, long: Bool = false,
+        ist: UInt64 = 0
+    ) {
+        let low = 0x6000 | selector << 16 | (0x80 | dpl << 5 | type) << 40 | ist << 32
+        memory.put(low, at: Self.idt + vector * (long ? 16 : 8))
+        if long { memory.put(UInt64(0), at: Self.idt + vector * 16 + 8) }
+    }
+
+    @Test func interruptOnOneLevel() {
+        var state = state([0xCD, 0x80])
+        gate(0x80)
+        state.general.rflags.insert([.if, .cf])
+        #expect(Assist.perform(&state)?.name == "int")
+        #expect(state.general.rip == 0x6000)
+        #expect(state.general.rsp == Self.stack - 12)
+        #expect(word(Self.stack - 4, 4) == 0x203)
+        #expect(word(Self.stack - 8, 4) == 8)
+        #expect(word(Self.stack - 12, 4) == Self.code + 2)
+        #expect(!state.general.rflags.contains(.if))
+        // A trap gate leaves IF.
+        var trap = self.state([0xCC])
+        gate(3, type: 0xF)
+        trap.general.rflags.insert(.if)
+        #expect(Assist.perform(&trap)?.name == "int3")
+        #expect(trap.general.rflags.contains(.if))
+    }
+
+    @Test func interruptFromRing3() {
+        var state = state([0xCD, 0x30], cpl: 3)
+        gate(0x30, dpl: 3)
+        memory.put(UInt32(0x8800), at: Self.tss + 4)
+        memory.put(UInt16(0x10), at: Self.tss + 8)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.cpl == 0 && state.special.ss.selector == 0x10)
+        #expect(state.general.rsp == 0x8800 - 20)
+        #expect(word(0x8800 - 4, 4) == 0x23 && word(0x8800 - 8, 4) == Self.stack)
+        #expect(word(0x8800 - 16, 4) == 0x1B)
+        // Its gate is not for ring 3.
+        var refused = self.state([0xCD, 0x31], cpl: 3)
+        gate(0x31)
+        #expect(fault(&refused) == .init(vector: 13, code: 0x31 << 3 | 2))
+        // No stack in the TSS.
+        memory.put(UInt16(0), at: Self.tss + 8)
+        var stackless = self.state([0xCD, 0x30], cpl: 3)
+        #expect(fault(&stackless) == .init(vector: 10, code: 0))
+    }
+
+    @Test func interruptIn64BitMode() {
+        var state = state([0xCD, 0x40], long: true)
+        gate(0x40, long: true)
+        state.general.rsp = Self.stack + 4
+        #expect(Assist.perform(&state)?.fault == nil)
+        // Aligned, and SS and RSP in any case.
+        #expect(state.general.rsp == Self.stack - 40)
+        #expect(word(Self.stack - 16, 8) == Self.stack + 4)
+        #expect(word(Self.stack - 8, 8) == 0x10)
+        var own = self.state([0xCD, 0x41], cpl: 3, long: true)
+        gate(0x41, dpl: 3, long: true, ist: 2)
+        memory.put(UInt64(0x8808), at: Self.tss + 0x24 + 8)
+        #expect(Assist.perform(&own)?.fault == nil)
+        #expect(own.general.rsp == 0x8800 - 40)
+        #expect(own.cpl == 0 && own.special.ss.attributes.isUnusable)
+    }
+
+    @Test func interruptGatesThatFault() {
+        var beyond = state([0xCD, 0xFF])
+        beyond.special.idt.limit = 0x7F
+        #expect(fault(&beyond) == .init(vector: 13, code: 0xFF << 3 | 2))
+        var empty = state([0xCD, 0x50])
+        #expect(fault(&empty) == .init(vector: 13, code: 0x50 << 3 | 2))
+        memory.put(UInt64(0x0000_0E00_0008_6000), at: Self.idt + 0x50 * 8)
+        #expect(fault(&empty) == .init(vector: 11, code: 0x50 << 3 | 2))
+        gate(0x50, 0x10)
+        #expect(fault(&empty) == .init(vector: 13, code: 0x10))
+        // A task gate is not followed.
+        gate(0x50, 0x28, type: 5)
+        #expect(Assist.perform(&empty) == nil)
+    }
+
+    @Test func interruptInRealMode() {
+        var state = state([0xCD, 0x90])
+        state.special.cr0.remove(.pe)
+        state.special.cs = .real(0, code: true)
+        state.special.ss = .real(0)
+        state.special.idt = DescriptorTable(base: 0, limit: 0x3FF)
+        memory.put(UInt32(0x0123_4567), at: 0x240)
+        state.general.rflags.insert(.if)
+        #expect(Assist.perform(&state)?.fault == nil)
+        #expect(state.special.cs.selector == 0x123 && state.special.cs.base == 0x1230)
+        #expect(state.general.rip == 0x4567)
+        #expect(word(Self.stack - 6, 2) == Self.code + 2)
+        #expect(!state.general.rflags.contains(.if))
+    }
+
+    /// Memory that is not there, or may not be written: the page fault that the processor raises, and nothing changed.
+    @Test func pageFaultsAreTheProcessors() {
+        var state = state([0xCD, 0x40], cpl: 3, long: true)
+        gate(0x40, dpl: 3, long: true)
+        // Four levels that map the first 2 MiB for the supervisor, by pages of 4 KiB; the user's code page alone is the user's.
+        memory.put(UInt64(0x1_1007), at: 0x1_0000)
+        memory.put(UInt64(0x1_2007), at: 0x1_1000)
+        memory.put(UInt64(0x1_3007), at: 0x1_2000)
+        for page in 0..<64 as Range<UInt64> {
+            memory.put(page << 12 | (page == 4 ? 7 : page == 8 ? 0 : 3), at: 0x1_3000 + page * 8)
+        }
+        state.special.cr0.insert([.pg, .wp])
+        state.special.cr4.insert(.pae)
+        state.special.cr3 = 0x1_0000
+        memory.put(UInt64(0x8800), at: Self.tss + 4)
+        // The kernel's stack, on page 8, is not mapped: a write by the supervisor.
+        #expect(fault(&state) == .init(vector: 14, code: 2))
+        #expect(state.special.cr2 & ~0xFFF == 0x8000)
+        memory.put(UInt64(0x8003), at: 0x1_3000 + 8 * 8)
+        #expect(Assist.perform(&state)?.fault == nil)
+        // Accessed and dirty.
+        #expect(word(0x1_3000 + 8 * 8, 8) == 0x8063)
+    }
+
+    /// Whatever bytes are at RIP, nothing crashes, and what is not done changes nothing.
+    @Test func anyBytesAtAll() {
+        var generator = SeededGenerator()
+        let starts: [[UInt8]] = [
+            [], [0xCF], [0xCB], [0xCD], [0x0F, 0x02], [0x0F, 0x03], [0x0F, 0xC7], [0x0F, 0x1E], [0x66, 0xCF],
+            [0x48, 0xCF],
+        ]
+        for _ in 0..<3000 {
+            let start = starts.randomElement(using: &generator) ?? []
+            let bytes = start + (0..<15).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            var state = state(
+                bytes, cpl: Bool.random(using: &generator) ? 0 : 3, long: Bool.random(using: &generator))
+            for register in GeneralRegister.allCases where register != .rip {
+                state.general[register] =
+                    UInt64.random(in: 0...(.max), using: &generator) >> UInt64.random(in: 0..<64)
+            }
+            state.general.rflags = RFlags(
+                rawValue: UInt64.random(in: 0...0x3F_FFFF, using: &generator) & ~(1 << 17) | 2)
+            let before = (state.general, state.special)
+            let done = Assist.perform(&state)
+            if done == nil { #expect(state.general == before.0 && state.special == before.1) }
+            if done?.fault != nil { #expect(state.general == before.0) }
+        }
+    }
+}
