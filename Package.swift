@@ -73,13 +73,14 @@ let package = Package(
         .target(name: "CBench", cSettings: fence),
         // The example guests: assembly, assembled and embedded by the package itself.
         .target(
-            name: "Examples", path: "examples", exclude: ["grafana-dashboard.json"], cSettings: fence),
+            name: "Examples", path: "examples", exclude: ["grafana-dashboard.json", "launch.json"],
+            cSettings: fence),
 
         .executableTarget(
             name: "kvmscope",
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Symbols", "Host", "Machine", "Attach", "Debugger",
-                "Monitor", "Commands", "GuestView", "Interface", "Terminal", "GDBRemote", "Examples",
+                "Monitor", "Commands", "GuestView", "Interface", "Terminal", "GDBRemote", "DAP", "Examples",
                 "CLinux",
                 arguments, system,
             ],
@@ -165,7 +166,10 @@ let package = Package(
             "Interface", ["GuestView", "Commands", "Monitor", "Debugger", "DebugTarget", "X86"],
             tests: [conformance, "RecordedHosts"], recorded: ["Recorded"])
         + module("Terminal", ["Interface", "CNcurses", "CReadline", system])
-        // A front end: it speaks to programs, and gives commands as people do.
+        // Front ends: they speak to programs, and give commands as people do.
+        + module(
+            "DAP", ["Commands", "Debugger", "DebugTarget", "Expressions", "Symbols", "X86"],
+            tests: [conformance])
         + module(
             "GDBRemote", ["Commands", "Debugger", "DebugTarget", "X86", "CLinux", system],
             tests: [conformance, "Examples", "Machine"])

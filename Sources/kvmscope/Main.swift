@@ -36,7 +36,9 @@ struct Program: ParsableCommand {
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,
         version: "kvmscope 0.1.0",
-        subcommands: [AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self])
+        subcommands: [
+            AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self, DAPCommand.self,
+        ])
 
     @OptionGroup var image: ImageArgument
     @OptionGroup var options: Options
