@@ -27,7 +27,7 @@ struct Bench: ParsableCommand {
 
     @Option(
         help: """
-            Measure only these: vcpu, command, find, walk, port, break, view, program, attach (repeatable).
+            Measure only these: vcpu, command, find, walk, port, break, view, program, remote, attach (repeatable).
             """)
     var only: [String] = []
 
@@ -69,6 +69,7 @@ struct Bench: ParsableCommand {
             ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
+            ("remote", { try remoteFigures(program: program, count: count, rounds: rounds) }),
             (
                 "attach",
                 {
