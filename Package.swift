@@ -110,7 +110,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Commands", "Debugger", "DebugTarget", "GDBRemote", "Monitor", "Symbols", "Expressions",
+                "Commands", "DAP", "Debugger", "DebugTarget", "GDBRemote", "Monitor", "Symbols",
+                "Expressions",
                 "Machine",
                 conformance,
             ],

@@ -307,6 +307,7 @@ private final class Client {
         try client.waitForStop()
         #expect(client.last("stopped")?["reason"]?.text == "instruction breakpoint")
         #expect(try client.failure("terminate").contains("another program"))
+        #expect(try client.failure("restart").contains("another program"))
         try client.ask("disconnect")
         #expect(client.session?.isRunning == true && client.adapter.isOver)
         #expect(client.session?.debugger.breakpoints.isEmpty == true)

@@ -31,9 +31,11 @@ struct RemoteTests {
         }
     }
 
-    private func gdb(_ program: String, _ target: String, _ name: String) throws -> String {
+    private func gdb(
+        _ program: String, _ target: String, _ name: String, by kind: String = "remote"
+    ) throws -> String {
         let done = try run(
-            program, ["-nx", "-batch", "-ex", "target remote | \(target)", "-x", script(name)], seconds: 300)
+            program, ["-nx", "-batch", "-ex", "target \(kind) | \(target)", "-x", script(name)], seconds: 300)
         #expect(done.status == 0)
         return done.output + done.errors
     }
@@ -51,6 +53,14 @@ struct RemoteTests {
     private func modes(_ program: String) throws {
         let output = try gdb(program, "\(Built.kvmscope) --example boot --gdb stdio", "boot.gdb")
         try expect(output, has: "boot.expected")
+        expectNoComplaint(output)
+    }
+
+    @Test("GDB starts the guest again", .enabled(if: Host.has("gdb"), "needs gdb"))
+    func startedAgain() throws {
+        let output = try gdb(
+            "gdb", "\(Built.kvmscope) --example boot --gdb stdio", "again.gdb", by: "extended-remote")
+        try expect(output, has: "again.expected")
         expectNoComplaint(output)
     }
 

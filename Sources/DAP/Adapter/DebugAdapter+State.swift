@@ -212,7 +212,7 @@ extension DebugAdapter {
         let session = try guest()
         guard let text = arguments["text"]?.text else { throw AdapterFailure("there is no text") }
         // Columns count UTF-16 units, from 1.
-        let column = max(0, (arguments["column"]?.integer ?? 1) - 1)
+        let column = max(0, (arguments["column"]?.integer ?? 1) &- 1)
         let before = String(decoding: Array(text.utf16.prefix(column)), as: UTF16.self)
         let found = session.complete(text, cursor: before.utf8.count)
         let start = String(decoding: Array(text.utf8.prefix(found.start)), as: UTF8.self).utf16.count

@@ -56,6 +56,7 @@ package final class DebugAdapter {
         case "configurationDone": try configurationDone()
         case "disconnect": disconnect(arguments)
         case "terminate": try terminate()
+        case "restart": try restart()
         case "setBreakpoints": try setSourceBreakpoints(arguments)
         case "setFunctionBreakpoints": try setFunctionBreakpoints(arguments)
         case "setInstructionBreakpoints": try setInstructionBreakpoints(arguments)
@@ -153,7 +154,8 @@ package final class DebugAdapter {
             "supportsInstructionBreakpoints": true, "supportsDataBreakpoints": true,
             "supportsReadMemoryRequest": true, "supportsWriteMemoryRequest": true,
             "supportsDisassembleRequest": true, "supportsTerminateRequest": true,
-            "supportTerminateDebuggee": true, "supportsCompletionsRequest": true,
+            "supportTerminateDebuggee": true, "supportsRestartRequest": true,
+            "supportsCompletionsRequest": true,
         ]
     }
 
@@ -174,6 +176,19 @@ package final class DebugAdapter {
         if session.isRunning {
             if stopsOnEntry { session.interrupt() }
         } else if stopsOnEntry {
+            then { [weak self] in self?.tellStop() }
+        } else {
+            _ = try goOn()
+        }
+        return [:]
+    }
+
+    /// The guest at its start again; one that runs is stopped for it.
+    private func restart() throws(AdapterFailure) -> JSONValue {
+        let session = try guest()
+        lineStep = nil
+        _ = try attempt { () throws(DebuggerError) in try session.debugger.restart() }
+        if stopsOnEntry {
             then { [weak self] in self?.tellStop() }
         } else {
             _ = try goOn()
@@ -237,8 +252,8 @@ package final class DebugAdapter {
     func vcpu(_ arguments: JSONValue, _ session: Session) throws(AdapterFailure) -> Int {
         guard let thread = arguments["threadId"] else { return session.debugger.selectedVCPU }
         guard let number = thread.integer,
-            session.debugger.target.vcpus.contains(where: { $0.id == number - 1 })
+            session.debugger.target.vcpus.contains(where: { $0.id == number &- 1 })
         else { throw AdapterFailure("there is no thread \(thread.integer.map(String.init) ?? "of that id")") }
-        return number - 1
+        return number &- 1
     }
 }

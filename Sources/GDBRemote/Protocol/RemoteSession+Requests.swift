@@ -27,7 +27,13 @@ extension RemoteSession {
         case UInt8(ascii: "k"):
             kill()
             return .later
-        case UInt8(ascii: "!"): return .ok
+        case UInt8(ascii: "!"):
+            isExtended = true
+            return .ok
+        case UInt8(ascii: "R"):
+            // It has no reply: a client that cannot be told asks for the guest's state next.
+            _ = try? runAgain()
+            return .later
         case UInt8(ascii: "v"): return try respondToLongRequest(&reader)
         case UInt8(ascii: "q"): return try respondToQuery(&reader)
         case UInt8(ascii: "Q"): return try respondToSetting(&reader)
@@ -45,9 +51,9 @@ extension RemoteSession {
             kill()
             return .later
         }
-        if reader.skip("Attach") || reader.skip("Run") {
-            throw RemoteFailure(
-                .permission, "one guest is served here; start kvmscope again for another, or for a fresh one")
+        if reader.skip("Run") { return .bytes(stopReply(try runAgain(), reason: false)) }
+        if reader.skip("Attach") {
+            throw RemoteFailure(.permission, "one guest is served here; start kvmscope again for another")
         }
         return .unsupported
     }
@@ -177,9 +183,22 @@ extension RemoteSession {
         return .later
     }
 
-    /// A guest that was attached to is not ended: the client goes.
+    /// The guest at its start again, stopped. What it is was said when kvmscope was started, so that a program's name and
+    /// arguments are of no use.
+    private func runAgain() throws(RemoteFailure) -> Stop {
+        postponed = nil
+        repeated = nil
+        let stop = try attempt { () throws(DebuggerError) in try debugger.restart() }
+        vcpu = stop.vcpu
+        chooseLayout()
+        return stop
+    }
+
+    /// A guest that was attached to is not ended: the client goes. One that can be started again is, and the client stays,
+    /// where it has said that it may do so.
     private func kill() {
         guard options.ownsGuest else { return leave(hasDetached: true) }
+        if isExtended, debugger.isRestartable, (try? debugger.kill()) != nil { return }
         session.end()
         leave()
     }

@@ -47,6 +47,8 @@ package final class RemoteSession {
     var vcpu: Int
     /// What `Hc` chose, for the old forms of resuming.
     var resumed = ThreadChoice.all
+    /// The client stays when the guest ends, and may start it again (`target extended-remote`).
+    var isExtended = false
     /// Addresses are physical (QEMU's PhyMemMode).
     var isPhysical = false
     /// Each packet carries its thread (LLDB).

@@ -1,4 +1,5 @@
 import Commands
+import DAP
 import DebugTarget
 import Debugger
 import Expressions
@@ -212,6 +213,46 @@ final class Bench {
             return true
         }
         guard let command = session.command(of: String(decoding: line, as: UTF8.self)) else { return true }
+        return !command.completion.contains(.file)
+    }
+
+    func adapter(_ bytes: [UInt8]) {
+        patience = .now + .milliseconds(40)
+        var sent: [UInt8] = []
+        let adapter = DebugAdapter(
+            starter: { [session] _, _ in DebugAdapter.StartedSession(session, ownsGuest: bytes.count % 2 == 0)
+            },
+            send: { sent += $0 })
+        for message in Self.messages(bytes) where mayGive(message) {
+            adapter.take(MessageDecoder.packet(message))
+            adapter.collect()
+            if adapter.isOver { break }
+        }
+        collect()
+        adapter.leave(ends: false)
+        collect()
+        session.cancelQueue()
+        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        precondition(!debugger.breakpoints.contains { $0.origin != nil }, "a breakpoint of nobody's")
+        var decoder = MessageDecoder()
+        for event in decoder.feed(sent) {
+            guard case .message(let message) = event, message["seq"] != nil else { fatalError("\(event)") }
+        }
+    }
+
+    private static func messages(_ bytes: [UInt8]) -> [JSONValue] {
+        guard bytes.first == 0 else {
+            var decoder = MessageDecoder()
+            return decoder.feed(bytes).compactMap { if case .message(let value) = $0 { value } else { nil } }
+        }
+        return bytes.dropFirst().split(separator: 10).prefix(16).compactMap { JSONValue($0) }
+    }
+
+    private func mayGive(_ message: JSONValue) -> Bool {
+        guard let line = message["arguments"]?["expression"]?.text, let command = session.command(of: line)
+        else {
+            return true
+        }
         return !command.completion.contains(.file)
     }
 

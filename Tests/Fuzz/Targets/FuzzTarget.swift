@@ -20,6 +20,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case sample
     /// GDB's remote protocol: the bytes of a connection.
     case rsp
+    /// The Debug Adapter Protocol: a connection's bytes, or after a byte of zero a message a line.
+    case dap
 
     /// Reads one input. It may refuse it, and nothing else.
     public func run(_ bytes: [UInt8]) {
@@ -29,7 +31,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
-        let bench = Bench.current(uses: self == .session || self == .rsp ? 256 : 4096)
+        let bench = Bench.current(uses: self == .session || self == .rsp || self == .dap ? 256 : 4096)
         switch self {
         case .expression: bench.evaluate(String(decoding: bytes, as: UTF8.self))
         case .command: bench.command(String(decoding: bytes, as: UTF8.self))
@@ -39,6 +41,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .image: bench.image(bytes)
         case .rsp: bench.remote(bytes)
         case .loader: bench.loader(bytes)
+        case .dap: bench.adapter(bytes)
         case .tracepoint, .sample: break
         }
     }
