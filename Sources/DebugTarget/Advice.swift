@@ -51,6 +51,12 @@ public enum Advice: Sendable, Hashable {
     case detachThere
     /// Run the machine without interrupt controllers in the kernel.
     case withoutKernelChips
+    /// Catch the interrupt that calls it.
+    case catchInterrupt
+    /// Run the machine without a BIOS, or with more memory.
+    case withoutBIOS
+    /// Run the machine with its chips outside the kernel, which the BIOS and drives need.
+    case chipsForBIOS
     /// Run the machine with interrupt controllers in the kernel, or with none.
     case kernelChips
     /// Load the file as a flat binary.

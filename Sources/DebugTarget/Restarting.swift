@@ -16,6 +16,8 @@ public struct GuestReset: Sendable, Hashable {
         case systemControl
         /// Bit 2 of port 0xCF9.
         case resetControl
+        /// The BIOS's reset vector, FFFF:0000.
+        case firmware
         /// KVM_EXIT_SYSTEM_EVENT, KVM_SYSTEM_EVENT_RESET.
         case systemEvent
     }

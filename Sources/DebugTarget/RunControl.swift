@@ -24,6 +24,11 @@ public protocol RunController: AnyObject, Sendable {
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
     /// After each exit, when the target has done its own part of it.
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
+    /// The machine's BIOS did what the guest called it for, and may have set any register: whether
+    /// ``RunEvent/serviced(_:)`` is wanted.
+    ///
+    /// - Parameter call: nil for what the BIOS does by itself, as at an interrupt.
+    func called(_ call: FirmwareCall?) -> Bool
     /// A vCPU that was parked at a HLT goes on by itself: an interrupt is about to end it. What was armed may be armed
     /// anew, for the instruction after the HLT.
     func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict
@@ -46,6 +51,8 @@ extension RunController {
     public var pace: RunPace { .free }
 
     public func exited(_ exit: VCPUExit) -> Bool { seesHandledExits }
+
+    public func called(_ call: FirmwareCall?) -> Bool { seesHandledExits }
 
     public func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict { .resume }
 
@@ -89,6 +96,9 @@ public enum RunEvent: Sendable {
     /// An exit that the target has handled and completed (I/O, MMIO, MSR): registers are final. While
     /// stepping, such an exit is where the instruction ended unless RIP stands where it stood.
     case handled(VCPUExit)
+    /// A call of the machine's BIOS is done: registers are final, and RIP may be anywhere. While stepping, this is where
+    /// the instruction ended.
+    case serviced(VCPUExit)
     /// An exit that ``RunController/claims(_:_:)`` was true of, completed: RIP stands after the OUT.
     case claimed(VCPUExit)
     /// A patch was executed, and the target has put the vCPU back to where it stands: registers are final.

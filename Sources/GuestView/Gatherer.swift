@@ -177,7 +177,7 @@ public final class Gatherer {
         let newest = recent.last?.end ?? 0
         table.recent = recent.reversed().map { record in
             ExitTable.Recent(
-                number: record.number, vcpu: record.vcpu, age: newest &- record.end, text: record.exit.text)
+                number: record.number, vcpu: record.vcpu, age: newest &- record.end, text: record.text)
         }
         return table
     }
@@ -196,6 +196,18 @@ public final class Gatherer {
         // Those that were written to; the first one while none was.
         let all = target.consoles
         let used = all.filter { target.consoleOutput($0)?.total ?? 0 > 0 }
+        // The screen comes first, where there is one.
+        if let screen = (target as? any ScreenProviding)?.textScreen {
+            let count = used.count + 1
+            guard index % count > 0 else {
+                return ConsoleText(
+                    name: count > 1 ? "screen 1/\(count)" : "screen", consoles: count, screen: screen)
+            }
+            let name = used[index % count - 1]
+            return ConsoleText(
+                bytes: target.consoleOutput(name)?.bytes ?? [],
+                name: name.rawValue + " \(index % count + 1)/\(count)", consoles: count)
+        }
         let shown = used.isEmpty ? Array(all.prefix(1)) : used
         guard !shown.isEmpty else { return ConsoleText(name: "none") }
         let name = shown[index % shown.count]

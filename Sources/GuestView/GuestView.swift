@@ -275,7 +275,12 @@ public struct ConsoleText: Sendable, Hashable {
     /// Which console this is, and how many there are.
     public var name: String
     public var consoles: Int
-    public init(bytes: [UInt8] = [], name: String = "", consoles: Int = 1) {
+    /// The guest's text screen, where that is what is shown; there are no bytes then.
+    public var screen: ScreenContents?
+    public init(
+        bytes: [UInt8] = [], name: String = "", consoles: Int = 1, screen: ScreenContents? = nil
+    ) {
+        self.screen = screen
         self.bytes = bytes
         self.name = name
         self.consoles = consoles

@@ -1,4 +1,4 @@
-import DebugTarget
+public import DebugTarget
 
 /// What a machine is made of.
 public struct MachineConfiguration: Sendable, Hashable {
@@ -32,6 +32,24 @@ public struct MachineConfiguration: Sendable, Hashable {
     /// What the real-time clock of ``InterruptController/user`` shows at first, in seconds since 1970, UTC.
     public var clockOrigin: Int64 = 0
     public var applicationProcessors = ApplicationProcessors.automatic
+    /// A drive: an image's file, and what it is.
+    public struct Drive: Sendable, Hashable {
+        public var kind: DriveState.Kind
+        public var path: String
+        public init(_ kind: DriveState.Kind, path: String) {
+            self.kind = kind
+            self.path = path
+        }
+    }
+
+    /// BIOS services, with ``InterruptController/user`` alone. Without an image the first drive that can be booted is.
+    public var hasBIOS = false
+    /// Those services are not there after all where ``source`` is no drive, but a kernel or another program.
+    public var hasBIOSForDrivesAlone = false
+    /// In order; floppies have the numbers from 0, disks from 80h, CDs from E0h.
+    public var drives: [Drive] = []
+    /// Line A20 of the address bus is on at first.
+    public var isA20On = true
     /// Nil: nothing is loaded, and the boot processor is as at reset, where no ROM answers.
     public var image: GuestImage?
     /// The file that ``image`` is read from, at each start; nil for bytes that do not change.
@@ -58,6 +76,16 @@ public struct MachineConfiguration: Sendable, Hashable {
             throw MachineError(
                 .configuration, "the interrupt controllers outside the kernel are for one vCPU, not \(vcpus)",
                 advice: .kernelChips)
+        }
+        guard !hasBIOS || interruptController == .user else {
+            throw MachineError(
+                .configuration, "BIOS services need the interrupt controllers and timers outside the kernel",
+                advice: .chipsForBIOS)
+        }
+        guard drives.isEmpty || hasBIOS else {
+            throw MachineError(
+                .configuration, "drives are for BIOS services, and this machine has none",
+                advice: .chipsForBIOS)
         }
         guard let image else { return layout }
         for part in image.parts {

@@ -16,7 +16,7 @@ extension OwnedMachine: EventDelivering, MSRTrapping, IODebugProviding {
             throw .servedInKernel(chip: chip)
         case .exit(.hlt) where hasKernelChips:
             throw .haltsInKernel
-        case .exit, .tripleFault: return .exit
+        case .exit, .tripleFault, .firmware: return .exit
         case .hlt: return hasKernelChips ? .stepping : .exit
         case .msr(let index):
             let isX2APIC = index.map { (0x800...0x8FF).contains($0) } ?? false

@@ -43,6 +43,10 @@ extension OwnedMachine: Restarting {
         // Once no vCPU runs any more.
         try parts.memory.clear()
         if let image { try Self.load(image, into: parts.memory) }
+        if let bios = parts.bios {
+            try bios.setUp(parts.memory)
+            if bootsDrive { try boot(bios) }
+        }
         loaded.withLock { $0 = image }
     }
 

@@ -30,6 +30,8 @@ public final class OwnedMachine: Target {
     let supportedCPUID: [CPUIDEntry]
     let supportedMSRs: [UInt32]
     let parts: MachineParts
+    /// The BIOS starts it, from a drive.
+    let bootsDrive: Bool
     /// What was loaded last.
     let loaded: Lock<GuestImage?>
     /// The kernel's interrupt controllers before the guest ran; nil where there are none.
@@ -53,8 +55,16 @@ public final class OwnedMachine: Target {
     /// - Throws: `MachineError` for what the configuration asks in vain, `KVMError` where KVM refuses.
     public init(_ configuration: MachineConfiguration, kvm: borrowing KVM) throws {
         var configuration = configuration
+        var driveIdentity: ImageIdentity?
         if let source = configuration.source {
-            configuration.image = try source.load(configuration)
+            if configuration.hasBIOS, let (drive, identity) = try source.drive() {
+                configuration.drives.insert(drive, at: 0)
+                configuration.source = nil
+                driveIdentity = identity
+            } else {
+                if configuration.hasBIOSForDrivesAlone { configuration.hasBIOS = false }
+                configuration.image = try source.load(configuration)
+            }
         }
         let layout = try configuration.check()
         let vm = MachineVM(try kvm.createVM())
@@ -71,16 +81,36 @@ public final class OwnedMachine: Target {
         if let image = configuration.image { try Self.load(image, into: memory) }
         var chips: MachineChips?
         if configuration.interruptController == .user {
-            let made = MachineChips(origin: configuration.clockOrigin)
+            let made = MachineChips(
+                origin: configuration.clockOrigin,
+                a20: AddressLine20(isOn: configuration.isA20On) { isOn in
+                    // Memory that has been cut this way before can be again.
+                    try? memory.setA20(isOn)
+                })
             chips = made
+            if !configuration.isA20On { try memory.setA20(false) }
             serialLine = ControllerLine(pair: made.controllers, number: 4)
         }
         let serialPort = UART(output: serialConsole, line: serialLine)
         let ioDebug = IODebugPort()
+        let screen = TextAdapter()
+        var bios: BIOS?
+        var bootsDrive = false
+        if configuration.hasBIOS, let chips {
+            let made = try Self.makeBIOS(configuration, chips, serialPort, screen, layout, memory)
+            bios = made
+            if configuration.image == nil {
+                let image = try made.bootImage(configuration, driveIdentity)
+                configuration.image = image
+                bootsDrive = true
+                try Self.load(image, into: memory)
+            }
+        }
         let board = Board(
             ports: Bus(
                 Self.ports(
-                    debugConsole: debugConsole, serialPort: serialPort, ioDebug: ioDebug, chips: chips)),
+                    debugConsole: debugConsole, serialPort: serialPort, ioDebug: ioDebug, chips: chips,
+                    screen: configuration.hasBIOS ? screen : nil)),
             memory: Bus())
         let abilities = GuestDebug.Control(
             rawValue: UInt32(bitPattern: kvm.check(.setGuestDebug2)))
@@ -94,6 +124,7 @@ public final class OwnedMachine: Target {
             ? [.enable, .singleStep, .softwareBreakpoints, .hardwareBreakpoints] : abilities
         self.vm = vm
         loaded = Lock(configuration.image)
+        self.bootsDrive = bootsDrive
         kernelChips = configuration.interruptController == .kernel ? try KernelChipState(of: vm.vm) : nil
         supportedCPUID = try kvm.supportedCPUID()
         supportedMSRs = try kvm.msrIndexList()
@@ -101,12 +132,13 @@ public final class OwnedMachine: Target {
         parts = MachineParts(
             board: board, coordinator: try RunCoordinator(), memory: memory,
             assist: AssistRecord(supportedCPUID), ioDebug: ioDebug, chips: chips,
-            serialPort: serialPort)
+            serialPort: serialPort, bios: bios)
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll
             try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil, startsAtEntry: starts)
         }
+        if let bios, bootsDrive { try boot(bios) }
         if let chips, let thread = members.withLock({ $0.first?.thread }) {
             try chips.startAlarm { thread.kick() }
         }
@@ -125,7 +157,8 @@ public final class OwnedMachine: Target {
 
     /// What answers at the ports, by first port and how many there are.
     private static func ports(
-        debugConsole: ConsoleBuffer, serialPort: UART, ioDebug: IODebugPort, chips: MachineChips?
+        debugConsole: ConsoleBuffer, serialPort: UART, ioDebug: IODebugPort, chips: MachineChips?,
+        screen: TextAdapter?
     ) -> [(base: UInt64, size: UInt64, device: any Device)] {
         let own: [(base: UInt64, size: UInt64, device: any Device)] = [
             (0xE9, 1, DebugConsole(output: debugConsole)),
@@ -136,7 +169,8 @@ public final class OwnedMachine: Target {
             (0xCF9, 1, ResetControl()),
             (0x8A00, 2, IODebugDevice(port: ioDebug)),
         ]
-        return own + (chips?.ports ?? [(0x64, 1, KeyboardControllerReset())])
+        let shown = screen.map { [(TextAdapter.first, TextAdapter.count, $0 as any Device)] } ?? []
+        return own + shown + (chips?.ports ?? [(0x64, 1, KeyboardControllerReset())])
     }
 
     deinit {

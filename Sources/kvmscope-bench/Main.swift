@@ -27,7 +27,7 @@ struct Bench: ParsableCommand {
 
     @Option(
         help: """
-            Measure only these: vcpu, command, find, walk, port, break, view, program, remote, attach (repeatable).
+            Measure only these: vcpu, command, find, walk, port, boot, break, view, program, remote, attach (repeatable).
             """)
     var only: [String] = []
 
@@ -66,6 +66,7 @@ struct Bench: ParsableCommand {
                     ]
                 }
             ),
+            ("boot", { try bootFigures(rounds: rounds) }),
             ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),

@@ -1,4 +1,5 @@
 import Commands
+import DebugTarget
 import Debugger
 import Examples
 import Glibc
@@ -39,7 +40,12 @@ extension Options {
         configuration.ramSize = memory.value
         configuration.vcpus = vcpus ?? 1
         configuration.clockOrigin = Int64(time(nil))
-        if let image {
+        configuration.hasBIOS = hasBIOS ?? (interruptController(vcpus: configuration.vcpus) == .user)
+        configuration.hasBIOSForDrivesAlone = hasBIOS == nil
+        configuration.isA20On = a20 == .on
+        if image == nil, example == nil, hasBIOS == true {
+            configuration.name = disk.first ?? floppy.first ?? cdrom.first ?? "no drive"
+        } else if let image {
             configuration.name = image
             configuration.source = ImageRequest(
                 path: image, kind: kind, address: flat?.value, entry: entry?.address, mode: entry?.mode,
@@ -51,8 +57,22 @@ extension Options {
             configuration.image = try GuestImage(
                 name: guest.name, bytes: guest.bytes, at: guest.loadAddress)
         }
+        configuration.drives += floppy.map { .init(.floppy, path: $0) }
+        configuration.drives += disk.map { .init(.disk, path: $0) }
+        configuration.drives += cdrom.map { .init(.cdrom, path: $0) }
         configuration.interruptController = interruptController(vcpus: configuration.vcpus)
         return try OwnedMachine(configuration)
+    }
+
+    private var hasDrives: Bool { !disk.isEmpty || !floppy.isEmpty || !cdrom.isEmpty }
+
+    /// Nil where the image decides: a disk has one, a kernel has not.
+    private var hasBIOS: Bool? {
+        switch bios {
+        case .none?: false
+        case .services?: true
+        case nil: hasDrives ? true : image == nil ? false : nil
+        }
     }
 
     private func interruptController(vcpus: Int) -> MachineConfiguration.InterruptController {
@@ -60,7 +80,8 @@ extension Options {
         case .none?: .none
         case .user?: .user
         case .kernel?: .kernel
-        case nil: image == nil ? .none : vcpus == 1 ? .user : .kernel
+        case nil:
+            image == nil && bios != .services && !hasDrives ? .none : vcpus == 1 ? .user : .kernel
         }
     }
 

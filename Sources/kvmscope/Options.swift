@@ -60,6 +60,30 @@ struct Options: ParsableArguments {
             """)
     var irqchip: InterruptControllers?
 
+    @Option(
+        help: """
+            The BIOS: services (INT 10h to 1Ah done by kvmscope; the default of a disk image with one vCPU), or none.
+            """)
+    var bios: BIOSChoice?
+
+    @Option(
+        help: "Line A20 of the address bus at first: on, or off, where 1 MiB wraps to 0 until it is switched."
+    )
+    var a20 = SwitchState.on
+
+    @Option(
+        help: ArgumentHelp("A further hard disk: a raw image, never written.", valueName: "file"),
+        completion: .file())
+    var disk: [String] = []
+
+    @Option(
+        help: ArgumentHelp("A further floppy: a raw image, never written.", valueName: "file"),
+        completion: .file())
+    var floppy: [String] = []
+
+    @Option(help: ArgumentHelp("A further CD: an ISO file.", valueName: "file"), completion: .file())
+    var cdrom: [String] = []
+
     @OptionGroup var frontEnd: FrontEndOptions
 
     /// Refuses options that do not go together; called once ``image`` is known.
@@ -112,6 +136,16 @@ enum EntryOption: ExpressibleByArgument, Equatable {
 /// Where the guest's PIC, IOAPIC and local APICs are.
 enum InterruptControllers: String, ExpressibleByArgument, CaseIterable {
     case none, user, kernel
+}
+
+/// As a user types it.
+enum SwitchState: String, ExpressibleByArgument, CaseIterable {
+    case on, off
+}
+
+/// Who serves the guest's BIOS calls.
+enum BIOSChoice: String, ExpressibleByArgument, CaseIterable {
+    case none, services
 }
 
 /// A physical address: decimal, or hexadecimal as `0x7c00` or `7c00h`.

@@ -131,6 +131,9 @@ final class ScreenFrontEnd {
             terminal.clearLine()
             apply(.commandLine(terminal.commandLine))
         case .interrupt: session.interrupt()
+        case .typeToGuest(let key):
+            if let refusal = session.typeToGuest(key) { apply(.output([OutputLine(refusal)])) }
+            isStale = true
         case .resolve(let text, let purpose): resolve(text, purpose)
         case .evaluate(let text):
             do throws(DebuggerError) {

@@ -42,7 +42,7 @@ struct DispatchLiveTests {
             case .fatal(let exit):
                 note("fatal \(exit.reason)")
                 return .stop(.exit(exit))
-            case .debug, .patch: note("other")
+            case .debug, .patch, .serviced: note("other")
             }
             return .resume
         }

@@ -90,7 +90,7 @@ final class FreeRun: RunController {
         case .handled:
             handled.wrappingAdd(1, ordering: .relaxed)
             return .resume
-        case .debug, .claimed, .patch: return .resume
+        case .debug, .claimed, .serviced, .patch: return .resume
         case .fatal(.hlt): return .park
         case .fatal(let exit): return .stop(reason(exit))
         }
@@ -120,7 +120,7 @@ final class Steps: RunController {
     func decide(_ event: RunEvent, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         switch event {
         case .fatal(let exit): return .stop(reason(exit))
-        case .debug, .handled, .claimed, .patch:
+        case .debug, .handled, .claimed, .serviced, .patch:
             let rip = try vcpu.registers().rip
             let done = trace.withLock { trace in
                 trace.append(rip)

@@ -217,7 +217,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
 
     public func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
-        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .io, .mmio, .exit, .hlt, .tripleFault, .firmware: .exit
         case .msr: canTrapMSRWrites ? .msrFilter : .stepping
         case .interrupt, .exception, .modeSwitch, .control: .stepping
         }

@@ -6,7 +6,7 @@ extension AttachedTarget: ExitForwarding {}
 extension AttachedTarget: EventDelivering {
     public func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
-        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .io, .mmio, .exit, .hlt, .tripleFault, .firmware: .exit
         case .msr, .control, .interrupt, .exception, .modeSwitch: .stepping
         }
     }

@@ -42,7 +42,7 @@ extension CommandTable {
 
 /// The events by the words of `catch`.
 enum CatchKind: String, CaseIterable, Sendable {
-    case io, mmio, exit, int, exception, mode, msr, cr, hlt, triplefault
+    case io, mmio, exit, int, exception, mode, msr, cr, hlt, triplefault, bios
 
     var aliases: [String] { self == .int ? ["catch interrupt"] : [] }
 
@@ -55,6 +55,7 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .exception: "[VECTOR|NAME]"
         case .msr: "[INDEX|NAME]"
         case .cr: "[0|3|4|8]"
+        case .bios: "[NN] [ah=XX]"
         case .mode, .hlt, .triplefault: ""
         }
     }
@@ -71,6 +72,7 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .cr: "stop after a write to a control register"
         case .hlt: "stop at HLT"
         case .triplefault: "count triple faults, and do commands at one"
+        case .bios: "stop after a call of the BIOS"
         }
     }
 
@@ -108,6 +110,11 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .triplefault:
             "A triple fault stops a guest of kvmscope's own anyway. One that was attached to is stopped before its VMM "
                 + "resets it or ends; `continue` lets the VMM do so. `info blackbox` says why it came."
+        case .bios:
+            "Of a guest that has kvmscope's BIOS services. NN and XX are hexadecimal, as books have them: `catch bios 13 "
+                + "ah=42`. The BIOS has done the call when the guest stops, at the IRET of its stub; `finish` or two steps "
+                + "lead back to the caller. A condition sees the registers as they were at the call. `catch int` finds any "
+                + "INT, by stepping."
         }
     }
 
@@ -128,6 +135,11 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .exception: [.init("catch exception #PF", "page faults"), .init("catch exception", "any")]
         case .msr: [.init("catch msr efer", "by name"), .init("catch msr", "any")]
         case .cr: [.init("catch cr 3", "address spaces")]
+        case .bios:
+            [
+                .init("catch bios 13", "all disk calls"),
+                .init("catch bios 13 ah=42 if $dl == 0x80", "extended reads of the first disk"),
+            ]
         case .mode, .hlt, .triplefault: []
         }
     }
@@ -141,6 +153,7 @@ enum CatchKind: String, CaseIterable, Sendable {
         case .msr: [.words(ModelSpecificRegister.all.map { $0.name.lowercased() }), .expression]
         case .cr: [.words(["0", "3", "4", "8"]), .expression]
         case .mode, .hlt, .triplefault: [.words(["if"]), .expression]
+        case .bios: [.none]
         }
     }
 }
@@ -276,7 +289,35 @@ enum CatchActions {
         case .triplefault:
             try check(0)
             return .tripleFault
+        case .bios: return try firmware(words, call)
         }
+    }
+
+    /// `13 ah=42`: hexadecimal, with or without `0x` and `h`.
+    private static func firmware(_ words: [Argument], _ call: Invocation) throws(CommandError) -> CatchEvent {
+        func byte(_ text: Substring, _ word: Argument) throws(CommandError) -> UInt8 {
+            var digits = text.lowercased()[...]
+            if digits.hasPrefix("0x") { digits = digits.dropFirst(2) }
+            if digits.hasSuffix("h") { digits = digits.dropLast() }
+            guard let value = UInt8(digits, radix: 16), !digits.hasPrefix("+") else {
+                throw call.error("`\(word.text.shortened)` is no hexadecimal number from 0 to ff", at: word)
+            }
+            return value
+        }
+        var vector: UInt8?
+        var function: UInt8?
+        for word in words {
+            if word.text.lowercased().hasPrefix("ah=") {
+                guard function == nil else { throw call.usageError("one `ah=` is enough", at: word) }
+                function = try byte(word.text.dropFirst(3), word)
+            } else {
+                guard vector == nil else {
+                    throw call.usageError("`catch bios` takes no `\(word.text.shortened)`", at: word)
+                }
+                vector = try byte(word.text[...], word)
+            }
+        }
+        return .firmware(vector: vector, function: function)
     }
 
     private static func io(

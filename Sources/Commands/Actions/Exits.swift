@@ -38,14 +38,6 @@ extension CommandTable {
             "info console", ["console"], "", .exits, "show what the guest wrote to its consoles",
             details: "Port 0xE9 and COM1; control characters show as `\\xNN`.", whileRunning: true,
             action: ExitActions.console),
-        Command(
-            "type", [], "TEXT", .exits, "give the guest text on its serial port",
-            details: """
-                Nothing is added: `\\r` is Enter. C's other escapes are taken, too, and quotes keep spaces at the ends. \
-                What is typed to another program's guest is that program's.
-                """,
-            examples: [.init("type help\\r", "a line"), .init("type \\x1b", "Escape")], whileRunning: true,
-            action: ExitActions.type),
     ]
 }
 
@@ -111,24 +103,5 @@ enum ExitActions {
             throw call.error("\(session.debugger.target.name) does not show what its guest prints")
         }
         return .done(ConsolesOutput(target))
-    }
-
-    static func type(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        let text = call.rest.text
-        guard !text.isEmpty else { throw call.usageError("nothing to be typed") }
-        let isQuoted = text.count > 1 && text.hasPrefix("\"") && text.hasSuffix("\"")
-        let bytes = try call.unescaped(
-            isQuoted ? String(text.dropFirst().dropLast()) : text, at: call.rest, offset: isQuoted ? 1 : 0)
-        guard let target = session.debugger.target as? any ConsoleProviding else {
-            throw call.error("\(session.debugger.target.name) has no console")
-        }
-        guard let console = target.consoles.first(where: { target.consoleInput($0, bytes) }) else {
-            throw call.error(
-                "no console of \(session.debugger.target.name) takes \(counted(bytes.count, "byte")) now",
-                remedy:
-                    "its serial port is full until the guest reads it, or another program has the guest's input"
-            )
-        }
-        return .done(Message("\(counted(bytes.count, "byte")) for \(console.rawValue)."))
     }
 }

@@ -91,7 +91,7 @@ public struct BlackBoxOutput: CommandOutput, Hashable {
         vcpu = box.vcpu
         fault = box.fault.map(Fault.init)
         stepCount = box.stepCount
-        exits = box.exits.map { Exit(number: $0.number, exit: $0.exit.text) }
+        exits = box.exits.map { Exit(number: $0.number, exit: $0.text) }
         let after = box.steps.dropFirst().map { Optional($0.record.registers) } + [last]
         steps = zip(box.steps, after).map { step, next in
             Step(step, next: next)

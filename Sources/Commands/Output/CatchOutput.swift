@@ -23,6 +23,11 @@ extension CatchEvent {
         case .control(let register): return "cr" + (register.map { " \($0.rawValue)" } ?? "")
         case .hlt: return "hlt"
         case .tripleFault: return "triplefault"
+        case .firmware(let vector, let function):
+            var text = "bios"
+            if let vector { text += " " + Hex.digits(vector, width: 2) }
+            if let function { text += " ah=" + Hex.digits(function, width: 2) }
+            return text
         }
     }
 
@@ -76,7 +81,7 @@ enum ExceptionName {
 public struct CaughtRow: Sendable, Hashable, Encodable {
     /// The catchpoint.
     public var number: Int
-    /// "io", "mmio", "exit", "interrupt", "mode", "msr", "cr", "hlt" or "triplefault".
+    /// "io", "mmio", "exit", "interrupt", "mode", "msr", "cr", "hlt", "triplefault" or "bios".
     public var kind: String
     /// In words.
     public var text: String
@@ -128,6 +133,9 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
             value = Hex(after)
         case .hlt: kind = "hlt"
         case .tripleFault: kind = "triplefault"
+        case .firmware(let call):
+            kind = "bios"
+            vectors = [Int(call.vector)]
         }
         text = Self.text(event, inRealMode: isReal)
     }
@@ -191,6 +199,7 @@ public struct CaughtRow: Sendable, Hashable, Encodable {
                 ? "\(register.rawValue) \(Hex(new)) again" : "\(register.rawValue) \(Hex(old)) -> \(Hex(new))"
         case .hlt: return "hlt"
         case .tripleFault: return "triple fault"
+        case .firmware(let call): return FirmwareText.text(call)
         }
     }
 }

@@ -67,7 +67,7 @@ public struct ExitsOutput: CommandOutput, Hashable {
         }
         recent = records.map {
             Recent(
-                number: $0.number, vcpu: $0.vcpu, exit: $0.exit.text, timeNanoseconds: $0.end,
+                number: $0.number, vcpu: $0.vcpu, exit: $0.text, timeNanoseconds: $0.end,
                 guestNanoseconds: $0.guest, handlingNanoseconds: $0.handling)
         }
     }

@@ -248,6 +248,7 @@ extension GuestReset {
         switch cause {
         case .keyboardController: "\(Hex(value)) to port 0x64, the keyboard controller"
         case .systemControl: "\(Hex(value)) to port 0x92"
+        case .firmware: "a jump to the BIOS's reset vector"
         case .resetControl: "\(Hex(value)) to port 0xcf9"
         case .systemEvent: "KVM_SYSTEM_EVENT_RESET"
         }

@@ -23,8 +23,8 @@ public struct CommandTable: Sendable {
             + catchCommands + traceCommands + faultCommands
             + registerCommands + memoryCommands + searchCommands + unwindCommands + displayCommands
             + codeCommands + pagingCommands + tableCommands + systemCommands
-            + symbolCommands + vcpuCommands + exitCommands + deviceCommands + guestCommands + imageCommands
-            + assistCommands
+            + symbolCommands + vcpuCommands + exitCommands + typingCommands + deviceCommands
+            + firmwareCommands + guestCommands + imageCommands + assistCommands
             + remoteCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.

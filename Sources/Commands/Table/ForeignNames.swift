@@ -88,7 +88,6 @@ enum ForeignName: Sendable, Hashable {
         "files": .told("`symbols` lists what is loaded"),
         "signals": .told("a guest has no signals; `catch exception` stops at the processor's exceptions"),
         "break": .same("info breakpoints"),
-        "r": .same("info registers"),
         "cpu": .told("`info registers`, `sregs` and `creg` show the vCPU"),
     ]
 }

@@ -21,6 +21,8 @@ public enum CatchEvent: Sendable, Hashable {
     case control(ControlRegister?)
     case hlt
     case tripleFault
+    /// A call of the machine's BIOS, done; nil stands for all vectors, and for all functions (AH).
+    case firmware(vector: UInt8?, function: UInt8?)
 
     public enum ControlRegister: String, Sendable, Hashable, CaseIterable {
         case cr0, cr3, cr4, cr8
@@ -54,6 +56,7 @@ public struct CaughtEvent: Sendable, Hashable {
         case control(CatchEvent.ControlRegister, old: UInt64, new: UInt64)
         case hlt
         case tripleFault
+        case firmware(FirmwareCall)
     }
 
     /// The catchpoint's number.

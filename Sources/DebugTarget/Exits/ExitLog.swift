@@ -78,6 +78,8 @@ public final class ExitRecorder: Sendable {
         var recorded: UInt64 = 0
         /// The exit that is being handled: its place in `counts` and in `records`, and when KVM_RUN returned.
         var pending: (count: Int, record: Int?, end: UInt64)?
+        /// Where the last exit was kept.
+        var lastSlot: Int?
         /// The packed key before, for the same port or page often comes again.
         var lastPacked = UInt64.max
         var lastIndex = 0
@@ -114,6 +116,15 @@ public final class ExitRecorder: Sendable {
                 }
             }
             state.pending = (place, slot, end)
+            state.lastSlot = slot
+        }
+    }
+
+    /// The last exit was this call of the machine's BIOS.
+    public func note(_ call: FirmwareCall) {
+        state.withLock { state in
+            guard let slot = state.lastSlot, state.records.indices.contains(slot) else { return }
+            state.records[slot].firmware = call
         }
     }
 
@@ -206,6 +217,8 @@ public struct ExitRecord: Sendable, Hashable {
     public var guest: UInt64
     /// Nanoseconds that handling it took; nil while it is being handled.
     public var handling: UInt64?
+    /// The call of the machine's BIOS that it was; nil for any other exit.
+    public var firmware: FirmwareCall?
 
     public init(number: UInt64, vcpu: Int, exit: VCPUExit, end: UInt64, guest: UInt64, handling: UInt64?) {
         self.number = number

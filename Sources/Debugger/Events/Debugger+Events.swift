@@ -36,6 +36,7 @@ extension Debugger {
                     .refused,
                     "the exits of \(target.name) go to the program that runs it, and are not seen here",
                     advice: .breakAtCode)
+            case .firmware: return .exit
             case .interrupt, .exception, .modeSwitch, .msr, .control: return .stepping
             }
         }
@@ -71,6 +72,10 @@ extension Debugger {
                 .refused,
                 "there is memory from \(hex(memory.gpa)) to \(hex(memory.gpa &+ memory.size &- 1)): accesses to it do "
                     + "not leave the guest", advice: .watchMemory)
+        case .firmware:
+            guard (target as? any FirmwareProviding)?.firmware == nil else { return }
+            throw DebuggerError(
+                .refused, "\(target.name) has no BIOS whose calls could be seen", advice: .catchInterrupt)
         default: break
         }
     }

@@ -69,6 +69,21 @@ struct EventWatcher: Sendable {
         return !found.isEmpty
     }
 
+    /// A call of the BIOS. Whether something looks for it.
+    mutating func note(_ call: FirmwareCall, _ armed: ArmedEvents) -> Bool {
+        guard armed.watchesExits else { return false }
+        var isFound = false
+        for entry in armed.entries {
+            guard case .firmware(let vector, let function) = entry.event,
+                vector ?? call.vector == call.vector,
+                function ?? call.before.ah == call.before.ah
+            else { continue }
+            note(entry.counter, .firmware(call))
+            isFound = true
+        }
+        return isFound
+    }
+
     /// The vCPU halts, by its exit or by a step over it.
     mutating func noteHalt(_ armed: ArmedEvents) {
         for entry in armed.entries {
@@ -231,5 +246,19 @@ extension PortIO {
     private var bytes: [UInt8] {
         guard string.isEmpty else { return string }
         return (0..<data.count).map { UInt8(truncatingIfNeeded: data.value >> UInt64($0 * 8)) }
+    }
+}
+
+extension GeneralRegisters {
+    /// Takes the registers that a call of the BIOS was made with.
+    mutating func load(_ call: FirmwareRegisters) {
+        func joined(_ register: UInt64, _ value: UInt32) -> UInt64 { register & ~0xFFFF_FFFF | UInt64(value) }
+        rax = joined(rax, call.eax)
+        rbx = joined(rbx, call.ebx)
+        rcx = joined(rcx, call.ecx)
+        rdx = joined(rdx, call.edx)
+        rsi = joined(rsi, call.esi)
+        rdi = joined(rdi, call.edi)
+        rbp = joined(rbp, call.ebp)
     }
 }

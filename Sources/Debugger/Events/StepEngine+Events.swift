@@ -16,6 +16,14 @@ extension StepEngine {
         return isWanted
     }
 
+    /// Told of each call of the BIOS that is done.
+    mutating func called(_ call: FirmwareCall?) -> Bool {
+        // Registers were written.
+        armed = nil
+        guard let call else { return isStepping }
+        return events.note(call, armedSet.events) || isStepping
+    }
+
     private mutating func note(_ io: PortIO, _ ioDebug: IODebugPort) -> Bool {
         guard io.direction == .out, io.size == 2, io.count == 1,
             let request = ioDebug.write(io.port, UInt16(truncatingIfNeeded: io.data.value))
@@ -119,9 +127,12 @@ extension StepEngine {
         let (noted, isMagicHere) = events.takeNoted()
         var caught: [CaughtEvent] = []
         if !noted.isEmpty {
-            let scene = scene(try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
+            let now = scene(try vcpu.registers(), try vcpu.specialRegisters(), vcpu)
             var seen: Set<Int> = []
             for event in noted where seen.insert(event.counter.number).inserted {
+                var scene = now
+                // A condition asks for what the call was made with.
+                if case .firmware(let call) = event.what { scene.registers.load(call.before) }
                 guard breakpoints.stops(event.counter, scene) else { continue }
                 caught.append(CaughtEvent(number: event.counter.number, what: event.what))
             }

@@ -139,6 +139,8 @@ struct StepEngine: Sendable {
             if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
             return try decide(atBreakpoint: registers, special, vcpu)
         case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
+        case .serviced:
+            return isStepping ? try completed(trapFlag.shown(try vcpu.registers()), vcpu) : .resume
         case .fatal(.hlt): return try decideHalt(vcpu)
         case .fatal(let exit):
             if let verdict = try retryOpen(exit, vcpu) { return verdict }

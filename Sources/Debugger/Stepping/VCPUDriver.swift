@@ -80,6 +80,8 @@ final class VCPUDriver: PlanningController, Sendable {
         try state.withLock { state throws(KVMError) in try state.engine.decide(event, vcpu) }
     }
 
+    func called(_ call: FirmwareCall?) -> Bool { state.withLock { $0.engine.called(call) } }
+
     func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         try state.withLock { state throws(KVMError) in try state.engine.woke(vcpu) }
     }

@@ -1,4 +1,5 @@
 import Commands
+public import DebugTarget
 public import GuestView
 
 /// A key as the screen knows it, whatever the terminal sent for it.
@@ -53,6 +54,8 @@ public enum Effect: Sendable, Hashable {
     case clearLine
     /// Stops the guest.
     case interrupt
+    /// A key for the guest's own keyboard.
+    case typeToGuest(TypedKey)
     case resolve(String, for: Purpose)
     /// Asks for an expression's value, with nothing changed by it; see ``Event/evaluated(_:_:)``.
     case evaluate(String)

@@ -1,8 +1,12 @@
+import DebugTarget
 import Debugger
 import GuestView
 
 extension Model {
     mutating func press(_ key: Key, in pane: Pane) -> [Effect] {
+        if pane == .console, guestScreen != nil, guest?.isPast == false, let typed = Self.typed(key) {
+            return [.typeToGuest(typed)]
+        }
         switch key {
         case .up: return move(pane, 0, -1)
         case .down: return move(pane, 0, 1)
@@ -153,6 +157,7 @@ extension Model {
     /// Rows that a pane's text takes in all.
     private func rows(of pane: Pane) -> Int {
         let width = max(1, layout.frame(of: pane)?.content.width ?? size.width)
+        if pane == .console, let screen = guestScreen { return screen.rows }
         let lines = pane == .console ? consoleLines() : output.map(\.text)
         return lines.reduce(0) { $0 + wrappedRows($1, width: width) }
     }

@@ -67,6 +67,7 @@ extension Model {
     }
 
     func drawConsole(_ guest: GuestView, _ brush: inout Brush) {
+        if let screen = guestScreen { return drawScreen(screen, &brush) }
         let lines = consoleLines()
         var row = brush.height + scroll[.console, default: 0]
         let total = lines.reduce(0) { $0 + wrappedRows($1, width: brush.width) }

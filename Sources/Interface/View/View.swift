@@ -300,6 +300,7 @@ extension Model {
             case .code: [("Enter", "Breakpoint"), ("F7", "Address"), (".", "To PC")]
             case .exits: [("Alt-r", "Reset")]
             case .output: [("/", "Search"), ("Alt-n", "Again")]
+            case .console where guestScreen != nil: [("keys", "To the guest"), ("Alt-c", "Next console")]
             case .console: [("/", "Search"), ("Alt-n", "Again"), ("Alt-c", "Next console")]
             case .vcpus: [("Up", "Select"), ("Down", "Select")]
             case .peers: []

@@ -45,6 +45,8 @@ public struct PowerOff: Sendable, Hashable {
         case keyboardReset
         /// Bit 0 at port 0x92, the system control port.
         case systemControl
+        /// The guest went to the BIOS's reset vector.
+        case firmwareReset
         /// Bit 2 at port 0xCF9, the chipset's reset control.
         case resetControl
         /// A write to port 0xF4, QEMU's isa-debug-exit.
@@ -59,6 +61,7 @@ public struct PowerOff: Sendable, Hashable {
         switch cause {
         case .keyboardReset: GuestReset(.keyboardController, value: value)
         case .systemControl: GuestReset(.systemControl, value: value)
+        case .firmwareReset: GuestReset(.firmware, value: value)
         case .resetControl: GuestReset(.resetControl, value: value)
         // KVM_SYSTEM_EVENT_RESET.
         case .systemEvent: value == 2 ? GuestReset(.systemEvent, value: value) : nil

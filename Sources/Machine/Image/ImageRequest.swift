@@ -62,6 +62,26 @@ public struct ImageRequest: Sendable, Hashable {
         return image
     }
 
+    /// The drive that the file is; nil where it is none.
+    func drive() throws(MachineError) -> (MachineConfiguration.Drive, ImageIdentity)? {
+        guard address == nil, entry == nil, mode == nil, commandLine == nil, initrd == nil else { return nil }
+        let identity: ImageIdentity
+        if let kind {
+            identity = ImageIdentity(kind, ["as was said"])
+        } else {
+            // A device has no size to be told by.
+            guard try ImageFile.size(path) != nil else { return nil }
+            identity = try ImageDetection.identify(try ImageBytes(path: path))
+        }
+        switch identity.kind {
+        case .floppy: return (.init(.floppy, path: path), identity)
+        // A boot sector by itself is one of a disk.
+        case .boot, .disk: return (.init(.disk, path: path), identity)
+        case .iso: return (.init(.cdrom, path: path), identity)
+        case .elf, .multiboot, .multiboot2, .bzimage, .vmlinux, .flat: return nil
+        }
+    }
+
     func load(
         _ bytes: ImageBytes, _ identity: ImageIdentity, _ context: LoadContext
     ) throws(MachineError) -> GuestImage {
@@ -82,7 +102,7 @@ public struct ImageRequest: Sendable, Hashable {
                 advice: .loadFlat)
         case .floppy, .disk, .iso:
             throw MachineError(
-                .unsupported, "\(path) is \(identity), and none is started yet", advice: .chooseKind)
+                .unsupported, "\(path) is \(identity), which BIOS services start", advice: .chipsForBIOS)
         }
     }
 

@@ -47,6 +47,12 @@ final class MachineMemory: LendingMemory {
     /// The page is protected.
     func isProtected(_ gpa: UInt64) -> Bool { slots.withLock { $0.isProtected(gpa) } }
 
+    /// A20 is switched: the first 64 KiB appear at 1 MiB too, or no longer. A guest with less than 1 MiB has nothing there.
+    func setA20(_ isOn: Bool) throws(KVMError) {
+        guard lowest.range.upperBound >= MemorySlots.wrapped.upperBound else { return }
+        try slots.withLock { slots throws(KVMError) in try slots.setWrap(!isOn, vm.vm) }
+    }
+
     func suspendProtection() throws(KVMError) {
         try slots.withLock { slots throws(KVMError) in try slots.suspend(vm.vm) }
     }

@@ -13,6 +13,8 @@ struct MemorySlots {
         var slot: UInt32?
         /// The RAM that it is of.
         var memory: Int
+        /// How far below its own address the RAM is that it shows: where A20 is off.
+        var shift: UInt64 = 0
     }
 
     static let pageSize: UInt64 = 4096
@@ -56,7 +58,9 @@ struct MemorySlots {
             if let before = parts.last, before.access == access {
                 parts[parts.count - 1].range = before.range.lowerBound..<range.upperBound
             } else {
-                parts.append(Segment(range: range, access: access, slot: nil, memory: whole.memory))
+                parts.append(
+                    Segment(
+                        range: range, access: access, slot: nil, memory: whole.memory, shift: whole.shift))
             }
         }
         let start = page & ~(Self.pageSize - 1)
@@ -82,6 +86,43 @@ struct MemorySlots {
 
     private func isNeighbour(_ place: Int, _ segment: Segment, _ access: PageAccess?) -> Bool {
         segments[place].memory == segment.memory && segments[place].access == access
+            && segments[place].shift == segment.shift
+    }
+
+    // MARK: A20
+
+    /// What wraps where A20 is off: the 64 KiB from 1 MiB on, which real mode reaches.
+    static let wrapped: Range<UInt64> = 0x10_0000..<0x11_0000
+
+    /// Makes the first 64 KiB appear at 1 MiB, or what is there again. RAM at both is needed.
+    mutating func setWrap(_ isOn: Bool, _ vm: borrowing VirtualMachine) throws(KVMError) {
+        let shift: UInt64 = isOn ? Self.wrapped.lowerBound : 0
+        guard !isSuspended,
+            let first = segments.firstIndex(where: { $0.range.upperBound > Self.wrapped.lowerBound }),
+            let last = segments.lastIndex(where: { $0.range.lowerBound < Self.wrapped.upperBound }),
+            first <= last
+        else { return }
+        var parts: [Segment] = []
+        for segment in segments[first...last] {
+            let inside = segment.range.clamped(to: Self.wrapped)
+            for range in [
+                segment.range.lowerBound..<inside.lowerBound, inside,
+                inside.upperBound..<segment.range.upperBound,
+            ] where !range.isEmpty {
+                var part = Segment(
+                    range: range, access: segment.access, slot: nil, memory: segment.memory,
+                    shift: range == inside ? shift : segment.shift)
+                if let before = parts.last, before.access == part.access, before.memory == part.memory,
+                    before.shift == part.shift
+                {
+                    part.range = before.range.lowerBound..<range.upperBound
+                    parts[parts.count - 1] = part
+                } else {
+                    parts.append(part)
+                }
+            }
+        }
+        try replace(first...last, by: parts, vm)
     }
 
     private mutating func replace(
@@ -155,7 +196,7 @@ struct MemorySlots {
         do {
             try vm.setMemoryRegion(
                 slot: slot, gpa: segment.range.lowerBound, memory: memory,
-                offset: segment.range.lowerBound - memory.gpa,
+                offset: segment.range.lowerBound - memory.gpa - segment.shift,
                 size: segment.range.upperBound - segment.range.lowerBound,
                 flags: segment.access == .readOnly ? .readOnly : [])
         } catch {

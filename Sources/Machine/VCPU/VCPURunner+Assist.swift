@@ -30,6 +30,8 @@ extension VCPURunner {
         let special = state.special
         let wasTracing = state.general.rflags.contains(.tf)
         guard let done = Assist.perform(&state) else { return false }
+        // What kvm_run says of interrupts is of the registers before.
+        isReadinessKnown = false
         for write in memory.writes {
             let access = MMIO(
                 gpa: write.gpa, isWrite: true, data: AccessData(value: write.value, count: write.count))

@@ -15,13 +15,15 @@ extension VCPURunner {
         chips.advance()
         var wantsWindow = false
         if !pace.holdsOffInterrupts, chips.controllers.hasRequest {
-            if isReadinessKnown, vcpu.isReadyForInterrupt, let vector = chips.controllers.acknowledge() {
+            let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
+            if isReady || takesInterruptNow, let vector = chips.controllers.acknowledge() {
                 parts.inputs.pass(.interrupt(vector: vector))
                 try vcpu.interrupt(vector: vector)
                 isReadinessKnown = false
             }
             wantsWindow = chips.controllers.hasRequest
         }
+        takesInterruptNow = false
         if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
         guard !pace.isStepping else { return chips.setAlarm(nil) }
         // One that waits for its window needs no alarm: KVM says when it opens.
@@ -113,6 +115,7 @@ extension VCPURunner {
     /// A run begins: the vCPU is in its HLT still, unless it was put elsewhere.
     func resumeHalt() {
         isReadinessKnown = false
+        takesInterruptNow = false
         mayLeaveHalt = true
         if isHalted, (try? vcpu.registers().rip) != haltedAt { isHalted = false }
     }

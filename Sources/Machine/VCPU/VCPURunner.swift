@@ -19,14 +19,17 @@ final class MachineParts: Sendable {
     let lookout = Lock<AlarmClock?>(nil)
     /// Nil where the interrupt controllers are in the kernel, or there are none.
     let chips: MachineChips?
+    /// Nil where the guest has none, or its own.
+    let bios: BIOS?
     private let serialPort: UART?
 
     init(
         board: Board, coordinator: RunCoordinator, memory: MachineMemory,
         assist: AssistRecord = AssistRecord([]), ioDebug: IODebugPort = IODebugPort(),
-        chips: MachineChips? = nil, serialPort: UART? = nil
+        chips: MachineChips? = nil, serialPort: UART? = nil, bios: BIOS? = nil
     ) {
         self.assist = assist
+        self.bios = bios
         self.ioDebug = ioDebug
         self.chips = chips
         self.serialPort = serialPort
@@ -64,6 +67,8 @@ final class VCPURunner: @unchecked Sendable {
     /// It waits in a HLT for an interrupt, with RIP after it.
     var isHalted = false
     var haltedAt: UInt64?
+    /// Interrupts were switched on in its registers, with no exit since.
+    var takesInterruptNow = false
     /// A run has just begun: if it is a step, it goes on after the HLT.
     var mayLeaveHalt = false
     /// What `kvm_run` says of interrupts is of now: nothing was changed since the last exit.
@@ -262,6 +267,7 @@ final class VCPURunner: @unchecked Sendable {
         let further = try settle(controller)
         for job in thread.takeJobs() { job.perform(vcpu) }
         isReadinessKnown = false
+        takesInterruptNow = false
         if let further, let end = departure(try dispatch(further, controller)) { return end }
         if let powerOff { return .stopped(reason(powerOff)) }
         if isSeen {
@@ -293,6 +299,7 @@ final class VCPURunner: @unchecked Sendable {
             _ = try settle(controller)
             return try controller.decide(.claimed(exit), vcpu)
         }
+        if try isFirmware(exit) { return try callFirmware(exit, controller) }
         guard try handle(exit, controller) else {
             if let verdict = try assist(exit, controller) { return verdict }
             return try controller.decide(.fatal(exit), vcpu)
@@ -314,6 +321,18 @@ final class VCPURunner: @unchecked Sendable {
         case let other?:
             return try controller.decide(.fatal(other), vcpu)
         }
+    }
+
+    /// A call of the BIOS: its OUT is completed, and what it asks for is done.
+    private func callFirmware(
+        _ exit: VCPUExit, _ controller: any RunController
+    ) throws(KVMError) -> Verdict {
+        // The trap of a step at the end of the OUT is the same event.
+        _ = try settle(controller)
+        let (call, off) = try serveFirmware(controller.pace)
+        if let off { return .stop(reason(off)) }
+        guard controller.called(call) else { return .resume }
+        return try controller.decide(.serviced(exit), vcpu)
     }
 
     /// The machine's part of an exit. False if nothing here can go on from it.

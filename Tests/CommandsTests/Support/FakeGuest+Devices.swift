@@ -2,7 +2,10 @@ import DebugTarget
 import Locking
 
 /// Devices as a machine of our own has them.
-extension FakeGuest: DeviceListing, GuestTimekeeping, RealTimeClockProviding {
+extension FakeGuest: DeviceListing, GuestTimekeeping, RealTimeClockProviding, FirmwareProviding,
+    DiskProviding,
+    ScreenProviding, KeyTyping
+{
     var deviceState: DeviceState {
         var state = DeviceState()
         state.ports = [
@@ -32,5 +35,51 @@ extension FakeGuest: DeviceListing, GuestTimekeeping, RealTimeClockProviding {
         RealTimeClockState(
             seconds: 1_700_000_000, statusA: 0x26, statusB: 0x12, statusC: 0, alarm: [0xFF, 0x30, 0x00],
             index: 0x0D, memory: [UInt8](repeating: 0, count: 128))
+    }
+
+    var firmware: FirmwareLog? {
+        let log = FirmwareLog()
+        var read = FirmwareCall(
+            vector: 0x13, callerSegment: 0, callerOffset: 0x7C2E,
+            before: FirmwareRegisters(eax: 0x4200, edx: 0x80), after: FirmwareRegisters(edx: 0x80),
+            outcome: .returned(carry: false, zero: nil))
+        read.transfer = FirmwareCall.Transfer(.read, sector: 1, count: 4, segment: 0x800, offset: 0)
+        log.append(read)
+        var unknown = read
+        unknown.before.eax = 0x7700
+        unknown.isKnown = false
+        unknown.transfer = nil
+        log.append(unknown)
+        return log
+    }
+
+    var drives: [DriveState] {
+        [
+            DriveState(
+                number: 0x80, kind: .disk, path: "boot.img", sectors: 2048, sectorSize: 512, cylinders: 3,
+                heads: 16,
+                sectorsPerTrack: 63, reads: 7, writes: 1, changed: 4096)
+        ]
+    }
+
+    /// Nothing is written: the test's examples run in a folder that is not theirs.
+    func saveDrive(_ number: UInt8, to path: String) throws {
+        saved.withLock { $0.append((number, path)) }
+    }
+
+    var textScreen: ScreenContents? {
+        let cells = "Hi\u{1}".utf8.map { ScreenContents.Cell(character: $0, attribute: 0x07) }
+        return ScreenContents(columns: 3, rows: 1, cells: cells, cursor: 2)
+    }
+
+    var hasKeyboard: Bool { keyboard.withLock { $0 != nil } }
+    var keyNames: [String] { ["enter", "up"] }
+
+    func type(_ keys: [TypedKey]) -> KeyTypingFailure? {
+        keyboard.withLock { typed in
+            guard typed != nil else { return .noKeyboard }
+            typed? += keys
+            return nil
+        }
     }
 }

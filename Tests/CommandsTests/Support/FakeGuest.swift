@@ -21,6 +21,10 @@ final class FakeGuest: Target, ConsoleProviding, ImageProviding, Restarting, Ass
     private let state = Lock(State())
     /// Nanoseconds a step.
     let times = Lock<Int64>(100)
+    /// What was saved where.
+    let saved = Lock<[(UInt8, String)]>([])
+    /// What was typed; nil for a guest without a keyboard.
+    let keyboard = Lock<[TypedKey]?>(nil)
 
     private struct State {
         var orders: [RunOrder] = []
@@ -293,7 +297,7 @@ final class FakeVCPU: VCPUSystemAccess, @unchecked Sendable {
 extension FakeGuest: EventDelivering {
     func delivery(of event: CatchEvent) throws(EventRefusal) -> EventDelivery {
         switch event {
-        case .io, .mmio, .exit, .hlt, .tripleFault: .exit
+        case .io, .mmio, .exit, .hlt, .tripleFault, .firmware: .exit
         case .msr, .control, .interrupt, .exception, .modeSwitch: .stepping
         }
     }

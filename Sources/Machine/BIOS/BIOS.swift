@@ -1,0 +1,131 @@
+import DebugTarget
+import KVMCore
+import Locking
+import X86
+
+/// The BIOS of a machine, on the host side: what a guest's call of a stub comes to.
+///
+/// A call is a function of registers and memory. It is trusted in nothing: what it passes is checked, and what cannot be
+/// done gets the status that a BIOS gives.
+final class BIOS: Sendable {
+    /// What it works with, besides the guest's registers and memory.
+    struct Hardware: Sendable {
+        let drives: [Drive]
+        let chips: MachineChips
+        let serialPort: UART
+        /// RAM in bytes, and where it is.
+        let ramSize: UInt64
+        let ranges: [Range<UInt64>]
+        let screen: TextAdapter
+    }
+
+    /// What it remembers between calls.
+    struct State: Sendable {
+        var diskStatus: UInt8 = 0
+        var floppyStatus: UInt8 = 0
+        /// When a wait of INT 15h is over, in the guest's nanoseconds.
+        var waitsUntil: UInt64?
+        var keys = KeyTranslation()
+        var emulationEnded = false
+    }
+
+    let rom: BIOSROM
+    let hardware: Hardware
+    let log = FirmwareLog()
+    private let state = Lock(State())
+
+    init(_ hardware: Hardware) {
+        self.hardware = hardware
+        rom = BIOSROM(drives: hardware.drives)
+    }
+
+    /// The entry that an OUT belongs to: of its ROM, in real or virtual-8086 mode, and no other.
+    ///
+    /// - Parameter general: with RIP after the OUT.
+    func entry(_ general: GeneralRegisters, _ special: SpecialRegisters) -> BIOSROM.Entry? {
+        let isReal = !special.cr0.contains(.pe) || general.rflags.contains(.vm)
+        guard isReal, special.cs.base == BIOSROM.base, let offset = UInt16(exactly: general.rip) else {
+            return nil
+        }
+        return rom.entries[offset]
+    }
+
+    /// What a call came to.
+    struct Result {
+        var general: GeneralRegisters
+        var special: SpecialRegisters
+        var changedSegments: Bool
+        var ending: BIOSCall.Ending
+        /// IRET will switch interrupts on.
+        var callerTakesInterrupts: Bool
+        /// Nil for what is the BIOS's own, as its handlers of interrupts.
+        var call: FirmwareCall?
+    }
+
+    /// Does what an entry asks for.
+    func perform(
+        _ entry: BIOSROM.Entry, _ general: GeneralRegisters, _ special: SpecialRegisters,
+        _ ram: any PhysicalMemory
+    ) -> Result {
+        let memory = BIOSMemory(ram, special, isA20On: hardware.chips.a20.isOn)
+        var call = BIOSCall(general, special, memory)
+        let before = call.firmwareRegisters
+        state.withLock { state in
+            switch entry {
+            case .service(let vector): serve(vector, &call, &state)
+            case .scanCode: state.keys.take(call.al, memory)
+            case .clockFlags: break
+            case .reset: call.ending = .resets
+            }
+        }
+        call.returnFlags()
+        var kept: FirmwareCall?
+        if case .service(let vector) = entry {
+            let frame = call.frame
+            let outcome: FirmwareCall.Outcome =
+                switch call.ending {
+                case .returns: .returned(carry: call.carry, zero: call.zero)
+                case .waits: .waits
+                case .jumps, .resets: .left
+                }
+            var made = FirmwareCall(
+                vector: vector, callerSegment: frame?.segment ?? 0, callerOffset: frame?.offset ?? 0,
+                before: before, after: call.firmwareRegisters, outcome: outcome)
+            made.transfer = call.transfer
+            made.isKnown = call.isKnown
+            log.append(made)
+            kept = made
+        }
+        if case .waits(let isHalting) = call.ending, case .service(let vector) = entry {
+            let start = BIOSROM.stub(vector) + (isHalting ? BIOSROM.Place.halting : BIOSROM.Place.spinning)
+            call.general.rip = UInt64(start)
+        }
+        let flags = call.frame?.flags ?? 0
+        return Result(
+            general: call.general, special: call.special, changedSegments: call.special != special,
+            ending: call.ending, callerTakesInterrupts: kept != nil && flags & 0x200 != 0, call: kept)
+    }
+
+    private func serve(_ vector: UInt8, _ call: inout BIOSCall, _ state: inout State) {
+        switch vector {
+        case 0x10: video(&call)
+        case 0x11: call.ax = call.memory.word(BIOSData.equipment) ?? 0
+        case 0x12: call.ax = call.memory.word(BIOSData.memorySize) ?? 0
+        case 0x13: disk(&call, &state)
+        case 0x14: serial(&call)
+        case 0x15: system(&call, &state)
+        case 0x16: keyboard(&call, &state)
+        // There is no printer: "timed out".
+        case 0x17: call.ah = 0x01
+        case 0x18: noBoot(&call)
+        case 0x19: boot(&call)
+        case 0x1A: clock(&call)
+        default: call.isKnown = false
+        }
+    }
+
+    /// As it is when the power comes on. What the guest wrote to its drives stays.
+    func restart() { state.withLock { $0 = State() } }
+
+    func drive(_ number: UInt8) -> Drive? { hardware.drives.first { $0.number == number } }
+}

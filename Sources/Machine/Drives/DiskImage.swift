@@ -1,0 +1,149 @@
+import DebugTarget
+import Glibc
+import Locking
+import SystemPackage
+
+/// A raw disk image that is never written: what the guest writes is kept beside it.
+final class DiskImage: Sendable {
+    /// Writes are kept in blocks of so many bytes.
+    static let blockSize = 4096
+
+    private struct State {
+        var blocks: [UInt64: [UInt8]] = [:]
+        var reads: UInt64 = 0
+        var writes: UInt64 = 0
+    }
+
+    let path: String
+    /// In bytes; may end within a sector, the rest of which reads as zeros.
+    let size: UInt64
+    private let file: Int32
+    private let state = Lock(State())
+
+    /// Opens the image.
+    init(path: String) throws(MachineError) {
+        guard let size = try ImageFile.size(path), size > 0 else {
+            throw MachineError(
+                .empty, "\(path) cannot be a drive: it is empty, or a device", remedy: "give an image file")
+        }
+        do {
+            let opened = try FileDescriptor.open(
+                FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
+            file = opened.rawValue
+        } catch {
+            throw MachineError(.unreadable, "cannot open \(path): \(error)", remedy: "check its permissions")
+        }
+        self.path = path
+        self.size = UInt64(size)
+    }
+
+    deinit { try? FileDescriptor(rawValue: file).close() }
+
+    var counts: (reads: UInt64, writes: UInt64, changed: UInt64) {
+        state.withLock { ($0.reads, $0.writes, UInt64($0.blocks.count * Self.blockSize)) }
+    }
+
+    /// Forgets what the guest wrote.
+    func revert() { state.withLock { $0.blocks = [:] } }
+
+    /// Fills `buffer` from `offset` on; beyond the image's end with zeros. False where the file cannot be read.
+    func read(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        state.withLock { state in
+            state.reads &+= 1
+            guard readFile(offset, into: buffer) else { return false }
+            guard !state.blocks.isEmpty, !buffer.isEmpty else { return true }
+            let block = UInt64(Self.blockSize)
+            for index in offset / block...(offset + UInt64(buffer.count) - 1) / block {
+                guard let kept = state.blocks[index] else { continue }
+                let start = max(index * block, offset)
+                let end = min((index + 1) * block, offset + UInt64(buffer.count))
+                for place in start..<end {
+                    buffer[Int(place - offset)] = kept[Int(place - index * block)]
+                }
+            }
+            return true
+        }
+    }
+
+    private func readFile(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var done = 0
+        while done < buffer.count {
+            let at = offset + UInt64(done)
+            guard at < size else {
+                // SAFETY: within the buffer, from what was read to its end.
+                UnsafeMutableRawBufferPointer(rebasing: buffer[done...]).initializeMemory(
+                    as: UInt8.self, repeating: 0)
+                return true
+            }
+            let wanted = Int(min(UInt64(buffer.count - done), size - at))
+            // SAFETY: `wanted` bytes from `done` on are within the buffer.
+            let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + wanted])
+            guard
+                let count = try? FileDescriptor(rawValue: file).read(
+                    fromAbsoluteOffset: Int64(clamping: at), into: part)
+            else { return false }
+            // The file became shorter.
+            guard count > 0 else { return false }
+            done += count
+        }
+        return true
+    }
+
+    /// Keeps bytes in place of the image's. False where the rest of their block cannot be read.
+    func write(_ offset: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        state.withLock { state in
+            state.writes &+= 1
+            guard !bytes.isEmpty else { return true }
+            let block = UInt64(Self.blockSize)
+            for index in offset / block...(offset + UInt64(bytes.count) - 1) / block {
+                var kept: [UInt8]
+                if let known = state.blocks[index] {
+                    kept = known
+                } else {
+                    kept = [UInt8](repeating: 0, count: Self.blockSize)
+                    let isRead = kept.withUnsafeMutableBytes { readFile(index * block, into: $0) }
+                    guard isRead else { return false }
+                }
+                let start = max(index * block, offset)
+                let end = min((index + 1) * block, offset + UInt64(bytes.count))
+                for place in start..<end {
+                    kept[Int(place - index * block)] = bytes[Int(place - offset)]
+                }
+                state.blocks[index] = kept
+            }
+            return true
+        }
+    }
+
+    /// Bytes from `offset` on, for those who look at the image; nil where the file cannot be read.
+    func bytes(_ offset: UInt64, count: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let isRead = bytes.withUnsafeMutableBytes { read(offset, into: $0) }
+        return isRead ? bytes : nil
+    }
+
+    /// Writes the whole of it, with what the guest wrote, to a file that must not exist.
+    func save(to path: String) throws(MachineError) {
+        do {
+            let saved = try FileDescriptor.open(
+                FilePath(path), .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec],
+                permissions: [.ownerReadWrite, .groupRead, .otherRead])
+            defer { try? saved.close() }
+            var offset: UInt64 = 0
+            while offset < size {
+                let count = Int(min(size - offset, 1 << 20))
+                guard let part = bytes(offset, count: count) else {
+                    throw MachineError(.unreadable, "\(self.path) can no longer be read")
+                }
+                _ = try saved.writeAll(part)
+                offset += UInt64(count)
+            }
+        } catch let error as MachineError {
+            throw error
+        } catch Errno.fileExists {
+            throw MachineError(.unreadable, "\(path) exists already", remedy: "give a new file's name")
+        } catch {
+            throw MachineError(.unreadable, "cannot write \(path): \(error)")
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import CBench
+import DebugTarget
+import Debugger
+import Glibc
+import Interface
+import KVMCore
+import Machine
+import X86
+
+/// What the PC that boot code runs on costs.
+func bootFigures(rounds: Int) throws -> [Figure] {
+    let folder = try TemporaryFile(sectors: 256)
+    return [
+        try firstInstructionFigure(folder, rounds: rounds), try idleFigure(folder),
+    ] + (try callFigures(folder, rounds: rounds))
+}
+
+/// A disk image that is gone with this.
+private final class TemporaryFile {
+    let path: String
+
+    init(sectors: Int) throws {
+        var name = Array("/tmp/kvmscope-bench-XXXXXX".utf8CString)
+        // SAFETY: the array is terminated, and mkstemp writes within it.
+        let file = mkstemp(&name)
+        guard file >= 0 else { throw BenchFailure("no temporary file (errno \(errno))") }
+        close(file)
+        path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        self.sectors = sectors
+    }
+
+    private let sectors: Int
+
+    /// Puts code into the first sector, and zeros after it.
+    func write(_ code: [UInt8]) throws {
+        let bytes = code + [UInt8](repeating: 0, count: sectors * 512 - code.count)
+        guard let file = fopen(path, "w") else { throw BenchFailure("\(path) cannot be written") }
+        defer { fclose(file) }
+        guard fwrite(bytes, 1, bytes.count, file) == bytes.count else {
+            throw BenchFailure("\(path) cannot be written")
+        }
+    }
+
+    deinit { unlink(path) }
+
+    func machine(_ code: [UInt8]) throws -> OwnedMachine {
+        try write(code)
+        var configuration = MachineConfiguration()
+        configuration.interruptController = .user
+        configuration.hasBIOS = true
+        configuration.drives = [.init(.disk, path: path)]
+        return try OwnedMachine(configuration)
+    }
+}
+
+/// From nothing to the end of the first instruction of a disk's boot sector, within the process.
+private func firstInstructionFigure(_ file: TemporaryFile, rounds: Int) throws -> Figure {
+    var times: [Double] = []
+    for _ in 0..<rounds {
+        try file.write([0x90])
+        let start = cbench_now()
+        let debugger = try Debugger(target: try file.machine([0x90]))
+        try debugger.step()
+        times.append(Double(cbench_now() - start) / 1e6)
+    }
+    return Figure(
+        name: "a boot sector's first instruction, from its image on", value: times.sorted()[times.count / 2],
+        unit: "ms", line: .under(20), parts: [])
+}
+
+/// A guest that halts, and whose timer wakes it a hundred times a second.
+private func idleFigure(_ file: TemporaryFile) throws -> Figure {
+    let machine = try file.machine([
+        0xB0, 0x34, 0xE6, 0x43,  // counter 0, both bytes, mode 2
+        0xB0, 0x9C, 0xE6, 0x40, 0xB0, 0x2E, 0xE6, 0x40,  // 11932 ticks
+        0xFB, 0xF4, 0xEB, 0xFD,  // sti; hlt; jmp hlt
+    ])
+    func used() -> Double {
+        var usage = rusage()
+        getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+        func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
+        return seconds(usage.ru_utime) + seconds(usage.ru_stime)
+    }
+    let debugger = try Debugger(target: machine)
+    try debugger.startContinue()
+    usleep(200_000)
+    let (before, start) = (used(), cbench_now())
+    usleep(2_000_000)
+    let share = (used() - before) / (Double(cbench_now() - start) / 1e9) * 100
+    debugger.interrupt()
+    _ = try debugger.collectStop(timeout: .seconds(10))
+    let ticks = machine.deviceState.interrupts.reduce(0) { $0 + $1.count }
+    guard ticks > 150 else { throw BenchFailure("the idle guest took \(ticks) interrupts only") }
+    return Figure(
+        name: "an idle guest with a timer of 100 Hz", value: share, unit: "% of a core", line: .under(2),
+        parts: [("interrupts", Double(ticks), "")])
+}
+
+/// Calls of the BIOS: what one costs beside the exits of a device's port, and reads of a disk beside memcpy.
+private func callFigures(_ file: TemporaryFile, rounds: Int) throws -> [Figure] {
+    let count = 2000
+    let loop: [UInt8] = [0xBD, UInt8(count & 0xFF), UInt8(count >> 8)]
+    /// Microseconds for each turn of a loop that does `body`.
+    func turn(_ body: [UInt8], _ data: [UInt8] = []) throws -> Double {
+        let back = UInt8(truncatingIfNeeded: -(body.count + 3))
+        // mov si, data; mov bp, count; body; dec bp; jnz body; cli; hlt
+        let head: [UInt8] = [0xBE, 0, 0x7C] + loop + body + [0x4D, 0x75, back, 0xFA, 0xF4]
+        var code = head + data
+        code[1] = UInt8(head.count)
+        var times: [Double] = []
+        for _ in 0..<min(rounds, 5) {
+            let debugger = try Debugger(target: try file.machine(code))
+            let start = cbench_now()
+            try debugger.startContinue()
+            guard try debugger.collectStop(timeout: .seconds(60))?.reason == .hlt else {
+                throw BenchFailure("a loop of BIOS calls stopped for \(debugger.stop.reason)")
+            }
+            times.append(Double(cbench_now() - start) / 1e3 / Double(count))
+        }
+        return times.sorted()[times.count / 2]
+    }
+    let port = try turn([0xE6, 0x80])
+    let call = try turn([0xCD, 0x12])
+    // 127 sectors to 2000:0000.
+    let packet: [UInt8] = [16, 0, 127, 0, 0, 0, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0]
+    let read = try turn([0xB4, 0x42, 0xB2, 0x80, 0xCD, 0x13], packet)
+    let size = 127 * 512
+    let source = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+    let target = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+    defer {
+        source.deallocate()
+        target.deallocate()
+    }
+    // SAFETY: both have `size` bytes.
+    memset(source, 1, size)
+    let start = cbench_now()
+    // SAFETY: as above.
+    for _ in 0..<count { memcpy(target, source, size) }
+    let copy = Double(cbench_now() - start) / 1e3 / Double(count)
+    return [
+        Figure(
+            name: "a traced BIOS call beyond a port's exit", value: call - port, unit: "us", line: .under(20),
+            parts: [("INT 12h", call, "us"), ("OUT", port, "us")]),
+        Figure(
+            name: "INT 13h of 127 sectors, beyond a call, beside memcpy",
+            value: copy / max(read - call, 0.001), unit: "", line: .atLeast(0.5),
+            parts: [("INT 13h", read, "us"), ("memcpy", copy, "us")]),
+    ]
+}
