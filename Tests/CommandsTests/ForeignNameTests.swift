@@ -36,8 +36,8 @@ import Testing
     }
 
     @Test(arguments: [
-        ("kill", "`quit`"), ("dd", "`x/8xw ADDR`"), ("vmmap", "`info mem`"), ("rwatch", "`watch r ADDR`"),
-        ("starti", "first instruction"), ("info frame", "`backtrace`"),
+        ("dd", "`x/8xw ADDR`"), ("vmmap", "`info mem`"), ("rwatch", "`watch r ADDR`"),
+        ("info frame", "`backtrace`"),
     ])
     func othersAreTold(_ line: String, _ told: String) {
         let words = line.split(separator: " ").map { CommandTable.Word(text: String($0), column: 0) }
