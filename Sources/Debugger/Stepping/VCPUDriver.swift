@@ -120,7 +120,12 @@ final class VCPUDriver: PlanningController, Sendable {
         _ vcpu: any VCPUAccess, activity: VCPUSnapshot.Activity, running: Bool
     ) throws(KVMError) -> VCPUSnapshot {
         try state.withLock { state throws(KVMError) in
-            try state.engine.edited(vcpu, activity: activity, running: running)
+            // Its run may be over while the stop waits to be collected: nothing is begun for it then, which nobody would
+            // end.
+            let snapshot = try state.engine.edited(
+                vcpu, activity: activity, running: running && state.isRunning)
+            state.outcome?.snapshot = snapshot
+            return snapshot
         }
     }
 
@@ -131,7 +136,14 @@ final class VCPUDriver: PlanningController, Sendable {
 
     /// The breakpoints changed while it runs.
     func rearm(_ set: ArmedSet, _ vcpu: any VCPUAccess) throws(KVMError) {
-        try state.withLock { state throws(KVMError) in try state.engine.rearm(set, vcpu) }
+        try state.withLock { state throws(KVMError) in
+            // As for an edit. What is armed counts from the next run on.
+            guard state.isRunning else {
+                state.engine.breakpoints.set = set
+                return
+            }
+            try state.engine.rearm(set, vcpu)
+        }
     }
 
     /// What a step that takes long does.
