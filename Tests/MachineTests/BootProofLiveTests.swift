@@ -83,6 +83,18 @@ final class BootProofLiveTests {
         #expect(unknown.isEmpty)
     }
 
+    private static let memtest = "/boot/memtest86+ia32.bin"
+
+    /// It is a floppy and a kernel in one; as a floppy it loads itself by INT 13h and draws its screen.
+    @Test(.enabled(if: isThere(memtest), "needs memtest86+"))
+    func memtestDrawsItsScreen() throws {
+        let machine = try machine([.init(.floppy, path: Self.memtest)])
+        try machine.go()
+        #expect(screen(machine, with: "<F1> Configuration").contains("Memtest86+"))
+        machine.interrupt()
+        #expect(machine.waitForStop(timeout: .seconds(60)) != nil)
+    }
+
     @Test(.enabled(if: isThere(mbrFile), "needs syslinux-common"))
     func theFirstDiskCallOfAnMBRIsCaughtAndNamed() throws {
         let machine = try machine([

@@ -59,6 +59,8 @@ extension VCPURunner {
 
     /// Waits in a HLT for an interrupt; a kick ends it at once.
     func waitAtHalt(_ chips: MachineChips) -> HaltEnd {
+        // It waits for its time by itself.
+        chips.setAlarm(nil)
         while true {
             let token = thread.kicks.token
             chips.advance()
