@@ -21,6 +21,8 @@ package final class SymbolModule: Sendable {
 
     /// A label without a size names what follows it, but not for ever.
     private static let reach: UInt64 = 1 << 16
+    /// What a map's last label names: where its code ends is not known, and a page is much for one routine.
+    private static let reachOfLast: UInt64 = 1 << 12
 
     package init(_ file: consuming SymbolFile, path: String, shift: UInt64) {
         self.path = path
@@ -82,7 +84,9 @@ package final class SymbolModule: Sendable {
         guard after > 0 else { return nil }
         let symbol = symbols[Int(places[after - 1])]
         let distance = address - symbol.address
-        return distance < (symbol.size > 0 ? symbol.size : Self.reach) ? symbol : nil
+        if symbol.size > 0 { return distance < symbol.size ? symbol : nil }
+        return distance < (format == .map && after == places.count ? Self.reachOfLast : Self.reach)
+            ? symbol : nil
     }
 
     /// The row that covers an address.

@@ -46,11 +46,44 @@ import X86
         #expect(try debugger.backtrace(limit: 2).end == nil)
     }
 
-    @Test func aReturnAddressBehindNoCallIsMarked() throws {
+    @Test func aReturnAddressAfterNoCallIsNoFrame() throws {
         let debugger = try guest([(0x8120, [0x90])], stack: [(0x6F00, 0x6F20), (0x6F02, 0x1234)])
         try stand(debugger, bp: 0x6F00)
         let trace = try debugger.backtrace(limit: 10)
-        #expect(trace.frames.map(\.kind) == [.innermost, .unverified])
+        #expect(trace.frames.map(\.kind) == [.innermost])
+        #expect(trace.end?.contains("no CALL leads from 0x1234, the word at 0x6f02") == true)
+    }
+
+    /// Vector 8's handler at 0800:0100 has been entered by the timer, from code with no INT.
+    @Test func whatAnInterruptHasPushedIsAFrame() throws {
+        let debugger = try guest(
+            [(0x8120, [0x90]), (0x8050, [0x90, 0x90])],
+            stack: [
+                (0x6F00, 0x6F20), (0x6F02, 0x0051), (0x6F04, 0x0800), (0x6F06, 0x0202), (0x20, 0x0100),
+                (0x22, 0x0800),
+            ])
+        try stand(debugger, bp: 0x6F00)
+        let trace = try debugger.backtrace(limit: 2)
+        #expect(trace.frames.map(\.kind) == [.innermost, .interrupt] && trace.frames.last?.linear == 0x8051)
+        // Flags that no processor pushes.
+        try debugger.writeMemory(.physical(0x6F06), [0x00, 0x02])
+        #expect(try debugger.backtrace(limit: 2).frames.count == 1)
+    }
+
+    @Test func atItsEntryAFunctionNeedsNoFrame() throws {
+        // INC AX, PUSH AX at 7D00, called from 7C10: no PUSH BP anywhere.
+        let debugger = try guest(
+            [(0x7C10, [0xE8, 0xED, 0x00]), (0x7D00, [0x40, 0x50])],
+            stack: [(0x6E00, 0x7C13), (0x1236, 0x4321)])
+        try debugger.setRegister("sp", to: 0x6E00)
+        // BP holds data.
+        try debugger.setRegister("bp", to: 0x1234)
+        try debugger.setRegister("rip", to: 0x7D00)
+        let trace = try debugger.backtrace(limit: 9)
+        #expect(trace.frames.map(\.linear) == [0x7D00, 0x7C13])
+        // One instruction on it is not known, and nothing is made up.
+        try debugger.setRegister("rip", to: 0x7D01)
+        #expect(try debugger.backtrace(limit: 9).frames.map(\.linear) == [0x7D01])
     }
 
     @Test func loopsEnd() throws {

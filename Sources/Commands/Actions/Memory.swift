@@ -138,7 +138,12 @@ enum MemoryActions {
         session.examine.letter = letter
         if format.unit != nil { session.examine.unit = unit }
         session.examine.next = address.advanced(by: count * unit.rawValue)
-        return .done(MemoryOutput(image, unit: unit, letter: letter, symbols: session.debugger.symbols))
+        let linear = isPhysical ? nil : try? session.debugger.linear(address)
+        let table = session.debugger.symbols
+        return .done(
+            MemoryOutput(
+                image, unit: unit, letter: letter, symbols: table,
+                place: linear.flatMap { table.place(at: $0) }))
     }
 
     /// A number given to a physical command is a physical address, whatever it would mean elsewhere.

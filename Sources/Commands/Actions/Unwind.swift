@@ -15,8 +15,8 @@ extension CommandTable {
         Command(
             "backtrace", ["bt", "where"], "[N]", .code, "show the calls that led here, by frame pointers",
             details: """
-                64 at most if no N is given. Words are as wide as the mode's code. A frame says whether a near call, a \
-                far call or an INT stands before its return address; `?` marks one where none does.
+                64 at most if no N is given. Words are as wide as the mode's code. A frame is shown where a near call, a \
+                far call, an INT or an interrupt leads from its return address; where none does, the chain ends.
                 """,
             completion: [.expression], whileRunning: true, action: UnwindActions.backtrace),
     ]
@@ -39,7 +39,7 @@ enum UnwindActions {
         if let first = rows.first, rows.allSatisfy({ $0.value == nil }) {
             throw call.error("\(first.address) cannot be read", at: call.arguments.first)
         }
-        return .done(TelescopeOutput(vcpu: session.debugger.selectedVCPU, rows))
+        return .done(TelescopeOutput(vcpu: session.debugger.selectedVCPU, rows, session.debugger.symbols))
     }
 
     static func backtrace(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
@@ -47,6 +47,6 @@ enum UnwindActions {
         let trace = try call.perform { () throws(DebuggerError) in
             try session.debugger.backtrace(limit: min(count, 65_536))
         }
-        return .done(BacktraceOutput(vcpu: session.debugger.selectedVCPU, trace))
+        return .done(BacktraceOutput(vcpu: session.debugger.selectedVCPU, trace, session.debugger.symbols))
     }
 }

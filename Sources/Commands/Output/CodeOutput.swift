@@ -68,6 +68,8 @@ public struct StackOutput: CommandOutput, Hashable {
         public var offset: Hex
         /// Null where memory cannot be read.
         public var value: Hex?
+        /// The symbol that the value lies in, as an offset in CS.
+        public var symbol: String?
     }
 
     public var vcpu: Int
@@ -83,7 +85,9 @@ public struct StackOutput: CommandOutput, Hashable {
         self.digits = digits
         width = slots.first?.width ?? 2
         words = slots.map {
-            Row(linear: Hex($0.linear), offset: Hex($0.offset), value: $0.value.map { Hex($0) })
+            Row(
+                linear: Hex($0.linear), offset: Hex($0.offset), value: $0.value.map { Hex($0) },
+                symbol: $0.place?.description)
         }
     }
 
@@ -95,6 +99,7 @@ public struct StackOutput: CommandOutput, Hashable {
             if let value = word.value {
                 line.append(Hex.digits(value.value, width: width * 2), .value)
                 line.append("  \(value.value)", .dim)
+                if let symbol = word.symbol { line.append("  <\(symbol)>", .symbol) }
             } else {
                 line.append("??", .error)
             }

@@ -15,20 +15,27 @@ public struct MemoryOutput: CommandOutput, Hashable {
     public var values: [Hex?]
     /// Why some of it cannot be read.
     public var unreadable: [String]
+    /// The symbol that the memory lies in: `counter+0x4`.
+    public var symbol: String?
     /// Of format `a`: the symbols that the values lie in, null for those that lie in none.
     public var symbols: [String?]?
 
     private var start: Address
+    private var place: SymbolPlace?
     private var letter: DisplayFormat.Letter
     /// Each byte, nil where it cannot be read.
     private var bytes: [UInt8?]
 
-    private enum CodingKeys: String, CodingKey { case address, unit, format, values, unreadable, symbols }
+    private enum CodingKeys: String, CodingKey {
+        case address, unit, format, values, unreadable, symbol, symbols
+    }
 
     init(
         _ image: MemoryImage, unit: DisplayFormat.Unit, letter: DisplayFormat.Letter,
-        symbols table: SymbolTable = SymbolTable()
+        symbols table: SymbolTable = SymbolTable(), place: SymbolPlace? = nil
     ) {
+        self.place = place
+        symbol = place?.description
         address = image.address.description
         self.unit = unit.rawValue
         format = String(letter.rawValue)
@@ -47,6 +54,14 @@ public struct MemoryOutput: CommandOutput, Hashable {
         }
     }
 
+    /// GDB's form: `0x7c10 <counter+0x4>`. A row that another symbol begins in is still so far from this one.
+    private func label(at offset: Int) -> String {
+        let address = start.advanced(by: offset).description
+        guard var place else { return address }
+        place.offset += UInt64(offset)
+        return "\(address) <\(place)>"
+    }
+
     public func lines(width: Int) -> [StyledLine] {
         let cells = values.enumerated().map { index, value in
             value.map { value in
@@ -57,20 +72,20 @@ public struct MemoryOutput: CommandOutput, Hashable {
         let cellWidth = max(2, cells.map { $0?.count ?? 2 }.max() ?? 2)
         // Characters are shown beside bytes only: in wider units they would stand in another order.
         let hasText = unit == 1 && letter == .hex
-        let room = width - start.advanced(by: bytes.count).description.count - 2
+        let room =
+            width - start.advanced(by: bytes.count).description.count - 2 - (symbol.map { $0.count + 6 } ?? 0)
         var perRow = 16 / unit
         while perRow > 1, perRow * (cellWidth + 1) + (hasText ? perRow + 2 : 0) > room { perRow /= 2 }
 
         let columns = max(1, min(perRow, cells.count))
-        let lastRow = max(0, cells.count - 1) / columns * columns
-        let labelWidth = max(
-            start.description.count, start.advanced(by: lastRow * unit).description.count)
+        let firsts = Array(stride(from: 0, to: cells.count, by: perRow))
+        let labels = firsts.map { label(at: $0 * unit) }
+        let labelWidth = labels.map(\.count).max() ?? 0
 
         var result: [StyledLine] = []
-        for first in stride(from: 0, to: cells.count, by: perRow) {
+        for (first, label) in zip(firsts, labels) {
             let row = first..<min(first + perRow, cells.count)
-            var line = StyledLine(
-                start.advanced(by: first * unit).description.padded(labelWidth), .address)
+            var line = StyledLine(label.padded(labelWidth), .address)
             line.append(":")
             for index in row {
                 line.append(" ")

@@ -66,6 +66,8 @@ public struct StackSlot: Sendable, Hashable {
     public var width: Int
     /// Nil where it cannot be read.
     public var value: UInt64?
+    /// What the value is as an offset in CS, by name.
+    public var place: SymbolPlace?
 }
 
 /// A memory operand with where it points, and what stands there.
@@ -170,8 +172,10 @@ extension Debugger {
         return (0..<min(max(count, 0), 1 << 16)).map { number in
             let offset = (snapshot.registers.rsp &+ UInt64(number * width)) & mask
             let linear = special.linear(.ss, offset, mode: snapshot.mode)
+            let value = view.word(linear, size: width)
             return StackSlot(
-                linear: linear, offset: offset, width: width, value: view.word(linear, size: width))
+                linear: linear, offset: offset, width: width, value: value,
+                place: value.flatMap { symbols.place(at: special.linear(.cs, $0, mode: snapshot.mode)) })
         }
     }
 

@@ -13,9 +13,9 @@ public struct Backtrace: Sendable, Hashable {
             case near
             /// A far call stands before it.
             case far
-            /// An INT stands before it.
+            /// An INT stands before it, or it is what an interrupt or exception has pushed.
             case interrupt
-            /// No call stands before the return address: it may be none.
+            /// No call stands before the return address: of no frame that is shown.
             case unverified
         }
 
@@ -79,9 +79,7 @@ struct FrameWalker {
         var selector = snapshot.special.cs.selector
         var base = snapshot.registers.rbp & stackMask
         if let entry = entry(), frames.count < limit {
-            guard let caller = caller(at: entry.slot, selector) else {
-                return "the stack at \(hex(entry.slot)) cannot be read"
-            }
+            guard let caller = verified(at: entry.slot, selector) else { return failure(at: entry.slot) }
             add(caller, base)
             selector = caller.selector
             if let saved = entry.saved { base = saved }
@@ -89,15 +87,8 @@ struct FrameWalker {
         while frames.count < limit {
             if base == 0 { return "the frame pointer is 0: the outermost frame" }
             guard let saved = word(base) else { return "the frame at \(hex(base)) cannot be read" }
-            guard let caller = caller(at: (base &+ UInt64(width)) & stackMask, selector) else {
-                return "the return address above \(hex(base)) cannot be read"
-            }
-            guard caller.ip != 0 || caller.kind != .unverified else {
-                return "the return address is 0: the outermost frame"
-            }
-            guard view.word(caller.linear, size: 1) != nil else {
-                return "the return address \(hex(caller.ip)) is not in memory"
-            }
+            let slot = (base &+ UInt64(width)) & stackMask
+            guard let caller = verified(at: slot, selector) else { return failure(at: slot) }
             add(caller, base)
             selector = caller.selector
             let next = saved & stackMask
@@ -121,11 +112,33 @@ struct FrameWalker {
                 framePointer: framePointer))
     }
 
+    /// The caller that the words from `slot` on tell of, where a CALL, an INT or an interrupt leads from there.
+    private func verified(at slot: UInt64, _ selector: UInt16) -> Caller? {
+        guard let caller = caller(at: slot, selector) else { return nil }
+        if caller.kind != .unverified { return caller }
+        return frames.last.flatMap { interrupted(at: slot, $0.linear) }
+    }
+
+    /// Why the words from `slot` on are no frame's.
+    private func failure(at slot: UInt64) -> String {
+        guard let ip = word(slot) else { return "the return address at \(hex(slot)) cannot be read" }
+        if ip == 0 { return "the return address is 0: the outermost frame" }
+        return
+            "no CALL leads from \(hex(ip)), the word at \(hex(slot)): the outermost frame, or BP is no frame pointer"
+    }
+
     /// The innermost function has not made its frame yet, or has taken it down: where its return address is.
     private func entry() -> (slot: UInt64, saved: UInt64?)? {
         let code = view.read(snapshot.pc, count: Instruction.maximumLength, .linear(snapshot.pc)).leading
         guard let first = code.first else { return nil }
         let stack = snapshot.registers.rsp & stackMask
+        // The CALL that the word on top returns to leads right here.
+        if let caller = caller(at: stack, snapshot.special.cs.selector),
+            caller.kind == .near || caller.kind == .far,
+            start(of: caller) == snapshot.pc
+        {
+            return (stack, nil)
+        }
         switch first {
         // PUSH BP; RET, RET n, RETF, RETF n, IRET.
         case 0x55, 0xC3, 0xC2, 0xCB, 0xCA, 0xCF: return (stack, nil)

@@ -6,9 +6,6 @@ import X86
 extension Debugger {
     /// How far up the stack a return address is looked for, in bytes.
     private static let returnReach = 1024
-    /// So far from its beginning a routine, or the handler of an interrupt, is thought to reach.
-    private static let routineReach: UInt64 = 0x1_0000
-    private static let handlerReach: UInt64 = 0x1000
 
     /// Whether something on the stack is a return address: after a CALL that leads to the code at hand, after an INT,
     /// or part of what an interrupt pushes. Code and data on the stack look like many things, so what only looks like an
@@ -19,7 +16,7 @@ extension Debugger {
         // The frame pointer first: locals may be more than is searched.
         let frame = snapshot.registers.rbp & walker.stackMask
         let slot = frame &+ UInt64(walker.width)
-        if frame >= stack, frame - stack < Self.routineReach, returns(at: slot, walker) { return true }
+        if frame >= stack, frame - stack < FrameWalker.routineReach, returns(at: slot, walker) { return true }
         for distance in stride(from: 0, to: reach(snapshot), by: walker.width)
         where returns(at: (stack &+ UInt64(distance)) & walker.stackMask, walker) {
             return true
@@ -41,44 +38,51 @@ extension Debugger {
             return false
         }
         switch caller.kind {
-        case .near, .far: return leadsHere(caller, walker)
-        case .interrupt: return isInHandler(of: walker.vector(before: caller), snapshot)
-        case .innermost, .unverified: return isInterruptFrame(at: slot, walker)
+        case .near, .far: return walker.leads(caller, to: snapshot.pc)
+        case .interrupt: return walker.isInHandler(of: walker.vector(before: caller), snapshot.pc)
+        case .innermost, .unverified: return walker.interrupted(at: slot, snapshot.pc) != nil
+        }
+    }
+}
+
+extension FrameWalker {
+    /// So far from its beginning a routine, or the handler of an interrupt, is thought to reach.
+    static let routineReach: UInt64 = 0x1_0000
+    private static let handlerReach: UInt64 = 0x1000
+
+    /// Where the CALL that a caller was found by leads to; nil where it goes by a register or memory.
+    func start(of caller: Caller) -> UInt64? {
+        switch call(before: caller)?.target {
+        case .near(let ip): base(of: caller.selector).map { view.cut($0 &+ ip) }
+        case .far(let place): base(of: place.selector).map { view.cut($0 &+ place.offset) }
+        case nil: nil
         }
     }
 
-    /// A CALL says where it leads to, but for those by a register or memory.
-    private func leadsHere(_ caller: FrameWalker.Caller, _ walker: FrameWalker) -> Bool {
-        let snapshot = walker.snapshot
-        let start: UInt64
-        switch walker.call(before: caller)?.target {
-        case .near(let ip): start = snapshot.special.linear(.cs, ip, mode: snapshot.mode)
-        case .far(let place):
-            guard let base = walker.base(of: place.selector) else { return false }
-            start = base &+ place.offset
-        case nil: return true
-        }
-        return snapshot.pc >= start && snapshot.pc - start < Self.routineReach
+    /// Whether a caller's CALL leads to the code at `pc`, as far as it says where it leads to.
+    func leads(_ caller: Caller, to pc: UInt64) -> Bool {
+        guard let start = start(of: caller) else { return call(before: caller)?.target == nil }
+        return pc >= start && pc - start < Self.routineReach
     }
 
-    /// IP, CS and RFLAGS as an interrupt or exception pushes them: bit 1 is always set, bits 3, 5 and 15 never. Source: SDM
-    /// volume 1, 3.4.3.
-    private func isInterruptFrame(at slot: UInt64, _ walker: FrameWalker) -> Bool {
-        let width = UInt64(walker.width)
-        guard let ip = walker.word(slot), let selector = walker.word(slot &+ width),
-            let flags = walker.word(slot &+ 2 &* width), selector <= 0xFFFF,
-            flags & 0x802A == 2, flags >> 22 == 0,
-            let base = walker.base(of: UInt16(selector)), walker.view.word(base &+ ip, size: 1) != nil
-        else { return false }
-        return isInHandler(of: nil, walker.snapshot)
+    /// The interrupted code, where the words from `slot` on are IP, CS and RFLAGS as an interrupt or exception pushes
+    /// them, and `pc` is in a handler: bit 1 of RFLAGS is always set, bits 3, 5 and 15 never. Source: SDM volume 1, 3.4.3.
+    func interrupted(at slot: UInt64, _ pc: UInt64) -> Caller? {
+        let width = UInt64(width)
+        guard let ip = word(slot),
+            let selector = word((slot &+ width) & stackMask).flatMap(UInt16.init(exactly:)),
+            let flags = word((slot &+ 2 &* width) & stackMask), flags & 0x802A == 2, flags >> 22 == 0,
+            let base = base(of: selector), case let linear = view.cut(base &+ ip),
+            view.word(linear, size: 1) != nil, isInHandler(of: nil, pc)
+        else { return nil }
+        return Caller(kind: .interrupt, selector: selector, ip: ip, linear: linear)
     }
 
-    /// Whether the code at hand is the handler of a vector, or of any.
-    private func isInHandler(of vector: UInt8?, _ snapshot: VCPUSnapshot) -> Bool {
-        let view = view(of: snapshot)
-        return (vector.map { $0...$0 } ?? 0...255).contains { vector in
+    /// Whether `pc` is in the handler of a vector, or of any.
+    func isInHandler(of vector: UInt8?, _ pc: UInt64) -> Bool {
+        (vector.map { $0...$0 } ?? 0...255).contains { vector in
             guard let start = InterruptEntry.linear(vector, view) else { return false }
-            return snapshot.pc >= start && snapshot.pc - start < Self.handlerReach
+            return pc >= start && pc - start < Self.handlerReach
         }
     }
 }

@@ -1,126 +1,6 @@
 import Debugger
+import Symbols
 import X86
-
-/// `find`.
-public struct FindOutput: CommandOutput, Hashable {
-    /// As pairs of digits.
-    public var pattern: String
-    public var matches: [String]
-    /// Bytes looked at.
-    public var searched: UInt64
-    /// Bytes of the range that could not be read.
-    public var unreadable: UInt64
-    /// "complete", "limit" or "interrupted".
-    public var end: String
-
-    init(_ pattern: [UInt8], _ result: SearchResult) {
-        self.pattern = Hex.bytes(pattern)
-        matches = result.matches.map(\.description)
-        searched = result.searched
-        unreadable = result.unreadable
-        end = result.end.rawValue
-    }
-
-    public func lines(width: Int) -> [StyledLine] {
-        var result = matches.map { StyledLine($0, .address) }
-        switch end {
-        case LookEnd.limit.rawValue:
-            result.append(
-                StyledLine("There are more: `find/N` lists N of them.", .warning))
-        case LookEnd.interrupted.rawValue:
-            result.append(StyledLine("Interrupted after \(readableSize(searched)).", .warning))
-        default:
-            let count = matches.isEmpty ? "Not found" : "\(counted(matches.count, "match", "matches"))"
-            result.append(StyledLine("\(count) in \(readableSize(searched)).", .dim))
-        }
-        if unreadable > 0 {
-            result.append(StyledLine("\(readableSize(unreadable)) of the range cannot be read.", .warning))
-        }
-        return result
-    }
-
-    /// Whole units, the rest cut off: nobody counts the bytes of a gigabyte.
-    private func readableSize(_ bytes: UInt64) -> String {
-        for (shift, unit) in [(UInt64(30), "GiB"), (20, "MiB"), (10, "KiB")] where bytes >= 10 << shift {
-            return "\(bytes >> shift) \(unit)"
-        }
-        return shortSize(bytes)
-    }
-}
-
-/// `crc`.
-public struct ChecksumOutput: CommandOutput, Hashable {
-    public var address: String
-    public var bytes: UInt64
-    public var crc32: Hex
-
-    public func lines(width: Int) -> [StyledLine] {
-        var line = StyledLine("CRC-32 of \(counted(bytes, "byte")) at ")
-        line.append(address, .address)
-        line.append(": ")
-        line.append(Hex.padded(crc32.value, width: 8), .value)
-        return [line]
-    }
-}
-
-/// `hexdump`.
-public struct HexdumpOutput: CommandOutput, Hashable {
-    public var address: String
-    /// As pairs of digits; `??` where a byte cannot be read.
-    public var bytes: String
-    /// Why some of it cannot be read.
-    public var unreadable: [String]
-    private var start: Address
-    private var values: [UInt8?]
-
-    private enum CodingKeys: String, CodingKey { case address, bytes, unreadable }
-
-    init(_ image: MemoryImage) {
-        address = image.address.description
-        start = image.address
-        values = image.bytes.indices.map { image[$0] }
-        bytes = values.map { $0.map { Hex.digits($0, width: 2) } ?? "??" }.joined()
-        unreadable = image.gaps.map {
-            let first = image.address.advanced(by: $0.range.lowerBound)
-            return "\(first), \(counted($0.range.count, "byte")): \($0.reason)"
-        }
-    }
-
-    public func lines(width: Int) -> [StyledLine] {
-        var result: [StyledLine] = []
-        let labels = start.advanced(by: values.count).description.count
-        var isRepeating = false
-        for row in stride(from: 0, to: values.count, by: 16) {
-            let part = values[row..<min(row + 16, values.count)]
-            let isLast = row + 16 >= values.count
-            if row >= 16, !isLast, part.elementsEqual(values[(row - 16)..<row]) {
-                if !isRepeating { result.append(StyledLine("*", .dim)) }
-                isRepeating = true
-                continue
-            }
-            isRepeating = false
-            var line = StyledLine(start.advanced(by: row).description.padded(labels), .address)
-            line.append("  ")
-            for index in 0..<16 {
-                if index == 8 { line.append(" ") }
-                guard row + index < values.count else {
-                    line.append("   ")
-                    continue
-                }
-                let byte = values[row + index]
-                line.append(
-                    (byte.map { Hex.digits($0, width: 2) } ?? "??") + " ", byte == nil ? .error : .value)
-            }
-            let text = part.map { byte -> Character in
-                guard let byte else { return "?" }
-                return (0x20..<0x7F).contains(byte) ? Character(Unicode.Scalar(byte)) : "."
-            }
-            line.append(" |" + String(text) + "|", .dim)
-            result.append(line)
-        }
-        return result + unreadable.map { StyledLine("cannot be read: \($0)", .warning) }
-    }
-}
 
 /// `telescope`.
 public struct TelescopeOutput: CommandOutput, Hashable {
@@ -129,6 +9,8 @@ public struct TelescopeOutput: CommandOutput, Hashable {
         public var linear: Hex
         /// Null where it cannot be read.
         public var value: Hex?
+        /// The symbol that the value lies in, as an address.
+        public var symbol: String?
         /// The registers that hold the address.
         public var registers: [String]
         /// Where the value leads: addresses, each standing where the one before points to.
@@ -144,13 +26,14 @@ public struct TelescopeOutput: CommandOutput, Hashable {
     public var width: Int
     public var words: [Row]
 
-    init(vcpu: Int, _ rows: [TelescopeRow]) {
+    init(vcpu: Int, _ rows: [TelescopeRow], _ symbols: SymbolTable) {
         self.vcpu = vcpu
         width = rows.first?.width ?? 2
         words = rows.map { row in
             let (kind, text) = Self.end(row.chain)
             return Row(
                 address: row.address.description, linear: Hex(row.linear), value: row.value.map { Hex($0) },
+                symbol: row.chain == nil ? nil : row.value.flatMap { symbols.place(at: $0)?.description },
                 registers: row.registers, chain: row.chain?.addresses.map { Hex($0) } ?? [], endKind: kind,
                 end: text)
         }
@@ -193,6 +76,7 @@ public struct TelescopeOutput: CommandOutput, Hashable {
                 return line
             }
             line.append(Hex.digits(value.value, width: width * 2), .value)
+            if let symbol = row.symbol { line.append(" <\(symbol)>", .symbol) }
             guard let end = row.end else { return line }
             for address in row.chain.dropFirst() {
                 line.append(" -> ", .dim)
@@ -221,8 +105,10 @@ public struct BacktraceOutput: CommandOutput, Hashable {
         public var ip: Hex
         public var linear: Hex
         public var framePointer: Hex
-        /// "innermost", "near", "far", "interrupt" or "unverified".
+        /// "innermost", "near", "far" or "interrupt".
         public var kind: String
+        /// The symbol that the code belongs to: `puts+0x4`.
+        public var symbol: String?
     }
 
     public var vcpu: Int
@@ -232,14 +118,15 @@ public struct BacktraceOutput: CommandOutput, Hashable {
     /// Why there are no more; absent where as many were asked for.
     public var end: String?
 
-    init(vcpu: Int, _ trace: Backtrace) {
+    init(vcpu: Int, _ trace: Backtrace, _ symbols: SymbolTable) {
         self.vcpu = vcpu
         width = trace.width
         end = trace.end
         frames = trace.frames.enumerated().map { level, frame in
             Row(
                 level: level, cs: Hex(frame.selector), ip: Hex(frame.ip), linear: Hex(frame.linear),
-                framePointer: Hex(frame.framePointer), kind: frame.kind.rawValue)
+                framePointer: Hex(frame.framePointer), kind: frame.kind.rawValue,
+                symbol: symbols.place(at: frame.linear)?.description)
         }
     }
 
@@ -253,10 +140,9 @@ public struct BacktraceOutput: CommandOutput, Hashable {
             switch row.kind {
             case Backtrace.Frame.Kind.far.rawValue: line.append("  far call")
             case Backtrace.Frame.Kind.interrupt.rawValue: line.append("  interrupt")
-            case Backtrace.Frame.Kind.unverified.rawValue:
-                line.append("  ? no call stands before it", .warning)
             default: break
             }
+            if let symbol = row.symbol { line.append("  \(symbol)", .symbol) }
             return line
         }
         if let end {
