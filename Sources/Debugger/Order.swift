@@ -55,6 +55,8 @@ struct OrderProgress {
     var steppedTwo = false
     /// Breakpoints, watchpoints and catchpoints that were come to.
     var hits: [Int] = []
+    /// Where the guest had copied patches to.
+    var copies: [UInt64] = []
     /// The user asked for it to stop.
     var isInterrupted = false
     /// The last part is one step of the instruction that the guest was interrupted at.
@@ -66,7 +68,10 @@ struct OrderProgress {
     mutating func add(_ ended: EndedRun) {
         steps += ended.steps
         steppedTwo = steppedTwo || ended.outcomes.contains { $0.steppedTwo }
-        for outcome in ended.outcomes { hits += outcome.hits }
+        for outcome in ended.outcomes {
+            hits += outcome.hits
+            copies += outcome.copies
+        }
     }
 }
 

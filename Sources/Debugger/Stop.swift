@@ -23,6 +23,9 @@ public struct Stop: Sendable {
     /// A step covered two instructions, as hosts do that single-step with TF: MOV SS and POP SS hold its trap off for
     /// one more.
     public var steppedTwo = false
+    /// Guest-physical addresses that the guest had copied breakpoints' patches to: since they were executed there, the
+    /// guest's own bytes are back.
+    public var undoneCopies: [UInt64] = []
     /// How long another program's guest was kept from running before it was resumed for this stop; nil where
     /// nothing measures that.
     public var standstill: Duration?

@@ -143,6 +143,39 @@ extension ConformanceCase {
             try fixture.expect("bx", 1)
             try fixture.expect("dx", 1)
         },
+        ConformanceCase(
+            "patches that the guest copies with its code are undone where they run", stopsAtHalt: true,
+            needs: [.ownMachine]
+        ) { fixture in
+            // 9000 mov si, 9000; mov di, a000; mov cx, 16h; rep movsb; call a010
+            // 9010 inc bx; mov ax, 1234h; inc dx; hlt
+            let code: [UInt8] = [
+                0xBE, 0x00, 0x90, 0xBF, 0x00, 0xA0, 0xB9, 0x16, 0, 0xF3, 0xA4, 0xE8, 0x02, 0x10, 0x90, 0x90,
+                0x43,
+                0xB8, 0x34, 0x12, 0x42, 0xF4,
+            ]
+            try fixture.load(code, at: Fixture.code)
+            try fixture.useUpRegisters()
+            try fixture.patch(0x9011)
+            try fixture.patch(0x9014)
+            try fixture.go()
+            try fixture.expect(.hlt)
+            for (register, value) in [("bx", 1), ("ax", 0x1234), ("dx", 1)] as [(String, UInt64)] {
+                try fixture.expect(register, value)
+            }
+            try fixture.expect(
+                fixture.debugger.stop.undoneCopies == [0xA011, 0xA014],
+                "the copies are told: \(fixture.debugger.stop.undoneCopies)")
+            try fixture.expect(try fixture.bytes(0xA000, code.count) == code, "the copy is the guest's own")
+            try fixture.expect(try fixture.bytes(Fixture.code, code.count) == code, "and so is the code")
+            // The guest's own OUT to that port is its own.
+            try fixture.debugger.writeMemory(.physical(0xB000), [0xE6, 0xE6, 0x41, 0xF4])
+            try fixture.debugger.setRegister("rip", to: 0xB000)
+            try fixture.go()
+            try fixture.expect(.hlt)
+            try fixture.expect("cx", 1)
+            try fixture.expect(fixture.debugger.stop.undoneCopies.isEmpty, "nothing was copied")
+        },
         ConformanceCase("breaks at physical and at virtual places") { fixture in
             try fixture.load([0x40, 0x43, 0x42, 0xEB, 0xFB], at: Fixture.code)
             let physical = try fixture.debugger.setBreakpoint(at: .physical(0x9001))

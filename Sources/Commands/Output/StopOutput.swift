@@ -75,6 +75,8 @@ public struct StopOutput: CommandOutput, Hashable {
     public var passedHalt: Bool
     /// The last step covered two instructions; absent where it did not.
     public var steppedTwo: Bool?
+    /// Guest-physical addresses where breakpoints' patches that the guest had copied were undone; absent where none was.
+    public var undoneCopies: [Hex]?
     /// What the steps held off, as "vector 0x20" or "NMI"; absent where nothing was.
     public var heldInterrupt: String?
     /// Interrupts cannot be held off here, and may come between steps; said once.
@@ -98,6 +100,7 @@ public struct StopOutput: CommandOutput, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
+            undoneCopies,
             heldInterrupt, tracing, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds,
             disabled, displays
     }
@@ -129,6 +132,7 @@ public struct StopOutput: CommandOutput, Hashable {
         conditionError = stop.conditionFailure.map { "\($0)" }
         passedHalt = stop.passedHalt
         if stop.steppedTwo { steppedTwo = true }
+        if !stop.undoneCopies.isEmpty { undoneCopies = stop.undoneCopies.map { Hex($0) } }
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
         standstillNanoseconds = stop.standstill?.nanoseconds
@@ -184,6 +188,14 @@ public struct StopOutput: CommandOutput, Hashable {
             result.append(
                 StyledLine(
                     "Breakpoint \(lost.number) is disabled since the guest was started again: \(lost.reason).",
+                    .warning))
+        }
+        if let undoneCopies {
+            let places = undoneCopies.prefix(4).map { "p:\($0)" }.joined(separator: ", ")
+            result.append(
+                StyledLine(
+                    "The guest had copied \(counted(undoneCopies.count, "breakpoint's patch", "breakpoints' patches")) with "
+                        + "its code: its own bytes are back at \(places)\(undoneCopies.count > 4 ? " and more" : "").",
                     .warning))
         }
         if let heldInterrupt {

@@ -31,6 +31,8 @@ final class PatchTable: Sendable {
         var open: [(number: UInt64, page: PatchPage)] = []
         /// Bytes that stand open for one step of one vCPU.
         var lifted: [UInt64] = []
+        /// What stood around the patches that there are and that there were: copies of them are known by it.
+        var surroundings = PatchSurroundings()
 
         mutating func page(_ number: UInt64) -> PatchPage? {
             if let last, last.number == number { return last.page }
@@ -87,6 +89,11 @@ final class PatchTable: Sendable {
                 try keeper?.willPatch(gpa, with: kind.byte, hiding: hidden)
             } catch {
                 return false
+            }
+            state.surroundings.note(kind, at: gpa, hiding: hidden) { place in
+                let (number, offset) = Self.split(place)
+                return state.pages[number]?[offset]
+                    ?? base.word(place, size: 1).map { UInt8(truncatingIfNeeded: $0) }
             }
             let page = known ?? PatchPage()
             for (i, byte) in hidden.enumerated() {
@@ -192,6 +199,48 @@ final class PatchTable: Sendable {
         }
         guard isOut, let next = base.word(gpa + 1, size: 1) else { return false }
         return UInt16(next) == port
+    }
+
+    // MARK: copies
+
+    /// Whether a patch of that kind that the guest has copied stands at `gpa`: its bytes, in surroundings as they were
+    /// where it was planted.
+    func isCopy(_ kind: Kind, at gpa: UInt64) -> Bool {
+        state.withLock { state in
+            guard !state.lifted.contains(gpa), !isPatched(gpa, state) else { return false }
+            return state.surroundings.original(of: kind, at: gpa, rawByte) != nil
+        }
+    }
+
+    /// Puts the guest's own bytes into the copy at `gpa`, and into those of other patches that were copied with it.
+    ///
+    /// - Returns: where the patches begin that were copies, in order; empty where there is none at `gpa`.
+    func undoCopies(_ kind: Kind, at gpa: UInt64) -> [UInt64] {
+        state.withLock { state in
+            guard !isPatched(gpa, state),
+                let original = state.surroundings.original(of: kind, at: gpa, rawByte)
+            else { return [] }
+            let distance = gpa &- original
+            let copies = state.surroundings.near(original).filter { patch in
+                let place = patch.gpa &+ distance
+                return !isPatched(place, state) && patch.stands(at: place, rawByte)
+            }
+            for patch in copies {
+                for (i, byte) in patch.hidden.enumerated() {
+                    put(byte, at: patch.gpa &+ distance &+ UInt64(i))
+                }
+            }
+            return copies.map { $0.gpa &+ distance }
+        }
+    }
+
+    private func isPatched(_ gpa: UInt64, _ state: borrowing State) -> Bool {
+        let (number, offset) = Self.split(gpa)
+        return state.pages[number]?[offset] != nil
+    }
+
+    private func rawByte(_ gpa: UInt64) -> UInt8? {
+        base.word(gpa, size: 1).map { UInt8(truncatingIfNeeded: $0) }
     }
 
     // MARK: one step

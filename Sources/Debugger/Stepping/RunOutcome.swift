@@ -19,6 +19,8 @@ struct RunOutcome: Sendable {
     var isLost = false
     /// Numbers of the breakpoints, watchpoints and catchpoints that were come to.
     var hits: [Int] = []
+    /// Guest-physical addresses where the guest had copied patches to, and has its own bytes back.
+    var copies: [UInt64] = []
     /// What catchpoints stopped the run, or came with what did.
     var caught: [CaughtEvent] = []
     /// A condition that could not be evaluated.

@@ -72,7 +72,11 @@ extension StepEngine {
                 return true
             }
         }
-        return false
+        // One that the guest has copied is the debugger's, too.
+        guard io.port == UInt16(PatchTable.Kind.portOut.byte) else { return false }
+        return [pc &- 2, pc].contains { place in
+            physical(place, special).map { patching.table.isCopy(.portOut, at: $0) } ?? false
+        }
     }
 
     /// A patch's OUT was completed: the guest goes back to where it began.
@@ -80,7 +84,7 @@ extension StepEngine {
         var registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
         if let gpa = physical(VCPUSnapshot.pc(registers, special) &- 2, special),
-            patching.table.covers(gpa) || exclusive.wasPlanted(gpa)
+            patching.table.covers(gpa) || exclusive.wasPlanted(gpa) || undoesCopies(.portOut, at: gpa)
         {
             registers.rip = (registers.rip &- 2) & ipMask(special)
             try vcpu.setRegisters(registers)
@@ -109,11 +113,21 @@ extension StepEngine {
         if let gpa = physical(VCPUSnapshot.pc(registers, special), special), patching.table.covers(gpa) {
             return try decide(atBreakpoint: registers, special, vcpu)
         }
+        if let gpa = physical(VCPUSnapshot.pc(registers, special), special), undoesCopies(.int3, at: gpa) {
+            return try decide(atBreakpoint: registers, special, vcpu)
+        }
         var wanted = armed ?? .off
         wanted.control.formUnion([.enable, .injectBP])
         armed = nil
         try vcpu.setGuestDebug(wanted)
         return .resume
+    }
+
+    /// Whether a patch that the guest copied stood at `gpa`: the guest's own bytes are there now.
+    private mutating func undoesCopies(_ kind: PatchTable.Kind, at gpa: UInt64) -> Bool {
+        let copies = patching.table.undoCopies(kind, at: gpa)
+        outcome.copies += copies
+        return copies.contains(gpa)
     }
 
     /// Which bits of RIP count.

@@ -1,0 +1,68 @@
+/// What stood around each patch when it was planted. A guest that moves its code, as boot sectors do, takes patches
+/// along: there they are nobody's, and would be executed as what they are.
+struct PatchSurroundings: Sendable {
+    /// One patch, with the guest's own bytes around it.
+    struct Patch: Sendable {
+        var kind: PatchTable.Kind
+        var gpa: UInt64
+        /// The guest's own bytes beneath it.
+        var hidden: [UInt8]
+        /// The guest's own bytes before it, the nearest first, and after it; fewer where memory ends.
+        var before: [UInt8]
+        var after: [UInt8]
+
+        /// So many bytes on each side are kept, and so many of them, counted outwards, have to be the same.
+        static let reach = 16
+        static let needed = 6
+
+        /// Whether its bytes stand at `place`, in the same surroundings. A byte that is a patch's own counts as the same:
+        /// other patches were copied, too.
+        func stands(at place: UInt64, _ byte: (UInt64) -> UInt8?) -> Bool {
+            for i in 0..<UInt64(kind.length) where byte(place &+ i) != kind.byte { return false }
+            func same(_ bytes: [UInt8], _ at: (UInt64) -> UInt64) -> Int {
+                bytes.indices.prefix {
+                    let found = byte(at(UInt64($0)))
+                    return found == bytes[$0] || found == kind.byte
+                }.count
+            }
+            let length = UInt64(kind.length)
+            let count = same(before) { place &- 1 &- $0 } + same(after) { place &+ length &+ $0 }
+            return count >= min(Self.needed, before.count + after.count) && before.count + after.count > 0
+        }
+    }
+
+    private var patches: [UInt64: Patch] = [:]
+    /// More would be looked through at each foreign OUT.
+    private static let limit = 4096
+
+    mutating func note(
+        _ kind: PatchTable.Kind, at gpa: UInt64, hiding hidden: [UInt8], _ byte: (UInt64) -> UInt8?
+    ) {
+        guard patches.count < Self.limit || patches[gpa] != nil else { return }
+        func run(_ place: (UInt64) -> UInt64) -> [UInt8] {
+            var bytes: [UInt8] = []
+            for i in 0..<UInt64(Patch.reach) {
+                guard let found = byte(place(i)) else { break }
+                bytes.append(found)
+            }
+            return bytes
+        }
+        let end = gpa &+ UInt64(kind.length)
+        patches[gpa] = Patch(
+            kind: kind, gpa: gpa, hidden: hidden, before: run { gpa &- 1 &- $0 }, after: run { end &+ $0 })
+    }
+
+    /// The patch that a copy at `gpa` was made of. Nil where none fits, or several that hide other bytes do.
+    func original(of kind: PatchTable.Kind, at gpa: UInt64, _ byte: (UInt64) -> UInt8?) -> UInt64? {
+        let fitting = patches.values.filter { $0.kind == kind && $0.gpa != gpa && $0.stands(at: gpa, byte) }
+        guard let first = fitting.min(by: { $0.gpa < $1.gpa }),
+            fitting.allSatisfy({ $0.hidden == first.hidden })
+        else { return nil }
+        return first.gpa
+    }
+
+    /// Those that may have been copied together with the one at `gpa`, in order.
+    func near(_ gpa: UInt64) -> [Patch] {
+        patches.values.filter { max($0.gpa, gpa) - min($0.gpa, gpa) < 0x1_0000 }.sorted { $0.gpa < $1.gpa }
+    }
+}
