@@ -14,18 +14,30 @@ func hexDigit(_ value: UInt8) -> UInt8 {
     return digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10
 }
 
+/// The two digits of each byte, the first in the low eight bits.
+private let digitPairs: [UInt16] = (0...255).map { byte in
+    UInt16(hexDigit(UInt8(byte) >> 4)) | UInt16(hexDigit(UInt8(byte))) << 8
+}
+
 /// Two digits a byte, in the order of the bytes.
 package func hexText(_ bytes: some Collection<UInt8>) -> [UInt8] {
-    let count = bytes.count
-    return [UInt8](unsafeUninitializedCapacity: count * 2) { buffer, filled in
-        var place = 0
-        for byte in bytes {
-            // SAFETY: two places a byte, and `count` bytes are all that the collection has.
-            buffer[place] = hexDigit(byte >> 4)
-            buffer[place + 1] = hexDigit(byte)
-            place += 2
+    bytes.withContiguousStorageIfAvailable(hexText(of:))
+        ?? Array(bytes).withUnsafeBufferPointer(hexText(of:))
+}
+
+private func hexText(of bytes: UnsafeBufferPointer<UInt8>) -> [UInt8] {
+    digitPairs.withUnsafeBufferPointer { pairs in
+        [UInt8](unsafeUninitializedCapacity: bytes.count * 2) { buffer, filled in
+            var place = 0
+            for byte in bytes {
+                // SAFETY: there is a pair for each byte, and room for two digits of each.
+                let pair = pairs[Int(byte)]
+                buffer[place] = UInt8(truncatingIfNeeded: pair)
+                buffer[place &+ 1] = UInt8(truncatingIfNeeded: pair >> 8)
+                place &+= 2
+            }
+            filled = place
         }
-        filled = place
     }
 }
 

@@ -5,67 +5,95 @@ package enum PacketEncoder {
     /// 126 is the last printable character: so many more than the first.
     private static let longestRun = 97
 
-    /// `$DATA#SS`, as it is sent.
+    /// `$DATA#SS`, as it is sent: memory of megabytes goes through here, so each byte is looked at once.
     /// - Parameter countsRuns: for text, of which much is equal; bytes of memory are sent as they are.
     package static func packet(_ data: [UInt8], countsRuns: Bool = false) -> [UInt8] {
-        var body = escaped(data)
-        if countsRuns { body = counted(body) }
-        var sum: UInt8 = 0
-        for byte in body { sum &+= byte }
-        var packet: [UInt8] = []
-        packet.reserveCapacity(body.count + 4)
-        packet.append(UInt8(ascii: "$"))
-        packet += body
-        packet.append(UInt8(ascii: "#"))
-        packet.append(hexDigit(sum >> 4))
-        packet.append(hexDigit(sum))
-        return packet
-    }
-
-    /// What would end a packet, or change it, as `}` and the byte with bit 5 changed.
-    package static func escaped(_ data: [UInt8]) -> [UInt8] {
-        guard data.contains(where: isSpecial) else { return data }
-        var body: [UInt8] = []
-        body.reserveCapacity(data.count + data.count / 16)
-        for byte in data {
-            if isSpecial(byte) {
-                body.append(0x7D)
-                body.append(byte ^ 0x20)
-            } else {
-                body.append(byte)
+        // Each byte may be two, and the frame has four.
+        [UInt8](unsafeUninitializedCapacity: data.count * 2 + 4) { buffer, filled in
+            var writer = Writer(buffer: buffer)
+            data.withUnsafeBufferPointer { data in
+                if countsRuns { writer.putCounted(data) } else { writer.put(data) }
             }
+            filled = writer.close()
         }
-        return body
     }
 
     @inline(__always) private static func isSpecial(_ byte: UInt8) -> Bool {
         byte == 0x23 || byte == 0x24 || byte == 0x2A || byte == 0x7D
     }
 
-    /// Runs of a character as the character, `*`, and how many more, from 29 up.
-    private static func counted(_ body: [UInt8]) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(body.count)
-        var place = 0
-        while place < body.count {
-            let byte = body[place]
-            var end = place + 1
-            while end < body.count, body[end] == byte { end += 1 }
-            var count = end - place
-            // The byte after a `}` is no character of its own.
-            let isEscaped = place > 0 && body[place - 1] == 0x7D
-            while count >= shortestRun, !isEscaped, byte != 0x7D {
-                var more = min(count - 1, longestRun)
+    /// Fills a packet from the front.
+    private struct Writer {
+        // SAFETY: the buffer has room for two bytes for each byte of data, and four; it is used while it is lent.
+        let buffer: UnsafeMutableBufferPointer<UInt8>
+        private var place = 1
+        private var sum: UInt8 = 0
+
+        init(buffer: UnsafeMutableBufferPointer<UInt8>) {
+            self.buffer = buffer
+            buffer[0] = UInt8(ascii: "$")
+        }
+
+        @inline(__always) private mutating func put(_ byte: UInt8) {
+            buffer[place] = byte
+            place &+= 1
+            sum &+= byte
+        }
+
+        /// What would end a packet, or change it, as `}` and the byte with bit 5 changed.
+        @inline(__always) private mutating func putEscaped(_ byte: UInt8) {
+            if PacketEncoder.isSpecial(byte) {
+                put(0x7D)
+                put(byte ^ 0x20)
+            } else {
+                put(byte)
+            }
+        }
+
+        mutating func put(_ data: UnsafeBufferPointer<UInt8>) {
+            for byte in data { putEscaped(byte) }
+        }
+
+        /// Runs of a character as the character, `*`, and how many more, from 29 up.
+        mutating func putCounted(_ data: UnsafeBufferPointer<UInt8>) {
+            var start = 0
+            while start < data.count {
+                let byte = data[start]
+                var end = start &+ 1
+                while end < data.count, data[end] == byte { end &+= 1 }
+                var count = end &- start
+                start = end
+                if count >= PacketEncoder.shortestRun, !PacketEncoder.isSpecial(byte) {
+                    count = putRun(of: byte, count)
+                }
+                while count > 0 {
+                    putEscaped(byte)
+                    count &-= 1
+                }
+            }
+        }
+
+        /// How many are left.
+        private mutating func putRun(of byte: UInt8, _ count: Int) -> Int {
+            var count = count
+            while count >= PacketEncoder.shortestRun {
+                var more = min(count - 1, PacketEncoder.longestRun)
                 // `#` and `$` would end the packet, and `+` and `-` be taken for acknowledgements.
-                while [6, 7, 14, 16].contains(more) { more -= 1 }
-                result.append(byte)
-                result.append(UInt8(ascii: "*"))
-                result.append(UInt8(more + 29))
+                while more == 6 || more == 7 || more == 14 || more == 16 { more -= 1 }
+                put(byte)
+                put(UInt8(ascii: "*"))
+                put(UInt8(more + 29))
                 count -= more + 1
             }
-            for _ in 0..<count { result.append(byte) }
-            place = end
+            return count
         }
-        return result
+
+        /// The sum; how many bytes the packet has.
+        mutating func close() -> Int {
+            buffer[place] = UInt8(ascii: "#")
+            buffer[place + 1] = hexDigit(sum >> 4)
+            buffer[place + 2] = hexDigit(sum)
+            return place + 3
+        }
     }
 }
