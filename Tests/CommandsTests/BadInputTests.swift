@@ -267,7 +267,7 @@ import class TargetConformance.FakeTarget
             word, "print \(word)", "help \(word)", "print 0x\(word)", "set $\(word) = ", "info \(word)",
         ] {
             let lines = try failure(line).lines(width: 80)
-            #expect(lines.allSatisfy { $0.columns < 400 }, "\(lines.map(\.columns))")
+            #expect(lines.allSatisfy { $0.columns < 800 }, "\(lines.map(\.columns))")
         }
         #expect(session.complete(word, cursor: word.utf8.count).candidates.isEmpty)
         #expect(session.complete("p $" + word, cursor: word.utf8.count + 3).candidates.isEmpty)

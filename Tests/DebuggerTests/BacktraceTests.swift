@@ -88,7 +88,8 @@ import X86
 
     @Test func loopsEnd() throws {
         let debugger = try guest(
-            code, stack: [(0x6F00, 0x6F20), (0x6F02, 0x7C13), (0x6F20, 0x6F00), (0x6F22, 0x7C13)])
+            code + [(0xFC10, [0xE8, 0, 0])],
+            stack: [(0x6F00, 0x6F20), (0x6F02, 0x7C13), (0x6F20, 0x6F00), (0x6F22, 0x7C13)])
         try stand(debugger, bp: 0x6F00)
         let trace = try debugger.backtrace(limit: 1000)
         #expect(trace.frames.count == 3)

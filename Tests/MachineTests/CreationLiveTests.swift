@@ -45,7 +45,7 @@ struct CreationLiveTests {
         #expect(
             creation.parts.map(\.name) == [
                 "KVM_CREATE_VCPU", "mmap of kvm_run", "KVM_SET_CPUID2", "KVM_SET_SREGS", "KVM_SET_REGS",
-                "thread",
+                "reading its state", "thread",
             ])
         #expect(creation.parts.allSatisfy { $0.cost > .zero })
         #expect(machine.vcpus.map(\.id) == [0, 1])

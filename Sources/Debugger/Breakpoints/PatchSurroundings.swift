@@ -11,9 +11,11 @@ struct PatchSurroundings: Sendable {
         var before: [UInt8]
         var after: [UInt8]
 
-        /// So many bytes on each side are kept, and so many of them, counted outwards, have to be the same.
+        /// So many bytes on each side are kept. Counted outwards to the first that differs, so many have to be the same
+        /// that tell something: fillings are the same everywhere.
         static let reach = 16
-        static let needed = 6
+        static let needed = 4
+        static let fillings: Set<UInt8> = [0x00, 0x90, 0xFF]
 
         /// Whether its bytes stand at `place`, in the same surroundings. A byte that is a patch's own counts as the same:
         /// other patches were copied, too.
@@ -23,11 +25,10 @@ struct PatchSurroundings: Sendable {
                 bytes.indices.prefix {
                     let found = byte(at(UInt64($0)))
                     return found == bytes[$0] || found == kind.byte
-                }.count
+                }.count { bytes[$0] != kind.byte && !Self.fillings.contains(bytes[$0]) }
             }
             let length = UInt64(kind.length)
-            let count = same(before) { place &- 1 &- $0 } + same(after) { place &+ length &+ $0 }
-            return count >= min(Self.needed, before.count + after.count) && before.count + after.count > 0
+            return same(before) { place &- 1 &- $0 } + same(after) { place &+ length &+ $0 } >= Self.needed
         }
     }
 
