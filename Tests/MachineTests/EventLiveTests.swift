@@ -106,7 +106,10 @@ struct EventLiveTests {
             let conditional = try debugger.setCatchpoint(
                 .io(ports: nil, direction: nil), condition: "$al == 0x77")
             if isStepped { try debugger.step(count: 2) } else { try debugger.continueRun() }
-            #expect(debugger.stop.reason == .poweredOff)
+            let isReset = device == "keyboard controller"
+            #expect(
+                debugger.stop.reason
+                    == (isReset ? .guestReset(GuestReset(.keyboardController, value: 0xFE)) : .poweredOff))
             #expect(debugger.stop.caught.map(\.number) == [catchpoint.number])
             #expect(try debugger.breakpoint(catchpoint.number).hits == 1)
             for number in [never.number, conditional.number] {

@@ -71,6 +71,23 @@ extension VCPURunner {
         try vcpu.setEvents(events)
     }
 
+    // MARK: IRET that is not stepped
+
+    /// Before a step: an IRETQ on one level, after which hosts that step by KVM's emulator run one more instruction, is
+    /// done here instead. Nil where there is none.
+    func assistStep(_ controller: any RunController) throws(KVMError) -> Verdict? {
+        guard parts.assist.isOn.load(ordering: .relaxed), !vcpu.isIOPending else { return nil }
+        let registers = try vcpu.registers()
+        let special = try vcpu.specialRegisters()
+        guard CPUMode(registers, special) == .long64 else { return nil }
+        let code = LinearMemory.prefix(parts.memory, special, VCPUSnapshot.pc(registers, special))
+        guard code.count >= 2, code.bytes & 0xFFFF == 0xCF48, Self.staysAtHighInterrupts else { return nil }
+        // The host has its own way to code of CPL 3, and CS alone does not lead there.
+        let selector = LinearMemory.prefix(parts.memory, special, registers.rsp &+ 8)
+        guard selector.count >= 2, selector.bytes & 3 == 0, try assistAtHand(controller) else { return nil }
+        return try controller.decide(.handled(.interrupted), vcpu)
+    }
+
     // MARK: INT n that never gets on
 
     /// Some KVM stay on INT n with n from 80h on for ever, and report nothing: a step leaves RIP where it was.

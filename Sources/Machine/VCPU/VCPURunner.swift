@@ -221,7 +221,15 @@ final class VCPURunner: @unchecked Sendable {
                 pace = controller.pace
                 try prepareEntry(chips, pace)
             }
-            enteredAt = controller.pace.isStepping ? try placeToLeave() : nil
+            enteredAt = nil
+            if controller.pace.isStepping {
+                if let verdict = try assistStep(controller) {
+                    if let chips { passTime(chips, pace, isWhole: true, end: monotonicTime()) }
+                    if let end = departure(verdict) { return end }
+                    continue
+                }
+                enteredAt = try placeToLeave()
+            }
             let start = monotonicTime()
             if begun == 0 { begun = start }
             if isHandling {

@@ -71,7 +71,8 @@ struct ELFImage {
     }
 }
 
-/// Starts an ELF program with no protocol: the registers are 0 but for a stack.
+/// Starts an ELF program with no protocol: the registers are 0 but for a stack. What it is given lies at the end of RAM,
+/// because programs take low memory for their own without a word.
 enum ELFLoader {
     static let stackSize: UInt64 = 16 << 10
 
@@ -107,15 +108,15 @@ enum ELFLoader {
                     .unsupported, "\(image.name) is a 32-bit program, and not for 64-bit mode",
                     advice: .chooseEntry)
             }
-            let tables = try room.take("page tables", FlatTables.pageTableSize)
+            let tables = try room.takeHigh("page tables", FlatTables.pageTableSize, below: 1 << 32)
             parts.append(GuestImage.Part("page tables", at: tables, FlatTables.pageTables(at: tables)))
             start = Preparation(.long(pageTables: tables), at: entry)
         }
         let descriptors = FlatTables.descriptors(code: start.code, data: start.data, isLong: mode == .long)
-        let table = try room.take("descriptors", UInt64(descriptors.count), alignment: 16)
+        let table = try room.takeHigh("descriptors", UInt64(descriptors.count), below: 1 << 32)
         parts.append(GuestImage.Part("descriptors", at: table, descriptors))
         start.descriptors = DescriptorTable(base: table, limit: UInt16(descriptors.count - 1))
-        start.registers[.rsp] = try room.take("a stack", stackSize) + stackSize
+        start.registers[.rsp] = try room.takeHigh("a stack", stackSize, below: 1 << 32) + stackSize
         return GuestImage(name: image.name, parts: parts, entry: .prepared(start))
     }
 }
