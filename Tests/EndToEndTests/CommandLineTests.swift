@@ -58,7 +58,8 @@ import Testing
             Built.kvmscope,
             [
                 // Nothing wakes it from its HLT.
-                "--irqchip", "none", "--batch", "-ex", #"type " h\x69""#, "-ex", #"type \r"#, "-ex", "continue", "-ex",
+                "--irqchip", "none", "--batch", "-ex", #"type " h\x69""#, "-ex", #"type \r"#, "-ex",
+                "continue", "-ex",
                 "info console",
             ]
                 + [image.path])

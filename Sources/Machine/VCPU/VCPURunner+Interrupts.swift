@@ -99,6 +99,9 @@ extension VCPURunner {
         switch waitAtHalt(chips) {
         case .interrupt:
             isHalted = false
+            // The HLT is done, and its interrupt comes before the next instruction: also where a kick has come between,
+            // after which KVM's own word on that is out of date.
+            takesInterruptNow = try vcpu.registers().rflags.contains(.if)
             return departure(try controller.woke(vcpu))
         case .attention: return nil
         case .never: return .parked
