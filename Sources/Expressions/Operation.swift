@@ -27,10 +27,10 @@ package enum Operation: Sendable, Hashable {
     case unary(Unary)
     case binary(Binary)
 
-    /// Behind the left side of `&&`: a zero is the result, and jumps.
+    /// After the left side of `&&`: a zero is the result, and jumps.
     case and(Int)
     case or(Int)
-    /// Behind the right side of `&&` and `||`.
+    /// After the right side of `&&` and `||`.
     case truth
     /// `?`: jumps if zero, and takes the condition away.
     case jumpIfZero(Int)

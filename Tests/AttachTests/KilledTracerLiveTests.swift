@@ -146,7 +146,7 @@ struct KilledTracerLiveTests {
         let before = try Leavings(tiny)
         let (target, debugger) = try tiny.stopped()
         try setBreakpoints(debugger)
-        // Behind it, guest debug and the thread's own single-step mode are on.
+        // After it, guest debug and the thread's own single-step mode are on.
         _ = try debugger.step(count: 3)
         try leaveAlone(tiny)
         killTracer(target)

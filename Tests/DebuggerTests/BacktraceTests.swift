@@ -107,7 +107,7 @@ import X86
             try debugger.setRegister("rip", to: place)
             #expect(try debugger.backtrace(limit: 9).frames.map(\.linear) == [place, 0x7C13])
         }
-        // Behind the PUSH.
+        // After the PUSH.
         try debugger.writeMemory(.physical(0x6DFE), [0, 0])
         try debugger.setRegister("sp", to: 0x6DFE)
         try debugger.setRegister("rip", to: 0x7D01)

@@ -47,7 +47,7 @@ struct AgentExpression: Sendable {
 
     /// Of one expression, in bytes: no condition that a person writes comes near it.
     static let longest = 4096
-    /// Operations that an evaluation does at most; the guest stands still meanwhile.
+    /// Operations that an evaluation does at most; the guest is stopped meanwhile.
     static let mostSteps = 10_000
     static let deepest = 256
 

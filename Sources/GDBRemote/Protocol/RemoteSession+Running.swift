@@ -2,7 +2,7 @@ import Commands
 import DebugTarget
 import Debugger
 
-/// Resuming the guest. All stop, all go: a step moves one vCPU, and the others stand still meanwhile.
+/// Resuming the guest. All stop, all go: a step moves one vCPU, and the others are stopped meanwhile.
 extension RemoteSession {
     /// What a thread is to do.
     private enum Action {

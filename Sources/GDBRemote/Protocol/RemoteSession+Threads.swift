@@ -76,7 +76,7 @@ extension RemoteSession {
         return .ok
     }
 
-    /// The vCPU that a request is about, by LLDB's `;thread:N;` behind it.
+    /// The vCPU that a request is about, by LLDB's `;thread:N;` after it.
     func suffixVCPU(_ reader: inout PacketReader) throws(RemoteFailure) -> Int {
         guard hasThreadSuffix, reader.skip(";thread:") else { return vcpu }
         guard case .one(let thread)? = reader.thread() else { throw .malformed("thread") }

@@ -156,7 +156,7 @@ package final class RemoteSession {
         }
     }
 
-    /// GDB shows words after `E.`; LLDB has them behind the number, where it has asked for them.
+    /// GDB shows words after `E.`; LLDB has them after the number, where it has asked for them.
     private func text(of failure: RemoteFailure) -> String {
         let number = "E" + (failure.code < 16 ? "0" : "") + hexNumber(failure.code)
         switch client {
