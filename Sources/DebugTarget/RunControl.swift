@@ -67,6 +67,8 @@ public struct RunPace: Sendable, Hashable {
     public var isStepping: Bool
     /// Interrupts wait until that is over.
     public var holdsOffInterrupts: Bool
+    /// What the instruction to be stepped is, for a target that does some of them by itself; nil where it is not known.
+    package var opcode: OpcodeClass?
     public init(isStepping: Bool, holdsOffInterrupts: Bool) {
         self.isStepping = isStepping
         self.holdsOffInterrupts = holdsOffInterrupts
@@ -115,7 +117,8 @@ public enum Verdict: Sendable {
     /// The vCPU stays where it is, halted, and the others go on. The target reports ``StopReason/hlt`` when
     /// every vCPU that it resumed is parked.
     case park
-    case stop(StopReason)
+    /// Apart, for it is large: a verdict is handed up after each step, and is almost always ``resume``.
+    indirect case stop(StopReason)
 }
 
 /// What a target says once all vCPUs are stopped.

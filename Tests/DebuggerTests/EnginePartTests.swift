@@ -25,8 +25,10 @@ import X86
     private func place(_ code: [UInt8], _ registers: GeneralRegisters) throws -> InstructionAtHand {
         try put(registers.rip, code)
         let first = LinearMemory.prefix(ram, real, registers.rip)
-        return InstructionAtHand(
+        var place = InstructionAtHand(registers: registers)
+        place.move(
             registers, real, pc: registers.rip, prefix: first.bytes, count: first.count, memory: ram)
+        return place
     }
 
     private func at(_ ip: UInt64, sp: UInt64 = 0x7000, flags: RFlags = .reserved1) -> GeneralRegisters {

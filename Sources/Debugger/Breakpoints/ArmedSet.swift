@@ -72,6 +72,8 @@ final class ArmedSet: Sendable {
     let physical: PlaceTable
     /// Breakpoints of which only CS and IP are known.
     let ahead: [BreakpointState]
+    /// Some place is looked for after each step.
+    let hasPlaces: Bool
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
     let needsStepping: Bool
     let hasPatches: Bool
@@ -98,6 +100,7 @@ final class ArmedSet: Sendable {
         self.linear = linear
         self.physical = physical
         self.ahead = ahead
+        hasPlaces = !linear.isEmpty || !physical.isEmpty || !ahead.isEmpty
         self.needsStepping = needsStepping
         self.hasPatches = hasPatches
         self.hasINT3 = hasINT3

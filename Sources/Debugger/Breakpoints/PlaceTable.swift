@@ -28,6 +28,7 @@ struct PlaceTable: Sendable {
     }
 
     subscript(address: UInt64) -> [BreakpointState]? {
+        if count == 0 { return nil }
         if !recent.isEmpty, let states = recent[address] { return states.isEmpty ? nil : states }
         return base.states[address]
     }

@@ -36,7 +36,6 @@ struct InterruptArrival {
     /// emulator has executed that as well.
     func entry(_ registers: GeneralRegisters, _ special: SpecialRegisters) -> HandlerEntry? {
         let pc = VCPUSnapshot.pc(registers, special)
-        // An interrupt moves the stack pointer; most instructions do not.
         guard registers.rsp != before.rsp else { return nil }
         let delivery = InterruptDelivery(
             registers: before, view: LinearMemory(memory: memory, special: old))

@@ -56,9 +56,10 @@ extension StepEngine {
             events.trapped = nil
             events.note(msr: trapped.access.index, trapped.access.data, armedSet.events)
         }
-        if here.opcode == .halt { noteHalt() }
+        if here.opcode.isHalt { noteHalt() }
         var entry: HandlerEntry?
-        if let old = blackBox.last?.special {
+        // An interrupt moves the stack pointer; most instructions do not.
+        if registers.rsp != here.registers.rsp, let old = blackBox.last?.special {
             let arrival = InterruptArrival(place: here, old: old, memory: memory)
             entry = arrival.entry(registers, special)
             if let entry, !entry.isSoftware { arrival.book(entry, special, in: &blackBox) }

@@ -32,12 +32,15 @@ struct InstructionAtHand: Sendable {
 
     init(registers: GeneralRegisters) { self.registers = registers }
 
+    /// The vCPU stands before another one. In place, because it is done at each step; what its exceptions
+    /// lead to is found by ``StepEngine``.
+    ///
     /// - Parameters:
     ///   - prefix: its first bytes, the first in bits 0-7.
     ///   - count: how many of them are known, 8 at most.
-    init(
+    mutating func move(
         _ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64, prefix: UInt64, count: Int,
-        memory: any PhysicalMemory
+        memory: @autoclosure () -> any PhysicalMemory
     ) {
         self.registers = registers
         self.pc = pc
@@ -47,9 +50,12 @@ struct InstructionAtHand: Sendable {
         opcode = OpcodeClass(
             bytes: prefix, count: count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
+        handler = nil
         if case .softwareInterrupt(let vector) = opcode {
-            handler = InterruptEntry.linear(vector, LinearMemory(memory: memory, special: special))
+            handler = InterruptEntry.linear(vector, LinearMemory(memory: memory(), special: special))
         }
+        isDelivery = false
+        isRetried = false
     }
 
     /// Whether an instruction that does not branch can have led from here to `ip`, which in a 16- or 32-bit segment may
@@ -58,4 +64,10 @@ struct InstructionAtHand: Sendable {
         let distance = ip &- registers.rip
         return distance <= 15 || distance & 0xFFFF <= 15 || distance & 0xFFFF_FFFF <= 15
     }
+}
+
+/// Asked at each step: comparing values of another module costs a call.
+extension OpcodeClass {
+    var isOrdinary: Bool { if case .ordinary = self { true } else { false } }
+    var isHalt: Bool { if case .halt = self { true } else { false } }
 }

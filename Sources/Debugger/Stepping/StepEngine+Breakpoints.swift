@@ -22,6 +22,7 @@ extension StepEngine {
     mutating func hit(
         _ registers: GeneralRegisters, _ special: SpecialRegisters, _ vcpu: any VCPUAccess
     ) -> Verdict? {
+        guard armedSet.hasPlaces else { return nil }
         let numbers = breakpoints.hits(scene(registers, special, vcpu))
         guard !numbers.isEmpty else { return nil }
         outcome.hits += numbers
@@ -172,7 +173,9 @@ extension StepEngine {
 
     var runPace: RunPace {
         guard isStepping else { return .free }
-        return RunPace(isStepping: true, holdsOffInterrupts: holdsOffInterrupts)
+        var pace = RunPace(isStepping: true, holdsOffInterrupts: holdsOffInterrupts)
+        pace.opcode = here.opcode
+        return pace
     }
 
     /// Makes guest debug what the moment needs, if it is not so already.
@@ -211,11 +214,14 @@ extension StepEngine {
             if guardsZero { needs.places.insert(0) }
             return needs
         }
-        let handlers = [here.handler].compactMap { $0 } + events.handlers + here.faultHandlers
-        guard !handlers.isEmpty else { return needs }
+        guard here.handler != nil || !events.handlers.isEmpty || !here.faultHandlers.isEmpty else {
+            return needs
+        }
         // Interrupts and exceptions leave CPL 3.
         let fires = patching.fires(in: here.context.kernel)
-        for handler in handlers { needs.add(handler: handler, fires: fires) }
+        if let handler = here.handler { needs.add(handler: handler, fires: fires) }
+        for handler in events.handlers { needs.add(handler: handler, fires: fires) }
+        for handler in here.faultHandlers { needs.add(handler: handler, fires: fires) }
         if patching.losesTF, !needs.unarmed.isEmpty, patching.patchKind(in: here.context.kernel) == .int3 {
             needs.trapsINT3 = true
         }

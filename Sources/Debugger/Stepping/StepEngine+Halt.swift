@@ -9,7 +9,7 @@ extension StepEngine {
         let registers = trapFlag.shown(try vcpu.registers())
         if isStepping {
             let hasMoved = registers != here.registers
-            if here.opcode == .halt, hasMoved {
+            if here.opcode.isHalt, hasMoved {
                 return try completed(registers, vcpu, haltDelivered: true)
             }
             let wasDue = halt.takeDue()

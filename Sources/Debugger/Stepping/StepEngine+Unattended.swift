@@ -6,7 +6,7 @@ import X86
 extension StepEngine {
     /// Many steps that nobody looks at, from an instruction that needs no care; nil where each is to be shown.
     var unattended: UnattendedSteps? {
-        guard case .step(let count) = plan, isStepping, !here.isRetried, here.opcode == .ordinary,
+        guard case .step(let count) = plan, isStepping, !here.isRetried, here.opcode.isOrdinary,
             !trapFlag.isSet, armed != nil, !patching.losesTF,
             armedSet.linear[here.pc] == nil, count - outcome.steps > 1,
             // Whoever makes the steps compares a few addresses and nothing else.

@@ -235,7 +235,7 @@ struct StepEngine: Sendable {
         }
         if trapFlag.isDelivering { return try trapWasDelivered(vcpu) }
         // Hosts that step with TF trap after each iteration.
-        if here.opcode == .repeatsString, registers.rip == here.registers.rip { return .resume }
+        if registers.rip == here.registers.rip, here.opcode == .repeatsString { return .resume }
         // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
         // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
         // twice.
@@ -268,7 +268,7 @@ struct StepEngine: Sendable {
     ) throws(KVMError) -> Verdict {
         let special = try vcpu.specialRegisters()
         outcome.steps += 1
-        let isHalt = here.opcode == .halt
+        let isHalt = here.opcode.isHalt
         let sleepsInKernel = isHalt ? try vcpu.mpState() == .halted : false
         halt.stepped(isHalt: isHalt, isDelivered: haltDelivered, sleepsInKernel: sleepsInKernel)
         let pc = VCPUSnapshot.pc(registers, special)
@@ -279,7 +279,7 @@ struct StepEngine: Sendable {
             inside.rflags.remove(.tf)
             return try concluded(inside, special, vcpu, sleepsInKernel: sleepsInKernel)
         }
-        guard here.opcode != .ordinary || trapFlag.isSet else {
+        guard !here.opcode.isOrdinary || trapFlag.isSet else {
             return try concluded(registers, special, vcpu)
         }
         switch here.opcode {
@@ -384,18 +384,19 @@ struct StepEngine: Sendable {
     mutating func prepare(
         _ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64, _ vcpu: any VCPUAccess
     ) {
-        let first = LinearMemory.prefix(memory, special, pc)
+        let patching = patching
+        let first = LinearMemory.prefix(patching.inSight, special, pc)
         let stepped = here.faultHandlers
-        here = InstructionAtHand(
-            registers, special, pc: pc, prefix: first.bytes, count: first.count, memory: memory)
+        here.move(
+            registers, special, pc: pc, prefix: first.bytes, count: first.count, memory: patching.memory)
         here.mayStartHandler =
             !patching.endsStepsInHandlers
             || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
         here.faults = OpcodeFaults(
             bytes: first.bytes, count: first.count, isLong: special.codeWidth == 64)
         here.faultHandlers = faultHandlers(here.faults, special, before: stepped)
-        halt.beganAtHalt = here.opcode == .halt
-        if here.opcode == .loadsFlags {
+        halt.beganAtHalt = here.opcode.isHalt
+        if case .loadsFlags = here.opcode {
             trapFlag.loaded = trapFlag.value(
                 after: decode(registers, special), registers, LinearMemory(memory: memory, special: special)
             ) { try? vcpu.msr(0xC000_0084) }

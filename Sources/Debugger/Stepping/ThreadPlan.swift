@@ -9,9 +9,9 @@ enum ThreadPlan: Sendable {
     /// Freely.
     case run
     /// Freely, but no further than a place that only this order knows.
-    case until(Destination)
+    indirect case until(Destination)
     /// Instruction by instruction, to what is looked for after each.
-    case walk(Walk)
+    indirect case walk(Walk)
 
     /// Single steps are, or may be, all of it.
     var steps: Bool {

@@ -127,6 +127,13 @@ public final class GuestMemory: @unchecked Sendable {
         return Value(littleEndian: mapping.address.loadUnaligned(fromByteOffset: offset, as: type))
     }
 
+    /// Eight bytes as a little-endian integer, aligned or not; nil where they are not all inside.
+    package func word(_ gpa: UInt64) -> UInt64? {
+        guard let offset = try? offset(gpa, 8) else { return nil }
+        // SAFETY: offset and size were checked against the mapping.
+        return UInt64(littleEndian: mapping.address.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+
     /// Stores a little-endian integer, aligned or not.
     public func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at gpa: UInt64)
         throws(GuestMemoryError)

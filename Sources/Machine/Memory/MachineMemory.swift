@@ -75,7 +75,7 @@ final class MachineMemory: LendingMemory {
     func word(_ gpa: UInt64, size: Int) -> UInt64? {
         // What is read most is in the first of them.
         size == 8 && lowest.range.contains(gpa)
-            ? try? lowest.load(gpa, as: UInt64.self) : readWord(gpa, size: size)
+            ? lowest.word(gpa) : readWord(gpa, size: size)
     }
 
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {

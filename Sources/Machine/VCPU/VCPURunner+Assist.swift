@@ -138,3 +138,21 @@ extension VCPURunner {
         return code.count >= 2 && code.bytes & 0xFF == 0xCD && code.bytes >> 8 & 0xFF >= 0x80
     }
 }
+
+extension RunPace {
+    /// The instruction at hand may be an IRET.
+    var mayBeIRET: Bool {
+        switch opcode {
+        case nil, .loadsFlags: true
+        default: false
+        }
+    }
+
+    /// It may be an INT n.
+    var mayBeINT: Bool {
+        switch opcode {
+        case nil, .softwareInterrupt: true
+        default: false
+        }
+    }
+}

@@ -214,21 +214,20 @@ final class VCPURunner: @unchecked Sendable {
                 isKicked = false
                 if let end = try attend(controller) { return end }
             }
-            var pace = RunPace.free
             if let chips {
                 if let end = try continueHalt(chips, controller) { return end }
                 if isHalted { continue }
-                pace = controller.pace
-                try prepareEntry(chips, pace)
             }
+            let pace = controller.pace
+            if let chips { try prepareEntry(chips, pace) }
             enteredAt = nil
-            if controller.pace.isStepping {
-                if let verdict = try assistStep(controller) {
+            if pace.isStepping {
+                if pace.mayBeIRET, let verdict = try assistStep(controller) {
                     if let chips { passTime(chips, pace, isWhole: true, end: monotonicTime()) }
                     if let end = departure(verdict) { return end }
                     continue
                 }
-                enteredAt = try placeToLeave()
+                if pace.mayBeINT { enteredAt = try placeToLeave() }
             }
             let start = monotonicTime()
             if begun == 0 { begun = start }
@@ -247,8 +246,9 @@ final class VCPURunner: @unchecked Sendable {
                 throw error
             }
             let end = monotonicTime()
-            if let chips { passTime(chips, pace, isWhole: exit != .interrupted, end: end) }
-            if case .interrupted = exit {
+            let isInterrupted = if case .interrupted = exit { true } else { false }
+            if let chips { passTime(chips, pace, isWhole: !isInterrupted, end: end) }
+            if isInterrupted {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
                 continue
