@@ -14,6 +14,17 @@ struct BareLoop: ~Copyable {
 
     deinit { cbench_close(number) }
 
+    /// What an exit may cost, in microseconds, for the lines to mean something.
+    static let dearestExit = 30.0
+
+    /// What a step costs that nothing is done about, in microseconds: the least of a few rounds.
+    static func exitPrice() throws -> Double {
+        let loop = try BareLoop(CBENCH_STEP)
+        var least = Double.infinity
+        for _ in 0..<5 { least = min(least, try loop.run(1000) / 1_000_000) }
+        return least
+    }
+
     /// Nanoseconds that `count` exits take.
     func run(_ count: Int) throws -> Double {
         var time: UInt64 = 0

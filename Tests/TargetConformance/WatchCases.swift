@@ -1,5 +1,6 @@
 import DebugTarget
 import Debugger
+import Expressions
 import X86
 
 extension Fixture {
@@ -86,6 +87,35 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(below.number, 0x6FFE, 1, 0, 0)
             try fixture.expect("rip", 0x9001)
+        },
+        ConformanceCase(
+            "a repeated store that changes nothing counts once, however it is watched", needsProcessor: true
+        ) { fixture in
+            // 9000 rep stosd; 9003 nop; 9004 hlt
+            try fixture.load([0x66, 0xF3, 0xAB, 0x90, 0xF4], at: Fixture.code)
+            // On a page of its own, and on that of the stack, where each instruction is stepped.
+            for start: UInt64 in [0xB000, 0x6F00] {
+                let watch = try fixture.debugger.setWatchpoint(
+                    at: .linear(start + 8), length: 4, access: .write)
+                for isStepped in [false, true] {
+                    for (name, value) in [("rip", Fixture.code), ("rdi", start), ("rcx", 4), ("rax", 0)] {
+                        try fixture.debugger.setRegister(name, to: value)
+                    }
+                    if isStepped { try fixture.step(3) } else { try fixture.go() }
+                    let hit = try fixture.watched()
+                    try fixture.expect(
+                        hit.number == watch.number && hit.isWrite && hit.address == .linear(start + 8)
+                            && hit.length == 4 && hit.old == 0 && hit.new == 0, "caught \(hit)")
+                    // Hosts that trap stop between two stores, at the same instruction.
+                    let rip = try fixture.debugger.registerValue("rip").bits
+                    try fixture.expect([0x9000, 0x9003].contains(rip), "stopped at \(rip)")
+                    let left = try fixture.debugger.registerValue("cx").bits
+                    try fixture.expect(left == (rip == 0x9003 ? 0 : 1), "CX is \(left)")
+                    try fixture.step()
+                    try fixture.expect(.step(count: 1))
+                }
+                try fixture.debugger.deleteBreakpoint(watch.number)
+            }
         },
         ConformanceCase("catches writes while stepping") { fixture in
             try fixture.load(writing, at: Fixture.code)
