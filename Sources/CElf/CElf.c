@@ -214,6 +214,13 @@ const char *celf_file_name(const celf_file *file, size_t index) {
     return index < file->file_count ? dwarf_filesrc(file->files, index, NULL, NULL) : NULL;
 }
 
+const char *celf_unit_folder(celf_file *file) {
+    Dwarf_Die die;
+    Dwarf_Attribute folder;
+    if (file->cu == NULL || dwarf_cu_die(file->cu, &die, NULL, NULL, NULL, NULL, NULL, NULL) == NULL) return NULL;
+    return dwarf_attr(&die, DW_AT_comp_dir, &folder) != NULL ? dwarf_formstring(&folder) : NULL;
+}
+
 size_t celf_line_count(const celf_file *file) { return file->line_count; }
 
 int celf_line(const celf_file *file, size_t index, struct celf_line *line) {

@@ -50,6 +50,7 @@ extension Debugger {
         begin(.created, about: first.id)
         live.forgetRegisters()
         placement.placedBy = nil
+        refreshImageSymbols()
         stop.lost = enableAll(enabled)
         return stop
     }

@@ -30,6 +30,8 @@ public final class Debugger {
     public internal(set) var symbols = SymbolTable()
     /// Who reads ELF files.
     public var symbolReader = SymbolReader.inProcess
+    /// The image as it was when its own symbols were looked for.
+    var imageVersion: FileVersion?
     /// The source files that symbols speak of.
     public let sources = SourceFiles()
     /// Guest memory as commands see it: without the debugger's patches.

@@ -101,9 +101,11 @@ enum ELFReader {
             let next = celf_next_unit(handle, &broken)
             if next == -EILSEQ { file.warnings.append("its DWARF is broken: source lines are missing") }
             guard next == 1 else { break }
+            let folder = text(celf_unit_folder(handle))
             var files: [UInt32] = []
             for index in 0..<min(celf_file_count(handle), SymbolFile.maximumSources) {
-                files.append(number(of: text(celf_file_name(handle, index)) ?? "?", &numbers, &file))
+                files.append(
+                    number(of: path(text(celf_file_name(handle, index)), in: folder), &numbers, &file))
             }
             var line = celf_line()
             for index in 0..<celf_line_count(handle) {
@@ -135,6 +137,13 @@ enum ELFReader {
     }
 
     /// A name; nil where there is none. One that no linker would make is cut.
+    /// A file's path: a relative one begins where its unit was compiled (DWARF 5, 6.2.4, directories).
+    private static func path(_ name: String?, in folder: String?) -> String {
+        guard let name else { return "?" }
+        guard !name.hasPrefix("/"), let folder, folder.hasPrefix("/") else { return name }
+        return folder.hasSuffix("/") ? folder + name : folder + "/" + name
+    }
+
     private static func text(_ name: UnsafePointer<CChar>?) -> String? {
         guard let name else { return nil }
         // SAFETY: elfutils checks that names end within their section.

@@ -20,7 +20,8 @@ struct DAPCommand: ParsableCommand {
             The editor starts this and speaks to its standard input and output. A `launch` takes the arguments of \
             kvmscope's command line as a list, `"options": ["boot.img", "-m", "128M"]`, an `attach` the guest as \
             `"guest": "NAME"` or a process id. `"symbols": ["kernel.elf"]` loads symbols, `"stopOnEntry"` says whether the \
-            guest is stopped at first.
+            guest is stopped at first. A `launch` with `"vmm": ["qemu-system-x86_64", "-accel", "kvm", ...]` starts that program \
+            and debugs its guest from the first instruction; the end of the session ends it.
             """)
 
     func run() throws {
@@ -41,6 +42,7 @@ private final class DAPFrontEnd {
     private let signals: SignalPipe
     private let output: FileDescriptor
     private var tracer: StartedTracer?
+    private var vmm: LaunchedVMM?
 
     /// While the guest runs it is looked at so often in any case.
     private static let look: Int32 = 100
@@ -110,7 +112,9 @@ private final class DAPFrontEnd {
         }
         session.debugger.symbolReader = .current
         session.watchHostExits()
-        for path in try texts(arguments, "symbols") {
+        let files = try texts(arguments, "symbols")
+        if files.isEmpty { session.debugger.loadImageSymbols() }
+        for path in files {
             do throws(DebuggerError) {
                 try session.debugger.loadSymbols(path)
             } catch {
@@ -130,6 +134,13 @@ private final class DAPFrontEnd {
 
     /// A guest of our own, by the options of the command line.
     private func launched(_ arguments: JSONValue) throws -> Debugger {
+        let program = try texts(arguments, "vmm")
+        if !program.isEmpty {
+            let (vmm, target) = try VMMStart(command: program, limit: 60).run(signals)
+            tell("launched \(target.name.printable); its output goes to \(vmm.output)")
+            self.vmm = vmm
+            return try Debugger(target: target)
+        }
         var words = try texts(arguments, "options")
         if let program = arguments["program"]?.text { words.append(program) }
         do {

@@ -36,6 +36,7 @@ struct FrontEnd {
     /// - Returns: the program's status.
     func run(unasked: (Output) -> Int32) -> Int32 {
         session.debugger.symbolReader = .current
+        session.debugger.loadImageSymbols()
         session.cancelRequested = { [signals] in signals.takeInterrupt() }
         let output = Output(json: options.json, color: options.color)
         let batch = BatchFrontEnd(session: session, output: output, signals: signals)

@@ -163,6 +163,44 @@ struct RemoteTests {
         #expect(qemu.isRunning)
     }
 
+    @Test("GDB at a kernel of C, with its types and lines", .enabled(if: Host.has("gdb"), "needs gdb"))
+    func kernel() throws {
+        let folder = try TemporaryFolder()
+        let path = try CKernel.build(in: folder)
+        let done = try run(
+            "gdb",
+            [
+                "-nx", "-batch", "-ex", "file \(path)",
+                "-ex", "target remote | \(Built.kvmscope) \(path) --gdb stdio", "-x", script("kernel.gdb"),
+            ], seconds: 300)
+        #expect(done.status == 0)
+        try expect(done.output, has: "kernel.expected")
+        // kvmscope has the symbols of the program that it was started with, too.
+        #expect(done.errors.contains("schedule+0x") && done.errors.contains("kernel_main+0x"), "\(done.errors)")
+        expectNoComplaint(done.output + done.errors)
+    }
+
+    @Test(
+        "GDB at a QEMU that kvmscope starts",
+        .enabled(if: Host.has("gdb", "qemu-system-x86_64"), "needs gdb and qemu-system-x86_64"))
+    func launched() throws {
+        let name = "launched-\(UUID().uuidString)"
+        let output = try gdb(
+            "gdb",
+            "\(Built.kvmscope) launch --gdb stdio -- qemu-system-x86_64 -accel kvm -display none -serial none "
+                + "-parallel none -monitor none -m 64 -name \(name)", "launched.gdb")
+        #expect(output.contains("=> 0xfffffff0:"), "\(output)")
+        #expect(output.contains("vCPU 0 ["))
+        #expect(output.contains("[Inferior 1 (Remote target) killed]"), "\(output)")
+        expectNoComplaint(output)
+        // It has ended with the session.
+        let end = Date(timeIntervalSinceNow: 30)
+        while try Processes.arguments().contains(where: { $0.contains(name) }) {
+            try #require(Date() < end, "QEMU still runs")
+            usleep(10_000)
+        }
+    }
+
     @Test(
         "the screen and GDB on one guest: a stop is shown in both",
         .enabled(if: Host.has("tmux", "gdb"), "needs tmux and gdb"))

@@ -51,7 +51,7 @@ import X86
             ("Z0,7c00,1;X1,ff", "cannot be done"), ("Z0,7c00,1;cmds:0,X1,27", "conditions"),
             ("Z2,7c00,ffffffffffffffff", "cannot be watched"), ("Z2,7c00,0", "cannot be watched"),
             ("Z2,fff00000,4", "watched"), ("vCont;", "malformed"), ("vCont;x", "malformed"),
-            ("vCont;c:9", "there is no thread"), ("vCont;t", "no thread is to go"), ("vCont;r1", "malformed"),
+            ("vCont;c:9", "there is no thread"), ("vCont;r1", "malformed"),
             ("vCont;C", "malformed"), ("cxyz", "malformed"), ("S", "malformed"), ("vAttach;1", "one guest"),
             ("vRun;", "another program runs the guest"),
             ("qXfer:features:read:other.xml:0,100", "there is no features"),

@@ -28,6 +28,14 @@ import X86
         #expect(try client.run("s7c00").last?.contains("08:017c0000;") == true)
     }
 
+    /// All stay: they are stopped, and that is the answer.
+    @Test func threadsThatAreToStop() throws {
+        let client = try client(vcpus: 2)
+        #expect(try client.run("vCont;t").last?.contains("thread:1;") == true)
+        #expect(client.debugger.selected.registers.rip == 0x7C00)
+        #expect(try client.run("vCont;t:1;t:2").last?.hasPrefix("T") == true)
+    }
+
     @Test func aRangeIsSteppedThroughHere() throws {
         let client = try client()
         #expect(try client.run("vCont;r7c00,7c03:1").last?.contains("08:037c0000;") == true)

@@ -61,8 +61,12 @@ struct EventLiveTests {
             #expect(event.number == catchpoint.number && vectors == [0x20])
             #expect(try debugger.registerValue("rip").bits == (isInside ? 0x7D01 : 0x7D00))
             #expect(try debugger.registerValue("dx").bits == number - (isInside ? 0 : 1), "none was missed")
-            let place = try debugger.readMemory(.linear(0x6FFA), count: 2).value(at: 0, width: 2)
-            #expect((0x7C21...0x7C22).contains(try #require(place)), "it returns into the loop")
+            let sp = try debugger.registerValue("sp").bits
+            let place = try #require(
+                try debugger.readMemory(.linear(sp), count: 2).value(at: 0, width: 2))
+            #expect(
+                (0x7C21...0x7C22).contains(place) && sp == 0x6FFA, "it returns into the loop: \(place), \(sp)"
+            )
         }
         #expect(try debugger.breakpoint(catchpoint.number).hits == 20)
         #expect(try debugger.breakpoint(other.number).hits == 0)

@@ -48,7 +48,9 @@ import X86
         for (name, value) in [("nmi.pending", UInt64(1)), ("nmi.masked", 1), ("interrupt.shadow", 2)] {
             let field = try field(name)
             try debugger.setEvent(field, value)
-            #expect(field.value(in: try debugger.events()) == value, "\(name)")
+            let kept = field.value(in: try debugger.events())
+            // SVM has one bit for both shadows, and KVM says both of it (svm_get_interrupt_shadow).
+            #expect(kept == value || name == "interrupt.shadow" && kept == 3, "\(name): \(kept)")
         }
         let narrow = try field("nmi.masked")
         let error = #expect(throws: DebuggerError.self) { try debugger.setEvent(narrow, 2) }

@@ -67,6 +67,8 @@ int celf_next_unit(celf_file *file, size_t *broken);
 size_t celf_file_count(const celf_file *file);
 /// The path of a source file of the unit, or NULL. Valid until the file is closed.
 const char *celf_file_name(const celf_file *file, size_t index);
+/// The folder that the unit was compiled in, which relative paths begin at, or NULL. Valid until the file is closed.
+const char *celf_unit_folder(celf_file *file);
 size_t celf_line_count(const celf_file *file);
 /// Returns 0, or -EILSEQ.
 int celf_line(const celf_file *file, size_t index, struct celf_line *line);

@@ -41,7 +41,9 @@ public final class Session {
     public var greeting: String? {
         guard let image = (debugger.target as? any ImageProviding)?.loadedImage, let found = image.description
         else { return nil }
-        return "\(image.name.printable): \(found.printable)"
+        let own = debugger.symbols.files.first { $0.path == image.name }
+        let loaded = own.map { "; its \(counted($0.symbols, "symbol")) are loaded" } ?? ""
+        return "\(image.name.printable): \(found.printable)\(loaded)"
     }
     let threads: ThreadTimes
     /// Counts the exits of a guest that another program runs; nil for one of our own, whose exits come to us.

@@ -12,6 +12,8 @@ struct LineStep {
     var vcpu: Int
     var path: String
     var line: Int
+    /// Where the last of its instructions began.
+    var pc: UInt64
     /// Steps that it still may take.
     var left = 100_000
 }
@@ -38,7 +40,8 @@ extension DebugAdapter {
         let isByLine = (arguments["granularity"]?.text ?? "statement") != "instruction"
         try attempt { () throws(DebuggerError) in try session.debugger.select(vcpu: id) }
         if isByLine, kind != .out, let line = session.debugger.sourceLine(vcpu: id) {
-            lineStep = LineStep(kind: kind, vcpu: id, path: line.path, line: line.line)
+            lineStep = LineStep(
+                kind: kind, vcpu: id, path: line.path, line: line.line, pc: session.debugger.selected.pc)
         }
         try startStep(session, kind)
         return [:]
@@ -97,9 +100,13 @@ extension DebugAdapter {
         let here = session.debugger.sourceLine(vcpu: step.vcpu)
         // Code of no line belongs to the line before it; into another file is another line.
         let isOver =
-            here.map { ($0.path, $0.line) != (step.path, step.line) || isStart(of: $0, session) } ?? false
+            here.map { line in
+                (line.path, line.line) != (step.path, step.line)
+                    || isStart(of: line, session) && session.debugger.selected.pc <= step.pc
+            } ?? false
         guard !isOver else { return false }
         step.left -= 1
+        step.pc = session.debugger.selected.pc
         do throws(AdapterFailure) {
             try startStep(session, step.kind == .into && here == nil ? .over : step.kind)
         } catch {
@@ -109,7 +116,8 @@ extension DebugAdapter {
         return true
     }
 
-    /// A loop that comes back to the first instruction of its line has begun it again.
+    /// A loop that comes back to the first instruction of its line has begun it again. A line of several rows has a start
+    /// in each, which is come to from before.
     private func isStart(of line: SourceLine, _ session: Session) -> Bool {
         session.debugger.selected.pc == line.start
     }

@@ -37,7 +37,7 @@ extension Debugger {
         try load(path, placement) { () throws(SymbolFileError) in try SymbolReader.read(bytes, path: path) }
     }
 
-    private func load(
+    func load(
         _ path: String, _ placement: SymbolPlacement, _ read: () throws(SymbolFileError) -> SymbolFile
     ) throws(DebuggerError) -> SymbolSource {
         let file: SymbolFile

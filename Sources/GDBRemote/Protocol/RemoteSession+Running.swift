@@ -50,9 +50,8 @@ extension RemoteSession {
     }
 
     private func go(_ going: Set<Int>, _ all: [Int]) throws(RemoteFailure) -> RemoteReply {
-        guard let first = going.min() else {
-            throw RemoteFailure(.malformed, "no thread is to go: all would stay where they are")
-        }
+        // `vCont;t`: they are stopped, and that is the answer; one that the session's user resumed is stopped for it.
+        guard let first = going.min() else { return firstStop() }
         return try start(of: going.contains(vcpu) ? vcpu : first, settles: true) {
             () throws(DebuggerError) in
             if going.count == all.count {

@@ -1,5 +1,6 @@
 import DebugTarget
 import KVMCore
+import Locking
 import Synchronization
 import X86
 

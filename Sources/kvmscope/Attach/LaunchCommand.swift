@@ -59,9 +59,8 @@ struct LaunchCommand: ParsableCommand {
         let signals: SignalPipe
         do {
             signals = try SignalPipe([SIGINT] + SignalPipe.ending)
-            let vmm = try LaunchedVMM(command, input: inputPath, output: try outputPath())
-            try wait(for: vmm, signals)
-            let target = try vmm.target()
+            let start = VMMStart(command: command, input: inputPath, output: output, limit: wait)
+            let (vmm, target) = try start.run(signals)
             let debugger = try Debugger(target: target)
             session = Session(debugger: debugger)
             session.watchHostExits()
@@ -82,47 +81,4 @@ struct LaunchCommand: ParsableCommand {
 
     /// A descriptor of ours has a path that another process can open.
     private var inputPath: String { input == "-" ? "/proc/\(getpid())/fd/0" : input }
-
-    private func outputPath() throws -> String {
-        if let output { return output }
-        let folder = environmentValue("TMPDIR").flatMap { $0.isEmpty ? nil : $0 } ?? "/tmp"
-        var template = Array("\(folder)/kvmscope-XXXXXX.log".utf8CString)
-        let descriptor = mkstemps(&template, 4)
-        guard descriptor >= 0 else {
-            throw StartError(
-                description: "no file for the VMM's output can be made in \(folder) "
-                    + "(\(String(cString: strerror(errno)))); name one with --output")
-        }
-        close(descriptor)
-        return String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    /// Until the guest is about to run; what takes longer is told.
-    private func wait(for vmm: LaunchedVMM, _ signals: SignalPipe) throws {
-        let start = ContinuousClock.now
-        var isTold = false
-        while true {
-            let progress = try vmm.progress()
-            if progress == .ready { return }
-            let waited = ContinuousClock.now - start
-            let what =
-                progress == .hasMachine
-                ? "has a VM and does not run it yet (was it told to wait, as QEMU by -S?)"
-                : "has not asked for a VM yet (does it use KVM, as QEMU by -accel kvm?)"
-            if let wait, waited > .seconds(wait) {
-                throw StartError(
-                    description:
-                        "`\(command[0])` \(what); it was ended after \(wait) s; its output is in \(vmm.output)"
-                )
-            }
-            if !isTold, waited > .seconds(5) {
-                isTold = true
-                tell(
-                    "`\(command[0])` \(what); waiting, Ctrl-C ends it; its output goes to \(vmm.output)")
-            }
-            var ready = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
-            _ = poll(&ready, 1, 20)
-            if let signal = signals.next() { throw ExitCode(status(ofSignal: signal)) }
-        }
-    }
 }

@@ -25,7 +25,7 @@ public struct FaultRow: Sendable, CustomStringConvertible {
 
     public var description: String { name }
 
-    init(
+    public init(
         _ name: String, _ mode: FaultStage.Mode, _ code: [UInt8], _ vector: UInt8?,
         _ errorCode: UInt32? = nil,
         _ cause: FaultCause? = nil, page: FaultCause.PageDenial? = nil, isMadeUpOnly: Bool = false,
