@@ -74,11 +74,19 @@ package struct BPFProgram: ~Copyable, Sendable {
                 code: $0.code, registers: $0.destination | $0.source << 4, offset: $0.offset,
                 immediate: $0.immediate)
         }
-        var log = [CChar](repeating: 0, count: 16384)
-        // SAFETY: the kernel copies the instructions and writes no more than the length given into the log.
-        let result = clinux_bpf_load(
-            type, attach, target, flags, raw, UInt32(raw.count), &log, UInt32(log.count))
+        // A program whose log has no room in what is given for it is refused: the log is asked for only where the program
+        // is refused without.
+        let result = clinux_bpf_load(type, attach, target, flags, raw, UInt32(raw.count), nil, 0)
         guard result >= 0 else {
+            var log = [CChar](repeating: 0, count: 1 << 18)
+            // SAFETY: the kernel copies the instructions and writes no more than the length given into the log.
+            let again = clinux_bpf_load(
+                type, attach, target, flags, raw, UInt32(raw.count), &log, UInt32(log.count))
+            // Refused for what is over now, as memory.
+            if again >= 0 {
+                descriptor = again
+                return
+            }
             throw Self.error(
                 -result,
                 log: String(decoding: log.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self),
