@@ -6,9 +6,16 @@ import Monitor
 extension Gatherer {
     /// The exits of another program's guest come from the host: those that come to us are only of our own steps.
     func noticeHostExits(_ view: inout GuestView) {
-        guard let exits = session.hostExits, let process = debugger.target.vcpus.first?.process,
-            let look = try? exits.look()
-        else { return }
+        guard let exits = session.hostExits, let process = debugger.target.vcpus.first?.process else {
+            return
+        }
+        let look: HostExits.Look
+        do {
+            look = try exits.look()
+        } catch {
+            view.exitsMissing = error.description
+            return
+        }
         let reasons = look.report.reasons(Selection(process: process))
         // Returns to userspace are exits of the processor, too: counted once in the sum.
         let level = reasons.first?.key.level

@@ -29,6 +29,8 @@ public struct GuestView: Sendable {
     public var registersFrom = ""
     public var memoryFrom = ""
     public var exitsFrom = ""
+    /// Why the host does not tell the exits of a guest that another program runs; empty where it does.
+    public var exitsMissing = ""
     /// The selected vCPU's; nil where it could not be read.
     public var debug: DebugRegisters?
     public var previousDebug: DebugRegisters?

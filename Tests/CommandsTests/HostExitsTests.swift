@@ -55,4 +55,40 @@ import Testing
         )
         #expect(text.contains { $0.contains("KVM_GET_STATS_FD") })
     }
+
+    @Test func catchpointsHaveWhatTheHostCounts() throws {
+        let host = RecordedHost.busy()
+        // One whose exits are seen, so that they can be stopped at, too.
+        let driver = try Driver()
+        driver.session.hostExits = HostExits(
+            process: driver.session.debugger.target.vcpus.first?.process ?? 0, name: "web",
+            vcpus: { [MonitoredGuest.VCPU(id: 0, thread: 1201)] },
+            open: { () throws(MonitorError) in host })
+        #expect(try driver.text("catch exit io") == ["Catchpoint 1 (exit IO) (by exit)"])
+        try driver.output("catch io 0x3f8-0x3fb out")
+        try driver.output("catch hlt")
+        host.passBusily()
+        let list = try #require(try driver.output("info breakpoints") as? BreakpointList)
+        #expect(list.breakpoints.map { $0.onHost?.count } == [300, 280, 40])
+        #expect(list.breakpoints.map(\.hits) == [0, 0, 0])
+        let text = try driver.text("info breakpoints")
+        #expect(text.contains("        on the host, with no stop: 300 in 1.0 s, 300/s"))
+        #expect(
+            try driver.text("catch exit io").last == "  on the host, with no stop: 300 in 1.0 s, 300/s")
+        try driver.output("catch mmio 0xfeb00000-0xfeb00fff")
+        try driver.output("catch mode")
+        let more = try #require(try driver.output("info breakpoints") as? BreakpointList)
+        // Another guest's accesses are not this one's; a mode switch is nothing that the host tells.
+        #expect(more.breakpoints.suffix(2).map { $0.onHost?.count } == [0, nil])
+        #expect(more.breakpoints.suffix(2).map { $0.onHost?.isOfPages } == [true, nil])
+    }
+
+    @Test func whatCannotBeStoppedAtIsCountedAllTheSame() throws {
+        let host = RecordedHost.busy()
+        let (_, driver) = try watched(host)
+        _ = try driver.text("info exits")
+        host.passBusily()
+        let error = #expect(throws: CommandError.self) { try driver.output("catch exit io") }
+        #expect(error?.message.hasSuffix("(on the host, with no stop: 300 in 1.0 s, 300/s)") == true)
+    }
 }

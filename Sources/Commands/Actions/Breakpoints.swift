@@ -190,7 +190,12 @@ enum BreakpointActions {
 
     static func list(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         try call.checkCount(0)
-        return .done(BreakpointList(breakpoints: session.debugger.breakpoints.map(BreakpointRow.init)))
+        let breakpoints = session.debugger.breakpoints
+        let counts = session.hostCounts(
+            of: breakpoints.compactMap { each in each.event.map { (each.number, $0) } })
+        return .done(
+            BreakpointList(
+                breakpoints: breakpoints.map { BreakpointRow($0, onHost: counts[$0.number]) }))
     }
 
     static func delete(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

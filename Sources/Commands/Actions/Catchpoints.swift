@@ -89,7 +89,9 @@ enum CatchKind: String, CaseIterable, Sendable {
                 + "port that switches the guest off counts its hit, and the guest is off."
         case .mmio: "Guest-physical addresses where no memory is; `watch` is for memory."
         case .exit:
-            "By the kernel's name without KVM_EXIT_, or by number. The exit has been handled. SHUTDOWN, FAIL_ENTRY and "
+            "By the kernel's name without KVM_EXIT_, or by number. The exit has been handled. Of a guest that was attached "
+                + "to, `info breakpoints` also has how many the host counted with no stop; so it has for io, mmio, msr "
+                + "and hlt. SHUTDOWN, FAIL_ENTRY and "
                 + "INTERNAL_ERROR of a guest that was attached to are seen before its VMM acts on them, which may end "
                 + "it: `continue` gives it the exit, and a register that is set takes the exit back."
         case .int:
@@ -173,10 +175,22 @@ enum CatchActions {
         let event = try event(kind, words, session, call)
         if let condition, condition.text.isEmpty { throw call.usageError("`if` needs an expression") }
         try BreakpointActions.check(condition, session, call)
-        let catchpoint = try call.perform(at: words.first) { () throws(DebuggerError) in
-            try session.debugger.setCatchpoint(event, isTemporary: isTemporary, condition: condition?.text)
+        let catchpoint: Breakpoint
+        do throws(CommandError) {
+            catchpoint = try call.perform(at: words.first) { () throws(DebuggerError) in
+                try session.debugger.setCatchpoint(
+                    event, isTemporary: isTemporary, condition: condition?.text)
+            }
+        } catch {
+            // What cannot be stopped at is counted all the same.
+            guard let count = session.hostCounts(of: [(0, event)])[0] else { throw error }
+            var told = error
+            told.message += " (\(count.text))"
+            throw told
         }
-        return .done(BreakpointSet(breakpoint: BreakpointRow(catchpoint)))
+        let counts = session.hostCounts(of: [(catchpoint.number, event)])
+        return .done(
+            BreakpointSet(breakpoint: BreakpointRow(catchpoint, onHost: counts[catchpoint.number])))
     }
 
     static func setTemporary(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -34,8 +34,12 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var hits: Int
     /// How often the guest overwrote its patch, which was then planted again; absent if it never did.
     public var overwritten: Int?
+    /// Of a guest that another program runs: how often a catchpoint's event came, stopped at or not; absent where the host
+    /// does not tell.
+    public var onHost: HostEventCount?
 
-    init(_ breakpoint: Breakpoint) {
+    init(_ breakpoint: Breakpoint, onHost: HostEventCount? = nil) {
+        self.onHost = onHost
         number = breakpoint.number
         kind = breakpoint.kind.rawValue
         isEnabled = breakpoint.isEnabled
@@ -115,6 +119,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
                     "        the guest overwrote it \(counted(overwritten, "time")); `hbreak` is not to be overwritten",
                     .warning))
         }
+        if let onHost { lines.append(StyledLine("        \(onHost.text)")) }
         if let note { lines.append(StyledLine("        \(note)", .dim)) }
         return lines + commands.map { StyledLine("        \($0)") }
     }
@@ -163,6 +168,7 @@ public struct BreakpointSet: CommandOutput, Hashable {
         if let condition = breakpoint.condition { line.append(" if \(condition)") }
         line.append(" (by \(breakpoint.mechanism))", .dim)
         return noted(line)
+            + (breakpoint.onHost.map { $0.count > 0 ? [StyledLine("  \($0.text)", .dim)] : [] } ?? [])
     }
 
     private func noted(_ line: StyledLine) -> [StyledLine] {

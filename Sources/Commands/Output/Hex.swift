@@ -56,7 +56,7 @@ func shortSize(_ bytes: UInt64) -> String {
 }
 
 /// A whole number with a comma between groups of three digits.
-func grouped(_ number: some BinaryInteger) -> String {
+package func grouped(_ number: some BinaryInteger) -> String {
     let digits = String(number)
     var result = ""
     for (index, digit) in digits.enumerated() {

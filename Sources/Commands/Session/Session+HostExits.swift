@@ -22,4 +22,16 @@ extension Session {
             return HostExitsOutput(failure: error.description)
         }
     }
+
+    /// What the host has counted of the events of catchpoints, by their numbers; it begins to count where it did not yet.
+    /// None for a guest of our own, whose events all come to us, and where the host does not permit it: `info exits`
+    /// says why.
+    func hostCounts(of events: [(number: Int, event: CatchEvent)]) -> [Int: HostEventCount] {
+        guard !events.isEmpty, let hostExits, let process = debugger.target.vcpus.first?.process,
+            let look = try? hostExits.look()
+        else { return [:] }
+        var counts: [Int: HostEventCount] = [:]
+        for (number, event) in events { counts[number] = HostEventCount(event, look, process: process) }
+        return counts
+    }
 }

@@ -1,3 +1,4 @@
+import Commands
 import GuestView
 import X86
 
@@ -108,7 +109,13 @@ extension Model {
         guard y < brush.height, !table.recent.isEmpty else {
             if table.rows.isEmpty {
                 brush.go(0, 1)
-                brush.put("none yet", .dim)
+                guard !guest.exitsMissing.isEmpty else {
+                    brush.put("none yet", .dim)
+                    return
+                }
+                brush.put("not told by the host:", .warning)
+                brush.go(0, 2)
+                brush.put(guest.exitsMissing.printable, .dim)
             }
             return
         }
