@@ -117,7 +117,7 @@ int clinux_detached_mount(const char *type) {
     return result;
 }
 
-int clinux_ring_open(uint64_t id, int cpu) {
+int clinux_ring_open(uint64_t id, int cpu, uint32_t wakeup) {
     struct perf_event_attr attributes;
     memset(&attributes, 0, sizeof attributes);
     attributes.type = PERF_TYPE_TRACEPOINT;
@@ -129,6 +129,8 @@ int clinux_ring_open(uint64_t id, int cpu) {
     attributes.sample_id_all = 1;
     attributes.use_clockid = 1;
     attributes.clockid = CLOCK_MONOTONIC;
+    attributes.watermark = 1;
+    attributes.wakeup_watermark = wakeup;
     attributes.disabled = 1;
     long result = syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
     return result < 0 ? -errno : (int)result;

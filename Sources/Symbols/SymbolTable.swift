@@ -72,6 +72,11 @@ public struct SymbolTable: Sendable {
         modules.append(module)
     }
 
+    /// Reads a file and adds what it says, at the addresses that it was linked for.
+    package mutating func load(_ path: String, with reader: SymbolReader) throws(SymbolFileError) {
+        add(SymbolModule(try reader.read(path), path: path, shift: 0))
+    }
+
     package mutating func removeAll() { modules = [] }
 
     // MARK: names

@@ -102,6 +102,12 @@ import Testing
         #expect(
             report.details(Selection(reason: ReasonKey(.hardware, 1 << 32 | 30))).map(\.name)
                 == ["RIP 0x30", "RIP 0x20"])
+        let named = HostReport(
+            report.sample, names: host.names, badge: host.badge,
+            symbolizer: HostReport.Symbolizer { $0 == 0x30 ? "outb+0x2" : nil })
+        #expect(
+            named.details(Selection(reason: ReasonKey(.hardware, 1 << 32 | 30))).map(\.name)
+                == ["RIP 0x30 <outb+0x2>", "RIP 0x20"])
     }
 
     @Test func theFilterAppliesToRatesToo() throws {

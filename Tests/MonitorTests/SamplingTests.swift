@@ -84,6 +84,61 @@ import Testing
         #expect(host.listings == 4)
     }
 
+    @Test func aThreadsNumberThatComesBackIsTold() throws {
+        let host = RecordedHost()
+        host.add(100, "web")
+        let monitor = Monitor(source: host, directory: host)
+        host.count(.vmx(101, 12), 2, each: 10)
+        try monitor.begin()
+        host.pass()
+        host.count(.vmx(101, 12), 3, each: 10)
+        // The guest has ended, and another's vCPU has its thread's number.
+        host.listed = []
+        host.add(200, "db")
+        host.listed[0].vcpus[0].thread = 101
+        host.processes[101] = 200
+        let sample = try monitor.sample()
+        #expect(sample.losses.restarted == 1)
+        host.pass()
+        #expect(try monitor.sample().losses.isEmpty)
+    }
+
+    @Test func aGuestThatEndedIsInTheSampleOfItsLastExits() throws {
+        let host = RecordedHost()
+        // Beyond any number that a thread can have (PID_MAX_LIMIT).
+        host.add(5_000_000, "gone")
+        let monitor = Monitor(source: host, directory: host)
+        try monitor.begin()
+        host.pass(seconds: 6)
+        host.count(.vmx(5_000_001, 12), 9, each: 10)
+        host.listed = []
+        let sample = try monitor.sample()
+        #expect(sample.guests.map(\.name) == ["gone"])
+        let report = HostReport(sample, names: host.names, badge: host.badge)
+        #expect(report.guests[0].exitsPerSecond == 1.5)
+        #expect(report.unownedExits == 0)
+        host.pass(seconds: 6)
+        #expect(try monitor.sample().guests.isEmpty)
+    }
+
+    @Test func aThreadThatIsNoVCPUYetCountsForItsProcess() throws {
+        let host = RecordedHost()
+        host.add(100, "web")
+        let monitor = Monitor(source: host, directory: host)
+        try monitor.begin()
+        host.pass()
+        host.count(.vmx(155, 12), 4, each: 10)
+        host.processes[155] = 100
+        host.count(.vmx(900, 12), 3, each: 10)
+        host.processes[900] = 899
+        let sample = try monitor.sample()
+        #expect(sample.owners == [155: 100])
+        let report = HostReport(sample, names: host.names, badge: host.badge)
+        #expect(report.guests[0].exitsPerSecond == 4)
+        #expect(report.unownedExits == 3)
+        #expect(report.missing.contains { $0.hasPrefix("3 exits of no guest here") })
+    }
+
     @Test func guestsThatComeAndGoLeaveNothing() throws {
         let host = RecordedHost()
         let monitor = Monitor(source: host, directory: host)

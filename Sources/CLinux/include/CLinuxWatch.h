@@ -35,8 +35,9 @@ int clinux_pid_namespace(uint64_t *device, uint64_t *inode);
 int clinux_detached_mount(const char *type);
 
 // perf_event_open of a tracepoint on one CPU, whose records go to a ring: raw records with their thread and CLOCK_MONOTONIC,
-// and how many were lost. The descriptor; it counts nothing before clinux_ring_start.
-int clinux_ring_open(uint64_t id, int cpu);
+// and how many were lost. The descriptor, which is readable once so many bytes are there; it counts nothing before
+// clinux_ring_start.
+int clinux_ring_open(uint64_t id, int cpu, uint32_t wakeup);
 // PERF_EVENT_IOC_SET_OUTPUT: its records go to another event's ring.
 int clinux_ring_share(int event, int ring);
 int clinux_ring_start(int event);

@@ -50,6 +50,7 @@ package struct WatchModel {
     package internal(set) var size: Size
     package let names: ExitNames
     package let badge: SourceBadge
+    let symbolizer: HostReport.Symbolizer?
     package internal(set) var history = SampleHistory()
     /// What was gone into: host, guest, vCPU, reason.
     package internal(set) var selection = Selection()
@@ -82,8 +83,9 @@ package struct WatchModel {
     ///   - delay: seconds between samples.
     package init(
         size: Size, names: ExitNames, badge: SourceBadge, only: Int32? = nil, filter: ReasonFilter? = nil,
-        delay: Double = 1
+        delay: Double = 1, symbolizer: HostReport.Symbolizer? = nil
     ) {
+        self.symbolizer = symbolizer
         self.size = size
         self.names = names
         self.badge = badge
@@ -118,7 +120,8 @@ package struct WatchModel {
             report = latest
         } else if report?.sample.number != shown || latest == nil {
             report = history[shown].map {
-                HostReport($0, names: names, badge: badge, filter: filter?.accepts)
+                HostReport(
+                    $0, names: names, badge: badge, filter: filter?.accepts, symbolizer: symbolizer)
             }
         }
         series.fill(selection, filter: filter, history, names: names, badge: badge, latest: latest)

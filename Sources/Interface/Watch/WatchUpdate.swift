@@ -49,7 +49,8 @@ extension WatchModel {
         // What is looked at is kept no more: the oldest that is.
         if let cursor, cursor < oldest { self.cursor = oldest }
         if let frozen, frozen < oldest { self.frozen = oldest }
-        let whole = HostReport(sample, names: names, badge: badge, filter: filter?.accepts)
+        let whole = HostReport(
+            sample, names: names, badge: badge, filter: filter?.accepts, symbolizer: symbolizer)
         var kept: [Int32: [Double?]] = [:]
         for guest in whole.guests {
             kept[guest.process] = Array(

@@ -159,6 +159,17 @@ struct CounterProgram {
         code.jump(to: end)
         code.place(found)
         code.copy(9, 0)
+        // Another process' thread has the number of one that has ended: what was open was not its.
+        let isSame = code.label()
+        code.load(1, 9, CounterMaps.State.process)
+        code.load(2, Self.frame, Stack.process)
+        code.subtract(1, 2)
+        code.jump(if: 1, .equal, 0, to: isSame)
+        for word in stride(from: 0, to: CounterMaps.State.size, by: 8) {
+            code.store(9, word, value: 0)
+        }
+        code.store(9, CounterMaps.State.process, 2)
+        code.place(isSame)
     }
 
     /// - Parameter value: puts the address of the value into r3.

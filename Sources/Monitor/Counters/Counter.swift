@@ -37,14 +37,8 @@ package struct Counter: Sendable, Equatable {
         var difference = Counter()
         difference.count = count - earlier.count
         difference.time = time - earlier.time
-        var longest = 0
-        for bucket in 0..<Histogram.bucketCount where !histogram.isEmpty || !earlier.histogram.isEmpty {
-            let (now, before) = (histogram[bucket], earlier.histogram[bucket])
-            guard now >= before else { return nil }
-            guard now > before else { continue }
-            difference.histogram[bucket] = now - before
-            longest = bucket
-        }
+        guard let (since, longest) = histogram.since(earlier.histogram) else { return nil }
+        difference.histogram = since
         if maximum > earlier.maximum {
             difference.maximum = maximum
         } else if difference.time > 0 {

@@ -3,142 +3,140 @@
 ///
 /// The records of a thread have to come in the order of their times; those of others may come in between.
 package struct ExitAccountant: Sendable {
-    package private(set) var counters: [CounterKey: Counter] = [:]
     package private(set) var losses = Losses()
-    /// By thread, the code of the last return of KVM_RUN.
-    package private(set) var lastExits: [Int32: UInt64] = [:]
-    private var threads: [Int32: ThreadState] = [:]
+    private var table = CounterTable()
+    private var states: [ThreadState] = []
+    /// Of ``states``, by thread.
+    private var places: [Int32: Int] = [:]
+    /// The thread of the last record: the next one is often of the same.
+    private var last: (thread: Int32, place: Int)?
     private let maximumKeys: Int
 
     private struct ThreadState: Sendable {
+        let thread: Int32
         var exit: (time: UInt64, code: UInt64)?
         var userspace: (time: UInt64, code: UInt64)?
         var emulationStart: UInt64?
         /// Counted once the next record shows that the exit was no IN, whose kvm_pio comes after it.
         var emulated: (nanoseconds: UInt64, code: UInt64)?
         var hasHardwareExits = false
+        /// The code of the last return of KVM_RUN.
+        var lastExit: UInt64?
     }
 
     /// - Parameter maximumKeys: more are not counted, and are told as ``Losses/unkept``.
     package init(maximumKeys: Int = 1 << 16) { self.maximumKeys = maximumKeys }
 
+    /// All that were counted.
+    package var counted: [(key: CounterKey, counter: Counter)] {
+        table.keys.enumerated().map { (key: $1, counter: table[$0]) }
+    }
+
+    package var counters: [CounterKey: Counter] {
+        Dictionary(uniqueKeysWithValues: counted.map { ($0.key, $0.counter) })
+    }
+
+    /// By thread, the code of the last return of KVM_RUN.
+    package var lastExits: [Int32: UInt64] {
+        var exits: [Int32: UInt64] = [:]
+        for state in states { if let exit = state.lastExit { exits[state.thread] = exit } }
+        return exits
+    }
+
+    private mutating func place(of thread: Int32) -> Int {
+        if let last, last.thread == thread { return last.place }
+        let place: Int
+        if let known = places[thread] {
+            place = known
+        } else {
+            place = states.count
+            states.append(ThreadState(thread: thread))
+            places[thread] = place
+        }
+        last = (thread, place)
+        return place
+    }
+
     package mutating func account(_ event: ExitEvent) {
-        // The state is taken out for the time, so that it is not copied.
-        var state = threads.removeValue(forKey: event.thread) ?? ThreadState()
-        defer { threads[event.thread] = state }
         let thread = event.thread
+        let place = place(of: thread)
         switch event.content {
         case .exit(let code, let instructionPointer):
-            if state.exit != nil { losses.unpaired &+= 1 }
-            state.exit = (event.time, code)
-            state.hasHardwareExits = true
-            update(CounterKey(thread, .hardwareExit, code)) { $0.count &+= 1 }
+            if states[place].exit != nil { losses.unpaired &+= 1 }
+            states[place].exit = (event.time, code)
+            states[place].hasHardwareExits = true
+            countOne(CounterKey(thread, .hardwareExit, code))
             if let instructionPointer {
                 let tag = CounterKind.instructionPointer.rawValue | UInt32(truncatingIfNeeded: code) << 8
-                update(CounterKey(thread: thread, tag: tag, code: instructionPointer)) { $0.count &+= 1 }
+                countOne(CounterKey(thread: thread, tag: tag, code: instructionPointer))
             }
         case .entry:
-            if let exit = state.exit {
-                update(CounterKey(thread, .hardwareExit, exit.code)) { $0.record(event.time &- exit.time) }
+            if let exit = states[place].exit {
+                record(CounterKey(thread, .hardwareExit, exit.code), event.time &- exit.time)
+                states[place].exit = nil
             }
-            if let userspace = state.userspace {
-                update(CounterKey(thread, .userspaceExit, userspace.code)) {
-                    $0.record(event.time &- userspace.time)
-                }
+            if let userspace = states[place].userspace {
+                record(CounterKey(thread, .userspaceExit, userspace.code), event.time &- userspace.time)
+                states[place].userspace = nil
             }
-            state.exit = nil
-            state.userspace = nil
         case .userspaceExit(let code):
-            update(CounterKey(thread, .userspaceExit, code)) { $0.count &+= 1 }
-            state.userspace = (event.time, code)
-            lastExits[thread] = code
-            commit(&state, thread)
-            if let start = state.emulationStart, !state.hasHardwareExits, code == 2 || code == 6 {
-                state.emulated = (event.time &- start, code)
+            countOne(CounterKey(thread, .userspaceExit, code))
+            states[place].userspace = (event.time, code)
+            states[place].lastExit = code
+            if let emulated = states[place].emulated {
+                countOne(CounterKey(thread, .emulation, emulated.code), taking: emulated.nanoseconds)
+                states[place].emulated = nil
             }
-            state.emulationStart = nil
+            if let start = states[place].emulationStart {
+                if !states[place].hasHardwareExits, code == 2 || code == 6 {
+                    states[place].emulated = (event.time &- start, code)
+                }
+                states[place].emulationStart = nil
+            }
         case .count(let kind, let code, let emulation):
-            if let kind { update(CounterKey(thread, kind, code)) { $0.count &+= 1 } }
+            if let kind { countOne(CounterKey(thread, kind, code)) }
             switch emulation {
-            case .begins: state.emulationStart = event.time
-            case .completed where kind == .port: state.emulated = nil
+            case .begins: states[place].emulationStart = event.time
+            case .completed where kind == .port: states[place].emulated = nil
             default: break
             }
         case .timed(let kind, let code, let nanoseconds):
-            update(CounterKey(thread, kind, code)) {
-                $0.count &+= 1
-                $0.record(nanoseconds)
-            }
+            countOne(CounterKey(thread, kind, code), taking: nanoseconds)
         }
     }
 
-    private mutating func commit(_ state: inout ThreadState, _ thread: Int32) {
-        guard let emulated = state.emulated else { return }
-        update(CounterKey(thread, .emulation, emulated.code)) {
-            $0.count &+= 1
-            $0.record(emulated.nanoseconds)
-        }
-        state.emulated = nil
-    }
-
-    private mutating func update(_ key: CounterKey, _ change: (inout Counter) -> Void) {
-        guard counters[key] != nil || counters.count < maximumKeys else {
+    private mutating func countOne(_ key: CounterKey, taking nanoseconds: UInt64? = nil) {
+        guard let place = table.place(of: key, limit: maximumKeys) else {
             losses.unkept &+= 1
             return
         }
-        change(&counters[key, default: Counter()])
+        table[place].count &+= 1
+        if let nanoseconds { table[place].record(nanoseconds) }
+    }
+
+    /// The end of one that was counted before; of one that found no room there is nothing to time.
+    private mutating func record(_ key: CounterKey, _ nanoseconds: UInt64) {
+        guard let place = table.place(of: key) else { return }
+        table[place].record(nanoseconds)
     }
 
     /// Records were lost: what was open is not timed, for its end may be among them.
     package mutating func lost(_ records: UInt64) {
         losses.records &+= records
-        for thread in threads.keys {
-            threads[thread]?.exit = nil
-            threads[thread]?.userspace = nil
-            threads[thread]?.emulationStart = nil
-            threads[thread]?.emulated = nil
+        for place in states.indices {
+            states[place].exit = nil
+            states[place].userspace = nil
+            states[place].emulationStart = nil
+            states[place].emulated = nil
         }
     }
 
     /// Forgets threads that have ended, with all that was counted of them.
     package mutating func forget(_ gone: Set<Int32>) {
-        for thread in gone {
-            threads[thread] = nil
-            lastExits[thread] = nil
-        }
-        counters = counters.filter { !gone.contains($0.key.thread) }
-    }
-}
-
-/// What a source could not count. Each is the number of events.
-package struct Losses: Sendable, Hashable, Encodable {
-    /// Records that a ring had no room for.
-    package var records: UInt64 = 0
-    /// Events whose thread or key found no room in the tables.
-    package var unkept: UInt64 = 0
-    /// Exits that no entry followed before the next one: counted, not timed.
-    package var unpaired: UInt64 = 0
-    /// Counters that went back, or threads whose number came again: counted from zero.
-    package var restarted: UInt64 = 0
-
-    package init() {}
-
-    package var isEmpty: Bool { self == Losses() }
-
-    package mutating func add(_ other: Losses) {
-        records &+= other.records
-        unkept &+= other.unkept
-        unpaired &+= other.unpaired
-        restarted &+= other.restarted
-    }
-
-    /// What was lost since `earlier`.
-    package func since(_ earlier: Losses) -> Losses {
-        var losses = self
-        losses.records = records >= earlier.records ? records - earlier.records : records
-        losses.unkept = unkept >= earlier.unkept ? unkept - earlier.unkept : unkept
-        losses.unpaired = unpaired >= earlier.unpaired ? unpaired - earlier.unpaired : unpaired
-        losses.restarted = restarted >= earlier.restarted ? restarted - earlier.restarted : restarted
-        return losses
+        states.removeAll { gone.contains($0.thread) }
+        places = Dictionary(
+            uniqueKeysWithValues: states.enumerated().map { ($0.element.thread, $0.offset) })
+        last = nil
+        table.remove { gone.contains($0.thread) }
     }
 }

@@ -29,8 +29,9 @@ package struct ExitEvent: Sendable, Hashable {
 
 /// Reads raw records of tracepoints, as perf's rings and recordings have them.
 package struct RecordReader: Sendable {
-    /// By the event's ID.
-    private let layouts: [UInt16: Compiled]
+    private var layouts: [Compiled] = []
+    /// By the event's ID: the place of its layout and 1, or 0.
+    private var places: [UInt16] = []
 
     /// A layout with its fields looked up.
     fileprivate struct Compiled: Sendable {
@@ -58,12 +59,13 @@ package struct RecordReader: Sendable {
     }
 
     package init(_ events: KVMEvents) {
-        var layouts: [UInt16: Compiled] = [:]
         // An ID has the two bytes of common_type.
-        for layout in events.layouts {
-            if let id = UInt16(exactly: layout.id) { layouts[id] = Compiled(layout) }
+        for layout in events.layouts where layout.id <= UInt64(UInt16.max) {
+            let id = Int(layout.id)
+            if places.count <= id { places += [UInt16](repeating: 0, count: id + 1 - places.count) }
+            layouts.append(Compiled(layout))
+            places[id] = UInt16(clamping: layouts.count)
         }
-        self.layouts = layouts
     }
 
     /// - Returns: nil for a record that is too short for its event, or of an event that is not known.
@@ -74,8 +76,10 @@ package struct RecordReader: Sendable {
     /// - Returns: nil for a record that is too short for its event, or of an event that is not known.
     package func event(_ record: UnsafeRawBufferPointer, time: UInt64, thread: Int32) -> ExitEvent? {
         // SAFETY: common_type is the first two bytes of every record, which are there.
-        guard record.count >= 2, let layout = layouts[record.loadUnaligned(as: UInt16.self)],
-            let content = layout.content(of: record)
+        guard record.count >= 2 else { return nil }
+        let id = Int(record.loadUnaligned(as: UInt16.self))
+        guard id < places.count, places[id] > 0,
+            let content = layouts[Int(places[id]) - 1].content(of: record)
         else { return nil }
         return ExitEvent(time: time, thread: thread, content)
     }

@@ -28,6 +28,30 @@ package struct Histogram: Sendable, Equatable {
         }
     }
 
+    /// ``bucketCount`` numbers of 64 bits, as a map has them.
+    init(_ bytes: UnsafeRawBufferPointer) {
+        guard bytes.contains(where: { $0 != 0 }) else { return }
+        buckets = (0..<Self.bucketCount).map { bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self) }
+    }
+
+    /// What came since `earlier`, and the longest bucket of that.
+    ///
+    /// - Returns: nil where a count has gone back.
+    func since(_ earlier: Histogram) -> (difference: Histogram, longest: Int)? {
+        guard !earlier.buckets.isEmpty else { return (self, buckets.lastIndex { $0 != 0 } ?? 0) }
+        guard !buckets.isEmpty else { return earlier.total == 0 ? (self, 0) : nil }
+        var difference = Histogram()
+        var longest = 0
+        difference.buckets = buckets
+        for bucket in 0..<Self.bucketCount {
+            let before = earlier.buckets[bucket]
+            guard before <= buckets[bucket] else { return nil }
+            difference.buckets[bucket] -= before
+            if difference.buckets[bucket] != 0 { longest = bucket }
+        }
+        return (difference, longest)
+    }
+
     package var total: UInt64 {
         var total: UInt64 = 0
         for count in buckets { total &+= count }
@@ -49,8 +73,14 @@ package struct Histogram: Sendable, Equatable {
     /// The buckets that are not empty, from the shortest times on.
     package var filled: [(bucket: Int, count: UInt64)] {
         var filled: [(bucket: Int, count: UInt64)] = []
-        for bucket in buckets.indices where buckets[bucket] != 0 { filled.append((bucket, buckets[bucket])) }
+        forEachFilled { filled.append(($0, $1)) }
         return filled
+    }
+
+    var filledCount: Int { buckets.count { $0 != 0 } }
+
+    func forEachFilled(_ body: (_ bucket: Int, _ count: UInt64) -> Void) {
+        for bucket in buckets.indices where buckets[bucket] != 0 { body(bucket, buckets[bucket]) }
     }
 
     /// The time that a share of all stay below, in nanoseconds: the right bucket, and within it as though its times were

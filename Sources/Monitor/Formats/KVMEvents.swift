@@ -24,5 +24,17 @@ package struct KVMEvents: Sendable {
         names = ExitNames(exit: formats["kvm_exit"], userspaceExit: formats["kvm_userspace_exit"])
     }
 
+    /// Those of the kernel that runs.
+    static func ofThisKernel(_ rules: [EventRule]) throws(MonitorError) -> KVMEvents {
+        let tracing = try KernelFileSystem.tracing()
+        let events = KVMEvents(rules: rules) { tracing.text("events/kvm/\($0)/format") }
+        guard !events.layouts.isEmpty else {
+            throw MonitorError(
+                "this kernel has none of KVM's tracepoints",
+                remedy: "load kvm_intel or kvm_amd; a kernel without CONFIG_TRACEPOINTS has none")
+        }
+        return events
+    }
+
     package func layout(_ event: String) -> EventLayout? { layouts.first { $0.rule.event == event } }
 }

@@ -34,9 +34,11 @@ extension HostReport {
                 rows[place].count &+= count
             } else {
                 places[plain] = rows.count
-                rows.append(
-                    Detail(
-                        kind: kind, code: key.code, name: Self.name(kind, key.code), count: count, rate: 0))
+                var name = Self.name(kind, key.code)
+                if kind == .instructionPointer, let symbol = symbolizer?.name(key.code) {
+                    name += " <\(symbol)>"
+                }
+                rows.append(Detail(kind: kind, code: key.code, name: name, count: count, rate: 0))
             }
         }
         for index in rows.indices where sample.seconds > 0 {
@@ -115,6 +117,12 @@ extension HostReport {
         let unknown = sample.guests.reduce(0) { $0 + $1.vcpus.count { $0.thread == nil } }
         if unknown > 0 {
             lines.append("\(unknown) vCPU\(unknown == 1 ? "" : "s"): no thread is known that runs them")
+        }
+        let unowned = unownedExits
+        if unowned > 0 {
+            lines.append(
+                "\(unowned) exit\(unowned == 1 ? "" : "s") of no guest here: of one that came and ended between two looks, "
+                    + "or that may not be looked into")
         }
         if sample.hiddenProcesses > 0 {
             lines.append(

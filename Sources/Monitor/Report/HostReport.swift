@@ -8,14 +8,26 @@ package struct HostReport: Sendable {
     package let sample: MonitorSample
     package let badge: SourceBadge
     package let names: ExitNames
-    /// The cells of each guest, by process; what belongs to no known guest is under nil.
-    private let cells: [Int32?: [MonitorSample.Cell]]
+    private let cells: CellIndex
+    /// By process.
+    package private(set) var guests: [Guest] = []
     private let accepts: [ReasonKey: Bool]
+    let symbolizer: Symbolizer?
+
+    /// Names addresses of guests.
+    package struct Symbolizer: Sendable {
+        /// As `memcpy+0x12`; nil for an address that has no name.
+        package var name: @Sendable (UInt64) -> String?
+
+        package init(_ name: @escaping @Sendable (UInt64) -> String?) { self.name = name }
+    }
 
     /// - Parameter filter: whether a reason counts, by its name as kvm_stat writes it. Rates follow it, too.
     package init(
-        _ sample: MonitorSample, names: ExitNames, badge: SourceBadge, filter: ((String) -> Bool)? = nil
+        _ sample: MonitorSample, names: ExitNames, badge: SourceBadge, filter: ((String) -> Bool)? = nil,
+        symbolizer: Symbolizer? = nil
     ) {
+        self.symbolizer = symbolizer
         self.sample = sample
         self.names = names
         self.badge = badge
@@ -24,7 +36,7 @@ package struct HostReport: Sendable {
             owners[guest.process] = guest.process
             for thread in guest.threads { owners[thread] = guest.process }
         }
-        cells = Dictionary(grouping: sample.cells) { owners[$0.key.thread] }
+        cells = CellIndex(sample.cells) { owners[$0] ?? sample.owners[$0] }
         var accepts: [ReasonKey: Bool] = [:]
         if let filter {
             for cell in sample.cells {
@@ -33,6 +45,7 @@ package struct HostReport: Sendable {
             }
         }
         self.accepts = accepts
+        guests = sample.guests.map(guest)
     }
 
     // MARK: Guests
@@ -83,11 +96,8 @@ package struct HostReport: Sendable {
         }
     }
 
-    /// By process.
-    package var guests: [Guest] { sample.guests.map(guest) }
-
-    package func guest(_ guest: MonitoredGuest) -> Guest {
-        let cells = cells[guest.process] ?? []
+    private func guest(_ guest: MonitoredGuest) -> Guest {
+        let cells = cells[process: guest.process]
         let shares = guest.threads.compactMap { sample.shares[$0] }
         let level = level(cells)
         return Guest(
@@ -97,8 +107,16 @@ package struct HostReport: Sendable {
             interruptsPerSecond: interrupts(cells))
     }
 
+    /// Exits of threads that no guest here has, at the level that is counted for them.
+    var unownedExits: UInt64 {
+        guard sample.isWhole else { return 0 }
+        let cells = cells[process: nil]
+        guard let level = level(cells) else { return 0 }
+        return cells.reduce(0) { ReasonKey($1.key)?.level == level ? $0 &+ $1.counter.count : $0 }
+    }
+
     /// The level that is counted for these cells.
-    private func level(_ cells: [MonitorSample.Cell]) -> Level? {
+    private func level(_ cells: CellList) -> Level? {
         switch badge.way {
         case .proc: return nil
         case .statistics: return .kernel
@@ -107,7 +125,7 @@ package struct HostReport: Sendable {
         }
     }
 
-    private func rate(_ cells: [MonitorSample.Cell], _ level: Level?) -> Double? {
+    private func rate(_ cells: CellList, _ level: Level?) -> Double? {
         guard let level, sample.seconds > 0 else { return nil }
         var count: UInt64 = 0
         for cell in cells {
@@ -123,7 +141,7 @@ package struct HostReport: Sendable {
 
     private func isAccepted(_ reason: ReasonKey) -> Bool { accepts.isEmpty || accepts[reason] == true }
 
-    private func interrupts(_ cells: [MonitorSample.Cell]) -> Double? {
+    private func interrupts(_ cells: CellList) -> Double? {
         guard sample.seconds > 0, badge.way != .proc else { return nil }
         let count = cells.reduce(UInt64(0)) { sum, cell in
             switch cell.key.kind {
@@ -154,9 +172,8 @@ package struct HostReport: Sendable {
 
     package func vcpus(of process: Int32) -> [VCPU] {
         guard let guest = sample.guests.first(where: { $0.process == process }) else { return [] }
-        let cells = Dictionary(grouping: cells[process] ?? []) { $0.key.thread }
         return guest.vcpus.map { vcpu in
-            let own = vcpu.thread.flatMap { cells[$0] } ?? []
+            let own = vcpu.thread.map { cells[thread: $0] } ?? cells[thread: 0]
             // The kernel's own counters are of the whole VM.
             let level = vcpu.thread == nil || badge.way == .statistics ? nil : level(own)
             let share = vcpu.thread.flatMap { sample.shares[$0] }
@@ -172,7 +189,7 @@ package struct HostReport: Sendable {
         }
     }
 
-    private static func polled(_ cells: [MonitorSample.Cell]) -> Double? {
+    private static func polled(_ cells: CellList) -> Double? {
         var (polled, all): (UInt64, UInt64) = (0, 0)
         for cell in cells where cell.key.kind == .halt {
             all &+= cell.counter.count
@@ -222,15 +239,12 @@ package struct HostReport: Sendable {
     }
 
     /// The cells of a guest or vCPU; of all where neither is selected.
-    func cells(of selection: Selection) -> [MonitorSample.Cell] {
-        if let thread = selection.thread {
-            let all = selection.process.flatMap { cells[$0] } ?? sample.cells
-            return all.filter { $0.key.thread == thread }
-        }
-        return selection.process.map { cells[$0] ?? [] } ?? sample.cells
+    func cells(of selection: Selection) -> CellList {
+        if let thread = selection.thread { return cells[thread: thread] }
+        return selection.process.map { cells[process: $0] } ?? cells.all
     }
 
-    private func reasons(_ cells: [MonitorSample.Cell]) -> [Reason] {
+    private func reasons(_ cells: CellList) -> [Reason] {
         var counters: [ReasonKey: Counter] = [:]
         var emulated: [UInt64: Counter] = [:]
         var totals: [Level: UInt64] = [:]

@@ -1,37 +1,54 @@
 /// The counters as they last stood, and what came since.
 struct CounterLedger: Sendable {
-    private var totals: [CounterKey: Counter] = [:]
+    private var totals = CounterTable()
+    /// The places of ``totals`` by their keys.
+    private var order: [Int] = []
     private var losses = Losses()
-    private(set) var restarted: UInt64 = 0
+    /// Those that have a counter.
+    private(set) var threads: Set<Int32> = []
 
     /// What each counter came to since the snapshot before, by key; those that did not move are left out.
     mutating func advance(to snapshot: CounterSnapshot) -> (cells: [MonitorSample.Cell], losses: Losses) {
-        var cells: [MonitorSample.Cell] = []
+        var moved: [Counter?] = []
+        moved.reserveCapacity(max(totals.count, snapshot.counters.count))
+        moved.append(contentsOf: repeatElement(nil, count: totals.count))
         var restarts: UInt64 = 0
+        var count = 0
         for (key, counter) in snapshot.counters {
-            let before = totals.updateValue(counter, forKey: key) ?? Counter()
+            guard let place = totals.place(of: key, limit: .max) else { continue }
+            if place == moved.count {
+                moved.append(nil)
+                threads.insert(key.thread)
+            }
+            let before = totals[place]
             if counter.count == before.count, counter.time == before.time { continue }
-            if let difference = counter.since(before) {
-                cells.append(MonitorSample.Cell(key: key, counter: difference))
-            } else {
-                // It began anew: all of it came since.
-                restarts &+= 1
-                cells.append(MonitorSample.Cell(key: key, counter: counter))
+            let difference = counter.since(before)
+            // One that began anew: all of it came since.
+            if difference == nil { restarts &+= 1 }
+            moved[place] = difference ?? counter
+            totals[place] = counter
+            count += 1
+        }
+        if order.count != totals.count {
+            let keys = totals.keys
+            order = keys.indices.sorted { keys[$0] < keys[$1] }
+        }
+        var cells: [MonitorSample.Cell] = []
+        cells.reserveCapacity(count)
+        for place in order {
+            if let counter = moved[place] {
+                cells.append(MonitorSample.Cell(key: totals.keys[place], counter: counter))
             }
         }
-        cells.sort { $0.key < $1.key }
         var lost = snapshot.losses.since(losses)
         lost.restarted &+= restarts
         losses = snapshot.losses
         return (cells, lost)
     }
 
-    mutating func forget(_ threads: Set<Int32>) {
-        totals = totals.filter { !threads.contains($0.key.thread) }
+    mutating func forget(_ gone: Set<Int32>) {
+        totals.remove { gone.contains($0.thread) }
+        order = []
+        threads.subtract(gone)
     }
-
-    /// Since the source began.
-    func total(of key: CounterKey) -> Counter? { totals[key] }
-
-    var threads: Set<Int32> { Set(totals.keys.map(\.thread)) }
 }

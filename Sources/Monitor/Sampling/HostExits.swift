@@ -149,4 +149,6 @@ private final class KnownGuest: GuestDirectory {
     }
 
     func thread(_ thread: Int32, of process: Int32) -> ThreadSample? { nil }
+
+    var isWhole: Bool { false }
 }

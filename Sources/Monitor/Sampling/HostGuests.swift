@@ -14,6 +14,8 @@ package final class HostGuests: GuestDirectory {
         return (list.guests.map { MonitoredGuest($0) }, list.hiddenProcesses)
     }
 
+    package var isWhole: Bool { process == nil }
+
     package func thread(_ thread: Int32, of process: Int32) -> ThreadSample? {
         ThreadSample(process: process, thread: thread)
     }

@@ -36,20 +36,61 @@ package final class Monitor {
     package func sample() throws(MonitorError) -> MonitorSample {
         let snapshot = try source.read()
         var (cells, losses) = ledger.advance(to: snapshot)
+        losses.restarted &+= takenNumbers(snapshot)
+        let before = guests
         list(snapshot)
         let shares = shares(&losses)
-        dropEnded(&cells)
+        // A guest that has ended since the last look is in this sample with its last exits, and in no later one.
+        let present = Set(guests.map(\.process))
+        let counting = Set(cells.map(\.key.thread))
+        let ended = before.filter { guest in
+            !present.contains(guest.process)
+                && (counting.contains(guest.process) || guest.threads.contains(where: counting.contains)
+                    || snapshot.processes.contains {
+                        $0.value == guest.process && counting.contains($0.key)
+                    })
+        }
+        let all = ended.isEmpty ? guests : (guests + ended).sorted { $0.process < $1.process }
+        let owners = owners(of: counting, all, snapshot)
+        dropEnded()
         var wall = timespec()
         clock_gettime(CLOCK_REALTIME, &wall)
         defer {
             number += 1
             last = snapshot.time
         }
-        return MonitorSample(
+        var sample = MonitorSample(
             number: number, start: last ?? snapshot.time, end: snapshot.time,
-            wallTime: Double(wall.tv_sec) + Double(wall.tv_nsec) / 1e9, guests: guests, cells: cells,
-            shares: shares, lastExits: snapshot.lastExits, losses: losses, hiddenProcesses: hidden)
+            wallTime: Double(wall.tv_sec) + Double(wall.tv_nsec) / 1e9, guests: all, cells: cells,
+            shares: shares, lastExits: snapshot.lastExits, losses: losses, hiddenProcesses: hidden,
+            owners: owners)
+        sample.isWhole = directory.isWhole
+        return sample
     }
+
+    /// The processes of threads that counted and that no guest has as a vCPU's.
+    private func owners(
+        of counting: Set<Int32>, _ guests: [MonitoredGuest], _ snapshot: CounterSnapshot
+    ) -> [Int32: Int32] {
+        let known = Set(guests.flatMap(\.threads)).union(guests.map(\.process))
+        var owners: [Int32: Int32] = [:]
+        for thread in counting where !known.contains(thread) {
+            if let process = snapshot.processes[thread], known.contains(process) { owners[thread] = process }
+        }
+        return owners
+    }
+
+    /// Threads that have the number of another process' thread, which has ended since the last look: what was counted of both
+    /// in the interval cannot be told apart.
+    private func takenNumbers(_ snapshot: CounterSnapshot) -> UInt64 {
+        var count: UInt64 = 0
+        for (thread, process) in snapshot.processes {
+            if let before = processes[thread], before != process { count &+= 1 }
+        }
+        processes = snapshot.processes
+        return count
+    }
+    private var processes: [Int32: Int32] = [:]
 
     private func list(_ snapshot: CounterSnapshot) {
         let known = Set(guests.map(\.process))
@@ -74,13 +115,15 @@ package final class Monitor {
         for guest in guests {
             for thread in guest.threads {
                 guard let now = directory.thread(thread, of: guest.process) else { continue }
-                var watched = threads[thread] ?? Watched(process: guest.process, sample: now)
+                // Of a thread that had its number before, nothing is known.
+                let known = threads[thread].flatMap { $0.process == guest.process ? $0 : nil }
+                var watched = known ?? Watched(process: guest.process, sample: now)
                 if let usage = ThreadUsage(
                     from: watched.sample, to: now, ticksPerSecond: ThreadSample.ticksPerSecond)
                 {
                     if now.hostCPU != watched.sample.hostCPU { watched.moves += 1 }
                     shares[thread] = ThreadShare(usage, from: watched.sample, to: now, moves: watched.moves)
-                } else if now.time > watched.sample.time || watched.process != guest.process {
+                } else if now.time > watched.sample.time {
                     // What it has used went back: another thread has its number now.
                     losses.restarted &+= 1
                     watched = Watched(process: guest.process, sample: now)
@@ -94,16 +137,17 @@ package final class Monitor {
 
     /// Drops what belongs to threads that have ended, here and in the kernel, so that nothing grows with guests that come
     /// and go. Their last counts are still in this sample.
-    private func dropEnded(_ cells: inout [MonitorSample.Cell]) {
+    private func dropEnded() {
         let living = Set(guests.flatMap(\.threads)).union(guests.map(\.process))
         let ended = ledger.threads.subtracting(living).filter { thread in
             // A thread that no guest is known for may be one of a guest that may not be looked into.
             kill(thread, 0) != 0 && errno == ESRCH
         }
+        // Also of guests that counted nothing.
+        if threads.count > living.count { threads = threads.filter { living.contains($0.key) } }
         guard !ended.isEmpty else { return }
         source.forget(Set(ended))
         ledger.forget(Set(ended))
-        for thread in ended { threads[thread] = nil }
     }
 }
 

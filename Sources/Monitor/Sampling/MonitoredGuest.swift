@@ -45,6 +45,12 @@ package protocol GuestDirectory: AnyObject {
     func guests() -> (guests: [MonitoredGuest], hidden: Int)
     /// What a thread has used; nil once it has ended.
     func thread(_ thread: Int32, of process: Int32) -> ThreadSample?
+    /// It lists every guest of the host, not only one that was asked for.
+    var isWhole: Bool { get }
+}
+
+extension GuestDirectory {
+    package var isWhole: Bool { true }
 }
 
 /// What one vCPU's thread did with an interval, each a share of it: 0 to 1.
@@ -93,7 +99,11 @@ package struct MonitorSample: Sendable {
     package var end: UInt64
     /// Seconds since 1970, of its end.
     package var wallTime: Double
+    /// Also those that ended in the interval, where something was counted of them.
     package var guests: [MonitoredGuest]
+    /// The processes of threads that counted and are not known as vCPUs: one that ended before it was looked for, or that
+    /// has run a vCPU for another.
+    package var owners: [Int32: Int32]
     /// By key; empty ones are left out.
     package var cells: [Cell]
     /// By thread.
@@ -103,12 +113,15 @@ package struct MonitorSample: Sendable {
     package var losses: Losses
     /// Processes that this user may not look into.
     package var hiddenProcesses: Int
+    /// Every guest of the host is looked for: exits of no guest here are news.
+    package var isWhole = true
 
     package init(
         number: Int, start: UInt64, end: UInt64, wallTime: Double, guests: [MonitoredGuest], cells: [Cell],
         shares: [Int32: ThreadShare] = [:], lastExits: [Int32: UInt64] = [:], losses: Losses = Losses(),
-        hiddenProcesses: Int = 0
+        hiddenProcesses: Int = 0, owners: [Int32: Int32] = [:]
     ) {
+        self.owners = owners
         self.number = number
         self.start = start
         self.end = end

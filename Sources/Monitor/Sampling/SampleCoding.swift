@@ -14,9 +14,8 @@ package enum SampleCoding {
             guard cell.key.kind?.isTimed == true else { continue }
             bytes.put(cell.counter.time)
             bytes.put(cell.counter.maximum)
-            let filled = cell.counter.histogram.filled
-            bytes.put(filled.count)
-            for (bucket, count) in filled {
+            bytes.put(cell.counter.histogram.filledCount)
+            cell.counter.histogram.forEachFilled { bucket, count in
                 bytes.put(bucket)
                 bytes.put(count)
             }
@@ -129,6 +128,8 @@ struct ByteWriter {
         bytes.append(UInt8(value))
     }
 
+    mutating func put(bytes more: some Collection<UInt8>) { bytes.append(contentsOf: more) }
+
     mutating func put(_ value: Int) { put(UInt64(max(0, value))) }
 
     /// Small numbers of either sign are short: zigzag.
@@ -157,6 +158,13 @@ struct ByteReader {
             shift += 7
         }
         return nil
+    }
+
+    /// The next bytes as they are; nil where there are fewer.
+    mutating func bytes(_ count: Int) -> ArraySlice<UInt8>? {
+        guard count >= 0, count <= bytes.count - at else { return nil }
+        defer { at += count }
+        return bytes[at..<at + count]
     }
 
     mutating func signed() -> Int64? {

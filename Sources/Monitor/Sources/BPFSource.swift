@@ -53,13 +53,7 @@ package final class BPFSource: ExitSource {
     }
 
     init(sizes: CounterMaps.Sizes, rules: [EventRule] = EventRule.all) throws(MonitorError) {
-        let tracing = try KernelFileSystem.tracing()
-        events = KVMEvents(rules: rules) { tracing.text("events/kvm/\($0)/format") }
-        guard !events.layouts.isEmpty else {
-            throw MonitorError(
-                "this kernel has none of KVM's tracepoints",
-                remedy: "load kvm_intel or kvm_amd; a kernel without CONFIG_TRACEPOINTS has none")
-        }
+        events = try KVMEvents.ofThisKernel(rules)
         // Where it is refused and needed, making the maps says so.
         _ = clinux_unlimit_locked_memory()
         maps = try CounterMaps(sizes)
@@ -227,9 +221,8 @@ extension Counter {
         count = bytes.loadUnaligned(fromByteOffset: CounterMaps.Timed.count, as: UInt64.self)
         time = bytes.loadUnaligned(fromByteOffset: CounterMaps.Timed.time, as: UInt64.self)
         maximum = bytes.loadUnaligned(fromByteOffset: CounterMaps.Timed.maximum, as: UInt64.self)
-        for bucket in 0..<Histogram.bucketCount {
-            histogram[bucket] = bytes.loadUnaligned(
-                fromByteOffset: CounterMaps.Timed.histogram + bucket * 8, as: UInt64.self)
-        }
+        let start = CounterMaps.Timed.histogram
+        histogram = Histogram(
+            UnsafeRawBufferPointer(rebasing: bytes[start..<start + Histogram.bucketCount * 8]))
     }
 }

@@ -18,6 +18,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case tracepoint
     /// Samples of the monitor, as its history keeps them.
     case sample
+    /// Recordings: a byte of 1 to 5 makes the rest the content of a frame of that kind; all else is a file.
+    case recording
     /// GDB's remote protocol: the bytes of a connection.
     case rsp
     /// The Debug Adapter Protocol: a connection's bytes, or after a byte of zero a message a line.
@@ -28,6 +30,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         switch self {
         case .tracepoint: return Watching.tracepoint(bytes)
         case .sample: return Watching.sample(bytes)
+        case .recording: return Watching.recording(bytes)
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
@@ -42,7 +45,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .rsp: bench.remote(bytes)
         case .loader: bench.loader(bytes)
         case .dap: bench.adapter(bytes)
-        case .tracepoint, .sample: break
+        case .tracepoint, .sample, .recording: break
         }
     }
 

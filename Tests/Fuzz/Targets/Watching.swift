@@ -35,4 +35,68 @@ enum Watching {
         _ = report.details(Selection())
         _ = report.times(Selection()).quantile(0.99)
     }
+
+    static func recording(_ bytes: [UInt8]) {
+        guard let kind = bytes.first, (1...5).contains(kind) else { return file(bytes) }
+        guard let item = RecordingReader.item(kind: kind, Array(bytes.dropFirst())) else { return }
+        // What was read is what would be written, and a whole recording of it can be shown.
+        var written: [UInt8] = []
+        let start =
+            if case .start(let start) = item { start } else {
+                Recording.Start(wallTime: 0, time: 0, kernel: "", formats: [:], missing: [])
+            }
+        do {
+            var writer = try RecordingWriter(start, sink: { written += $0 })
+            switch item {
+            case .start: break
+            case .guests(let time, let guests, let owners):
+                try writer.guests(guests, owners: owners, at: time)
+            case .lost(let time, let count): try writer.lost(count, at: time)
+            case .end(let time): try writer.end(at: time)
+            case .events(let events):
+                for event in events { try writer.add(event) }
+                try writer.flush()
+                precondition(events.count <= bytes.count)
+            }
+        } catch {
+            fatalError("\(error)")
+        }
+        var at = 0
+        guard
+            var reader = try? RecordingReader(source: { count in
+                defer { at = min(at + count, written.count) }
+                return Array(written[at..<min(at + count, written.count)])
+            })
+        else { fatalError("what was written is not read") }
+        if case .events(let events) = item, !events.isEmpty {
+            guard case .events(let again) = try? reader.next(), again == events else {
+                fatalError("what was encoded is not decoded")
+            }
+        }
+        file(written)
+    }
+
+    private static func file(_ bytes: [UInt8]) {
+        func reader() -> RecordingReader? {
+            var at = 0
+            return try? RecordingReader(source: { count in
+                defer { at = min(at + count, bytes.count) }
+                return Array(bytes[at..<min(at + count, bytes.count)])
+            })
+        }
+        guard let first = reader(), let second = reader() else { return }
+        guard let run = try? RecordedRun(first) else { fatalError("reading cannot fail here") }
+        let report = HostReport(run.sample, names: run.names, badge: run.badge)
+        for guest in report.guests {
+            _ = report.reasons(Selection(process: guest.process))
+            _ = report.details(Selection(process: guest.process))
+            _ = report.vcpus(of: guest.process)
+        }
+        _ = report.missing
+        var size = 0
+        guard let ending = try? PerfettoTrace.write(second, sink: { size += $0.count }) else {
+            fatalError("writing cannot fail here")
+        }
+        precondition(ending == run.ending && size > 0)
+    }
 }
