@@ -22,6 +22,9 @@ let fence: [CSetting] = [.enableWarning("all"), .enableWarning("extra"), .treatA
 
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+let nio: [Target.Dependency] = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
+    .product(name: $0, package: "swift-nio")
+}
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 /// The debugging cases that every kind of target passes, and a target without KVM.
@@ -58,6 +61,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     ],
     targets: [
@@ -81,15 +85,15 @@ let package = Package(
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Symbols", "Host", "Machine", "Attach", "Debugger",
                 "Monitor", "Commands", "GuestView", "Interface", "Terminal", "GDBRemote", "DAP", "Examples",
-                "CLinux",
+                "CLinux", "Locking",
                 arguments, system,
-            ],
+            ] + nio,
             swiftSettings: strict),
         .executableTarget(
             name: "kvmscope-bench",
             dependencies: [
                 "KVMCore", "X86", "DebugTarget", "Host", "Machine", "Attach", "Debugger", "Commands",
-                "GuestView",
+                "GuestView", "Monitor", "RecordedHosts",
                 "Interface", "Terminal", "Expressions", "CBench", "TinyVMM", "kvmscope", arguments, system,
             ],
             swiftSettings: strict),
@@ -120,10 +124,12 @@ let package = Package(
         .testTarget(
             name: "kvmscopeTests",
             dependencies: [
-                "kvmscope", "Commands", "Debugger", "Terminal", "TargetConformance", arguments, system,
+                "kvmscope", "Commands", "Debugger", "Monitor", "Terminal", "TargetConformance", arguments,
+                system,
             ], swiftSettings: strict),
         .testTarget(
-            name: "EndToEndTests", exclude: ["Recorded", "RemoteScripts", "Support/gdb-trace.py"],
+            name: "EndToEndTests", dependencies: ["Kernels"],
+            exclude: ["Recorded", "RemoteScripts", "Support/gdb-trace.py"],
             swiftSettings: strict),
     ]
         + module("X86", [])

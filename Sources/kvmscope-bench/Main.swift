@@ -27,7 +27,7 @@ struct Bench: ParsableCommand {
 
     @Option(
         help: """
-            Measure only these: vcpu, command, find, walk, port, boot, break, view, program, remote, attach (repeatable).
+            Measure only these: vcpu, command, find, walk, port, boot, break, view, program, remote, watch, attach (repeatable).
             """)
     var only: [String] = []
 
@@ -37,9 +37,16 @@ struct Bench: ParsableCommand {
     @Option(help: .private)
     var drawReport = ""
 
+    @Flag(help: .private)
+    var refresh = false
+
     mutating func run() throws {
         if let draw {
             try drawFrames(draw, report: drawReport)
+            return
+        }
+        if refresh {
+            try refreshHost(report: drawReport)
             return
         }
         var figures: [Figure] = []
@@ -82,6 +89,13 @@ struct Bench: ParsableCommand {
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),
             ("remote", { try remoteFigures(program: program, count: count, rounds: rounds) }),
+            (
+                "watch",
+                {
+                    try watchFigures(
+                        program: program, bench: try sibling("kvmscope-bench"), count: count, rounds: rounds)
+                }
+            ),
             (
                 "attach",
                 {

@@ -25,8 +25,8 @@ struct Program: ParsableCommand {
             A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
             and, if nothing waited for the stop, another one then.
 
-            `kvmscope list` shows the KVM guests of this host, `kvmscope top` watches why they exit, `kvmscope attach \
-            PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger. \
+            `kvmscope list` shows the KVM guests of this host, `kvmscope top` watches why they exit and `kvmscope record` \
+            keeps that in a file, `kvmscope attach PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger. \
             A subcommand is the first word; `kvmscope help SUBCOMMAND` explains it. An image that has the name of one is \
             given as `./list`.
 
@@ -37,7 +37,8 @@ struct Program: ParsableCommand {
             """,
         version: "kvmscope 0.1.0",
         subcommands: [
-            AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self, DAPCommand.self,
+            AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self, RecordCommand.self,
+            ReportCommand.self, ExportCommand.self, DAPCommand.self,
         ])
 
     @OptionGroup var image: ImageArgument

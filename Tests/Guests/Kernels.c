@@ -13,6 +13,8 @@ KERNEL(elf64);
 KERNEL(bzimage);
 KERNEL(pvh);
 KERNEL(assist);
+KERNEL(burst);
+KERNEL(chatter);
 
 const uint8_t *kernels_named(const char *name, size_t *size) {
     static const struct {
@@ -26,6 +28,8 @@ const uint8_t *kernels_named(const char *name, size_t *size) {
         {"bzimage", kernel_bzimage_begin, kernel_bzimage_end},
         {"pvh", kernel_pvh_begin, kernel_pvh_end},
         {"assist", kernel_assist_begin, kernel_assist_end},
+        {"burst", kernel_burst_begin, kernel_burst_end},
+        {"chatter", kernel_chatter_begin, kernel_chatter_end},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].name, name) == 0) {

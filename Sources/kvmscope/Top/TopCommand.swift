@@ -42,6 +42,13 @@ struct TopCommand: ParsableCommand {
             valueName: "file"), completion: .file())
     var prometheus: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Serve /metrics over HTTP, in Prometheus' text format or OpenMetrics', as it is asked for. Without HOST it "
+                + "is this machine's own address, 127.0.0.1; port 0 is a free one.", valueName: "[host:]port")
+    )
+    var listen: ListenAddress?
+
     @Flag(name: .customLong("openmetrics"), help: "OpenMetrics' text for each interval.")
     var openMetrics = false
 
@@ -61,6 +68,12 @@ struct TopCommand: ParsableCommand {
             "Count only reasons in whose names, as kvm_exit(HLT), this regular expression is found.",
             valueName: "regex"))
     var filter: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Name the RIPs of guests by an ELF file or a map, such as System.map (repeatable); without a screen they "
+                + "are counted then.", valueName: "file"), completion: .file())
+    var symbols: [String] = []
 
     @Option(help: "Where counts come from, if not the best there is: bpf, perf, debugfs or proc.")
     var source: SourceChoice?
@@ -94,11 +107,19 @@ struct TopCommand: ParsableCommand {
             let monitor = Monitor(
                 source: try BestSource.open(source.map { [$0.way] } ?? Set(SourceBadge.Way.allCases)),
                 directory: HostGuests(only: process))
+            let symbolizer = HostReport.Symbolizer(try RIPSymbols.load(symbols))
+            let server = try listen.map { try MetricsServer($0) }
+            if let server {
+                tell("metrics are at http://\(server.address)/metrics")
+                if let listen, !listen.isLoopback {
+                    tell("whoever reaches \(server.address) can read them: names and exits of all guests")
+                }
+            }
             if isScreen {
                 let screen = try TopScreen(
                     monitor: monitor, only: process, filter: filter.map { try ReasonFilter($0) },
                     delay: delay,
-                    colours: color != .never)
+                    colours: color != .never, server: server, symbolizer: symbolizer)
                 let status = screen.run(count: count)
                 guard status == 0 else { throw ExitCode(status) }
                 return
@@ -106,7 +127,8 @@ struct TopCommand: ParsableCommand {
             let signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             let stream = TopStream(
                 monitor: monitor, signals: signals, output: Output(json: json, color: color), form: form,
-                process: process, filter: filter, delay: delay, count: intervals)
+                process: process, filter: filter, delay: delay, count: intervals, server: server,
+                isOnce: once, symbolizer: symbolizer)
             let status = try stream.run()
             guard status == 0 else { throw ExitCode(status) }
         } catch let error as ExitCode {
@@ -118,12 +140,15 @@ struct TopCommand: ParsableCommand {
     }
 
     private var isScreen: Bool {
-        isTerminal(STDOUT_FILENO) && !once && !json && form == .tables
+        isTerminal(STDOUT_FILENO) && !once && !json && (form == .tables || form == .silent)
     }
 
     private var form: TopStream.Form {
         if let prometheus { return .prometheus(prometheus) }
-        return batch ? .log(.text) : csv ? .log(.csv) : openMetrics ? .openMetrics : .tables
+        if batch { return .log(.text) }
+        if csv { return .log(.csv) }
+        if openMetrics { return .openMetrics }
+        return listen != nil && !json ? .silent : .tables
     }
 
     /// Nil where it goes on until it is ended.

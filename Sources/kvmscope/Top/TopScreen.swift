@@ -14,16 +14,22 @@ final class TopScreen {
     private var status: Int32 = 0
     private var interval: UInt64
     private var next: UInt64
+    private let server: MetricsServer?
+    private var totals = MonitorTotals()
 
     /// Takes the terminal.
-    init(monitor: Monitor, only process: Int32?, filter: ReasonFilter?, delay: Double, colours: Bool) throws {
+    init(
+        monitor: Monitor, only process: Int32?, filter: ReasonFilter?, delay: Double, colours: Bool,
+        server: MetricsServer? = nil, symbolizer: HostReport.Symbolizer? = nil
+    ) throws {
+        self.server = server
         self.monitor = monitor
         interval = UInt64(delay * 1e9)
         try monitor.begin()
         terminal = try ScreenTerminal(prompt: "", colours: colours, history: nil)
         model = WatchModel(
             size: terminal.display.size, names: monitor.source.names, badge: monitor.source.badge,
-            only: process, filter: filter, delay: delay)
+            only: process, filter: filter, delay: delay, symbolizer: symbolizer)
         next = monotonicTime() + interval
     }
 
@@ -51,7 +57,14 @@ final class TopScreen {
     private func sample() {
         next = max(next + interval, monotonicTime())
         do {
-            apply(.sample(try monitor.sample()))
+            let sample = try monitor.sample()
+            if let server {
+                totals.add(sample)
+                server.publish(
+                    MetricsServer.Page(
+                        totals: totals, names: monitor.source.names, badge: monitor.source.badge))
+            }
+            apply(.sample(sample))
         } catch {
             apply(.problem(error.description))
         }

@@ -10,6 +10,8 @@ import Terminal
 struct TopStream {
     enum Form: Equatable {
         case tables
+        /// It is fetched over HTTP.
+        case silent
         case log(KVMStatLog.Form)
         case prometheus(String)
         case openMetrics
@@ -26,6 +28,11 @@ struct TopStream {
     let delay: Double
     /// How many intervals; nil until a signal ends it.
     let count: Int?
+    var server: MetricsServer?
+    /// With a server it ends once the interval was fetched.
+    var isOnce = false
+    /// Where there is one, RIPs are counted.
+    var symbolizer: HostReport.Symbolizer?
 
     /// - Returns: the program's status.
     func run() throws -> Int32 {
@@ -33,6 +40,13 @@ struct TopStream {
         var log: KVMStatLog?
         if case .log(let form) = form { log = KVMStatLog(form, process: process) }
         var totals = MonitorTotals()
+        if symbolizer != nil {
+            do {
+                try monitor.source.countInstructionPointers(true)
+            } catch {
+                tell("no RIPs: \(error)")
+            }
+        }
         try monitor.begin()
         var done = 0
         var next = monotonicTime() + interval
@@ -45,10 +59,19 @@ struct TopStream {
             next = max(next + interval, monotonicTime())
             let sample = try monitor.sample()
             let report = HostReport(
-                sample, names: monitor.source.names, badge: monitor.source.badge, filter: filter?.accepts)
+                sample, names: monitor.source.names, badge: monitor.source.badge, filter: filter?.accepts,
+                symbolizer: symbolizer)
             totals.add(sample)
+            server?.publish(
+                MetricsServer.Page(
+                    totals: totals, names: monitor.source.names, badge: monitor.source.badge))
             try show(report, totals, &log)
             done += 1
+        }
+        while isOnce, let server, server.served == 0 {
+            if let signal = wait(until: monotonicTime() + 20_000_000) {
+                return signal == SIGINT ? 0 : status(ofSignal: signal)
+            }
         }
         return 0
     }
@@ -57,6 +80,7 @@ struct TopStream {
 
     private func show(_ report: HostReport, _ totals: MonitorTotals, _ log: inout KVMStatLog?) throws {
         switch form {
+        case .silent: break
         case .tables: output.show(TopOutput(report, process: process), of: "top")
         case .log:
             let lines = log?.lines(report, time: Self.localTime(report.sample.wallTime)) ?? []
@@ -95,13 +119,21 @@ struct TopStream {
 /// Files that readers see whole, the old one or the new one.
 enum WholeFile {
     static func write(_ text: String, to path: String) throws {
+        try write(to: path) { _ = try $0.writeAll(text.utf8) }
+    }
+
+    /// - Parameter body: writes what is in it.
+    static func write(to path: String, _ body: (FileDescriptor) throws -> Void) throws {
         let temporary = FilePath("\(path).\(getpid())")
         do {
             let file = try FileDescriptor.open(
                 temporary, .writeOnly, options: [.create, .truncate, .closeOnExec],
                 permissions: [.ownerReadWrite, .groupRead, .otherRead])
-            try file.closeAfter { _ = try file.writeAll(text.utf8) }
+            try file.closeAfter { try body(file) }
             guard rename(temporary.string, path) == 0 else { throw Errno(rawValue: errno) }
+        } catch let error as MonitorError {
+            unlink(temporary.string)
+            throw error
         } catch {
             unlink(temporary.string)
             throw MonitorError(
