@@ -53,8 +53,9 @@ struct CounterMaps: Sendable {
             let result = clinux_bpf_map_create(type, UInt32(keySize), UInt32(valueSize), entries)
             guard result >= 0 else {
                 throw MonitorError(
-                    "the kernel refuses a BPF map of \(entries) entries (\(String(cString: strerror(-result))))"
-                )
+                    "the kernel refuses a BPF map of \(entries) entries (\(String(cString: strerror(-result))))",
+                    remedy: result == -EPERM || result == -EACCES
+                        ? "it takes CAP_BPF and CAP_PERFMON: run kvmscope as root" : nil)
             }
             descriptor = result
             self.valueSize = valueSize

@@ -46,7 +46,7 @@ struct RecordCommand: ParsableCommand {
         do {
             let signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             let process = try guest.map { try HostGuests().guest(matching: $0).process }
-            let output = try RecordingFile(creating: file, overwrites: force)
+            let output = RecordingFile(creating: file, overwrites: force)
             let recorder = try Recorder(
                 only: process, directory: HostGuests(only: process), sink: output.write)
             let begin = monotonicTime()
@@ -87,14 +87,32 @@ struct RecordCommand: ParsableCommand {
 }
 
 /// The file of a recording.
-struct RecordingFile {
-    private let descriptor: FileDescriptor
+final class RecordingFile {
     private let path: String
+    private let overwrites: Bool
+    private var file: FileDescriptor?
 
-    init(creating path: String, overwrites: Bool) throws {
+    /// One to be written. It is made with the first bytes: what cannot begin leaves no file, and keeps the one that is there.
+    init(creating path: String, overwrites: Bool) {
         self.path = path
+        self.overwrites = overwrites
+    }
+
+    init(reading path: String) throws {
+        self.path = path
+        overwrites = false
         do {
-            descriptor = try FileDescriptor.open(
+            file = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
+        } catch {
+            throw MonitorError("cannot read \(path): \(error)", remedy: "check the name")
+        }
+    }
+
+    deinit { try? file?.close() }
+
+    private func create() throws(MonitorError) -> FileDescriptor {
+        do {
+            return try FileDescriptor.open(
                 FilePath(path), .writeOnly,
                 options: [.create, .closeOnExec, overwrites ? .truncate : .exclusiveCreate],
                 permissions: [.ownerReadWrite])
@@ -106,18 +124,10 @@ struct RecordingFile {
         }
     }
 
-    init(reading path: String) throws {
-        self.path = path
-        do {
-            descriptor = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
-        } catch {
-            throw MonitorError("cannot read \(path): \(error)", remedy: "check the name")
-        }
-    }
-
     func write(_ bytes: [UInt8]) throws(MonitorError) {
+        if file == nil { file = try create() }
         do {
-            try descriptor.writeAll(bytes)
+            _ = try file?.writeAll(bytes)
         } catch {
             throw MonitorError(
                 "cannot write \(path): \(error)", remedy: "what was written before can be read")
@@ -126,13 +136,14 @@ struct RecordingFile {
 
     /// - Returns: fewer bytes than are asked for at the end alone.
     func read(_ count: Int) throws(MonitorError) -> [UInt8] {
+        guard let file else { return [] }
         do {
             return try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
                 filled = 0
                 while filled < count {
                     let rest = UnsafeMutableRawBufferPointer(
                         rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...])
-                    let got = try descriptor.read(into: rest)
+                    let got = try file.read(into: rest)
                     guard got > 0 else { break }
                     filled += got
                 }
