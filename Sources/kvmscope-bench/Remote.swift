@@ -13,6 +13,7 @@ func remoteFigures(program: String, count: Int, rounds: Int) throws -> [Figure] 
         try memoryFigure(program, image, rounds: min(rounds, 5)),
         try manyFigure(program, image, rounds: min(rounds, 5)),
         try conditionFigure(program, image, count: min(count, 60_000), rounds: min(rounds, 5)),
+        try interruptFigure(program, image, rounds: max(rounds, 20)),
     ]
 }
 
@@ -70,6 +71,29 @@ private func qemuSteps(_ image: String, count: Int, rounds: Int) throws -> Doubl
             } / Double(count))
     }
     return median(times)
+}
+
+/// From the byte that Ctrl-C is to the stop reply, of a guest that makes no exits: the longest of all rounds.
+private func interruptFigure(_ program: String, _ image: String, rounds: Int) throws -> Figure {
+    try write(CBENCH_STEP, to: image)
+    let client = try RemoteClient(program) { ["--gdb", "127.0.0.1:\($0)", image] }
+    var times: [Double] = []
+    for _ in 0..<rounds {
+        try client.send("vCont;c")
+        usleep(20_000)
+        times.append(
+            try timed {
+                try client.interrupt()
+                let reply = try client.receive()
+                guard reply.starts(with: "T02".utf8) else {
+                    throw BenchFailure("Ctrl-C gave \(String(decoding: reply.prefix(40), as: UTF8.self))")
+                }
+            } / 1e6)
+    }
+    return Figure(
+        name: "Ctrl-C of a client, to the stop reply", value: times.max() ?? .nan, unit: "ms",
+        line: .under(50),
+        parts: [("median", median(times), "ms")])
 }
 
 /// All of RAM, in packets as large as the stub takes.

@@ -95,12 +95,30 @@ final class RemoteClient {
 
     /// Sends a request, and takes one packet: its data, not unescaped.
     func ask(_ request: String) throws -> ArraySlice<UInt8> {
+        try send(request)
+        return try receive()
+    }
+
+    /// Ctrl-C: a byte by itself.
+    func interrupt() throws {
+        var byte: UInt8 = 3
+        guard Glibc.send(connection, &byte, 1, Int32(MSG_NOSIGNAL)) == 1 else {
+            throw BenchFailure("the stub has gone")
+        }
+    }
+
+    func send(_ request: String) throws {
         let sum = request.utf8.reduce(UInt8(0), &+)
         let digits = String(sum, radix: 16)
         let packet = "$\(request)#" + (digits.count < 2 ? "0" : "") + digits
-        guard send(connection, packet, packet.utf8.count, Int32(MSG_NOSIGNAL)) == packet.utf8.count else {
+        guard Glibc.send(connection, packet, packet.utf8.count, Int32(MSG_NOSIGNAL)) == packet.utf8.count
+        else {
             throw BenchFailure("the stub has gone")
         }
+    }
+
+    /// One packet's data, not unescaped.
+    func receive() throws -> ArraySlice<UInt8> {
         var count = 0
         while true {
             let got = buffer.withUnsafeMutableBytes { bytes in

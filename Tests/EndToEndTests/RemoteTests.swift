@@ -176,7 +176,8 @@ struct RemoteTests {
         #expect(done.status == 0)
         try expect(done.output, has: "kernel.expected")
         // kvmscope has the symbols of the program that it was started with, too.
-        #expect(done.errors.contains("schedule+0x") && done.errors.contains("kernel_main+0x"), "\(done.errors)")
+        #expect(
+            done.errors.contains("schedule+0x") && done.errors.contains("kernel_main+0x"), "\(done.errors)")
         expectNoComplaint(done.output + done.errors)
     }
 

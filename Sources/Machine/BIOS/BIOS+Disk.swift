@@ -156,11 +156,15 @@ extension BIOS {
         switch transfer.direction {
         case .verify: return Status.ok
         case .read:
-            return withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) { buffer in
-                guard drive.image.read(offset, into: buffer) else { return Status.readError }
-                return call.memory.write(linear, UnsafeRawBufferPointer(buffer))
-                    ? Status.ok : Status.boundary
+            var done: UInt64 = 0
+            var isInside = true
+            let memory = call.memory
+            let isRead = drive.image.read(offset, count: count) { part in
+                isInside = memory.write(linear &+ done, part)
+                done += UInt64(part.count)
+                return isInside
             }
+            return !isInside ? Status.boundary : isRead ? Status.ok : Status.readError
         case .write:
             guard drive.kind != .cdrom else { return Status.badCommand }
             guard let bytes = call.memory.bytes(linear, count: count) else { return Status.boundary }

@@ -165,14 +165,16 @@ struct BIOSMemory {
         view.physical(linear & 0xFFFF_FFFF).map { isA20On ? $0 : $0 & ~(1 << 20) }
     }
 
-    /// Does `body` for each part of a range that lies in one page; false where one is not in RAM.
+    /// Does `body` for each part of a range that lies together; false where one is not in RAM.
     private func pages(
         _ linear: UInt64, _ count: Int, _ body: (_ gpa: UInt64, _ part: Range<Int>) -> Bool
     ) -> Bool {
         var done = 0
         while done < count {
             let at = (linear &+ UInt64(done)) & 0xFFFF_FFFF
-            let part = min(count - done, Int(4096 - at & 0xFFF))
+            // Without paging, up to where bit 20 changes.
+            let most = view.special.cr0.contains(.pg) ? 4096 - at & 0xFFF : (1 << 20) - at & 0xF_FFFF
+            let part = min(count - done, Int(most))
             guard let gpa = physical(at), body(gpa, done..<done + part) else { return false }
             done += part
         }
@@ -197,8 +199,22 @@ struct BIOSMemory {
     func write(_ linear: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
         pages(linear, bytes.count) { gpa, part in
             // SAFETY: `part` is within the bytes, and used within this closure only.
-            (try? ram.write(gpa, UnsafeRawBufferPointer(rebasing: bytes[part]))) != nil
+            let slice = UnsafeRawBufferPointer(rebasing: bytes[part])
+            return (try? ram.write(gpa, slice)) != nil || writePages(gpa, slice)
         }
+    }
+
+    /// What is not all in RAM: the pages before its end.
+    private func writePages(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        var done = 0
+        while done < bytes.count {
+            let count = min(bytes.count - done, Int(4096 - (gpa &+ UInt64(done)) & 0xFFF))
+            // SAFETY: `count` bytes from `done` on are within the bytes.
+            let slice = UnsafeRawBufferPointer(rebasing: bytes[done..<done + count])
+            guard (try? ram.write(gpa &+ UInt64(done), slice)) != nil else { return false }
+            done += count
+        }
+        return true
     }
 
     @discardableResult

@@ -8,7 +8,13 @@ final class DiskImage: Sendable {
     /// Writes are kept in blocks of so many bytes.
     static let blockSize = 4096
 
+    /// What was read is kept in chunks of so many bytes, so many of them: loaders read the same sectors again and again.
+    static let chunkSize = 64 << 10
+    static let mostChunks = 256
+
     private struct State {
+        /// With what the guest wrote.
+        var chunks: [UInt64: [UInt8]] = [:]
         var blocks: [UInt64: [UInt8]] = [:]
         var reads: UInt64 = 0
         var writes: UInt64 = 0
@@ -44,25 +50,75 @@ final class DiskImage: Sendable {
     }
 
     /// Forgets what the guest wrote.
-    func revert() { state.withLock { $0.blocks = [:] } }
+    func revert() { state.withLock { ($0.blocks, $0.chunks) = ([:], [:]) } }
 
     /// Fills `buffer` from `offset` on; beyond the image's end with zeros. False where the file cannot be read.
     func read(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
+        var done = 0
+        return read(offset, count: buffer.count) { part in
+            // SAFETY: the parts together are as long as the buffer.
+            UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + part.count]).copyMemory(from: part)
+            done += part.count
+            return true
+        }
+    }
+
+    /// Gives `body` the bytes from `offset` on, part by part in their order, each for the time of the call. False where the
+    /// file cannot be read, or `body` wants no more.
+    func read(_ offset: UInt64, count: Int, _ body: (UnsafeRawBufferPointer) -> Bool) -> Bool {
         state.withLock { state in
             state.reads &+= 1
-            guard readFile(offset, into: buffer) else { return false }
-            guard !state.blocks.isEmpty, !buffer.isEmpty else { return true }
-            let block = UInt64(Self.blockSize)
-            for index in offset / block...(offset + UInt64(buffer.count) - 1) / block {
-                guard let kept = state.blocks[index] else { continue }
-                let start = max(index * block, offset)
-                let end = min((index + 1) * block, offset + UInt64(buffer.count))
-                for place in start..<end {
-                    buffer[Int(place - offset)] = kept[Int(place - index * block)]
+            var done = 0
+            while done < count {
+                let at = offset + UInt64(done)
+                let place = Int(at % UInt64(Self.chunkSize))
+                let part = min(count - done, Self.chunkSize - place)
+                let index = at / UInt64(Self.chunkSize)
+                let isGiven: Bool
+                if let known = state.chunks[index] ?? load(index, &state) {
+                    // SAFETY: the range is within the chunk, and the pointer is used within this closure only.
+                    isGiven = known.withUnsafeBytes {
+                        body(UnsafeRawBufferPointer(rebasing: $0[place..<place + part]))
+                    }
+                } else {
+                    isGiven = withUnsafeTemporaryAllocation(byteCount: part, alignment: 16) { buffer in
+                        readFile(at, into: buffer) && overlay(at, buffer, state)
+                            && body(UnsafeRawBufferPointer(buffer))
+                    }
                 }
+                guard isGiven else { return false }
+                done += part
             }
             return true
         }
+    }
+
+    /// Reads a chunk and keeps it; nil where it cannot be read as a whole.
+    private func load(_ index: UInt64, _ state: inout State) -> [UInt8]? {
+        var chunk = [UInt8](repeating: 0, count: Self.chunkSize)
+        let offset = index * UInt64(Self.chunkSize)
+        let isRead = chunk.withUnsafeMutableBytes { readFile(offset, into: $0) && overlay(offset, $0, state) }
+        guard isRead else { return nil }
+        if state.chunks.count >= Self.mostChunks, let one = state.chunks.keys.first {
+            state.chunks[one] = nil
+        }
+        state.chunks[index] = chunk
+        return chunk
+    }
+
+    /// Puts what the guest wrote over what the file has. Always true.
+    private func overlay(_ offset: UInt64, _ buffer: UnsafeMutableRawBufferPointer, _ state: borrowing State)
+        -> Bool
+    {
+        guard !state.blocks.isEmpty, !buffer.isEmpty else { return true }
+        let block = UInt64(Self.blockSize)
+        for index in offset / block...(offset + UInt64(buffer.count) - 1) / block {
+            guard let kept = state.blocks[index] else { continue }
+            let start = max(index * block, offset)
+            let end = min((index + 1) * block, offset + UInt64(buffer.count))
+            for place in start..<end { buffer[Int(place - offset)] = kept[Int(place - index * block)] }
+        }
+        return true
     }
 
     private func readFile(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
@@ -110,6 +166,7 @@ final class DiskImage: Sendable {
                     kept[Int(place - index * block)] = bytes[Int(place - offset)]
                 }
                 state.blocks[index] = kept
+                state.chunks[index * block / UInt64(Self.chunkSize)] = nil
             }
             return true
         }
