@@ -229,6 +229,7 @@ extension Debugger {
             steps: progress.steps, passedHalt: ended.reporter?.passedHalt ?? false)
         if let meter = abilities.meter { account.take(meter.standstills, into: &next) }
         next.steppedTwo = progress.steppedTwo
+        next.unsteppable = progress.unsteppable
         next.undoneCopies = progress.copies
         next.conditionFailure = ended.reporter?.conditionFailure
         next.caught = ended.reporter?.caught ?? []

@@ -53,6 +53,7 @@ struct OrderProgress {
     /// Instructions that were stepped.
     var steps = 0
     var steppedTwo = false
+    var unsteppable: CodeContext?
     /// Breakpoints, watchpoints and catchpoints that were come to.
     var hits: [Int] = []
     /// Where the guest had copied patches to.
@@ -69,6 +70,7 @@ struct OrderProgress {
         steps += ended.steps
         steppedTwo = steppedTwo || ended.outcomes.contains { $0.steppedTwo }
         for outcome in ended.outcomes {
+            unsteppable = unsteppable ?? outcome.unsteppable
             hits += outcome.hits
             copies += outcome.copies
         }

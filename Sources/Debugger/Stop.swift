@@ -23,6 +23,8 @@ public struct Stop: Sendable {
     /// A step covered two instructions, as hosts do that single-step with TF: MOV SS and POP SS hold its trap off for
     /// one more.
     public var steppedTwo = false
+    /// Code was stepped that this host was seen not to single-step, so that a step may have gone too far: what kind.
+    public var unsteppable: CodeContext?
     /// Guest-physical addresses that the guest had copied breakpoints' patches to: since they were executed there, the
     /// guest's own bytes are back.
     public var undoneCopies: [UInt64] = []

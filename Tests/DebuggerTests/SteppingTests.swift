@@ -102,11 +102,18 @@ import X86
             Issue.record("stopped for \(debugger.stop.reason)")
             return
         }
+        #expect(debugger.stop.unsteppable == .real)
         // And one that never exits can be stopped.
         try debugger.startStep()
         #expect(try debugger.collectStop(timeout: .milliseconds(10)) == nil)
         debugger.interrupt()
         #expect(try debugger.collectStop(timeout: .seconds(5))?.reason == .interrupted)
+    }
+
+    @Test func aStepThatIsHonouredSaysNothing() throws {
+        let (debugger, _) = try debugger([0x90, 0xEB, 0xFE])
+        try debugger.step()
+        #expect(debugger.stop.unsteppable == nil)
     }
 
     @Test func aStepThatIsWithheldIsEndedAndSaysWhy() throws {

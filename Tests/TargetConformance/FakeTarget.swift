@@ -20,6 +20,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     public let debugAbilities: GuestDebug.Control
     public var debugFacilities: DebugFacilities {
         var working: Set<DebugFacility> = [.singleStep, .portPatch, .pageProtection]
+        if quirks.contains(.losesSteps) { working.remove(.singleStep) }
         if !quirks.contains(.registersNeverFire) { working.insert(.executionBreakpoint) }
         if quirks.contains(.int3Traps) { working.insert(.int3) }
         if quirks.contains(.dataFires) { working.insert(.dataBreakpoint) }

@@ -75,6 +75,9 @@ public struct StopOutput: CommandOutput, Hashable {
     public var passedHalt: Bool
     /// The last step covered two instructions; absent where it did not.
     public var steppedTwo: Bool?
+    /// Code that this host's KVM does not single-step was stepped, and may have gone too far: what kind; absent where
+    /// none was.
+    public var unsteppable: String?
     /// Guest-physical addresses where breakpoints' patches that the guest had copied were undone; absent where none was.
     public var undoneCopies: [Hex]?
     /// What the steps held off, as "vector 0x20" or "NMI"; absent where nothing was.
@@ -100,7 +103,7 @@ public struct StopOutput: CommandOutput, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
-            undoneCopies,
+            unsteppable, undoneCopies,
             heldInterrupt, tracing, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds,
             disabled, displays
     }
@@ -132,6 +135,7 @@ public struct StopOutput: CommandOutput, Hashable {
         conditionError = stop.conditionFailure.map { "\($0)" }
         passedHalt = stop.passedHalt
         if stop.steppedTwo { steppedTwo = true }
+        unsteppable = stop.unsteppable?.name
         if !stop.undoneCopies.isEmpty { undoneCopies = stop.undoneCopies.map { Hex($0) } }
         exits = stop.exitsSince
         elapsedNanoseconds = stop.elapsed.nanoseconds
@@ -183,6 +187,13 @@ public struct StopOutput: CommandOutput, Hashable {
                     "A step covered two instructions: after MOV SS or POP SS this host does not trap.",
                     .warning
                 ))
+        }
+        if let unsteppable {
+            result.append(
+                StyledLine(
+                    "This host's KVM does not single-step \(unsteppable) (`info host`): a step may have gone on to the next "
+                        + "exit. Breakpoints stop it where they stand.",
+                    .warning))
         }
         for lost in disabled ?? [] {
             result.append(

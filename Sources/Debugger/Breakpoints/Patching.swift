@@ -26,6 +26,8 @@ final class Patching: Sendable {
     let facilities: DebugFacilities
     /// ``DebugFacility/handlerStep`` works wherever KVM delivers exceptions by itself.
     let endsStepsInHandlers: Bool
+    /// Code that the host was seen not to single-step.
+    let unsteppable: Set<CodeContext>
     /// The host steps with the processor's own TF, and KVM's emulator takes that away: whatever it did for the guest, as
     /// an access to a device, a string of port I/O or a write to a page table that KVM watches, the next KVM_RUN would
     /// not step. No one tells when it did, so single-step is asked for anew before each (x86_emulate_instruction and
@@ -50,6 +52,8 @@ final class Patching: Sendable {
         stopsAtEmptyVectors = Atomic(!forwardsExits)
         table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
         endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
+        let facilities = facilities
+        unsteppable = Set(CodeContext.allCases.filter { !facilities.works(.singleStep, in: $0) })
         base = target.memory
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding

@@ -15,6 +15,8 @@ struct RunOutcome: Sendable {
     var isParked = false
     /// A step covered two instructions.
     var steppedTwo = false
+    /// Code was stepped that this host was seen not to single-step: what kind.
+    var unsteppable: CodeContext?
     /// The host does not single-step the code at hand.
     var isLost = false
     /// Numbers of the breakpoints, watchpoints and catchpoints that were come to.

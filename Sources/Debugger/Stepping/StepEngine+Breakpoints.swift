@@ -147,7 +147,16 @@ extension StepEngine {
     /// Before the step of the instruction at hand: the guest's own bytes are put back where patches stand in
     /// it, and no other vCPU runs until ``endStep()``.
     mutating func beginStep(_ vcpu: any VCPUAccess) throws(KVMError) {
+        let context = here.context
+        if !trapFlag.isDelivering { noteUnsteppable(context) }
         try exclusive.begin(here, armedSet.watches) { () throws(KVMError) in try vcpu.specialRegisters() }
+    }
+
+    /// The host may run on in code of this kind, where a step begins or leads there.
+    mutating func noteUnsteppable(_ context: @autoclosure () -> CodeContext) {
+        guard !patching.unsteppable.isEmpty else { return }
+        let context = context()
+        if patching.unsteppable.contains(context) { outcome.unsteppable = context }
     }
 
     /// After it, however it ended.

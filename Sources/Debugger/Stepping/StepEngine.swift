@@ -273,6 +273,7 @@ struct StepEngine: Sendable {
         halt.stepped(isHalt: isHalt, isDelivered: haltDelivered, sleepsInKernel: sleepsInKernel)
         let pc = VCPUSnapshot.pc(registers, special)
         noteStep(registers, special, pc)
+        noteUnsteppable(CodeContext(registers, special))
         let isElsewhere = pc &- here.pc > 15 || here.faultHandlers.contains(pc)
         if isElsewhere, registers.rsp != here.registers.rsp, mendException(registers, special) {
             var inside = registers
