@@ -61,6 +61,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     ],
@@ -137,7 +138,9 @@ let package = Package(
         + module("KVMCore", ["CKVM", "X86", "Locking", system])
         + module("Disassembler", ["CZydis", "X86"])
         + module("Host", ["Locking", "CLinux", "KVMCore", system])
-        + module("Monitor", ["Host", "KVMCore", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
+        + module("PreciseTimes", [.product(name: "Histogram", package: "hdrhistogram-swift")])
+        + module(
+            "Monitor", ["Host", "KVMCore", "PreciseTimes", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])
         + module("DebugTarget", ["Locking", "KVMCore", "X86", system])

@@ -210,6 +210,23 @@ import Testing
         let cells = Dictionary(uniqueKeysWithValues: run.sample.cells.map { ($0.key, $0.counter) })
         #expect(cells == accountant.counters)
         #expect(run.sample.guests.map(\.process) == [100, .max])
+        // 100,000 exits of 10 ns, 20 ns, ... up to a millisecond.
+        let many = File()
+        var second = try RecordingWriter(Self.start, sink: many.write)
+        for number in 1...100_000 as ClosedRange<UInt64> {
+            let (time, thread) = (number * 2_000_000, Int32(101 + number % 2))
+            try second.add(
+                ExitEvent(time: time, thread: thread, .exit(code: 1 << 32 | 30, instructionPointer: nil)))
+            try second.add(ExitEvent(time: time + number * 10, thread: thread, .entry))
+        }
+        try second.end(at: 300_000_000_000)
+        let long = try RecordedRun(try many.reader())
+        let row = try #require(
+            HostReport(long.sample, names: long.names, badge: long.badge).reasons(Selection()).first)
+        #expect(row.count == 100_000)
+        // A power of two would be 524 to 1048 us.
+        #expect(abs(Double(try #require(row.p50)) - 500_000) <= 5_000)
+        #expect(abs(Double(try #require(row.p99)) - 990_000) <= 9_900)
         let report = HostReport(run.sample, names: run.names, badge: run.badge)
         let reasons = report.reasons(Selection(process: 100))
         #expect(reasons.first { $0.name == "IO_INSTRUCTION" }?.count == 1)

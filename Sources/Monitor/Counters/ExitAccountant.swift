@@ -1,3 +1,5 @@
+package import PreciseTimes
+
 /// Counts records in user space as the kernel's programs count them in the kernel: for perf's rings, where programs may
 /// not be loaded, and for recordings.
 ///
@@ -5,6 +7,9 @@
 package struct ExitAccountant: Sendable {
     package private(set) var losses = Losses()
     private var table = CounterTable()
+    /// By the places of ``table``, where times are kept precisely; nil of a key that is none of the first ones.
+    private var precise: [PreciseTimes?] = []
+    private let maximumPrecise: Int
     private var states: [ThreadState] = []
     /// Of ``states``, by thread.
     private var places: [Int32: Int] = [:]
@@ -24,8 +29,34 @@ package struct ExitAccountant: Sendable {
         var lastExit: UInt64?
     }
 
-    /// - Parameter maximumKeys: more are not counted, and are told as ``Losses/unkept``.
-    package init(maximumKeys: Int = 1 << 16) { self.maximumKeys = maximumKeys }
+    /// - Parameters:
+    ///   - maximumKeys: more are not counted, and are told as ``Losses/unkept``.
+    ///   - maximumPrecise: of so many keys times are kept with two digits, at some 35 KB each; of others to a power of two.
+    package init(maximumKeys: Int = 1 << 16, maximumPrecise: Int = 0) {
+        self.maximumKeys = maximumKeys
+        self.maximumPrecise = maximumPrecise
+    }
+
+    /// The times of those keys whose times are kept precisely.
+    package var preciseTimes: [CounterKey: PreciseTimes] {
+        var times: [CounterKey: PreciseTimes] = [:]
+        for (place, own) in precise.enumerated() { if let own { times[table.keys[place]] = own } }
+        return times
+    }
+    private var preciseCount = 0
+
+    private mutating func recordPrecisely(_ place: Int, _ nanoseconds: UInt64) {
+        guard maximumPrecise > 0 else { return }
+        if precise.count <= place {
+            precise.append(contentsOf: repeatElement(nil, count: place + 1 - precise.count))
+        }
+        if precise[place] == nil {
+            guard preciseCount < maximumPrecise else { return }
+            preciseCount += 1
+            precise[place] = PreciseTimes()
+        }
+        precise[place]?.record(nanoseconds)
+    }
 
     /// All that were counted.
     package var counted: [(key: CounterKey, counter: Counter)] {
@@ -111,13 +142,16 @@ package struct ExitAccountant: Sendable {
             return
         }
         table[place].count &+= 1
-        if let nanoseconds { table[place].record(nanoseconds) }
+        guard let nanoseconds else { return }
+        table[place].record(nanoseconds)
+        recordPrecisely(place, nanoseconds)
     }
 
     /// The end of one that was counted before; of one that found no room there is nothing to time.
     private mutating func record(_ key: CounterKey, _ nanoseconds: UInt64) {
         guard let place = table.place(of: key) else { return }
         table[place].record(nanoseconds)
+        recordPrecisely(place, nanoseconds)
     }
 
     /// Records were lost: what was open is not timed, for its end may be among them.
@@ -137,6 +171,10 @@ package struct ExitAccountant: Sendable {
         places = Dictionary(
             uniqueKeysWithValues: states.enumerated().map { ($0.element.thread, $0.offset) })
         last = nil
+        if maximumPrecise > 0 {
+            precise = zip(table.keys, precise).filter { !gone.contains($0.0.thread) }.map(\.1)
+            preciseCount = precise.count { $0 != nil }
+        }
         table.remove { gone.contains($0.thread) }
     }
 }

@@ -7,10 +7,12 @@ package struct RecordedRun: Sendable {
     package let start: Recording.Start
     package let eventCount: UInt64
 
+    private static let maximumPrecise = 1024
+
     /// Reads it to its end.
     package init(_ reader: RecordingReader) throws(MonitorError) {
         var reader = reader
-        var accountant = ExitAccountant()
+        var accountant = ExitAccountant(maximumPrecise: Self.maximumPrecise)
         var guests = RecordedGuests()
         let start = reader.start
         var end = start.time
@@ -44,7 +46,7 @@ package struct RecordedRun: Sendable {
                 MonitorSample.Cell(key: $0.key, counter: $0.counter)
             }.sorted { $0.key < $1.key }, lastExits: accountant.lastExits, losses: accountant.losses,
             owners: guests.owners)
-        sample.isWhole = true
+        sample.preciseTimes = accountant.preciseTimes
         self.sample = sample
     }
 }

@@ -1,3 +1,5 @@
+import PreciseTimes
+
 /// One sample as tables: the guests, their vCPUs, the reasons of what is selected and what is behind a reason.
 ///
 /// A value that is not known is nil, never 0; ``missing`` says why.
@@ -248,7 +250,9 @@ package struct HostReport: Sendable {
         var counters: [ReasonKey: Counter] = [:]
         var emulated: [UInt64: Counter] = [:]
         var totals: [Level: UInt64] = [:]
+        var precise = PreciseSums()
         for cell in cells {
+            if let times = sample.preciseTimes[cell.key] { precise.add(times, of: cell.key) }
             if cell.key.kind == .emulation {
                 emulated[cell.key.code, default: Counter()].add(cell.counter)
                 continue
@@ -274,13 +278,18 @@ package struct HostReport: Sendable {
                 timing = .emulationToReturn
             }
             let isTimed = timed.mean != nil
+            // Only where they are kept of all that were timed.
+            let own = timing == .emulationToReturn ? precise.emulated[key.code] : precise.reasons[key]
+            let times = own.flatMap { $0.total == timed.histogram.total ? $0 : nil }
             return Reason(
                 key: key, name: key.name(names), count: counter.count,
                 share: Double(counter.count) / Double(max(1, totals[key.level] ?? 0)),
                 rate: sample.seconds > 0 ? Double(counter.count) / sample.seconds : 0,
                 timing: isTimed ? timing : .none, time: isTimed ? timed.time : nil, mean: timed.mean,
-                p50: timed.histogram.quantile(0.5).map { min($0, timed.maximum) },
-                p99: timed.histogram.quantile(0.99).map { min($0, timed.maximum) },
+                p50: times?.quantile(0.5)
+                    ?? timed.histogram.quantile(0.5).map { min($0, timed.maximum) },
+                p99: times?.quantile(0.99)
+                    ?? timed.histogram.quantile(0.99).map { min($0, timed.maximum) },
                 maximum: isTimed ? timed.maximum : nil, histogram: timed.histogram,
                 isWaiting: key.isWaiting(names))
         }
@@ -305,6 +314,21 @@ package struct HostReport: Sendable {
         guard sample.seconds > 0 else { return nil }
         let count = cells.reduce(UInt64(0)) { ReasonKey($1.key) == reason ? $0 &+ $1.counter.count : $0 }
         return Double(count) / sample.seconds
+    }
+}
+
+/// Times with two digits, over all threads.
+private struct PreciseSums {
+    var reasons: [ReasonKey: PreciseTimes] = [:]
+    /// Of the emulation before a return, by its code.
+    var emulated: [UInt64: PreciseTimes] = [:]
+
+    mutating func add(_ times: PreciseTimes, of key: CounterKey) {
+        if key.kind == .emulation {
+            emulated[key.code, default: PreciseTimes()].add(times)
+        } else if let reason = ReasonKey(key) {
+            reasons[reason, default: PreciseTimes()].add(times)
+        }
     }
 }
 

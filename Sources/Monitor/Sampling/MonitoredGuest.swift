@@ -1,4 +1,5 @@
 package import Host
+package import PreciseTimes
 
 /// A guest of this host as the monitor knows it.
 package struct MonitoredGuest: Sendable, Hashable {
@@ -115,6 +116,8 @@ package struct MonitorSample: Sendable {
     package var hiddenProcesses: Int
     /// Every guest of the host is looked for: exits of no guest here are news.
     package var isWhole = true
+    /// Of those cells whose times are kept with two digits.
+    package var preciseTimes: [CounterKey: PreciseTimes] = [:]
 
     package init(
         number: Int, start: UInt64, end: UInt64, wallTime: Double, guests: [MonitoredGuest], cells: [Cell],
