@@ -142,6 +142,10 @@ struct Evaluation<Context: EvaluationContext> {
             distance.isSigned = true
             _ = try store(try apply(.add, old, distance), stack.top, type)
             stack.top = old
+        case .call(let call):
+            var operands: [Value] = []
+            for _ in call.literals { operands.append(stack.pop()) }
+            stack.push(try TextEvaluation(context: context).value(of: call, operands.reversed()))
         case .and, .or, .jumpIfZero, .jump: break
         }
     }

@@ -16,10 +16,12 @@ package import X86
 /// - `p:ADDR` physical, `v:ADDR` virtual;
 /// - `$name` for a variable of the user's, `$` for the value printed last, `$$` for the one before, `$3` for the
 ///   third, `$$3` for the third before the last;
+/// - `$_streq(A, B)`, `$_regex(A, "PATTERN")`, `$_strlen(A)`, `$_memeq(A, B, COUNT)`, where A is an address or text in
+///   double quotes, and `$_isvoid($name)`;
 /// - `=`, `+=` and their like, `++`, `--`, `?:`, `,`, `sizeof(TYPE)`.
 ///
-/// Names are looked up once, when it is read; evaluating it looks at registers and memory alone, allocates
-/// nothing, and does not recurse. It may be evaluated on any thread.
+/// Names are looked up once, when it is read; evaluating it looks at registers and memory alone, does not recurse and,
+/// but for the functions of strings, allocates nothing. It may be evaluated on any thread.
 public struct Expression: Sendable, Hashable, CustomStringConvertible {
     /// Parentheses and operators inside each other; deeper is refused, so that no input overflows the stack.
     public static let maximumDepth = 100

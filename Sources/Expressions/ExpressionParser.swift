@@ -118,7 +118,7 @@ struct ExpressionParser {
     }
 
     /// From here to the next comma or closing bracket, what is in brackets left out.
-    private func countSpareColons() -> Int {
+    func countSpareColons() -> Int {
         var count = 0
         var inside = 0
         for token in tokens[min(place, tokens.count)...] {
@@ -254,6 +254,10 @@ struct ExpressionParser {
     private mutating func unaryInside() throws(SyntaxError) -> Operand {
         let start = token
         let column = start.range.lowerBound
+        if start.kind == .string {
+            throw SyntaxError(
+                "text in double quotes stands only in $_streq, $_regex and $_strlen", at: column)
+        }
         guard case .punctuator(let sign) = start.kind else { return try postfix(of: try word()) }
         place += 1
         switch sign {

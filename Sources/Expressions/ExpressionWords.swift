@@ -10,7 +10,7 @@ extension ExpressionParser {
         case .quoted:
             place += 1
             return try quoted(start)
-        case .punctuator, .end:
+        case .punctuator, .string, .end:
             throw SyntaxError("a number, a name or '(' is expected, not \(name(start))", at: column)
         }
         place += 1
@@ -83,6 +83,7 @@ extension ExpressionParser {
 
     private mutating func dollar(_ text: String, _ column: Int) throws(SyntaxError) -> Operand {
         let name = String(text.dropFirst())
+        if name.hasPrefix("_"), case .punctuator(.open) = token.kind { return try call(name, column) }
         if name.utf8.allSatisfy({ NumberLiteral.isDigit($0) || $0 == UInt8(ascii: "$") }) {
             emit(.push(try printed(name, column)), column)
             return .value

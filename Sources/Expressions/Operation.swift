@@ -49,6 +49,9 @@ package enum Operation: Sendable, Hashable {
     case stepVariable(Int, delta: Int64)
     case stepMemory(ValueType?, delta: Int64)
 
+    /// A function of strings: its operands are on the stack.
+    case call(TextCall)
+
     package enum Unary: Sendable, Hashable { case plus, minus, complement, not }
 
     package enum Binary: Sendable, Hashable {
@@ -64,6 +67,7 @@ package enum Operation: Sendable, Hashable {
         case .physical, .virtual, .segmented, .load, .cast, .point, .unary, .truth, .jump, .setRegister,
             .setVariable, .stepMemory:
             0
+        case .call(let call): 1 - call.literals.count
         case .far, .index, .binary, .and, .or, .jumpIfZero, .drop, .store: -1
         }
     }

@@ -5,6 +5,8 @@ struct Token {
         case word
         /// In single quotes: a symbol whose name has other characters, or one character for its code.
         case quoted
+        /// In double quotes: text, for the functions that take it.
+        case string
         case punctuator(Punctuator)
         case end
     }
@@ -98,6 +100,10 @@ package struct Lexer {
                 let end = try endOfQuoted(place)
                 tokens.append(Token(kind: .quoted, range: place..<end))
                 place = end
+            } else if byte == UInt8(ascii: "\"") {
+                let end = try endOfQuoted(place)
+                tokens.append(Token(kind: .string, range: place..<end))
+                place = end
             } else if let (length, kind) = punctuator(at: place) {
                 tokens.append(Token(kind: .punctuator(kind), range: place..<place + length))
                 place += length
@@ -125,7 +131,7 @@ package struct Lexer {
                 place += 2
                 continue
             }
-            if bytes[place] == UInt8(ascii: "'") { return place + 1 }
+            if bytes[place] == bytes[start] { return place + 1 }
             place += 1
         }
         throw SyntaxError("the quote is not closed", at: start)
