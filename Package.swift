@@ -162,7 +162,7 @@ let package = Package(
             "Commands",
             [
                 "Debugger", "DebugTarget", "Monitor", "Symbols", "Expressions", "Host", "KVMCore", "X86",
-                system,
+                "CLinux", system,
             ],
             tests: [conformance, "Disassembler", "Locking", "RecordedHosts"])
         + module(

@@ -160,6 +160,12 @@ void creadline_begin(const char *prompt)
     kept_text = NULL;
 }
 
+void creadline_set_prompt(const char *prompt)
+{
+    if (strcmp(prompt, rl_prompt ? rl_prompt : "") != 0)
+        rl_set_prompt(prompt);
+}
+
 static void remove_line(void)
 {
     rl_free_line_state();

@@ -170,6 +170,9 @@ public final class LineEditor {
     /// Begins the first line; the ones after begin by themselves.
     func begin(prompt: String) { creadline_begin(prompt) }
 
+    /// Changes the prompt of the line at hand and those after it.
+    func set(prompt: String) { creadline_set_prompt(prompt) }
+
     /// Types `bytes`, and returns the lines that they accepted.
     func feed(_ bytes: [UInt8]) -> [LineInput] {
         accepted.removeAll()

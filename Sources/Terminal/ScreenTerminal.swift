@@ -46,6 +46,9 @@ public final class ScreenTerminal {
     /// Types a key into the command line, and returns what was accepted by it.
     public func edit(_ key: Key) -> [LineInput] { editor.feed(Keyboard.bytes(for: key)) }
 
+    /// Changes the prompt of the command line.
+    public func set(prompt: String) { editor.set(prompt: prompt) }
+
     /// Drops the line typed so far.
     public func clearLine() { editor.clear() }
 

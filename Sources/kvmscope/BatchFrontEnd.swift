@@ -58,6 +58,24 @@ struct BatchFrontEnd {
         return end == .done ? advance() : end
     }
 
+    /// A request of a program, and one line for it.
+    func answer(_ line: String) -> End {
+        let request: JSONRequest
+        do {
+            request = try JSONRequest(line)
+        } catch {
+            output.show(error, of: line)
+            return .done
+        }
+        output.begin(request)
+        defer { output.endRequest() }
+        for line in request.lines {
+            let end = run(line)
+            guard end == .done else { return end == .failed ? .done : end }
+        }
+        return .done
+    }
+
     /// The lines that wait: those of files, and of the breakpoints that were met.
     func advance() -> End {
         var end = End.done
@@ -70,8 +88,11 @@ struct BatchFrontEnd {
             }
             guard let next = session.advance() else { break }
             switch next.result {
-            case .success(let outcome): end = finish(outcome, of: next.line)
-            case .failure(let error): end = fail(error, of: next.line)
+            case .success(let outcome): end = finish(outcome, of: next.line, in: next.compound)
+            case .failure(let error): end = fail(error, of: next.line, in: next.compound)
+            }
+            if end == .done, next.endsCompound, let compound = next.compound {
+                output.end(compound: compound)
             }
         }
         return end
@@ -84,11 +105,11 @@ struct BatchFrontEnd {
         do {
             guard let stop = try session.collectStop(timeout: .zero) else { return .nothing }
             prepare()
-            output.show(stop, of: session.runningLine)
+            output.show(stop: stop, of: session.runningLine)
             return .stopped
         } catch {
             prepare()
-            output.show(error, of: session.runningLine)
+            output.show(stopFailure: error, of: session.runningLine)
             return .failed
         }
     }
@@ -99,35 +120,37 @@ struct BatchFrontEnd {
         let notices = session.takeNotices()
         guard !notices.isEmpty else { return }
         prepare()
-        for notice in notices { output.show(notice, of: "gdbserver") }
+        for notice in notices { output.show(notice: notice) }
     }
 
-    private func fail(_ error: CommandError, of line: String) -> End {
-        output.show(error, of: line)
+    private func fail(_ error: CommandError, of line: String, in compound: String? = nil) -> End {
+        output.show(error, of: line, in: compound)
         return endingSignal ?? .failed
     }
 
     /// One that ended a long command and was kept.
     private var endingSignal: End? { session.wasCancelled ? signals.next().map { .signal($0) } : nil }
 
-    private func finish(_ outcome: Outcome, of line: String) -> End {
+    private func finish(_ outcome: Outcome, of line: String, in compound: String? = nil) -> End {
         switch outcome {
         case .quit: return .quit
         case .done(let result):
-            if !(result is Silence) || output.json { output.show(result, of: line) }
+            if !(result is Queued), !(result is Silence) || output.json {
+                output.show(result, of: line, in: compound)
+            }
             return endingSignal ?? .done
         case .running(let running):
             guard !running.isBackground else {
-                output.show(running, of: line)
+                output.show(running, of: line, in: compound)
                 return .done
             }
             do {
                 switch try session.waitForStop(signals) {
-                case .stopped(let result): output.show(result, of: line)
+                case .stopped(let result): output.show(result, of: line, in: compound)
                 case .end(let signal): return .signal(signal)
                 }
             } catch {
-                return fail(error, of: line)
+                return fail(error, of: line, in: compound)
             }
             return .done
         }

@@ -48,10 +48,19 @@ final class ConsoleFrontEnd {
                 [batch.signals.descriptor] + (isRunning ? [session.debugger.stopDescriptor] : [])
                 + (session.serviceDescriptor >= 0 ? [session.serviceDescriptor] : [])
             let end: BatchFrontEnd.End
-            switch lines.next(waking: descriptors, milliseconds: isRunning ? Self.look : nil) {
+            switch lines.next(
+                prompt: session.prompt, waking: descriptors, milliseconds: isRunning ? Self.look : nil)
+            {
             case .line(let line):
-                end = batch.run(line, origin: lines.isInteractive ? .interactive : .script)
+                end =
+                    batch.output.json && JSONRequest.isOne(line)
+                    ? batch.answer(line)
+                    : batch.run(line, origin: lines.isInteractive ? .interactive : .script)
             case .endOfFile:
+                if session.isCollectingCommands, !lines.isInteractive {
+                    tell("the commands end within a block: `end` is missing")
+                    return 1
+                }
                 if lines.isInteractive { write("\n", to: .standardOutput) }
                 return hasFailed ? 1 : 0
             case .woken: end = serve()
@@ -86,6 +95,7 @@ final class ConsoleFrontEnd {
     private func take(_ signal: Int32) -> BatchFrontEnd.End {
         lines.drop()
         guard signal == SIGINT else { return .signal(signal) }
+        if session.abandonBlock() { return .done }
         if session.isRunning { return batch.run("stop") }
         let now = ContinuousClock.now
         let isSecond = lastInterrupt.map { now - $0 < .seconds(1) } ?? false

@@ -12,7 +12,7 @@ enum Entry {
     static func main() {
         // Before anything opens a file: one that got the number of a standard descriptor would be printed into.
         clinux_fill_standard_descriptors()
-        let arguments = Array(CommandLine.arguments.dropFirst())
+        var arguments = Array(CommandLine.arguments.dropFirst())
         switch arguments.first {
         case TracerProcess.argument, SymbolReader.argument: CrashReport.disable()
         default: CrashReport.install()
@@ -20,6 +20,15 @@ enum Entry {
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()
         case SymbolReader.argument: SymbolReader.main(path: arguments.dropFirst().first ?? "")
+        case _ where SavedSession.isAsked(arguments):
+            arguments = SavedSession.expanded(arguments)
+            start(arguments)
+        default: start(arguments)
+        }
+    }
+
+    private static func start(_ arguments: [String]) {
+        switch arguments.first {
         case "help": Program.help(about: Array(arguments.dropFirst()))
         default:
             if let word = arguments.first, Program.subcommand(named: word) != nil {

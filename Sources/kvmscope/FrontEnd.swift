@@ -35,13 +35,23 @@ struct FrontEnd {
     /// - Parameter unasked: what is done without a terminal and without commands.
     /// - Returns: the program's status.
     func run(unasked: (Output) -> Int32) -> Int32 {
+        let status = runFrontEnd(unasked: unasked)
+        // What `quit STATUS` asks for, unless something else went wrong.
+        return status == 0 ? session.exitStatus ?? 0 : status
+    }
+
+    private func runFrontEnd(unasked: (Output) -> Int32) -> Int32 {
         session.debugger.symbolReader = .current
         session.debugger.loadImageSymbols()
         session.cancelRequested = { [signals] in signals.takeInterrupt() }
-        let output = Output(json: options.json, color: options.color)
+        var output = Output(json: options.json, color: options.color)
+        output.log = session.log
         let batch = BatchFrontEnd(session: session, output: output, signals: signals)
         let commands = options.startCommands(in: CommandLine.arguments.dropFirst())
         let isInteractive = isTerminal(STDOUT_FILENO) && !options.batch && !options.json
+        output.begin()
+        begin(output, isInteractive: isInteractive)
+        defer { if isInteractive, let failure = KeptBreakpoints(session)?.keep() { tell(failure) } }
         do {
             let isStandard = try serve()
             if isStandard || options.gdb != nil && !isInteractive && !options.noTUI {
@@ -84,6 +94,28 @@ struct FrontEnd {
         guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }
         guard !options.batch else { return BatchFrontEnd.status(end) }
         return ConsoleFrontEnd(batch: batch).run()
+    }
+
+    /// Does the user's own commands, and offers the breakpoints that were kept.
+    private func begin(_ output: Output, isInteractive: Bool) {
+        if !options.noInit, let path = InitFile.path() {
+            if let objection = InitFile.objection(to: path) {
+                tell("\(objection); it is not done")
+            } else {
+                let (text, failure) = session.runInit(path)
+                let lines = text.split(separator: "\n").map(String.init)
+                if isInteractive {
+                    for line in lines { session.tell(line) }
+                    if let failure { session.tell(failure.description) }
+                } else {
+                    // For programs it is no answer to anything.
+                    write(
+                        lines.map { $0 + "\n" }.joined(), to: options.json ? .standardError : .standardOutput)
+                    if let failure { tell(failure.description) }
+                }
+            }
+        }
+        if isInteractive, let offer = KeptBreakpoints(session)?.offer() { session.tell(offer) }
     }
 
     /// Begins to serve other programs where that is asked for, and lets the session do so later.

@@ -21,6 +21,17 @@ struct FrontEndOptions: ParsableArguments {
         help: ArgumentHelp("Do a command first. Repeatable.", valueName: "command"))
     var commands: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "Go on with a session that `save session FILE` has written: its guest, breakpoints and all else.",
+            valueName: "file"), completion: .file())
+    var session: String?
+
+    @Flag(
+        name: .customLong("no-init"),
+        help: "Do not do the commands of $XDG_CONFIG_HOME/kvmscope/init (~/.config/kvmscope/init) first.")
+    var noInit = false
+
     @Flag(help: "One JSON object a line for each command: command, ok, and result or error.")
     var json = false
 
@@ -77,7 +88,8 @@ extension FrontEndOptions {
                 isValue = argument == "-x"
             }
         }
-        return result + paths.map { .file($0) } + lines.map { .line($0) }
+        let first = session.map { [StartCommand.file($0)] } ?? []
+        return first + result + paths.map { .file($0) } + lines.map { .line($0) }
     }
 }
 

@@ -6,9 +6,9 @@ import Terminal
 protocol LineSource: AnyObject {
     /// A person types them.
     var isInteractive: Bool { get }
-    /// The next line; ``LineInput/woken`` when one of `descriptors` polls readable, or after `milliseconds` (nil: never).
-    func next(waking descriptors: [Int32], milliseconds: Int?) -> LineInput
-    /// Makes room for output; what was typed so far comes back with the next ``next(waking:milliseconds:)``.
+    /// The next line, with the prompt that a person sees; ``LineInput/woken`` when one of `descriptors` polls readable, or after `milliseconds` (nil: never).
+    func next(prompt: String, waking descriptors: [Int32], milliseconds: Int?) -> LineInput
+    /// Makes room for output; what was typed so far comes back with the next ``next(prompt:waking:milliseconds:)``.
     func hide()
     /// Forgets what was typed so far.
     func drop()
@@ -21,8 +21,8 @@ final class TypedLines: LineSource {
 
     init(_ editor: LineEditor) { self.editor = editor }
 
-    func next(waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
-        editor.readLine(prompt: "(kvmscope) ", waking: descriptors, milliseconds: milliseconds)
+    func next(prompt: String, waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
+        editor.readLine(prompt: prompt, waking: descriptors, milliseconds: milliseconds)
     }
     func hide() { editor.hide() }
     func drop() { editor.drop() }
@@ -56,7 +56,7 @@ final class PipedLines: LineSource {
         return !bytes.isEmpty
     }
 
-    func next(waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
+    func next(prompt: String, waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
         while true {
             if let line = takeLine() { return .line(line) }
             guard !isAtEnd else { return .endOfFile }

@@ -7,6 +7,9 @@ import Machine
 import SystemPackage
 import Terminal
 
+/// What `--version` and the header of a JSON stream say.
+let programVersion = "0.1.0"
+
 struct Program: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "kvmscope",
@@ -19,11 +22,12 @@ struct Program: ParsableCommand {
             With a terminal on standard output it opens the screen. Without one it does the commands of -x and \
             -ex or, if there are none, runs the guest to its end and prints a report.
 
-            With --json each command gives one line: {"command":…,"ok":true,"result":{…}} or \
+            With --json the first line is {"kind":"header",…}, and each command gives one line: {"command":…,"ok":true,"result":{…}} or \
             {"command":…,"error":{"message":…,"column":…},"ok":false}. Addresses, registers and memory are \
             strings such as "0x7c00"; counts and times (…Nanoseconds) are numbers. \
             A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
-            and, if nothing waited for the stop, another one then.
+            and, if nothing waited for the stop, {"kind":"event",…} then. On a standard input that is no terminal a line such \
+            as {"id":1,"command":"step"} is answered with its id.
 
             `kvmscope list` shows the KVM guests of this host, `kvmscope top` watches why they exit and `kvmscope record` \
             keeps that in a file, `kvmscope attach PID|NAME` debugs one of them, and `kvmscope launch -- VMM ARGUMENTS` starts one under the debugger. \
@@ -35,7 +39,7 @@ struct Program: ParsableCommand {
 
             Status: 0; 1 if a command failed; 2 if the guest could not be started; 64 for a bad command line.
             """,
-        version: "kvmscope 0.1.0",
+        version: "kvmscope \(programVersion)",
         subcommands: [
             AttachCommand.self, LaunchCommand.self, ListCommand.self, TopCommand.self, RecordCommand.self,
             ReportCommand.self, ExportCommand.self, DAPCommand.self,
@@ -65,6 +69,7 @@ struct Program: ParsableCommand {
         do {
             signals = try SignalPipe([SIGINT] + SignalPipe.ending)
             session = Session(debugger: try Debugger(target: try options.machine()))
+            session.guestArguments = options.guestArguments
         } catch {
             tell(explained(error))
             throw ExitCode(2)

@@ -23,6 +23,8 @@ final class ScreenFrontEnd {
     /// The panes' data is older than what is known.
     private var isStale = true
     private var nextTick: UInt64 = 0
+    /// Text that a script has printed without the end of its line.
+    private var unendedLine = ""
 
     /// The screen is drawn so often while the guest runs.
     private static let tick: UInt64 = 100_000_000
@@ -129,6 +131,8 @@ final class ScreenFrontEnd {
             for input in accepted { enter(input) }
         case .clearLine:
             terminal.clearLine()
+            session.abandonBlock()
+            terminal.set(prompt: session.prompt)
             apply(.commandLine(terminal.commandLine))
         case .interrupt: session.interrupt()
         case .typeToGuest(let key):
@@ -218,6 +222,8 @@ final class ScreenFrontEnd {
             show(error)
         }
         advance()
+        terminal.set(prompt: session.prompt)
+        apply(.commandLine(terminal.commandLine))
     }
 
     /// The lines that `source` queued, up to one that lets the guest go.
@@ -230,13 +236,15 @@ final class ScreenFrontEnd {
         let end = monotonicTime() + Self.tick
         while !isOver, !session.isRunning, monotonicTime() < end {
             gatherer.guestMayStart()
-            guard let next = session.advance() else { return }
-            apply(.entered(next.line))
+            guard let next = session.advance() else { break }
+            // What belongs to another command was not typed.
+            if next.compound == nil { apply(.entered(next.line)) }
             switch next.result {
             case .success(let outcome): finish(outcome)
             case .failure(let error): show(error)
             }
         }
+        if !session.hasQueuedLines { endLine() }
     }
 
     private func finish(_ outcome: Outcome) {
@@ -278,11 +286,33 @@ final class ScreenFrontEnd {
     private var width: Int { model.layout.frame(holding: .output)?.content.width ?? model.size.width }
 
     private func show(_ output: any CommandOutput) {
-        apply(.output(output.lines(width: width).map(OutputLine.init)))
+        if session.log.isOn {
+            if let failure = session.log.record(output, width: width) {
+                apply(.output([OutputLine(failure)]))
+            }
+            if session.log.isRedirected { return }
+        }
+        guard let printed = output as? PrintedText else {
+            endLine()
+            return apply(.output(output.lines(width: width).map(OutputLine.init)))
+        }
+        // A line is shown once it is whole.
+        var lines = (unendedLine + printed.text).split(separator: "\n", omittingEmptySubsequences: false)
+        unendedLine = String(lines.removeLast())
+        if !lines.isEmpty { apply(.output(lines.map { OutputLine(String($0)) })) }
+    }
+
+    /// Shows text that has not ended its line.
+    private func endLine() {
+        guard !unendedLine.isEmpty else { return }
+        apply(.output([OutputLine(unendedLine)]))
+        unendedLine = ""
     }
 
     private func show(_ error: CommandError) {
         isStale = true
+        endLine()
+        if let failure = session.log.record(error, width: width) { apply(.output([OutputLine(failure)])) }
         apply(.output(error.lines(width: width).map(OutputLine.init)))
     }
 

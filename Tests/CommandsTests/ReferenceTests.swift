@@ -33,7 +33,7 @@ import Testing
         let reference = CommandTable.standard.reference
         for command in CommandTable.standard.commands {
             #expect(reference.contains("| `\(command.usage.tableCell)`"))
-            for alias in command.aliases { #expect(reference.contains("`\(alias)`")) }
+            for alias in command.aliases { #expect(reference.contains("`\(alias.tableCell)`")) }
         }
     }
 

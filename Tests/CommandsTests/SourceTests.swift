@@ -65,7 +65,7 @@ import X86
         let driver = try Driver()
         try driver.output("source \(folder.path)/a.cmd")
         let (lines, error) = try drain(driver)
-        #expect(lines.count == Session.deepestSource)
+        #expect(lines.count == ScriptStack.deepestSource)
         #expect(error?.message.contains("deep") == true)
     }
 

@@ -30,7 +30,7 @@ struct BootSectorTraceTests {
             [sector.image, "--json"], ["x/i $pc"] + Array(repeating: "step", count: steps))
         #expect(done.status == 0, "\(done.errors)")
         var trace: [String] = []
-        for line in done.output.split(separator: "\n") {
+        for line in done.output.split(separator: "\n").dropFirst() {
             let record = try #require(
                 try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any], "\(line)")
             let result = try #require(record["result"] as? [String: Any], "\(line)")

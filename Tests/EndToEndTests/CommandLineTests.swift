@@ -154,9 +154,11 @@ import Testing
     func jsonIsOneObjectALine() throws {
         let done = try batch(["--json"], ["step 3", "regs", "info exits", "nonsense"])
         #expect(done.status == 1)
-        let records = try done.output.split(separator: "\n").map {
+        let all = try done.output.split(separator: "\n").map {
             try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
         }
+        #expect(all.first?["kind"] as? String == "header" && all.first?["format"] as? Int == 1)
+        let records = all.dropFirst()
         #expect(records.map { $0["command"] as? String } == ["step 3", "regs", "info exits", "nonsense"])
         #expect(records.map { $0["ok"] as? Bool } == [true, true, true, false])
         #expect(records.prefix(3).allSatisfy { $0["result"] is [String: Any] && $0["error"] == nil })

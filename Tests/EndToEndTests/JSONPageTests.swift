@@ -52,9 +52,34 @@ struct JSONPageTests {
     /// The records that the page shows are the program's own.
     @Test func theRecordsShownAreReal() throws {
         let shown = Self.page.fences.filter { $0.language == "json" }.flatMap(\.lines)
-        #expect(shown.count == 2)
+        #expect(shown.count == 3)
         let done = try run(Built.kvmscope, ["--json", "--batch", "-ex", "set $ax = 1", "-ex", "foo"])
         #expect(done.output.split(separator: "\n").map(String.init) == shown)
         #expect(done.status == 1)
+    }
+
+    /// As a program speaks to it: each request is answered with its id, in order, and the stop comes as an event.
+    @Test func requestsAreAnswered() throws {
+        func fence(_ language: String) -> [String] {
+            Self.page.fences.filter { $0.language == language }.flatMap(\.lines)
+        }
+        let folder = try TemporaryFolder()
+        let file = folder.url.appending(path: "requests")
+        // A bad request, and what is no command, cost nothing.
+        let more = [#"{"id":5}"#, "{", "print 1", #"{"id":6,"command":"shell sleep 0.5"}"#]
+        try (fence("requests") + more).map { $0 + "\n" }.joined().write(
+            to: file, atomically: true, encoding: .utf8)
+        let done = try run("sh", ["-c", "\(Built.kvmscope) --json < \(file.path)"])
+        var lines = done.output.split(separator: "\n").map(String.init)
+        let event = try #require(lines.firstIndex { $0.contains(#""kind":"event""#) })
+        #expect(
+            lines[event].contains(#""event":"stopped""#) && lines[event].contains(#""command":"continue &""#))
+        lines.remove(at: event)
+        let answers = fence("answers")
+        #expect(Array(lines.prefix(answers.count)) == answers)
+        #expect(lines[answers.count].contains("the request is no object with"))
+        #expect(lines[answers.count + 1].contains("the request is no object with"))
+        #expect(lines[answers.count + 2].hasPrefix(#"{"command":"print 1""#))
+        #expect(lines[answers.count + 3].contains(#""id":6"#))
     }
 }

@@ -38,7 +38,7 @@ import X86
             self.isInteractive = isInteractive
         }
 
-        func next(waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
+        func next(prompt: String, waking descriptors: [Int32], milliseconds: Int?) -> LineInput {
             waits.append((descriptors, milliseconds))
             while case .check(let body) = steps.last {
                 steps.removeLast()

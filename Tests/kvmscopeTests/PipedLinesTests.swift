@@ -14,7 +14,9 @@ import Testing
         lines = PipedLines(pipe.readEnd)
     }
 
-    private func next(waking: [Int32] = []) -> LineInput { lines.next(waking: waking, milliseconds: 10_000) }
+    private func next(waking: [Int32] = []) -> LineInput {
+        lines.next(prompt: "", waking: waking, milliseconds: 10_000)
+    }
 
     @Test func linesAreTakenApartHoweverTheyCome() throws {
         try pipe.writeEnd.writeAll("one\r\ntwo\n\nth".utf8)
@@ -36,7 +38,7 @@ import Testing
         try pipe.writeEnd.writeAll("ha".utf8)
         try other.writeEnd.writeAll([1])
         #expect(next(waking: [other.readEnd.rawValue]) == .woken)
-        #expect(lines.next(waking: [], milliseconds: 0) == .woken)
+        #expect(lines.next(prompt: "", waking: [], milliseconds: 0) == .woken)
         try pipe.writeEnd.writeAll("lf\n".utf8)
         #expect(next() == .line("half"))
         for end in [pipe.readEnd, pipe.writeEnd, other.readEnd, other.writeEnd] { try end.close() }
@@ -45,7 +47,7 @@ import Testing
     @Test func aLineWithoutAnEndIsNotKeptForEver() throws {
         let zeros = try FileDescriptor.open("/dev/zero", .readOnly)
         let lines = PipedLines(zeros)
-        #expect(lines.next(waking: [], milliseconds: nil) == .endOfFile)
+        #expect(lines.next(prompt: "", waking: [], milliseconds: nil) == .endOfFile)
         try zeros.close()
         try pipe.readEnd.close()
         try pipe.writeEnd.close()
@@ -59,10 +61,10 @@ import Testing
         try file.seek(offset: 0, from: .start)
         let lines = PipedLines(file)
         for number in 0..<50_000 {
-            let line = lines.next(waking: [], milliseconds: nil)
+            let line = lines.next(prompt: "", waking: [], milliseconds: nil)
             try #require(line == .line("line \(number)"))
         }
-        #expect(lines.next(waking: [], milliseconds: nil) == .endOfFile)
+        #expect(lines.next(prompt: "", waking: [], milliseconds: nil) == .endOfFile)
         try file.close()
         try pipe.readEnd.close()
         try pipe.writeEnd.close()

@@ -35,4 +35,5 @@ int clinux_leave_cpu(int cpu);
 /* The instruction for a loop that waits on another processor. */
 static inline void clinux_pause(void) { __builtin_ia32_pause(); }
 
+#include "CLinuxShell.h"
 #include "CLinuxSockets.h"

@@ -21,6 +21,9 @@ typedef struct {
 void creadline_open(const char *name, creadline_handlers handlers, int in_screen);
 /// Begins a line with `prompt`, and with the text that `creadline_hide` has kept.
 void creadline_begin(const char *prompt);
+
+/// The prompt of the line at hand, and of those after it.
+void creadline_set_prompt(const char *prompt);
 /// Takes the line off the terminal, puts the terminal's modes back, and keeps the text for `creadline_begin`
 /// (outside screen mode).
 void creadline_hide(void);

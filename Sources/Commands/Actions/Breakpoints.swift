@@ -268,11 +268,11 @@ enum BreakpointActions {
         }
         var number = last
         var rest = call.rest
-        if let first = call.arguments.first, first.text.allSatisfy(\.isNumber) {
+        if let first = call.arguments.first, first.text.allSatisfy(\.isNumber) || first.text == "$bpnum" {
             (number, _, rest) = try numberAndRest(session, call)
         }
         guard !rest.text.isEmpty else {
-            session.collectCommands(for: number)
+            session.collectCommands(for: number, call.line)
             return .done(
                 Message("Commands for breakpoint \(number): one a line, `end` after the last."))
         }
@@ -314,7 +314,9 @@ enum BreakpointActions {
     private static func number(
         _ argument: Argument, _ session: Session, _ call: Invocation
     ) throws(CommandError) -> Int {
-        if let number = Int(argument.text), (try? session.debugger.breakpoint(number)) != nil {
+        var number = Int(argument.text)
+        if argument.text.hasPrefix("$") { number = Int(exactly: try session.number(argument, call)) }
+        if let number, (try? session.debugger.breakpoint(number)) != nil {
             return number
         }
         let known = session.debugger.breakpoints.map(\.number)

@@ -31,11 +31,20 @@ extension CommandTable {
             "history", [], "[N]", .other, "list the last N commands typed, or all", whileRunning: true,
             action: OtherActions.history),
         Command(
-            "quit", ["q", "exit"], "", .other,
-            "end the session: the guest ends, or goes on if it was attached to", whileRunning: true
+            "quit", ["q", "exit"], "[STATUS]", .other,
+            "end the session: the guest ends, or goes on if it was attached to",
+            details:
+                "STATUS, from 0 to 255, is what kvmscope ends with; `quit $_exitcode` passes the guest's on.",
+            completion: [.expression], whileRunning: true
         ) {
-            _, call throws(CommandError) in
-            try call.checkCount(0)
+            session, call throws(CommandError) in
+            if !call.rest.text.isEmpty {
+                let value = try session.number(call.rest, call)
+                guard value <= 255 else {
+                    throw call.error("a status is from 0 to 255, not \(session.signed(value))", at: call.rest)
+                }
+                session.exitStatus = Int32(value)
+            }
             return .quit
         },
     ]
@@ -45,6 +54,12 @@ enum OtherActions {
     static func help(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let name = call.arguments.map(\.text).joined(separator: " ")
         guard !name.isEmpty else { return .done(HelpIndex(session.table.commands, topics: HelpTopic.all)) }
+        if let command = session.userCommands[name] {
+            return .done(UserCommandList([command], withLines: command.documentation.isEmpty))
+        }
+        if name == "user-defined" {
+            return try ScriptActions.showUser(session, Invocation("show user", table: session.table))
+        }
         // `set` is a command itself, beside those that begin with the word.
         if let command = session.table.commands.first(where: { $0.name == name }), !command.arguments.isEmpty
         {

@@ -4,6 +4,14 @@ public protocol CommandOutput: Encodable, Sendable {
     func lines(width: Int) -> [StyledLine]
 }
 
+extension CommandOutput {
+    /// The value as text without styles: what programs, files and clients get.
+    public func plainText(width: Int) -> String {
+        if let printed = self as? PrintedText { return printed.text }
+        return lines(width: width).map { $0.text + "\n" }.joined()
+    }
+}
+
 /// What became of a command.
 public enum Outcome: Sendable {
     case done(any CommandOutput)

@@ -9,37 +9,54 @@ import FoundationEssentials
 public enum JSONRecord {
     /// The record of a command that was done.
     public static func line(command: String, result: any CommandOutput) -> String {
-        encode(Record(command: command, ok: true, result: AnyOutput(value: result), error: nil))
+        encode(Record(command: command, ok: true, result: AnyOutput(result), error: nil))
     }
 
     /// The record of a command that failed.
-    public static func line(command: String, error: CommandError) -> String {
-        encode(Record(command: command, ok: false, result: nil, error: error))
+    /// - Parameter done: what had been done of it by then.
+    public static func line(command: String, error: CommandError, after done: CompoundOutput? = nil) -> String
+    {
+        encode(
+            Record(command: command, ok: false, result: done.map { AnyOutput($0) }, error: error))
+    }
+
+    /// The record of a request.
+    static func line(
+        command: String, id: JSONRequest.ID?, result: (any CommandOutput)?, error: CommandError?
+    ) -> String {
+        encode(
+            Record(
+                command: command, id: id, ok: error == nil, result: result.map { AnyOutput($0) }, error: error
+            ))
     }
 
     private struct Record: Encodable {
         var command: String
+        var id: JSONRequest.ID?
         var ok: Bool
         var result: AnyOutput?
         var error: CommandError?
     }
 
-    private struct AnyOutput: Encodable {
-        var value: any CommandOutput
+    struct AnyOutput: Encodable {
+        private let value: any CommandOutput
+        init(_ value: any CommandOutput) { self.value = value }
         func encode(to encoder: any Encoder) throws { try value.encode(to: encoder) }
     }
 
     private static func encode(_ record: Record) -> String {
+        if let line = encode(record as any Encodable) { return line }
+        // No output holds a floating-point infinity or a failing encoder; should one appear, the line
+        // still says which command it was about.
+        let name = record.command.unicodeScalars.filter { $0.isASCII && $0 != "\"" && $0 != "\\" }
+        return #"{"command":"\#(String(String.UnicodeScalarView(name)).jsonEscaped)","#
+            + #""error":{"message":"the result could not be encoded"},"ok":false}"#
+    }
+
+    /// Any value as a line; nil where it cannot be encoded.
+    static func encode(_ value: any Encodable) -> String? {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        do {
-            return String(decoding: try encoder.encode(record), as: UTF8.self).jsonEscaped
-        } catch {
-            // No output holds a floating-point infinity or a failing encoder; should one appear, the line
-            // still says which command it was about.
-            let name = record.command.unicodeScalars.filter { $0.isASCII && $0 != "\"" && $0 != "\\" }
-            return #"{"command":"\#(String(String.UnicodeScalarView(name)).jsonEscaped)","#
-                + #""error":{"message":"the result could not be encoded"},"ok":false}"#
-        }
+        return (try? encoder.encode(value)).map { String(decoding: $0, as: UTF8.self).jsonEscaped }
     }
 }

@@ -75,6 +75,9 @@ extension Session {
 
     private func firstWords(_ part: String) -> [Completion.Candidate] {
         table.firstWords(startingWith: part).map { .init($0, help(first: $0)) }
+            + userCommands.names.lazy.filter { $0.hasPrefix(part) }.map {
+                .init($0, self.userCommands[$0]?.summary ?? "")
+            }
     }
 
     private func secondWords(after first: String, _ part: String) -> [Completion.Candidate] {

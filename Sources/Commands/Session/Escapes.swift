@@ -1,5 +1,5 @@
 extension Invocation {
-    /// Bytes of UTF-8, with C's escapes.
+    /// Bytes of UTF-8, with C's escapes and `\ ` for a space.
     ///
     /// - Parameter offset: of the text in `argument`, in characters.
     func unescaped(_ text: String, at argument: Argument, offset: Int) throws(CommandError) -> [UInt8] {
@@ -18,6 +18,7 @@ extension Invocation {
             case "0": bytes.append(0)
             case "\\": bytes.append(0x5C)
             case "\"": bytes.append(0x22)
+            case " ": bytes.append(0x20)
             case "x":
                 let digits = rest.prefix(2)
                 guard digits.count == 2, digits.allSatisfy(\.isHexDigit), let byte = UInt8(digits, radix: 16)

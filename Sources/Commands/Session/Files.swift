@@ -15,6 +15,7 @@ enum Files {
         _ argument: Argument, _ session: Session, _ call: Invocation, limit: Int = largest,
         remedy: String? = nil
     ) throws(CommandError) -> [UInt8] {
+        try checkAccess(session, call)
         do {
             // A pipe that nobody writes to, or a modem without a carrier, would hold up an open that blocks.
             let file = try FileDescriptor.open(
@@ -29,6 +30,10 @@ enum Files {
         } catch {
             throw failure("read", argument, call, error)
         }
+    }
+
+    private static func checkAccess(_ session: Session, _ call: Invocation) throws(CommandError) {
+        guard session.hostAccess.contains(.files) else { throw call.error("this session may name no files") }
     }
 
     private static func contents(
@@ -65,6 +70,7 @@ enum Files {
     static func write(
         _ bytes: [UInt8], _ argument: Argument, _ session: Session, _ call: Invocation
     ) throws(CommandError) {
+        try checkAccess(session, call)
         do {
             let path = try destination(path(argument))
             try replace(path, with: bytes, session)
@@ -91,7 +97,7 @@ enum Files {
         return FilePath(String(cString: resolved))
     }
 
-    private static func replace(_ path: FilePath, with bytes: [UInt8], _ session: Session) throws {
+    static func replace(_ path: FilePath, with bytes: [UInt8], _ session: Session) throws {
         let folder = path.removingLastComponent()
         var name = Array((folder.isEmpty ? "" : folder.string + "/").utf8CString.dropLast())
         name += Array(".kvmscope-XXXXXX".utf8CString)

@@ -40,3 +40,23 @@ func directoryEntries(_ path: String) -> [(name: String, isDirectory: Bool)] {
     }
     return result
 }
+
+/// A path that does not depend on the current folder.
+package func absolutePath(_ path: String) -> String {
+    guard !path.hasPrefix("/") else { return path }
+    // SAFETY: getcwd allocates what it needs and gives nil or a terminated string, which is copied and freed.
+    guard let folder = getcwd(nil, 0) else { return path }
+    defer { free(folder) }
+    return String(cString: folder) + "/" + path
+}
+
+/// A folder of the XDG base directory specification for this program; nil where there is no home.
+///
+/// - Parameters:
+///   - variable: "XDG_CONFIG_HOME" or "XDG_STATE_HOME"; one that is not absolute is ignored, as the specification says.
+///   - standard: its place in the home directory where the variable is not set.
+package func personalFolder(_ variable: String, _ standard: String) -> String? {
+    if let folder = environment(variable), folder.hasPrefix("/") { return folder + "/kvmscope" }
+    guard let home = environment("HOME"), home.hasPrefix("/") else { return nil }
+    return "\(home)/\(standard)/kvmscope"
+}

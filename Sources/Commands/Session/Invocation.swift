@@ -68,6 +68,13 @@ extension Invocation {
         }
         func word(stoppingAtSlash: Bool) -> CommandTable.Word {
             let start = position
+            // `!ls` and `|regs | less`: a sign is a word by itself.
+            if stoppingAtSlash, start < characters.count, "!|".contains(characters[start]),
+                characters[..<start].allSatisfy(\.isWhitespace)
+            {
+                position += 1
+                return CommandTable.Word(text: String(characters[start]), column: start)
+            }
             while position < characters.count, !characters[position].isWhitespace,
                 !(stoppingAtSlash && position > start && characters[position] == "/")
             {
@@ -90,7 +97,8 @@ extension Invocation {
         // `x/4i` and, as Bochs has it, `x /4i`.
         var format: Argument?
         let beforeFormat = position
-        let isAdjacent = position < characters.count && characters[position] == "/"
+        let isSign = words[0].text == "!" || words[0].text == "|"
+        let isAdjacent = !isSign && position < characters.count && characters[position] == "/"
         skipSpaces()
         if position < characters.count, characters[position] == "/", isAdjacent || command.takesFormat {
             guard command.takesFormat else {

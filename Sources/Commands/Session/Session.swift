@@ -18,12 +18,6 @@ public final class Session {
         case script
     }
 
-    /// A queued line and what came of it.
-    public struct Executed: Sendable {
-        public var line: String
-        public var result: Result<Outcome, CommandError>
-    }
-
     public let debugger: Debugger
     let table: CommandTable
     /// The lines typed so far, oldest first.
@@ -66,7 +60,7 @@ public final class Session {
     /// knows what the user types meanwhile.
     public var cancelRequested: () -> Bool = { false }
     /// The command done last was ended so.
-    public private(set) var wasCancelled = false
+    public internal(set) var wasCancelled = false
     private var nextLook = ContinuousClock.now
 
     /// The line that let the guest go last: what a stop that nobody waited for belongs to.
@@ -74,23 +68,36 @@ public final class Session {
     /// That line ended in `&`, or the guest ran before there was any: nobody waits for a stop.
     private(set) var isBackground: Bool
 
-    /// The breakpoint whose commands are being given, and those given so far.
-    private var collecting: (number: Int, lines: [String])?
-
-    private var lastRepeatable: String?
-    /// The next line is the last: a long file is then not moved for each of its lines.
-    private var queue: [QueuedLine] = []
-    private var currentDepth = 0
+    /// What waits to be done.
+    var script = ScriptStack()
+    /// The block that is being read, and how deep in the script the line that began it stands; 0 for a typed one.
+    var reader: BlockReader?
+    var readerBase = 0
+    /// The breakpoint whose commands are being given.
+    var readerBreakpoint = 0
+    /// Commands of the user's own.
+    var userCommands = UserCommands()
+    /// Lines that ended in a backslash, for the next one to go on.
+    var unfinished = ""
+    /// Where the line at hand stands.
+    private(set) var currentPlace = ScriptPlace(source: "typed", line: 1)
     private var currentOrigin = Origin.script
+    private var lastRepeatable: String?
+    /// Commands whose output another one takes.
+    var captureDepth = 0
+    /// The status that `quit` asks the program to end with.
+    public internal(set) var exitStatus: Int32?
+    /// A stop that came while a command waited for something else.
+    var keptStop: Stop?
+    /// The arguments of kvmscope that start this guest; nil where it was started in another way.
+    public var guestArguments: [String]?
+    /// Commands that set up what the front end keeps: its layout.
+    public var frontEndLines: () -> [String] = { [] }
+    /// What commands may do beside the guest.
+    public var hostAccess = HostAccess.all
+    /// Where output is written to a file, too.
+    public let log = OutputLog()
 
-    private struct QueuedLine {
-        var text: String
-        var place: String
-        var depth: Int
-    }
-
-    /// Files may source files; this deep, it is one that sources itself.
-    static let deepestSource = 16
     /// Lines kept by ``history``.
     static let longestHistory = 1000
 
@@ -102,12 +109,12 @@ public final class Session {
     }
 
     /// True from an outcome ``Outcome/running(_:)`` until ``collectStop(timeout:)`` has the stop.
-    public var isRunning: Bool { debugger.isRunning }
+    public var isRunning: Bool { debugger.isRunning || keptStop != nil }
 
     /// Does one line. An empty one, or one that starts with `#`, does nothing, unless a person repeats a
-    /// command with it.
+    /// command with it. What it leaves to do, ``advance()`` does.
     public func execute(_ line: String, origin: Origin = .interactive) throws(CommandError) -> Outcome {
-        try execute(line, origin: origin, depth: 0)
+        try execute(line, origin: origin, place: nil, isHooked: true)
     }
 
     /// The arguments of a line, which is taken apart and not done.
@@ -120,8 +127,15 @@ public final class Session {
     /// The command that a line names; nil for none.
     package func command(of line: String) -> Command? { (try? Invocation(line, table: table))?.command }
 
-    private func execute(_ line: String, origin: Origin, depth: Int) throws(CommandError) -> Outcome {
-        if collecting != nil { return try collect(line) }
+    /// - Parameters:
+    ///   - place: where the line stands; nil for one that was typed.
+    ///   - isHooked: false for a line whose hooks are queued around it.
+    func execute(
+        _ line: String, origin: Origin, place: ScriptPlace?, isHooked: Bool
+    ) throws(CommandError) -> Outcome {
+        guard let line = whole(line) else { return .done(Queued()) }
+        wasCancelled = false
+        if reader != nil { return try collect(line, place) }
         let isBlank = line.allSatisfy(\.isWhitespace)
         var text = line
         var isRepeat = false
@@ -136,6 +150,14 @@ public final class Session {
         // What fails is not worth repeating: Enter after an error must not do an older command.
         let last = lastRepeatable
         lastRepeatable = nil
+        currentPlace = place ?? ScriptPlace(source: "typed", line: 1)
+        currentOrigin = origin
+        if let command = userCommand(of: text) {
+            let isQueued = isHooked ? try queueHooked(text, command.name, place) : false
+            if !isQueued { try self.call(command, text) }
+            if origin == .interactive { lastRepeatable = text }
+            return .done(Queued())
+        }
         var call = try Invocation(text, table: table)
         call.isRepeat = isRepeat
         if isRunning, !call.command.worksWhileRunning {
@@ -153,13 +175,20 @@ public final class Session {
                 "the guest was detached", at: Argument(text: "", column: 0),
                 remedy: "`quit`, and attach again to go on debugging it")
         }
-        currentDepth = depth
-        currentOrigin = origin
+        if isHooked, try queueHooked(text, call.command.name, place) {
+            if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
+            return .done(Queued())
+        }
         let before = debugger.standstills
-        wasCancelled = false
         let background = call.takeBackgroundMark()
+        let breakpoint = debugger.lastBreakpoint
         var outcome = try call.command.action(self, call)
+        if let set = debugger.lastBreakpoint, set != breakpoint { try noteBreakpoint(set) }
         if call.command.isRepeatable, origin == .interactive { lastRepeatable = text }
+        // A script that counts says nothing, as in GDB.
+        if case .done(let result) = outcome, call.command.name == "set", script.compound != nil {
+            outcome = .done(Quiet(result))
+        }
         if case .done(let result) = outcome, !(result is DetachOutput), let now = debugger.standstills,
             now.count != before?.count
         {
@@ -175,6 +204,22 @@ public final class Session {
         return outcome
     }
 
+    /// A line with those before it that ended in a backslash; nil where it ends in one itself.
+    private func whole(_ line: String) -> String? {
+        let slashes = line.reversed().prefix { $0 == "\\" }.count
+        guard slashes % 2 == 1 else {
+            defer { unfinished = "" }
+            return unfinished + line
+        }
+        unfinished += line.dropLast()
+        // A file of nothing but such lines is no command.
+        guard unfinished.utf8.count <= CallArguments.longest else {
+            defer { unfinished = "" }
+            return unfinished
+        }
+        return nil
+    }
+
     private func remember(_ line: String) {
         history.append(line)
         if history.count > Self.longestHistory { history.removeFirst() }
@@ -188,6 +233,8 @@ public final class Session {
         guard isRunning else { return nil }
         do {
             guard let stop = try takeStop(timeout: timeout) else { return nil }
+            noteEnd(of: stop)
+            defer { queueStopHook() }
             guard !stop.commands.isEmpty else { return stopOutput(for: stop) }
             var lines = stop.commands
             let isSilent = lines.first == "silent"
@@ -217,7 +264,10 @@ public final class Session {
     /// The clients are told first: they wait, and making the output takes longer than a step.
     private func takeStop(timeout: Duration?) throws(DebuggerError) -> Stop? {
         do throws(DebuggerError) {
-            guard let stop = try debugger.collectStop(timeout: timeout) else { return nil }
+            let kept = keptStop
+            keptStop = nil
+            let taken = kept == nil ? try debugger.collectStop(timeout: timeout) : kept
+            guard let stop = taken else { return nil }
             service?.guestStopped(stop)
             return stop
         } catch {
@@ -307,85 +357,6 @@ public final class Session {
     public func interrupt() {
         cancelQueue()
         debugger.interrupt()
-    }
-
-    // MARK: - Queued lines
-
-    /// Asked between queued lines by a front end that hears of Ctrl-C in no other way: forgets them, and says so; nil
-    /// where nobody pressed it.
-    public func endIfInterrupted() -> (any CommandOutput)? {
-        let left = queue.count
-        guard left > 0, shouldStop() else { return nil }
-        return Message(
-            "Interrupted: \(counted(left, "line")) of what was sourced \(left == 1 ? "is" : "are") not done.")
-    }
-
-    /// Does the next line that `source` queued; nil when there is none, or while the guest runs and the line that
-    /// resumed it did not end in `&`. A failure forgets the lines after it.
-    public func advance() -> Executed? {
-        guard !isRunning || isBackground, let next = queue.popLast() else { return nil }
-        do {
-            return Executed(
-                line: next.text,
-                result: .success(try execute(next.text, origin: .script, depth: next.depth)))
-        } catch {
-            cancelQueue()
-            var placed = error
-            placed.place = next.place
-            return Executed(line: next.text, result: .failure(placed))
-        }
-    }
-
-    /// Puts lines in front of those that wait, as `source` does with a file's.
-    public func enqueue(_ lines: [String], place: String) {
-        queue += lines.reversed().map { QueuedLine(text: $0, place: place, depth: 0) }
-    }
-
-    /// Lines wait to be done.
-    public var hasQueuedLines: Bool { !queue.isEmpty }
-    /// The lines typed now belong to a breakpoint, up to `end`.
-    public var isCollectingCommands: Bool { collecting != nil }
-
-    /// `commands`: the lines that follow are a breakpoint's.
-    func collectCommands(for number: Int) { collecting = (number, []) }
-
-    private func collect(_ line: String) throws(CommandError) -> Outcome {
-        guard let (number, lines) = collecting else { return .done(Silence()) }
-        var text = line[...]
-        while text.first?.isWhitespace == true { text.removeFirst() }
-        while text.last?.isWhitespace == true { text.removeLast() }
-        guard text == "end" else {
-            if !text.isEmpty { collecting = (number, lines + [String(text)]) }
-            return .done(Silence())
-        }
-        collecting = nil
-        do {
-            try debugger.setBreakpoint(number, commands: lines)
-        } catch {
-            throw CommandError(error)
-        }
-        return .done(Message.commands(lines.count, of: number))
-    }
-
-    /// Forgets what `source` queued.
-    public func cancelQueue() { queue.removeAll() }
-
-    /// Puts the lines of a file in front of those that wait; blank lines and comments are left out.
-    /// - Returns: how many lines wait now because of it.
-    func enqueue(_ lines: [Substring], file: String, _ call: Invocation) throws(CommandError) -> Int {
-        guard currentDepth < Self.deepestSource else {
-            throw call.error(
-                "files source files more than \(Self.deepestSource) deep",
-                remedy: "\(file) is probably sourced by a file that it sources")
-        }
-        var found: [QueuedLine] = []
-        for (index, line) in lines.enumerated() {
-            guard let first = line.first(where: { !$0.isWhitespace }), first != "#" else { continue }
-            found.append(
-                QueuedLine(text: String(line), place: "\(file):\(index + 1)", depth: currentDepth + 1))
-        }
-        queue += found.reversed()
-        return found.count
     }
 }
 

@@ -11,6 +11,7 @@ public struct Command: Sendable {
         case tables = "Tables and state"
         case vcpus = "vCPUs"
         case exits = "Exits and devices"
+        case scripts = "Scripts and programs"
         case other = "Other"
     }
 

@@ -91,13 +91,20 @@ struct HelpTopic: Sendable {
         paragraphs: [
             "`source FILE` does the commands of a file, one a line; lines that begin with `#` are left out. In a shell, `kvmscope -x FILE -ex COMMAND` does them first, in the order given, and with `--batch` that is all: the first that fails ends it with status 1.",
             "`commands N` keeps lines that are done at each stop at a breakpoint: `silent` first keeps the stop itself quiet, `continue` last makes a trace.",
-            "`set $n = 0` makes a variable. `kvmscope --json` gives one object a line for each command.",
+            "`if`, `else`, `while`, `loop_break` and `loop_continue` stand on lines of their own, up to `end`. `define NAME` makes a command of the lines up to `end`, in which `$arg0` is the first word that it is called with; `define hook-stop` is done after each stop. `printf` and `echo` print, `eval` does a command that a format makes, `shell` and `pipe` run programs.",
+            "`set $n = 0` makes a variable; `$_streq`, `$_regex`, `$_strlen` and `$_memeq` look at strings. `kvmscope --json` gives one object a line for each command.",
         ],
         examples: [
             .init("source boot.cmd", "a file"), .init("commands 1 regs; x/4i; continue", "at a breakpoint"),
-            .init("set $n = $n + 1", "a counter"), .init("history", "what was typed, to be put into a file"),
+            .init("set $n = $n + 1", "a counter"), .init("while $ax < 3", "the lines up to `end`"),
+            .init("printf \"%04x\\n\", $ax", "a value, by a format"),
+            .init("history", "what was typed, to be put into a file"),
         ],
-        commands: ["source", "commands", "set", "print", "output", "display", "history"])
+        commands: [
+            "source", "commands", "if", "while", "define", "document", "printf", "echo", "eval", "shell",
+            "pipe",
+            "set logging", "set", "print", "display", "history",
+        ])
 }
 
 /// `help TOPIC`.

@@ -81,8 +81,8 @@ extension DebugAdapter {
         advance()
     }
 
-    /// The commands of a breakpoint that a person has set.
-    private func advance() {
+    /// What waits to be done: the commands of a breakpoint that a person has set, and what a command has left.
+    func advance() {
         while let session, let next = session.advance() {
             switch next.result {
             case .success(.done(let output)): say(text(output))
@@ -167,6 +167,6 @@ extension DebugAdapter {
 
     /// A command's output as lines.
     func text(_ output: any CommandOutput) -> String {
-        output.lines(width: 100).map { $0.text + "\n" }.joined()
+        output.plainText(width: 100)
     }
 }

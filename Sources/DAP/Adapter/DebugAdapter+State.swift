@@ -196,7 +196,10 @@ extension DebugAdapter {
             throw AdapterFailure(error.description)
         }
         switch outcome {
-        case .done(let output): return ["result": .string(self.text(output)), "variablesReference": 0]
+        case .done(let output):
+            // A block, or a command of the user's: what it shows is said beside the answer.
+            advance()
+            return ["result": .string(self.text(output)), "variablesReference": 0]
         case .quit: throw AdapterFailure("the client ends the session, by `disconnect`")
         case .running(let running):
             if running.action != "stop" {

@@ -17,7 +17,9 @@ extension RemoteSession {
         }
         do throws(CommandError) {
             switch try session.execute(line, origin: .script) {
-            case .done(let output): show(output)
+            case .done(let output):
+                show(output)
+                if goOnWithScript() { return .later }
             case .quit: say("The client leaves by `detach` or `kill`; `quit` is for the session itself.\n")
             case .running(let running):
                 guard running.action != "stop", !running.isBackground else {
@@ -33,13 +35,39 @@ extension RemoteSession {
         return .ok
     }
 
-    private func show(_ output: any CommandOutput) {
-        say(output.lines(width: Self.width).map { $0.text + "\n" }.joined())
+    private func show(_ output: any CommandOutput) { say(output.plainText(width: Self.width)) }
+
+    /// Does what a command has left to do: a block, or a command of the user's. One that never ends is ended.
+    /// - Returns: the guest was resumed by it, and its stop is waited for.
+    private func goOnWithScript() -> Bool {
+        let end = ContinuousClock.now + Self.patience
+        while let next = session.advance() {
+            switch next.result {
+            case .failure(let error): say(error.lines(width: Self.width).map { $0.text + "\n" }.joined())
+            case .success(.done(let output)): show(output)
+            case .success(.quit): session.cancelQueue()
+            case .success(.running(let running)):
+                guard running.action == "stop" || running.isBackground else {
+                    waiting = .command
+                    return true
+                }
+                show(running)
+            }
+            if ContinuousClock.now > end {
+                session.cancelQueue()
+                say("It was ended after \(Self.patience.components.seconds) s: a client waits for it.\n")
+            }
+        }
+        return false
     }
+
+    /// A client cannot be heard while its script is done.
+    private static let patience = Duration.seconds(10)
 
     /// A command that let the guest go has come to its end.
     func finishCommand(_ stop: Stop) {
         show(session.stopOutput(for: stop))
+        if goOnWithScript() { return }
         if client == .gdb {
             say("GDB has not seen the guest move: `maintenance flush register-cache` makes it look again.\n")
         }

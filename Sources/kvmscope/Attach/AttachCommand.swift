@@ -73,6 +73,7 @@ struct AttachCommand: ParsableCommand {
             // The guest runs, and is to be seen running.
             try debugger.startContinue()
             session = Session(debugger: debugger)
+            session.guestArguments = ["attach", guest, "--wait", "\(wait)"]
             session.watchHostExits()
         } catch let code as ExitCode {
             throw code

@@ -63,6 +63,10 @@ struct LaunchCommand: ParsableCommand {
             let (vmm, target) = try start.run(signals)
             let debugger = try Debugger(target: target)
             session = Session(debugger: debugger)
+            let options =
+                (output.map { ["--output", absolutePath($0)] } ?? [])
+                + (input == "-" ? [] : ["--input", absolutePath(input)])
+            session.guestArguments = ["launch"] + options + ["--"] + command
             session.watchHostExits()
             if !frontEnd.json {
                 tell(

@@ -42,6 +42,8 @@ final class Bench {
             fatalError("\(error)")
         }
         session = Session(debugger: debugger)
+        // An input may be a script: it runs no program, and names no file.
+        session.hostAccess = []
         var name = Array("/dev/shm/kvmscope-fuzz-XXXXXX".utf8CString)
         // SAFETY: the array is terminated, and mkstemp writes within it.
         file = mkstemp(&name)
@@ -134,21 +136,38 @@ final class Bench {
 
     func session(_ text: String) {
         // A new line of the input is a new line of the user's.
-        for line in text.split(separator: "\n").prefix(8) {
+        for line in text.split(separator: "\n").prefix(16) {
             let line = String(line)
             // Files are not for an input to name; and it would not end what waits for lines.
             if let command = session.command(of: line), command.completion.contains(.file) { continue }
             perform(line)
         }
-        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        session.abandonBlock()
         session.cancelQueue()
+    }
+
+    /// What a line leaves to do: so many steps of it.
+    private func drain() {
+        for _ in 0..<64 {
+            guard let next = session.advance() else { return }
+            switch next.result {
+            case .success(.done(let output)): check(output, next.line)
+            case .success(.running): collect()
+            case .success(.quit): return
+            case .failure(let error):
+                check(error, next.line)
+                precondition(error.place != nil, "\(error)")
+            }
+        }
     }
 
     private func perform(_ line: String) {
         patience = .now + .milliseconds(40)
         do {
             switch try session.execute(line, origin: .interactive) {
-            case .done(let output): check(output, line)
+            case .done(let output):
+                check(output, line)
+                drain()
             case .running(let running):
                 check(running, line)
                 session.interrupt()
@@ -199,7 +218,7 @@ final class Bench {
         session.disconnectPolicy = .stop
         session.stopService()
         session.cancelQueue()
-        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        session.abandonBlock()
         collect()
         precondition(!debugger.breakpoints.contains { $0.origin != nil }, "a breakpoint of nobody's")
         service.check()
@@ -232,7 +251,7 @@ final class Bench {
         adapter.leave(ends: false)
         collect()
         session.cancelQueue()
-        if session.isCollectingCommands { _ = try? session.execute("end", origin: .script) }
+        session.abandonBlock()
         precondition(!debugger.breakpoints.contains { $0.origin != nil }, "a breakpoint of nobody's")
         var decoder = MessageDecoder()
         for event in decoder.feed(sent) {

@@ -6,6 +6,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case command
     /// Commands, done: one a line, with what they yield as text and as JSON.
     case session
+    /// Scripts: the same, seeded with blocks, loops, commands of the user's and formats.
+    case script
     /// ELF and DWARF, through elfutils.
     case elf
     /// Maps of symbols.
@@ -34,11 +36,12 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
-        let bench = Bench.current(uses: self == .session || self == .rsp || self == .dap ? 256 : 4096)
+        let bench = Bench.current(
+            uses: self == .session || self == .script || self == .rsp || self == .dap ? 256 : 4096)
         switch self {
         case .expression: bench.evaluate(String(decoding: bytes, as: UTF8.self))
         case .command: bench.command(String(decoding: bytes, as: UTF8.self))
-        case .session: bench.session(String(decoding: bytes, as: UTF8.self))
+        case .session, .script: bench.session(String(decoding: bytes, as: UTF8.self))
         case .elf: bench.symbols(bytes, magic: [0x7F, 0x45, 0x4C, 0x46])
         case .map: bench.symbols(bytes, magic: [])
         case .image: bench.image(bytes)
