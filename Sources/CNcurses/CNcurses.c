@@ -131,6 +131,13 @@ void cncurses_pair(int pair, int foreground, int background)
         init_pair((short)pair, (short)foreground, (short)background);
 }
 
+void cncurses_mouse(int on)
+{
+    mousemask(on ? BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0, NULL);
+}
+
+void cncurses_unget(uint8_t byte) { ungetch(byte); }
+
 static const cchar_t *line_drawing(uint32_t scalar)
 {
     switch (scalar) {
@@ -189,8 +196,9 @@ void cncurses_put(int row, int column, const uint32_t *scalars, int count, unsig
             getcchar(line, drawn, &drawn_attr, &drawn_pair, NULL);
             setcchar(&cells[used], drawn, drawn_attr | attr, (short)pair, NULL);
         } else {
+            // What stands where text is cut has to be there on every terminal.
             if (!is_unicode && scalars[i] > 0x7E)
-                text[0] = L'?';
+                text[0] = scalars[i] == 0x2026 ? L'>' : L'?';
             setcchar(&cells[used], text, attr, (short)pair, NULL);
         }
         used++;

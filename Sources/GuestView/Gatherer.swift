@@ -173,13 +173,33 @@ public final class Gatherer {
                 total: row.count.handling, maximum: row.count.maximumHandling)
         }
         guard needs.recentExits > 0 else { return table }
-        let recent = debugger.target.exits.recent(limit: needs.recentExits)
+        let last = debugger.target.exits.recent(limit: max(needs.recentExits, Self.exitSample))
+        addPercentiles(of: last, statistics, to: &table)
+        let recent = last.suffix(needs.recentExits)
         let newest = recent.last?.end ?? 0
         table.recent = recent.reversed().map { record in
             ExitTable.Recent(
                 number: record.number, vcpu: record.vcpu, age: newest &- record.end, text: record.text)
         }
         return table
+    }
+
+    /// So many of the last exits tell what is usual.
+    private static let exitSample = 500
+
+    private func addPercentiles(
+        of last: [ExitRecord], _ statistics: ExitStatistics, to table: inout ExitTable
+    ) {
+        var times: [ExitKey: [UInt64]] = [:]
+        for record in last {
+            if let handling = record.handling { times[record.key, default: []].append(handling) }
+        }
+        for (index, row) in statistics.rows.enumerated() {
+            guard var some = times[row.key] else { continue }
+            some.sort()
+            table.rows[index].median = some[(some.count - 1) / 2]
+            table.rows[index].high = some[(some.count - 1) * 99 / 100]
+        }
     }
 
     private func readDebugRegisters(_ view: inout GuestView) {

@@ -230,6 +230,9 @@ public struct ExitTable: Sendable, Hashable {
         public var maximum: UInt64?
         /// Of those that were timed, which need not be all.
         public var average: UInt64?
+        /// Of the last ones: half, and 99 of 100, took no longer.
+        public var median: UInt64?
+        public var high: UInt64?
         public init(
             name: String, count: UInt64, rate: Double?, total: UInt64?, maximum: UInt64?,
             average: UInt64? = nil

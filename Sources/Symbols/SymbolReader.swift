@@ -36,14 +36,18 @@ public struct SymbolReader: Sendable, Hashable {
     // MARK: the debugger's side
 
     /// A file in whatever format it is.
-    package func read(_ path: String) throws(SymbolFileError) -> SymbolFile {
+    ///
+    /// - Parameter shouldStop: asked while another process reads it; true gives it up.
+    package func read(
+        _ path: String, shouldStop: () -> Bool = { false }
+    ) throws(SymbolFileError) -> SymbolFile {
         let start: [UInt8]
         do {
             start = try FileBytes.load(path, limit: Self.largestFile, first: 4)
         } catch {
             throw SymbolFileError("opening it failed: \(error)")
         }
-        if start == Self.magic { return try read(elf: path) }
+        if start == Self.magic { return try read(elf: path, shouldStop: shouldStop) }
         do {
             let bytes = try FileBytes.load(path, limit: Self.largestMap)
             return try Self.read(map: bytes, path: path)
@@ -65,7 +69,9 @@ public struct SymbolReader: Sendable, Hashable {
         return try ELFReader.read(bytes)
     }
 
-    package func read(elf path: String) throws(SymbolFileError) -> SymbolFile {
+    package func read(
+        elf path: String, shouldStop: () -> Bool = { false }
+    ) throws(SymbolFileError) -> SymbolFile {
         guard let program else { return try ELFReader.read(path: path) }
         var sockets: (Int32, Int32) = (-1, -1)
         let paired = withUnsafeMutableBytes(of: &sockets) { pair in
@@ -82,10 +88,15 @@ public struct SymbolReader: Sendable, Hashable {
             program, copies.map { $0.map { UnsafePointer($0) } } + [nil], sockets.1)
         close(sockets.1)
         guard child >= 0 else { throw Self.failure("starting the reader", child) }
-        let bytes = receive(sockets.0)
+        var isStopped = false
+        let bytes = receive(sockets.0) {
+            isStopped = shouldStop()
+            return isStopped
+        }
         // It has ended, or has to.
         if bytes == nil { kill(child, SIGKILL) }
         let status = clinux_reap(child)
+        guard !isStopped else { throw SymbolFileError("interrupted") }
         guard let bytes else {
             throw SymbolFileError("reading it was given up after \(timeLimit) seconds")
         }
@@ -93,7 +104,7 @@ public struct SymbolReader: Sendable, Hashable {
     }
 
     /// All that the reader sends; nil if it does not come to an end.
-    private func receive(_ socket: Int32) -> [UInt8]? {
+    private func receive(_ socket: Int32, _ shouldStop: () -> Bool) -> [UInt8]? {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: Self.chunk)
         let deadline = ContinuousClock.now + .seconds(Int(timeLimit))
@@ -101,8 +112,10 @@ public struct SymbolReader: Sendable, Hashable {
             let left = deadline - .now
             guard left > .zero else { return nil }
             var waiting = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-            let ready = poll(&waiting, 1, Int32(clamping: left.components.seconds * 1000 + 1000))
-            if ready < 0, errno == EINTR { continue }
+            // Short, so that the user is heard; a signal ends it early.
+            let ready = poll(&waiting, 1, 50)
+            if shouldStop() { return nil }
+            if ready == 0 || ready < 0 && errno == EINTR { continue }
             guard ready > 0 else { return nil }
             let count = clinux_receive(socket, &buffer, buffer.count, 1)
             guard count > 0 else { return bytes }

@@ -9,17 +9,39 @@ public final class Display {
     /// The size and the cells that the terminal has now.
     private var shown: (size: Size, cells: [Cell])?
     private var isOpen = true
+    /// The colours are those for a light background.
+    private var isLight = false
+    /// None are used, whatever the terminal has.
+    private var isPlain = false
 
     /// Takes the terminal: the alternate screen where it has one, raw keys, the mouse's wheel.
     /// - Parameter colours: false draws without, whatever the terminal has, as does NO_COLOR.
     public init(colours: Bool = true) throws(TerminalError) {
         let result = cncurses_open(colours ? 1 : 0)
         guard result == 0 else { throw Self.error(result, term: History.variable("TERM") ?? "") }
-        for role in Look.Role.allCases {
-            let colour = Palette.colour(of: role, colours: Int(cncurses_colours()))
-            if cncurses_colours() > 0 { cncurses_pair(Self.pair(role), Int32(colour), -1) }
-        }
+        choose(isLight: false)
     }
+
+    /// Takes the colours for a light or a dark background; the next draw is a whole one.
+    /// - Parameter plain: none at all.
+    func choose(isLight: Bool, plain: Bool = false) {
+        self.isLight = isLight
+        isPlain = plain
+        for role in Look.Role.allCases where cncurses_colours() > 0 {
+            cncurses_pair(Self.pair(role), Int32(colour(of: role)), -1)
+        }
+        forget()
+    }
+
+    private func colour(of role: Look.Role) -> Int {
+        isPlain ? -1 : Palette.colour(of: role, colours: Int(cncurses_colours()), isLight: isLight)
+    }
+
+    /// The terminal gives the mouse to the screen, or keeps it.
+    func setMouse(_ isOn: Bool) { cncurses_mouse(isOn ? 1 : 0) }
+
+    /// Bytes that were typed before the screen was there.
+    func unget(_ bytes: [UInt8]) { for byte in bytes.reversed() { cncurses_unget(byte) } }
 
     deinit { close() }
 
@@ -77,7 +99,7 @@ public final class Display {
         let colours = Int(cncurses_colours())
         let hasColours = colours > 0
         // Where dim text has a colour of its own, the attribute would make it fainter still, and costs more to send.
-        let isDimAColour = hasColours && Palette.colour(of: .dim, colours: colours) >= 0
+        let isDimAColour = hasColours && colour(of: .dim) >= 0
         var cells = screen.cells
         Difference.settleBlanks(&cells, size: screen.size)
         var scalars: [UInt32] = []
@@ -159,32 +181,6 @@ enum Difference {
                 while x < size.width, cells[row + x].look == look { x += 1 }
                 body(y, start..<x, look)
             }
-        }
-    }
-}
-
-/// The colours of roles. -1 is the terminal's own.
-enum Palette {
-    static func colour(of role: Look.Role, colours: Int) -> Int {
-        let many = colours >= 256
-        return switch role {
-        case .plain: -1
-        case .console: -1
-        case .dim: many ? 245 : -1
-        case .border: many ? 240 : -1
-        case .title: many ? 81 : 6
-        case .name: many ? 110 : 6
-        case .changed: many ? 215 : 3
-        case .address: many ? 75 : 4
-        case .mnemonic: many ? 150 : 2
-        case .symbol: many ? 180 : 5
-        case .pc: many ? 120 : 2
-        case .breakpoint: many ? 203 : 1
-        case .error: many ? 203 : 1
-        case .warning: many ? 221 : 3
-        case .good: many ? 120 : 2
-        case .prompt: many ? 81 : 6
-        case .key: many ? 81 : 6
         }
     }
 }

@@ -9,6 +9,8 @@ public final class ScreenTerminal {
     public let display: Display
     private let signals: SignalPipe
     private let editor: LineEditor
+    /// Whether the terminal's background is light; nil where it does not say.
+    public let hasLightBackground: Bool?
     /// What came while something else was done, for the next ``wait(descriptors:milliseconds:)``.
     private var waiting: [TerminalEvent] = []
 
@@ -21,10 +23,22 @@ public final class ScreenTerminal {
     ) throws(TerminalError) {
         // readline asks terminfo too, and leaves its answer current: before the screen, then.
         editor = LineEditor(place: .screen, history: history)
+        let background = colours && History.variable("NO_COLOR")?.isEmpty ?? true ? Background.ask() : .init()
+        hasLightBackground = background.isLight
         display = try Display(colours: colours)
+        display.unget(background.typed)
+        if background.isLight == true { display.choose(isLight: true) }
         signals = try SignalPipe([SIGINT] + SignalPipe.ending + [SIGWINCH, SIGCONT])
         editor.begin(prompt: prompt)
+        // The terminal itself has nothing more to say of them.
+        if !background.typed.isEmpty { waiting = Keyboard.read() }
     }
+
+    /// Takes the colours for a light or a dark background, or none.
+    public func choose(isLight: Bool, plain: Bool = false) { display.choose(isLight: isLight, plain: plain) }
+
+    /// The terminal gives the mouse's wheel and presses to the screen, or keeps them.
+    public func setMouse(_ isOn: Bool) { display.setMouse(isOn) }
 
     /// Gives the terminal back as it was found.
     public func close() {

@@ -79,7 +79,9 @@ struct FrontEnd {
                 return ConsoleFrontEnd(batch: batch, lines: script).run()
             }
             do {
-                return try ScreenFrontEnd(session: session, colours: options.color != .never).run(commands)
+                return try ScreenFrontEnd(
+                    session: session, colours: options.color != .never, endsGuest: ownsGuest
+                ).run(commands)
             } catch {
                 // A terminal that the screen cannot use still has lines.
                 guard isTerminal(STDIN_FILENO) else {

@@ -25,7 +25,7 @@ struct Program: ParsableCommand {
             With --json the first line is {"kind":"header",…}, and each command gives one line: {"command":…,"ok":true,"result":{…}} or \
             {"command":…,"error":{"message":…,"column":…},"ok":false}. Addresses, registers and memory are \
             strings such as "0x7c00"; counts and times (…Nanoseconds) are numbers. \
-            A command that lets the guest go gives its line when the guest stops; one with `&` gives a line at once \
+            A command that resumes the guest gives its line when the guest stops; one with `&` gives a line at once \
             and, if nothing waited for the stop, {"kind":"event",…} then. On a standard input that is no terminal a line such \
             as {"id":1,"command":"step"} is answered with its id.
 

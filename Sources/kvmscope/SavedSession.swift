@@ -52,7 +52,7 @@ extension Options {
         case .mode(let mode)?: add("--entry", mode.rawValue)
         case nil: break
         }
-        // An option's value that begins with a dash is one only behind a sign.
+        // An option's value that begins with a dash is one only after a sign.
         if let append { result.append("--append=\(append)") }
         add("--initrd", initrd.map(absolutePath))
         add("--example", example)

@@ -16,6 +16,7 @@ final class ScreenFrontEnd {
     private let terminal: ScreenTerminal
     private let gatherer: Gatherer
     private var model: Model
+    private var settings: ScreenSettings
 
     private var isOver = false
     private var isAdvancing = false
@@ -25,6 +26,7 @@ final class ScreenFrontEnd {
     private var nextTick: UInt64 = 0
     /// Text that a script has printed without the end of its line.
     private var unendedLine = ""
+    private var nextProgress: UInt64 = 0
 
     /// The screen is drawn so often while the guest runs.
     private static let tick: UInt64 = 100_000_000
@@ -33,11 +35,18 @@ final class ScreenFrontEnd {
 
     /// Takes the terminal.
     /// - Parameter colours: false draws without, whatever the terminal has.
-    init(session: Session, colours: Bool) throws(TerminalError) {
+    /// - Parameter endsGuest: the guest ends with the session.
+    init(session: Session, colours: Bool, endsGuest: Bool) throws(TerminalError) {
         self.session = session
+        settings = .kept()
         terminal = try ScreenTerminal(prompt: "(kvmscope) ", colours: colours)
         gatherer = Gatherer(session: session)
-        model = Model(size: terminal.display.size)
+        model = Model(size: terminal.display.size, layout: settings.layout, endsGuest: endsGuest)
+        applyTheme()
+        if !settings.usesMouse { terminal.setMouse(false) }
+        session.screen = self
+        session.frontEndLines = { [weak self] in self?.savedLines ?? [] }
+        session.progress = { [weak self] elapsed in self?.showProgress(elapsed) }
         terminal.completion = { line, cursor in
             let found = session.complete(line, cursor: cursor)
             return LineCompletion(
@@ -64,6 +73,8 @@ final class ScreenFrontEnd {
             show(session.stopOutput(for: session.debugger.stop))
         }
         apply(.commandLine(terminal.commandLine))
+        // For scripts that are done on a line console, too.
+        try? session.debugger.setVariable("_screen", to: Value(truth: true))
         showNotices()
         session.enqueue(commands.map(\.commandLine), place: "command line")
         advance()
@@ -226,9 +237,9 @@ final class ScreenFrontEnd {
         apply(.commandLine(terminal.commandLine))
     }
 
-    /// The lines that `source` queued, up to one that lets the guest go.
+    /// The lines that `source` queued, up to one that resumes the guest.
     ///
-    /// A breakpoint's commands may let the guest go for ever: keys are looked at in between.
+    /// A breakpoint's commands may resume the guest for ever: keys are looked at in between.
     private func advance() {
         guard !isAdvancing else { return }
         isAdvancing = true
@@ -281,6 +292,33 @@ final class ScreenFrontEnd {
         }
     }
 
+    // MARK: The screen itself
+
+    private func applyTheme() {
+        terminal.choose(isLight: usedTheme == .light, plain: usedTheme == .none)
+    }
+
+    private func keepSettings() {
+        if let failure = settings.keep() { session.tell(failure) }
+    }
+
+    /// The layout, in a session that is saved; a line console has none.
+    private var savedLines: [String] {
+        ["if !$_isvoid($_screen)", "  layout \(settings.layout.rawValue)", "end"]
+    }
+
+    /// A command takes long: what is shown says so, and how it ends.
+    private func showProgress(_ elapsed: Duration) {
+        let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
+        let now = monotonicTime()
+        guard now >= nextProgress else { return }
+        nextProgress = now + Self.tick
+        apply(
+            .unresolved("working for \(Int(seconds * 10) / 10).\(Int(seconds * 10) % 10) s; Ctrl-C ends it"))
+        terminal.display.draw(model.view())
+        apply(.unresolved(""))
+    }
+
     // MARK: Output
 
     private var width: Int { model.layout.frame(holding: .output)?.content.width ?? model.size.width }
@@ -327,6 +365,45 @@ final class ScreenFrontEnd {
             }.joined()
         }
         apply(.output(lines.map { OutputLine($0) }))
+    }
+}
+
+extension ScreenFrontEnd: ScreenControl {
+    var screenLayout: ScreenLayout {
+        get { settings.layout }
+        set {
+            settings.layout = newValue
+            apply(.layout(newValue))
+            keepSettings()
+        }
+    }
+
+    var theme: ScreenTheme {
+        get { settings.theme }
+        set {
+            settings.theme = newValue
+            applyTheme()
+            keepSettings()
+        }
+    }
+
+    var usedTheme: ScreenTheme {
+        guard settings.theme == .auto else { return settings.theme }
+        return terminal.hasLightBackground == true ? .light : .dark
+    }
+
+    var usesMouse: Bool {
+        get { settings.usesMouse }
+        set {
+            settings.usesMouse = newValue
+            terminal.setMouse(newValue)
+            keepSettings()
+        }
+    }
+
+    func screenText() -> String {
+        let screen = model.view()
+        return (0..<screen.size.height).map { screen.text(row: $0) + "\n" }.joined()
     }
 }
 

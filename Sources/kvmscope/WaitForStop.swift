@@ -20,7 +20,7 @@ extension Session {
         let start = ContinuousClock.now
         var isTold = false
         while true {
-            // First: commands that let the guest go again and again would never get here otherwise.
+            // First: commands that resume the guest again and again would never get here otherwise.
             while let signal = signals.next() {
                 guard signal == SIGINT, interrupts == 0 else { return .end(signal) }
                 interrupts += 1

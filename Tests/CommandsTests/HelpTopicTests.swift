@@ -57,6 +57,19 @@ import Testing
     @Test func topicsAreFoundLikeCommands() throws {
         let driver = try Driver()
         #expect(try driver.failure("help steping").suggestion == "stepping")
+        // Other words for the same, and other debuggers' words.
+        for (word, command) in [
+            ("reboot", "starti"), ("irq", "catch int"), ("macro", "define"), ("ram", "xp"),
+            ("colour", "set theme"),
+            ("drive", "info disks"),
+        ] {
+            let text = try driver.text("apropos \(word)")
+            #expect(text.contains { $0.hasPrefix("  " + command) }, "\(word): \(text)")
+        }
+        #expect(try driver.text("help restart")[0].hasPrefix("run "))
+        #expect(try driver.text("help reset")[0].hasPrefix("starti"))
+        #expect(try driver.text("help watch")[0].hasPrefix("watch "))
+        #expect(try driver.text("help rwatch")[0].contains("`watch r ADDR` watches reads"))
         #expect(try driver.text("apropos singlestep").contains { $0.hasPrefix("  stepping") })
         let found = driver.session.complete("help addr", cursor: 9)
         #expect(found.candidates.map(\.text) == ["addresses"])

@@ -91,6 +91,8 @@ import Testing
         let driver = Driver(guest, try Debugger(target: isForeign ? ForeignGuest(guest) : guest))
         try driver.session.debugger.loadSymbols(exampleSymbols)
         driver.session.serviceMaker = { _, address in FakeService(address) }
+        let screen = FakeScreen()
+        driver.session.screen = screen
         // What the examples of `print` go on with, and of `delete` delete.
         try driver.output("print 1")
         for place in 0..<3 { try driver.output("b \(0x7C80 + place)") }

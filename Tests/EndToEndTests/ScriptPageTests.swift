@@ -31,7 +31,7 @@ struct ScriptPageTests {
         if let output = script.output {
             #expect(shown == output)
         } else {
-            #expect(shown.last?.hasPrefix("at 0000:7c04") == true, "\(shown)")
+            #expect(shown.last?.hasPrefix("at 0000:7c") == true, "\(shown)")
         }
     }
 

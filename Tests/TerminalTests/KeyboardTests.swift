@@ -127,12 +127,6 @@ import Testing
 }
 
 @Suite struct PaletteTests {
-    @Test(arguments: [8, 16, 256]) func coloursAreOnesThatTheTerminalHas(_ colours: Int) {
-        for role in Look.Role.allCases {
-            #expect((-1..<colours).contains(Palette.colour(of: role, colours: colours)))
-        }
-    }
-
     @Test(arguments: [(-25, "xterm"), (-2, "nonsense"), (-95, "dumb"), (-5, "xterm"), (-2, "")])
     func errorsSayWhatIsWrong(_ code: Int32, _ term: String) {
         let text = Display.error(code, term: term).description

@@ -75,6 +75,10 @@ int cncurses_rows(void);
 int cncurses_colours(void);
 /// Pair 1 to 63; -1 is the terminal's own colour.
 void cncurses_pair(int pair, int foreground, int background);
+/// The terminal reports the mouse's wheel and presses, or keeps the mouse.
+void cncurses_mouse(int on);
+/// Puts a byte in front of what waits to be read.
+void cncurses_unget(uint8_t byte);
 /// Puts `count` scalars; a 0 is the second half of the wide one before it.
 void cncurses_put(int row, int column, const uint32_t *scalars, int count, unsigned attributes, int pair);
 /// A negative column hides the cursor.

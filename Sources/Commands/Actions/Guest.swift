@@ -5,7 +5,7 @@ extension CommandTable {
     /// About a guest that another program runs.
     static let guestCommands: [Command] = [
         Command(
-            "detach", [], "", .other, "let the guest go on without kvmscope, everything put back",
+            "detach", [], "", .other, "leave the guest running without kvmscope, everything put back",
             details: """
                 For a guest of `kvmscope attach` or `kvmscope launch`. Breakpoints, guest debug and the changed fields of \
                 kvm_run are taken away and no thread is traced any more; the VMM does not notice. The session goes on with \

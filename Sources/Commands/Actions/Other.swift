@@ -21,8 +21,8 @@ extension CommandTable {
         Command(
             "source", [], "FILE", .other, "do the commands of a file",
             details: """
-                One command a line; blank lines and lines that start with `#` are left out. A command that lets the \
-                guest go is waited for. The first that fails ends it. While the guest runs it works where nobody waits for a \
+                One command a line; blank lines and lines that start with `#` are left out. A command that resumes the \
+                guest is waited for. The first that fails ends it. While the guest runs it works where nobody waits for a \
                 stop: after `continue &`, or when the guest was attached to and has not been stopped.
                 """,
             examples: [.init("source boot.cmd", "as typed")], completion: [.file], whileRunning: true,
@@ -77,6 +77,12 @@ enum OtherActions {
         if group.count > 1 { return .done(HelpIndex(group)) }
         if let command = session.table.command(named: name) { return .done(HelpPage(command)) }
         guard group.isEmpty else { return .done(HelpIndex(group)) }
+        switch ForeignName.named(name) {
+        case .same(let other)?:
+            if let command = session.table.command(named: other) { return .done(HelpPage(command)) }
+        case .told(let sentence)?: return .done(Message("There is no command `\(name)` here: \(sentence)."))
+        case nil: break
+        }
         throw call.error(
             "there is no command `\(name.shortened)`",
             suggestion: nearest(to: name, in: session.table.allNames + HelpTopic.all.map(\.name)),
@@ -86,18 +92,34 @@ enum OtherActions {
     static func apropos(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let word = call.rest.text.lowercased()
         guard !word.isEmpty else { throw call.usageError("`apropos` needs a word") }
-        let found = session.table.commands.filter { command in
-            let texts = command.names + [command.summary, command.details] + command.examples.map(\.meaning)
-            return texts.contains { $0.lowercased().contains(word) }
-        }
-        let topics = HelpTopic.all.filter { topic in
-            ([topic.name, topic.summary] + topic.aliases + topic.paragraphs)
-                .contains { $0.lowercased().contains(word) }
-        }
-        guard !found.isEmpty || !topics.isEmpty else {
+        let found = mentions(session) { $0.contains(word) }
+        // Other words for the same come after those that have the word itself.
+        let others = Synonyms.of(word)
+        let more = mentions(session) { !others.isEmpty && Synonyms.text($0, names: others) }
+        let commands =
+            found.commands + more.commands.filter { one in !found.commands.contains { $0.name == one.name } }
+        let topics =
+            found.topics + more.topics.filter { one in !found.topics.contains { $0.name == one.name } }
+        guard !commands.isEmpty || !topics.isEmpty else {
             return .done(Message("No command mentions `\(word)`."))
         }
-        return .done(HelpIndex(found, topics: topics))
+        return .done(HelpIndex(commands, topics: topics))
+    }
+
+    /// The commands and topics one of whose texts, in lower case, is as wanted.
+    private static func mentions(
+        _ session: Session, _ isWanted: (String) -> Bool
+    ) -> (commands: [Command], topics: [HelpTopic]) {
+        let commands = session.table.commands.filter { command in
+            let texts = command.names + [command.summary, command.details] + command.examples.map(\.meaning)
+            return texts.contains { isWanted($0.lowercased()) }
+        }
+        let topics = HelpTopic.all.filter { topic in
+            ([topic.name, topic.summary] + topic.aliases + topic.paragraphs).contains {
+                isWanted($0.lowercased())
+            }
+        }
+        return (commands, topics)
     }
 
     static func info(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -7,7 +7,7 @@ extension CommandTable {
     /// The beginning and the end of a guest of kvmscope's own.
     static let restartCommands: [Command] = [
         Command(
-            "run", ["r"], "[stepping] [&]", .running, "start the guest from the start again, and let it go",
+            "run", ["r"], "[stepping] [&]", .running, "start the guest from the start again, and resume it",
             details: """
                 Every vCPU, device and all memory are put back, and the image is read anew: one that was built meanwhile is \
                 what runs. It works at any time, after the guest's end, too. Breakpoints, watchpoints, symbols, displays and \
@@ -23,7 +23,7 @@ extension CommandTable {
         Command(
             "starti", ["reset"], "", .running,
             "put the guest back to its start, and stop at its first instruction",
-            details: "As `run` without letting it go.",
+            details: "As `run`, and the guest stays stopped.",
             examples: [.init("starti", "to the first instruction")],
             whileRunning: true, action: RestartActions.startInstruction),
         Command(

@@ -88,7 +88,8 @@ enum SymbolActions {
         }
         let placement = try placement(session, call, Array(arguments.dropFirst()))
         let source = try call.perform(at: file) { () throws(DebuggerError) in
-            try session.debugger.loadSymbols(expandingHome(file.text), placement)
+            try session.debugger.loadSymbols(
+                expandingHome(file.text), placement, shouldStop: { session.shouldStop() })
         }
         return .done(SymbolsLoaded(file: SymbolFileRow(source)))
     }

@@ -25,7 +25,7 @@ struct Invocation: Sendable {
     /// The words of ``rest``; see ``split(_:)``.
     var arguments: [Argument] { split(rest) }
 
-    /// Takes the `&` off the end of a command that lets the guest go.
+    /// Takes the `&` off the end of a command that resumes the guest.
     mutating func takeBackgroundMark() -> Bool {
         guard command.category == .running, rest.text.last == "&" else { return false }
         rest.text.removeLast()

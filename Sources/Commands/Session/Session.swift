@@ -62,8 +62,10 @@ public final class Session {
     /// The command done last was ended so.
     public internal(set) var wasCancelled = false
     private var nextLook = ContinuousClock.now
+    /// When the command at hand began.
+    private var began = ContinuousClock.now
 
-    /// The line that let the guest go last: what a stop that nobody waited for belongs to.
+    /// The line that resumed the guest last: what a stop that nobody waited for belongs to.
     public private(set) var runningLine = ""
     /// That line ended in `&`, or the guest ran before there was any: nobody waits for a stop.
     private(set) var isBackground: Bool
@@ -91,6 +93,10 @@ public final class Session {
     var keptStop: Stop?
     /// The arguments of kvmscope that start this guest; nil where it was started in another way.
     public var guestArguments: [String]?
+    /// The screen that the session is shown on; nil for lines.
+    public weak var screen: (any ScreenControl)?
+    /// Told now and then by a command that takes long, how long it has taken.
+    public var progress: (Duration) -> Void = { _ in }
     /// Commands that set up what the front end keeps: its layout.
     public var frontEndLines: () -> [String] = { [] }
     /// What commands may do beside the guest.
@@ -181,6 +187,7 @@ public final class Session {
         }
         let before = debugger.standstills
         let background = call.takeBackgroundMark()
+        if captureDepth == 0 { began = .now }
         let breakpoint = debugger.lastBreakpoint
         var outcome = try call.command.action(self, call)
         if let set = debugger.lastBreakpoint, set != breakpoint { try noteBreakpoint(set) }
@@ -276,7 +283,7 @@ public final class Session {
         }
     }
 
-    /// Lets the guest go for a client; nobody at this front end waits for the stop.
+    /// Resumes the guest for a client; nobody at this front end waits for the stop.
     package func resume(
         for client: String, _ start: () throws(DebuggerError) -> Void
     ) throws(DebuggerError) {
@@ -310,6 +317,7 @@ public final class Session {
         let now = ContinuousClock.now
         guard now >= nextLook else { return false }
         nextLook = now + .milliseconds(20)
+        if now - began > .milliseconds(400) { progress(now - began) }
         if cancelRequested() {
             wasCancelled = true
             cancelQueue()

@@ -25,7 +25,7 @@ public struct CommandTable: Sendable {
             + codeCommands + pagingCommands + tableCommands + systemCommands
             + symbolCommands + vcpuCommands + exitCommands + typingCommands + deviceCommands
             + firmwareCommands + guestCommands + imageCommands + assistCommands
-            + remoteCommands + scriptCommands + savingCommands + otherCommands)
+            + remoteCommands + scriptCommands + savingCommands + screenCommands + otherCommands)
 
     /// Short forms of first words that open a subtable.
     private static let groupAliases = ["i": "info"]

@@ -20,6 +20,14 @@ enum ForeignName: Sendable, Hashable {
         "nearpc": .same("disassemble"),
         "threads": .same("vcpu list"),
 
+        // What people type for the same.
+        "restart": .same("run"),
+        "rerun": .same("run"),
+        "reboot": .same("starti"),
+        "pause": .same("stop"),
+        "halt": .same("stop"),
+        "resume": .same("continue"),
+
         // GDB.
         "jump": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
         "j": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
@@ -29,8 +37,6 @@ enum ForeignName: Sendable, Hashable {
             "`finish` runs until this code returns; `set $pc` and `set $sp` go back without running it"),
         "dump": .told("`writemem` writes memory to a file"),
         "restore": .told("`loadmem` loads a file into memory"),
-        "layout": .told(
-            "F4 goes from pane to pane, Alt-z shows one alone; `help` tells what is shown by command"),
         "focus": .told("F4 goes from pane to pane"),
         "refresh": .told("Ctrl-L draws the screen again"),
         "winheight": .told("+ and - give the pane in focus more rows or fewer"),

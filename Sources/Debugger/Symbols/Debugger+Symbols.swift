@@ -20,12 +20,16 @@ extension Debugger {
     /// Loads the symbols and source lines of an ELF file, or of a map. A file that was loaded before is replaced.
     ///
     /// ELF files are read by ``symbolReader``: one that is broken costs an error, whatever it does to elfutils.
+    ///
+    /// - Parameter shouldStop: asked now and then while a file is read that takes long; true gives it up.
     @discardableResult
     public func loadSymbols(
-        _ path: String, _ placement: SymbolPlacement = .asLinked
+        _ path: String, _ placement: SymbolPlacement = .asLinked, shouldStop: () -> Bool = { false }
     ) throws(DebuggerError) -> SymbolSource {
         let reader = symbolReader
-        return try load(path, placement) { () throws(SymbolFileError) in try reader.read(path) }
+        return try load(path, placement) { () throws(SymbolFileError) in
+            try reader.read(path, shouldStop: shouldStop)
+        }
     }
 
     /// Loads what a file with these bytes says; ELF too is read in this process. No file is looked at, so that tests

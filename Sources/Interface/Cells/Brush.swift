@@ -11,6 +11,9 @@ struct Brush: ~Copyable {
     /// The values of this rectangle that can be edited.
     var fields: [Field] = []
 
+    /// Stands at the end of a row whose text goes on.
+    static let cut: UInt32 = 0x2026
+
     init(_ screen: consuming Screen, _ area: Rect) {
         self.screen = screen
         self.area = area
@@ -41,6 +44,9 @@ struct Brush: ~Copyable {
     mutating func put(scalar: UInt32, _ look: Look = .plain) {
         if x >= 0, x < area.width, y >= 0, y < area.height {
             screen[area.x + x, area.y + y] = Cell(scalar, look)
+        } else if x >= area.width, scalar != 0x20, scalar != 0, y >= 0, y < area.height {
+            // Something has no room: that is said where it begins.
+            screen[area.maxX - 1, area.y + y] = Cell(Self.cut, .dim)
         }
         x += 1
     }

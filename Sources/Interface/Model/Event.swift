@@ -1,4 +1,4 @@
-import Commands
+public import Commands
 public import DebugTarget
 public import GuestView
 
@@ -31,6 +31,8 @@ public enum Event: Sendable {
     /// Text for the output pane.
     case output([OutputLine])
     case guest(GuestView)
+    /// The panes are to stand so.
+    case layout(ScreenLayout)
     /// An address that was asked for with ``Effect/resolve(_:for:)``: as it is to be shown, and where it is.
     case resolved(Purpose, MemoryPlace)
     /// It could not be understood.

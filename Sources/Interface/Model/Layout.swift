@@ -1,3 +1,5 @@
+public import Commands
+
 /// Which pane stands where, for a size and the user's wishes.
 public struct Layout: Sendable, Hashable {
     /// One frame: a title row, and the content of one of the panes that share it.
@@ -29,6 +31,7 @@ public struct Layout: Sendable, Hashable {
 
 /// The user's wishes about the layout.
 public struct LayoutWishes: Sendable, Hashable {
+    public var preset = ScreenLayout.boot
     public var hidden: Set<Pane> = []
     /// Panes brought to the front of a frame they share, the latest last.
     public var raised: [Pane] = []
@@ -39,7 +42,7 @@ public struct LayoutWishes: Sendable, Hashable {
     /// One pane alone in the body.
     public var zoomed: Pane?
 
-    public init() {}
+    public init(_ preset: ScreenLayout = .boot) { self.preset = preset }
 
     public mutating func raise(_ pane: Pane) {
         raised.removeAll { $0 == pane }
@@ -48,18 +51,6 @@ public struct LayoutWishes: Sendable, Hashable {
 }
 
 extension Layout {
-    /// A frame before its height is known.
-    private struct Slot {
-        var panes: [Pane]
-        /// Content rows that it wants, no more; nil takes its share of what is left.
-        var natural: Int?
-        var weight = 1
-    }
-    private struct Column {
-        var width: Int
-        var slots: [Slot]
-    }
-
     /// Rows that the registers' content takes.
     static let registerRows = 11
     static let systemRows = 19
@@ -89,14 +80,13 @@ extension Layout {
             return
         }
         var columns = body
-        let below = Self.below(size).filter { !wishes.hidden.contains($0) }
+        let below = Self.below(size, wishes.preset).filter { !wishes.hidden.contains($0) }
         let band = Self.band(body.height, below, wishes)
         if band > 0 { columns.height -= band }
-        place(
-            Self.columns(
-                size: size, height: columns.height, vcpus: vcpus, isLong: isLong, hasBand: band > 0,
-                front: { panes in wishes.raised.last { panes.contains($0) } ?? panes[0] }), in: columns,
-            wishes)
+        let circumstances = Circumstances(
+            size: size, height: columns.height, vcpus: vcpus, isLong: isLong, hasBand: band > 0,
+            front: { panes in wishes.raised.last { panes.contains($0) } ?? panes[0] })
+        place(Self.columns(wishes.preset, circumstances), in: columns, wishes)
         if band > 0 {
             place(
                 [Slot(panes: below)],
@@ -105,65 +95,18 @@ extension Layout {
     }
 
     /// What has the full width under the columns: text, whose lines are long.
-    private static func below(_ size: Size) -> [Pane] { size.width >= 165 ? [.output] : [.output, .console] }
+    private static func below(_ size: Size, _ preset: ScreenLayout) -> [Pane] {
+        // On a wide screen the console has a place of its own in these.
+        size.width >= 165 && (preset == .boot || preset == .kernel) ? [.output] : [.output, .console]
+    }
 
     /// Rows of that, with its title; none where the screen is too low for it, or nothing of it is shown.
     private static func band(_ height: Int, _ panes: [Pane], _ wishes: LayoutWishes) -> Int {
         guard height >= 16, !panes.isEmpty else { return 0 }
-        let rows = min(height * 3 / 8, 13 + max(0, height - 36) / 6)
+        let some = min(height * 3 / 8, 13 + max(0, height - 36) / 6)
+        let rows = wishes.preset == .wide ? max(some, height - 11) : some
         let wish = panes.reduce(0) { $0 + wishes.rows[$1, default: 0] }
         return max(3, min(rows + wish, height - 6))
-    }
-
-    /// - Parameter front: which of several panes is shown.
-    private static func columns(
-        size: Size, height: Int, vcpus: Int, isLong: Bool, hasBand: Bool, front: ([Pane]) -> Pane
-    ) -> [Column] {
-        let peers: [Slot] = vcpus > 1 ? [Slot(panes: [.peers], natural: registerRows)] : []
-        if size.width >= 165 {
-            // High enough, the registers stand one a row, each with where it leads.
-            let rows = isLong && height >= 52 ? RegisterForm.tallRows : registerRows
-            let left = Column(
-                width: 58,
-                slots: [
-                    Slot(panes: [.registers], natural: rows),
-                    Slot(panes: [.system], natural: systemRows), Slot(panes: [.stack]),
-                ])
-            let rest = size.width - left.width - 2
-            let middle = Column(
-                width: rest - max(56, rest * 2 / 5),
-                slots: peers + [Slot(panes: [.code], weight: 3), Slot(panes: [.memory], weight: 2)])
-            var right = Column(
-                width: 0, slots: [Slot(panes: [.exits], weight: 3), Slot(panes: [.console], weight: 2)])
-            if !hasBand { right.slots.append(Slot(panes: [.output], weight: 3)) }
-            return [left, middle, right]
-        }
-        let extra: [Pane] = vcpus > 1 ? [.peers] : []
-        var leftSlots: [Slot]
-        var rightSlots = [Slot(panes: [.code], weight: 5)]
-        if height >= 17 {
-            let state: [Pane] = [.registers, .system]
-            // The system's registers take more rows, where they are looked at and the stack is left some.
-            let rows = front(state) == .system ? min(systemRows, height - 5) : registerRows
-            leftSlots = [Slot(panes: state, natural: rows), Slot(panes: [.stack] + extra)]
-            if height >= 38 {
-                leftSlots = [
-                    Slot(panes: [.registers], natural: registerRows),
-                    Slot(panes: [.system], natural: systemRows), Slot(panes: [.stack] + extra),
-                ]
-            }
-            if height >= 22 {
-                rightSlots += [Slot(panes: [.memory], weight: 3), Slot(panes: [.exits], weight: 4)]
-            } else {
-                rightSlots.append(Slot(panes: [.exits, .memory], weight: 3))
-            }
-        } else {
-            leftSlots = [Slot(panes: [.registers, .system, .stack] + extra)]
-            rightSlots = [Slot(panes: [.code], weight: 8), Slot(panes: [.exits, .memory], weight: 5)]
-        }
-        if !hasBand { rightSlots.append(Slot(panes: below(size), weight: 4)) }
-        let leftWidth = size.width >= 132 ? 52 : size.width >= 80 ? registerColumns : size.width / 2
-        return [Column(width: leftWidth, slots: leftSlots), Column(width: 0, slots: rightSlots)]
     }
 
     private mutating func place(_ columns: [Column], in body: Rect, _ wishes: LayoutWishes) {

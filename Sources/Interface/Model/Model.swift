@@ -1,3 +1,4 @@
+public import Commands
 import DebugTarget
 import Debugger
 public import GuestView
@@ -45,11 +46,21 @@ public struct Model: Sendable {
     /// A word at the bottom, until the next key.
     var notice: String?
 
+    /// In which order the exits stand.
+    var exitOrder = ExitOrder.count
+    /// Exits a second while the guest ran, at each look; the newest last.
+    var exitRates: [Double?] = []
+    static let longestRates = 64
+    /// The guest ends with the session.
+    var endsGuest = false
+
     /// Lines that the output pane keeps.
     public static let outputLimit = 5_000
 
     struct Question: Sendable, Hashable {
         enum Kind: Sendable, Hashable {
+            /// Whether the guest may end with the session.
+            case quit
             case address(Purpose)
             case search(Pane)
         }
@@ -57,6 +68,7 @@ public struct Model: Sendable {
         var text = ""
         var prompt: String {
             switch kind {
+            case .quit: "the guest ends with kvmscope: quit? (y or n) "
             case .address(.memory): "memory at: "
             case .address(.code): "code at: "
             case .search(.memory), .search(.stack): "find (text, 55 aa or 0x7c00): "
@@ -67,7 +79,12 @@ public struct Model: Sendable {
         }
     }
 
-    public init(size: Size) { self.size = size }
+    /// - Parameter endsGuest: the guest ends with the session, so that leaving is asked about once it has run.
+    public init(size: Size, layout: ScreenLayout = .boot, endsGuest: Bool = false) {
+        self.size = size
+        self.endsGuest = endsGuest
+        wishes = LayoutWishes(layout)
+    }
 
     public var layout: Layout {
         layout(wishes)

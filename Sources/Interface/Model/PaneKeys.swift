@@ -64,7 +64,7 @@ extension Model {
         case ">": return resize(pane, columns: 1)
         case "<": return resize(pane, columns: -1)
         case "=":
-            wishes = LayoutWishes()
+            wishes = LayoutWishes(wishes.preset)
             show(pane)
             return [.refresh]
         case "0"..."9":

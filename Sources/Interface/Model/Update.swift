@@ -37,6 +37,10 @@ extension Model {
             return []
         case .guest(let view):
             return take(view)
+        case .layout(let layout):
+            // What was moved by hand was moved in another one.
+            wishes = LayoutWishes(layout)
+            return [.refresh]
         case .resolved(let purpose, let place):
             return point(purpose, at: place)
         case .unresolved(let message):
@@ -65,6 +69,10 @@ extension Model {
     private mutating func take(_ view: GuestView) -> [Effect] {
         let isNewStop = guest?.stop.number != view.stop.number || guest?.selected != view.selected
         guest = view
+        if view.isRunning {
+            exitRates.append(view.exits.rate)
+            if exitRates.count > Self.longestRates { exitRates.removeFirst() }
+        }
         if !view.code.lines.isEmpty {
             codeStart = view.code.lines.first?.address
             codeScroll = 0
@@ -101,7 +109,13 @@ extension Model {
 
     private mutating func interrupt(at time: UInt64) -> [Effect] {
         if guest?.isRunning == true { return [.interrupt] }
-        if let last = lastInterrupt, time &- last < 1_000 { return [.quit] }
+        if let last = lastInterrupt, time &- last < 1_000 {
+            guard endsGuest, let guest, guest.latest > 0, question?.kind != .quit else { return [.quit] }
+            lastInterrupt = nil
+            notice = nil
+            question = Question(kind: .quit)
+            return []
+        }
         lastInterrupt = time
         notice = "Ctrl-C again to quit"
         if edit != nil || question != nil || showsHelp {
@@ -175,7 +189,14 @@ extension Model {
                 }
             return [.execute(command, echo: false)]
         case .function(6):
-            return toggleBreakpoint()
+            guard focus == .exits else { return toggleBreakpoint() }
+            exitOrder = exitOrder.next
+            return []
+        // With something typed it is readline's.
+        case .alt("l") where commandLine.text.isEmpty:
+            return [.execute("layout next", echo: false)]
+        case .alt("s"):
+            return [.execute("save screen", echo: true)]
         case .function(7):
             question = Question(kind: .address(focus == .code ? .code : .memory))
             return []
@@ -275,6 +296,10 @@ extension Model {
 
     private mutating func pressInQuestion(_ key: Key) -> [Effect] {
         guard var asked = question else { return [] }
+        if asked.kind == .quit {
+            question = nil
+            return key == .character("y") || key == .character("Y") ? [.quit] : []
+        }
         switch key {
         case .character(let scalar): asked.text.unicodeScalars.append(scalar)
         case .backspace: if !asked.text.isEmpty { asked.text.removeLast() }
@@ -293,6 +318,7 @@ extension Model {
 
     private mutating func answer(_ asked: Question) -> [Effect] {
         switch asked.kind {
+        case .quit: return []
         case .address(let purpose):
             return asked.text.isEmpty ? [] : [.resolve(asked.text, for: purpose)]
         case .search(let pane):

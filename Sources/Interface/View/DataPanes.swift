@@ -1,4 +1,3 @@
-import Commands
 import GuestView
 import X86
 
@@ -76,64 +75,6 @@ extension Model {
                 brush.put(scalar: isPrintable(byte) ? UInt32(byte) : 0x2E, isChanged ? .changed : .dim)
             }
         }
-    }
-
-    /// The histogram above, the last exits below.
-    func drawExits(_ guest: GuestView, _ brush: inout Brush) {
-        let table = guest.exits
-        // What fits is shown: the average and the share of all go first.
-        let name = brush.width - (brush.width >= 56 ? 38 : 24)
-        let columns: [(title: String, end: Int, text: (ExitTable.Row) -> String)] =
-            brush.width >= 56
-            ? [
-                ("Count", 7, { count($0.count) }), ("%", 13, { share($0, table) }),
-                ("Rate/s", 21, { $0.rate.map(rate) ?? "-" }),
-                ("Avg", 29, { $0.average.map { time($0) } ?? "-" }),
-                ("Max", 37, { $0.maximum.map { time($0) } ?? "-" }),
-            ]
-            : [
-                ("Count", 7, { count($0.count) }), ("Rate/s", 15, { $0.rate.map(rate) ?? "-" }),
-                ("Max", 23, { $0.maximum.map { time($0) } ?? "-" }),
-            ]
-        brush.put("Exit", .dim)
-        for column in columns { brush.put(column.title, endingAt: name + column.end, .dim) }
-        let room = brush.height - 1
-        // The last ones have at least a third of the pane, where there are any.
-        let shown = min(table.rows.count, table.recent.isEmpty ? room : max(1, room * 2 / 3 - 1))
-        for (row, exit) in table.rows.prefix(shown).enumerated() {
-            brush.go(0, row + 1)
-            brush.put(String(exit.name.prefix(max(0, name))), Look(.mnemonic))
-            for column in columns { brush.put(column.text(exit), endingAt: name + column.end) }
-        }
-        let y = shown + 1
-        guard y < brush.height, !table.recent.isEmpty else {
-            if table.rows.isEmpty {
-                brush.go(0, 1)
-                guard !guest.exitsMissing.isEmpty else {
-                    brush.put("none yet", .dim)
-                    return
-                }
-                brush.put("not told by the host:", .warning)
-                brush.go(0, 2)
-                brush.put(guest.exitsMissing.printable, .dim)
-            }
-            return
-        }
-        brush.go(0, y)
-        brush.put("Last exits", .dim)
-        for (row, exit) in table.recent.dropFirst(scroll[.exits, default: 0]).prefix(brush.height - y - 1)
-            .enumerated()
-        {
-            brush.go(0, y + 1 + row)
-            brush.put("#\(exit.number) ", .dim)
-            if guest.vcpus.count > 1 { brush.put("cpu\(exit.vcpu) ", .name) }
-            brush.put(exit.text)
-            if brush.room > 12, exit.age > 0 { brush.put("-\(time(exit.age))", endingAt: brush.width, .dim) }
-        }
-    }
-
-    private func share(_ row: ExitTable.Row, _ table: ExitTable) -> String {
-        tenths(table.total == 0 ? 0 : Double(row.count) / Double(table.total) * 100)
     }
 
     private func isPrintable(_ byte: UInt8) -> Bool { (0x20..<0x7F).contains(byte) }

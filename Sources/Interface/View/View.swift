@@ -104,6 +104,7 @@ extension Model {
         case .exits:
             return words([
                 count(guest.exits.total), guest.exits.rate.map { "\(rate($0))/s" } ?? "",
+                exitOrder == .count ? "" : "by \(exitOrder.rawValue)",
                 past(guest.exitsFrom),
             ])
         case .console, .output:
@@ -279,6 +280,7 @@ extension Model {
         if edit != nil {
             return [("Enter", "Set"), ("Backspace", "Back"), ("Ctrl-U", "Clear"), ("Esc", "Leave as it was")]
         }
+        if question?.kind == .quit { return [("y", "Quit"), ("n", "Stay")] }
         if question != nil { return [("Enter", "Go"), ("Esc", "Leave")] }
         if guest?.isPast == true, focus == nil {
             return [
@@ -298,7 +300,7 @@ extension Model {
             case .memory: [("Enter", "Edit"), ("F7", "Address")]
             case .stack: [("Enter", "Show in Memory")]
             case .code: [("Enter", "Breakpoint"), ("F7", "Address"), (".", "To PC")]
-            case .exits: [("Alt-r", "Reset")]
+            case .exits: [("F6", "Sort"), ("Alt-r", "Reset")]
             case .output: [("/", "Search"), ("Alt-n", "Again")]
             case .console where guestScreen != nil: [("keys", "To the guest"), ("Alt-c", "Next console")]
             case .console: [("/", "Search"), ("Alt-n", "Again"), ("Alt-c", "Next console")]
