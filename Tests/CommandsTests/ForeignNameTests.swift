@@ -8,7 +8,9 @@ import Testing
 
     /// Every name that a sentence or an alias mentions is a command, and no entry is shadowed by one.
     @Test func whatIsNamedIsThere() {
-        for (word, foreign) in Array(ForeignName.all) + ForeignName.info.map({ ("info " + $0, $1) }) {
+        for (word, foreign) in Array(ForeignName.all) + ForeignName.info.map({ ("info " + $0, $1) })
+            + ForeignName.show.map({ ("show " + $0, $1) })
+        {
             #expect(!table.commands.contains { $0.names.contains(word) }, "\(word) is a command here")
             switch foreign {
             case .same(let name): #expect(table.command(named: name) != nil, "\(word): \(name)")

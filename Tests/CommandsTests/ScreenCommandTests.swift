@@ -29,6 +29,8 @@ final class FakeScreen: ScreenControl {
         }
         _ = try driver.text("layout next")
         #expect(screen.screenLayout == .boot)
+        _ = try driver.text("layout asm")
+        #expect(screen.screenLayout == .kernel)
         let error = try driver.failure("layout kernl")
         #expect(error.suggestion == "kernel" && error.remedy?.contains("exits") == true)
     }

@@ -162,6 +162,8 @@ import X86
         #expect(first[1] == "    0000:7c02  e6e9    out 0xe9, al")
         let second = try driver.output("", origin: .interactive).lines(width: 80).map(\.text)
         #expect(second[0] == "    0000:7c04  90      nop")
+        // As Bochs has it, and as GDB has it.
+        #expect(try driver.text("u 0x7c00 0x7c04") == driver.text("disassemble 0x7c00, 0x7c04"))
     }
 
     @Test func aGuestThatSpinsIsStopped() throws {

@@ -25,6 +25,14 @@ extension CommandTable {
     ]
 }
 
+extension Session {
+    /// Whether a word is an address by itself, and no part of an expression.
+    fileprivate func isAddress(_ text: String) -> Bool {
+        guard let first = text.first, first.isLetter || first.isNumber || first == "$" else { return false }
+        return (try? debugger.address(text)) != nil
+    }
+}
+
 enum CodeActions {
     static func disassemble(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
         let format = try DisplayFormat(call.format, in: call)
@@ -36,6 +44,14 @@ enum CodeActions {
                 throw call.error("a range says itself how much: no count with it", at: call.format)
             }
             return try range(session, call, comma)
+        }
+        // Bochs: `u START END`, without a comma.
+        let words = call.arguments
+        if !call.isRepeat, call.format == nil, words.count == 2, words.allSatisfy({ session.isAddress($0.text) }) {
+            let address = try session.location(words[0], call)
+            let count = try session.length(from: address, to: words[1], call)
+            guard count <= 1 << 20 else { throw call.error("at most 1 MiB at once", at: words[1]) }
+            return try list(session, call, at: address, words[0], count: Int(count), bytes: count)
         }
         // Bochs: `u` goes on with Enter; typed anew, it starts at the next instruction.
         return try list(session, call, count: format.count ?? 10, goesOn: call.isRepeat)

@@ -5,7 +5,8 @@ extension CommandTable {
             "layout", [], "[boot|kernel|exits|wide|next]", .other, "put the screen's panes elsewhere",
             details: """
                 `boot` has a bit of all, in `kernel` code and stack have the room, in `exits` the exits, in `wide` output. The \
-                last one chosen is there again in the next session. Alt-l goes to the next one.
+                last one chosen is there again in the next session. Alt-l goes to the next one. GDB's `asm`, `src` and \
+                `split` are `kernel`, and `regs` is `boot`.
                 """,
             examples: [.init("layout kernel", "code and stack"), .init("layout", "which it is")],
             completion: [.words(ScreenLayout.allCases.map(\.rawValue) + ["next"])], whileRunning: true,
@@ -58,10 +59,12 @@ enum ScreenActions {
         let screen = try screen(session, call)
         let all = ScreenLayout.allCases
         if let word = call.arguments.first {
+            // GDB's names: what shows the code, and what shows the registers.
+            let known = ["asm": "kernel", "src": "kernel", "split": "kernel", "regs": "boot"]
             if word.text == "next" {
                 let next = (all.firstIndex(of: screen.screenLayout) ?? 0) + 1
                 screen.screenLayout = all[next % all.count]
-            } else if let layout = ScreenLayout(rawValue: word.text) {
+            } else if let layout = ScreenLayout(rawValue: known[word.text] ?? word.text) {
                 screen.screenLayout = layout
             } else {
                 throw call.error(

@@ -102,10 +102,13 @@ extension CommandTable {
             "show logging", [], "", .scripts, "show where output is written to", whileRunning: true,
             action: LoggingActions.show),
         Command(
-            "set pagination", ["set confirm", "set height", "set width", "set verbose"], "VALUE", .scripts,
+            "set pagination", [
+                "set confirm", "set height", "set width", "set verbose", "set disassembly-flavor", "set listsize",
+                "set architecture",
+            ], "VALUE", .scripts,
             "accepted from GDB's scripts, and changes nothing",
             details:
-                "Output is not held up here, nothing is asked in a script, and lines are as wide as the terminal.",
+                "Output is not held up here, nothing is asked in a script, lines are as wide as the terminal, code is in Intel's syntax, and the processor's mode says how it is decoded.",
             examples: [.init("set pagination off", "as GDB's scripts begin")],
             whileRunning: true, action: ScriptActions.acceptSetting),
     ]

@@ -115,7 +115,8 @@ public struct CommandTable: Sendable {
                         line: line, column: words[1].column)
                 }
             case .none:
-                if name == "info", let foreign = ForeignName.info[words[1].text] {
+                let others = name == "info" ? ForeignName.info : name == "show" ? ForeignName.show : [:]
+                if let foreign = others[words[1].text] {
                     return (try resolve(foreign, words[1], line), 2)
                 }
                 if entry.command == nil {
@@ -139,7 +140,9 @@ public struct CommandTable: Sendable {
     /// First words that a misspelling may have meant: none that ends or deletes something.
     private var suggested: [String] {
         firstWords.filter {
-            !["delete", "del", "d", "quit", "q", "exit", "detach", "unwatch", "undisplay"].contains($0)
+            // A sign is nothing that a letter was meant for.
+            $0.first?.isLetter == true
+                && !["delete", "del", "d", "quit", "q", "exit", "detach", "unwatch", "undisplay"].contains($0)
         }
     }
 

@@ -27,6 +27,9 @@ enum ForeignName: Sendable, Hashable {
         "pause": .same("stop"),
         "halt": .same("stop"),
         "resume": .same("continue"),
+        "?": .same("help"),
+        "man": .same("help"),
+        "ls": .told("`!ls` gives a line to the shell"),
 
         // GDB.
         "jump": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
@@ -63,6 +66,12 @@ enum ForeignName: Sendable, Hashable {
         // Bochs.
         "ptime": .told("`info exits` and `vcpu list` show the time that the guest has used"),
         "trace-mem": .told("`watch` stops at accesses to memory; `set trace on` keeps every instruction"),
+        "calc": .same("print"),
+        "slist": .same("info symbols"),
+        "load-symbols": .same("symbols"),
+        "sb": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
+        "sba": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
+        "instrument": .told("`set trace on` keeps every instruction; `catch` stops at events"),
         "dump_cpu": .told("`info registers`, `sregs` and `creg` show the vCPU"),
         "vmexitbp": .told("`catch exit` stops when KVM_RUN comes back for a reason"),
         "log": .told("`info exits` lists the last exits; `writemem` writes memory to a file"),
@@ -83,6 +92,17 @@ enum ForeignName: Sendable, Hashable {
         "tab": .told("`info tlb` shows every page that is mapped"),
     ]
 
+    /// Second words of `show`.
+    static let show: [String: ForeignName] = [
+        "int": .told("`catch int` stops at interrupts; `info blackbox` has the last ones"),
+        "call": .told("`backtrace` shows the callers; `step-until call` goes to the next CALL"),
+        "mode": .told("`vcpu list` shows the mode; `catch mode` stops where it changes"),
+        "version": .told("`kvmscope --version` in a shell says it"),
+        "args": .told("`info image` has what the guest was loaded from"),
+        "registers": .same("info registers"),
+        "breakpoints": .same("info breakpoints"),
+    ]
+
     /// Second words of `info`.
     static let info: [String: ForeignName] = [
         "all-registers": .told(
@@ -95,5 +115,10 @@ enum ForeignName: Sendable, Hashable {
         "signals": .told("a guest has no signals; `catch exception` stops at the processor's exceptions"),
         "break": .same("info breakpoints"),
         "cpu": .told("`info registers`, `sregs` and `creg` show the vCPU"),
+        "eflags": .told("`info registers` shows the flags; `print $eflags` their value"),
+        "flags": .told("`info registers` shows the flags; `print $eflags` their value"),
+        "fpu": .same("fpu"),
+        "device": .told("`info io` lists ports and their devices; `info pic`, `info pit` and `info rtc` show some"),
+        "proc": .told("`info sources` has what is known of the program; `info mem` maps the guest's memory"),
     ]
 }
