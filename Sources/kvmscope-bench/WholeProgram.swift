@@ -36,10 +36,23 @@ struct WholeProgram: ~Copyable {
             guard poll(&entry, 1, total == 0 ? 10_000 : milliseconds) > 0 else { break }
             let count = read(terminal, &buffer, buffer.count)
             guard count > 0 else { break }
+            answer(buffer.prefix(count))
             total += count
             last = cbench_now()
         }
         return (last, total)
+    }
+
+    /// What a terminal answers to a request for its device attributes, which the program waits for.
+    private func answer(_ drawn: ArraySlice<UInt8>) {
+        guard let end = drawn.last, end == UInt8(ascii: "c"),
+            drawn.suffix(3).elementsEqual([0x1B, 0x5B, end])
+        else {
+            return
+        }
+        let reply = Array("\u{1B}[?6c".utf8)
+        // SAFETY: the array lives through the call, which is told how many bytes it has.
+        _ = write(terminal, reply, reply.count)
     }
 
     /// Nanoseconds of processor time that all its threads have used.

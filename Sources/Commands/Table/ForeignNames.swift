@@ -29,7 +29,7 @@ enum ForeignName: Sendable, Hashable {
         "resume": .same("continue"),
         "?": .same("help"),
         "man": .same("help"),
-        "ls": .told("`!ls` gives a line to the shell"),
+        "ls": .told("`shell ls` gives a line to the shell"),
 
         // GDB.
         "jump": .told("set the instruction pointer, as in `set $pc = 0x7c00`, then `continue`"),
@@ -71,7 +71,7 @@ enum ForeignName: Sendable, Hashable {
         "load-symbols": .same("symbols"),
         "sb": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
         "sba": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
-        "instrument": .told("`set trace on` keeps every instruction; `catch` stops at events"),
+        "instrument": .told("`set trace on` keeps every instruction; `catch io`, `catch int` and others stop at events"),
         "dump_cpu": .told("`info registers`, `sregs` and `creg` show the vCPU"),
         "vmexitbp": .told("`catch exit` stops when KVM_RUN comes back for a reason"),
         "log": .told("`info exits` lists the last exits; `writemem` writes memory to a file"),
