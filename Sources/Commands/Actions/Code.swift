@@ -47,7 +47,9 @@ enum CodeActions {
         }
         // Bochs: `u START END`, without a comma.
         let words = call.arguments
-        if !call.isRepeat, call.format == nil, words.count == 2, words.allSatisfy({ session.isAddress($0.text) }) {
+        if !call.isRepeat, call.format == nil, words.count == 2,
+            words.allSatisfy({ session.isAddress($0.text) })
+        {
             let address = try session.location(words[0], call)
             let count = try session.length(from: address, to: words[1], call)
             guard count <= 1 << 20 else { throw call.error("at most 1 MiB at once", at: words[1]) }

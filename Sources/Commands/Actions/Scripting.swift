@@ -102,8 +102,10 @@ extension CommandTable {
             "show logging", [], "", .scripts, "show where output is written to", whileRunning: true,
             action: LoggingActions.show),
         Command(
-            "set pagination", [
-                "set confirm", "set height", "set width", "set verbose", "set disassembly-flavor", "set listsize",
+            "set pagination",
+            [
+                "set confirm", "set height", "set width", "set verbose", "set disassembly-flavor",
+                "set listsize",
                 "set architecture",
             ], "VALUE", .scripts,
             "accepted from GDB's scripts, and changes nothing",

@@ -71,7 +71,8 @@ enum ForeignName: Sendable, Hashable {
         "load-symbols": .same("symbols"),
         "sb": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
         "sba": .told("`step N` steps so many instructions; `set step-time` says how long each takes"),
-        "instrument": .told("`set trace on` keeps every instruction; `catch io`, `catch int` and others stop at events"),
+        "instrument": .told(
+            "`set trace on` keeps every instruction; `catch io`, `catch int` and others stop at events"),
         "dump_cpu": .told("`info registers`, `sregs` and `creg` show the vCPU"),
         "vmexitbp": .told("`catch exit` stops when KVM_RUN comes back for a reason"),
         "log": .told("`info exits` lists the last exits; `writemem` writes memory to a file"),
@@ -118,7 +119,8 @@ enum ForeignName: Sendable, Hashable {
         "eflags": .told("`info registers` shows the flags; `print $eflags` their value"),
         "flags": .told("`info registers` shows the flags; `print $eflags` their value"),
         "fpu": .same("fpu"),
-        "device": .told("`info io` lists ports and their devices; `info pic`, `info pit` and `info rtc` show some"),
+        "device": .told(
+            "`info io` lists ports and their devices; `info pic`, `info pit` and `info rtc` show some"),
         "proc": .told("`info sources` has what is known of the program; `info mem` maps the guest's memory"),
     ]
 }
