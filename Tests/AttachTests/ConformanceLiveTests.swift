@@ -20,6 +20,10 @@ struct ConformanceLiveTests {
             return target
         }
         for guest in guests { #expect(try guest.vcpu().debug == 0) }
-        if let missing { try Test.cancel("needs: \(missing)") }
+        if let missing {
+            // A cancelled case has no line of its own.
+            print("declared away: needs \(missing)")
+            try Test.cancel("needs: \(missing)")
+        }
     }
 }

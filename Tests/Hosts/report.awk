@@ -12,6 +12,9 @@ isArgument { if (/ started\.$/) isArgument = 0; next }
 / Test .* started\.$/ { running[name(" started\\.$")] = 1 }
 / Test .* (passed|failed|skipped|cancelled)/ { delete running[name(" (passed|failed|skipped|cancelled).*$")] }
 
+# A case of a test with arguments, which says so itself.
+sub(/^.*declared away: /, "") { away[$0]++; total++; next }
+
 / (skipped|was cancelled|cancelled)(:| after)/ {
     reason = $0
     if (!sub(/^.*(skipped|cancelled): /, "", reason)) reason = "no reason given"

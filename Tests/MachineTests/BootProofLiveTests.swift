@@ -49,21 +49,6 @@ final class BootProofLiveTests {
         return .init(.disk, path: try file("disk.img", bytes))
     }
 
-    /// The screen's text, once it has `text`; what it has after a minute if it never does.
-    private func screen(_ machine: OwnedMachine, with text: String) -> String {
-        let end = ContinuousClock.now + .seconds(60)
-        while true {
-            let cells = machine.textScreen.map { screen in
-                (0..<screen.rows).map { row in
-                    String(screen.row(row).map { CodePage437.character($0.character) })
-                }.joined(separator: "\n")
-            }
-            let shown = cells ?? ""
-            if shown.contains(text) || ContinuousClock.now > end { return shown }
-            usleep(20_000)
-        }
-    }
-
     @Test(.enabled(if: isThere(grubFolder + "/stage2"), "needs grub-legacy"))
     func grubLegacyShowsItsPromptAndAnswers() throws {
         let stages = try ["stage1", "stage2"].map {
@@ -72,10 +57,10 @@ final class BootProofLiveTests {
         let floppy = try file("grub.img", stages[0] + stages[1])
         let machine = try machine([.init(.floppy, path: floppy), try disk()])
         try machine.go()
-        #expect(screen(machine, with: "grub> ").contains("GNU GRUB"))
+        #expect(machine.screen(with: "grub> ").contains("GNU GRUB"))
         let keys = Array("root (hd0,0)".utf8).map { TypedKey.byte($0) } + [.named("enter")]
         #expect(machine.type(keys) == nil)
-        #expect(screen(machine, with: "partition type 0x6").contains("partition type 0x6"))
+        #expect(machine.screen(with: "partition type 0x6").contains("partition type 0x6"))
         machine.interrupt()
         #expect(machine.waitForStop(timeout: .seconds(60))?.reason == .interrupted)
         let counts = try #require(machine.firmware).counts
@@ -90,7 +75,7 @@ final class BootProofLiveTests {
     func memtestDrawsItsScreen() throws {
         let machine = try machine([.init(.floppy, path: Self.memtest)])
         try machine.go()
-        #expect(screen(machine, with: "<F1> Configuration").contains("Memtest86+"))
+        #expect(machine.screen(with: "<F1> Configuration").contains("Memtest86+"))
         machine.interrupt()
         #expect(machine.waitForStop(timeout: .seconds(60)) != nil)
     }

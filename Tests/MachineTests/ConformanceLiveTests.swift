@@ -14,6 +14,10 @@ struct ConformanceLiveTests {
             configuration.vcpus = vcpus
             return try OwnedMachine(configuration)
         }
-        if let missing { try Test.cancel("needs: \(missing)") }
+        if let missing {
+            // A cancelled case has no line of its own.
+            print("declared away: needs \(missing)")
+            try Test.cancel("needs: \(missing)")
+        }
     }
 }

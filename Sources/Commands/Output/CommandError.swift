@@ -49,26 +49,32 @@ public struct CommandError: Error, Sendable, Hashable, CustomStringConvertible {
     /// fault.
     private func place(of column: Int, width: Int) -> [StyledLine] {
         let most = max(width - 2, 16)
+        // Of a line without end, what may be shown at all: characters may be without width, but not all of so many.
+        let reach = most * 4
+        let skipped = max(0, column - reach)
+        let start = line.index(line.startIndex, offsetBy: skipped, limitedBy: line.endIndex) ?? line.endIndex
+        let end =
+            line.index(start, offsetBy: column - skipped + reach, limitedBy: line.endIndex) ?? line.endIndex
         // Each character as it is shown; how far a tab goes the caret cannot know.
-        let shown = line.map { $0 == "\t" ? " " : String($0).printable }
-        var before = shown.prefix(column)
-        var behind = shown.dropFirst(column)
+        let shown = line[start..<end].map { $0 == "\t" ? " " : String($0).printable }
+        var before = shown.prefix(column - skipped)
+        var after = shown.dropFirst(column - skipped)
         var (front, back) = ("", "")
-        if Self.columns(shown) > most {
-            if Self.columns(before) > most / 2 {
+        if skipped > 0 || end < line.endIndex || Self.columns(shown) > most {
+            if skipped > 0 || Self.columns(before) > most / 2 {
                 before = before.suffix(Self.fitting(before.reversed(), in: most / 2 - 1))
                 front = "…"
             }
             let room = most - Self.columns(before) - front.columns
-            if Self.columns(behind) > room {
-                behind = behind.prefix(Self.fitting(behind, in: room - 1))
+            if end < line.endIndex || Self.columns(after) > room {
+                after = after.prefix(Self.fitting(after, in: room - 1))
                 back = "…"
             }
         }
         let left = front + before.joined()
         var caret = StyledLine("  " + String(repeating: " ", count: left.columns))
         caret.append("^", .error)
-        return [StyledLine("  " + left + behind.joined() + back, .dim), caret]
+        return [StyledLine("  " + left + after.joined() + back, .dim), caret]
     }
 
     private static func columns(_ pieces: some Sequence<String>) -> Int {
