@@ -9,6 +9,7 @@ import Testing
         [.tfIsReal, .outStays], [.tfIsReal, .int3Traps, .dataFires], [.weakEmulator, .noHighVectors],
         [.tfIsReal, .outStays, .registersNeverFire],
         [.tfIsReal, .int3Traps, .registersNeverFire],
+        [.tfIsReal, .int3Traps, .dataFires, .outStays, .emptySteps],
         // As on VMX and SVM.
         [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
     ]

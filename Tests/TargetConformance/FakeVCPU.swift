@@ -36,6 +36,9 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     public static let registersNeverFire = FakeQuirks(rawValue: 1 << 11)
     /// INT n with n from 80h on is not executed: KVM_RUN comes back, if it is asked to step, with nothing done.
     public static let noHighVectors = FakeQuirks(rawValue: 1 << 12)
+    /// Each step stops three times with nothing done, as where the processor is left within an instruction for pages that
+    /// are not there yet, and reports the step all the same.
+    public static let emptySteps = FakeQuirks(rawValue: 1 << 13)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -65,6 +68,7 @@ public final class FakeVCPU: VCPUAccess {
     private var haltIsDue = false
     private var trapIsDue = false
     private var hasShownREP = false
+    private var emptyTraps = 0
     /// The last access to a protected page of the instruction at hand: KVM loses those before it.
     var protectedAccess: MMIO?
     /// How many bytes RIP has still to move after an OUT.
@@ -185,6 +189,11 @@ public final class FakeVCPU: VCPUAccess {
                 return trap(1 << 14)
             }
             hasShownREP = false
+            if isStep, quirks.contains(.emptySteps), emptyTraps < 3 {
+                emptyTraps += 1
+                return trap(1 << 14)
+            }
+            emptyTraps = 0
             let halted = haltIsDue
             if byte(0) == 0xCC, quirks.contains(.int3Traps),
                 guestDebug.control.contains(.softwareBreakpoints)

@@ -14,6 +14,9 @@ struct ExclusiveStep: Sendable {
     /// The next step is to be made with the MSR filter off.
     var wantsNoFilter = false
 
+    /// What the step that is over was made with.
+    private var last = (openPages: false, noFilter: false)
+
     /// Where handlers are patched for this step, and where they were for the last.
     private var planted: [UInt64] = []
     private var plantedLast: [UInt64] = []
@@ -33,6 +36,7 @@ struct ExclusiveStep: Sendable {
         _ place: InstructionAtHand, _ watches: [WatchState],
         special: () throws(KVMError) -> SpecialRegisters
     ) throws(KVMError) {
+        last = (false, false)
         if wantsNoFilter {
             hold()
             try patching.msrTrap?.trapMSRWrites(.none)
@@ -98,6 +102,9 @@ struct ExclusiveStep: Sendable {
     /// The step that is over had a patch there.
     func wasPlanted(_ gpa: UInt64) -> Bool { plantedLast.contains(gpa) }
 
+    /// Nothing of the step was done: the next one is made as it was.
+    mutating func again() { (wantsOpenPages, wantsNoFilter) = last }
+
     private mutating func lift(_ head: Range<UInt64>, _ tail: Range<UInt64>) {
         let table = patching.table
         guard table.covers(head) || !tail.isEmpty && table.covers(tail) else { return }
@@ -125,6 +132,7 @@ struct ExclusiveStep: Sendable {
     /// - Returns: what the step wrote to watched memory on pages that were open.
     mutating func end(_ watches: [WatchState], trappedMSRs: TrappedMSRs) throws(KVMError) -> [WatchHit] {
         guard isHolding else { return [] }
+        last = (hasOpenPages, wantsNoFilter)
         var hits: [WatchHit] = []
         for gpa in planted { patching.table.remove(gpa) }
         plantedLast = planted

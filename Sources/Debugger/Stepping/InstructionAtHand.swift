@@ -27,8 +27,12 @@ struct InstructionAtHand: Sendable {
     var faults: OpcodeFaults = []
     /// A trap of the guest's own is delivered in its place: it is not executed.
     var isDelivery = false
-    /// It was begun again, because nothing of it was done.
-    var isRetried = false
+    /// How often it was begun again, because nothing of it was done.
+    var retries = 0
+    var isRetried: Bool { retries > 0 }
+    /// Some processors report a step right after they were left within it, as for a page that is not there yet, and may
+    /// be left so several times for one instruction. After so many it is not executed at all.
+    static let mostRetries = 8
 
     init(registers: GeneralRegisters) { self.registers = registers }
 
@@ -55,7 +59,7 @@ struct InstructionAtHand: Sendable {
             handler = InterruptEntry.linear(vector, LinearMemory(memory: memory(), special: special))
         }
         isDelivery = false
-        isRetried = false
+        retries = 0
     }
 
     /// Whether an instruction that does not branch can have led from here to `ip`, which in a 16- or 32-bit segment may

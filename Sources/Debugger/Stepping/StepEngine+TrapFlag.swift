@@ -66,7 +66,7 @@ extension StepEngine {
     ) throws(KVMError) {
         here.registers = registers
         here.handler = InterruptEntry.linear(1, LinearMemory(memory: memory, special: special))
-        here.isRetried = true
+        here.retries = InstructionAtHand.mostRetries
         here.faultHandlers = []
         here.isDelivery = true
         isStepping = true

@@ -29,7 +29,7 @@ extension StepEngine {
         here.registers = registers.general
         here.pc = VCPUSnapshot.pc(registers.general, registers.special)
         here.selector = registers.special.cs.selector
-        here.isRetried = false
+        here.retries = 0
         // An ordinary instruction follows, or the plan would have ended.
         here.opcode = .ordinary
         here.handler = nil

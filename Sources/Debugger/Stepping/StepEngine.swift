@@ -236,18 +236,20 @@ struct StepEngine: Sendable {
         if trapFlag.isDelivering { return try trapWasDelivered(vcpu) }
         // Hosts that step with TF trap after each iteration.
         if registers.rip == here.registers.rip, here.opcode == .repeatsString { return .resume }
-        // An iteration of REP that has not begun, or the trap of an instruction that ended in a handled exit:
-        // nothing has been executed. An instruction that really changes nothing, as `jmp $`, may be executed
-        // twice.
+        // An iteration of REP that has not begun, the trap of an instruction that ended in a handled exit, or one right
+        // after the processor was left within it: nothing has been executed. An instruction that really changes nothing,
+        // as `jmp $`, may be executed twice.
         if registers == here.registers, debug.pc == here.pc {
-            if !here.isRetried {
-                here.isRetried = true
+            // From an instruction that leads on: the host's KVM does not execute it, if that does not change.
+            if here.isRetried, staysInPlace(try vcpu.specialRegisters()) {
+                return try completed(registers, vcpu)
+            }
+            if here.retries < (debug.matched == 0 ? InstructionAtHand.mostRetries : 1) {
+                here.retries += 1
+                exclusive.again()
                 return .resume
             }
-            // Twice nothing, from an instruction that leads on: the host's KVM does not execute it.
-            if debug.matched == 0, !staysInPlace(try vcpu.specialRegisters()) {
-                return .stop(.noProgress(.debug(debug)))
-            }
+            if debug.matched == 0 { return .stop(.noProgress(.debug(debug))) }
         }
         return try completed(registers, vcpu)
     }
@@ -371,12 +373,16 @@ struct StepEngine: Sendable {
         }
     }
 
-    /// The instruction at hand may well leave all as it was: a jump to itself, an iteration of a repeated one. So may
-    /// one that cannot be decoded.
+    /// The instruction at hand may well leave all as it was: a jump to itself. So may one that cannot be decoded.
     private func staysInPlace(_ special: SpecialRegisters) -> Bool {
         guard let instruction = decode(here.registers, special) else { return true }
-        return !instruction.traits.isDisjoint(with: [.jump, .conditional, .loop, .call, .return])
-            || instruction.traits.isSuperset(of: [.string, .rep])
+        // CALL, RET, LOOP and REP change a register, wherever they lead.
+        guard !instruction.traits.isDisjoint(with: [.jump, .conditional]) else { return false }
+        return switch instruction.target {
+        case .near(let offset): offset == here.registers.rip
+        case .far(let place): place.offset == here.registers.rip
+        case nil: true
+        }
     }
 
     // MARK: the instruction at hand
