@@ -4,6 +4,36 @@ import Testing
 @testable import Monitor
 
 @Suite struct CounterTests {
+    /// Against a plain list of 64 counts.
+    @Test(arguments: 0..<20 as Range<UInt64>) func histogramsAreListsOfCounts(_ seed: UInt64) throws {
+        var state = seed &* 0x9E37_79B9_7F4A_7C15 &+ 1
+        func next(_ bound: UInt64) -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (state >> 33) % bound
+        }
+        var (sums, plain) = (Histogram(), [UInt64](repeating: 0, count: Histogram.bucketCount))
+        for _ in 0..<20 {
+            let before = sums
+            var (part, list) = (Histogram(), [UInt64](repeating: 0, count: Histogram.bucketCount))
+            for _ in 0..<next(12) {
+                let bucket = Int(next(64))
+                part.record(Histogram.range(of: bucket).upperBound)
+                list[bucket] += 1
+            }
+            sums.add(part)
+            for bucket in list.indices { plain[bucket] += list[bucket] }
+            #expect((0..<Histogram.bucketCount).map { sums[$0] } == plain)
+            #expect(sums.total == plain.reduce(0, +))
+            #expect(sums.filled.map(\.bucket) == plain.indices.filter { plain[$0] != 0 })
+            let since = try #require(sums.since(before))
+            #expect(since.difference == part)
+            #expect(part.total == 0 || since.longest == list.lastIndex { $0 != 0 })
+            #expect(part.total == 0 || before.since(sums) == nil)
+            let bytes = plain.withUnsafeBytes { Histogram($0) }
+            #expect(bytes == sums)
+        }
+    }
+
     @Test func bucketsArePowersOfTwo() {
         #expect(
             [0, 1, 2, 3, 4, 1023, 1024, .max].map { Histogram.bucket(of: $0) } == [0, 0, 1, 1, 2, 9, 10, 63])

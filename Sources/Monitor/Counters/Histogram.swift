@@ -2,8 +2,10 @@
 package struct Histogram: Sendable, Equatable {
     package static let bucketCount = 64
 
-    /// Of each bucket; none where nothing was recorded, as of most counters.
-    private var buckets: [UInt64] = []
+    /// Of the buckets from ``first`` on, as many as hold something: most counters have few, or none. There are thousands of
+    /// histograms.
+    private var counts: [UInt64] = []
+    private var first = 0
 
     package init() {}
 
@@ -17,57 +19,83 @@ package struct Histogram: Sendable, Equatable {
         return low...(bucket >= 63 ? .max : (1 << UInt64(bucket + 1)) - 1)
     }
 
+    /// - Parameter bucket: 0 to 63.
     package subscript(bucket: Int) -> UInt64 {
-        get { buckets.isEmpty ? 0 : buckets[bucket] }
-        set {
-            if buckets.isEmpty {
-                guard newValue != 0 else { return }
-                buckets = [UInt64](repeating: 0, count: Self.bucketCount)
-            }
-            buckets[bucket] = newValue
+        get {
+            let place = bucket - first
+            return place >= 0 && place < counts.count ? counts[place] : 0
         }
+        set {
+            precondition((0..<Self.bucketCount).contains(bucket), "a histogram has 64 buckets")
+            if newValue == 0, self[bucket] == 0 { return }
+            reach(bucket)
+            counts[bucket - first] = newValue
+        }
+    }
+
+    /// Makes room for a bucket.
+    private mutating func reach(_ bucket: Int) {
+        if counts.isEmpty { first = bucket }
+        if bucket < first {
+            counts.insert(contentsOf: repeatElement(0, count: first - bucket), at: 0)
+            first = bucket
+        }
+        let missing = bucket - first - counts.count + 1
+        if missing > 0 { counts.append(contentsOf: repeatElement(0, count: missing)) }
     }
 
     /// ``bucketCount`` numbers of 64 bits, as a map has them.
     init(_ bytes: UnsafeRawBufferPointer) {
-        guard bytes.contains(where: { $0 != 0 }) else { return }
-        buckets = (0..<Self.bucketCount).map { bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self) }
+        func count(_ bucket: Int) -> UInt64 {
+            bytes.loadUnaligned(fromByteOffset: bucket * 8, as: UInt64.self)
+        }
+        guard let low = (0..<Self.bucketCount).first(where: { count($0) != 0 }),
+            let high = (low..<Self.bucketCount).last(where: { count($0) != 0 })
+        else { return }
+        first = low
+        counts = (low...high).map(count)
     }
 
     /// What came since `earlier`, and the longest bucket of that.
     ///
     /// - Returns: nil where a count has gone back.
     func since(_ earlier: Histogram) -> (difference: Histogram, longest: Int)? {
-        guard !earlier.buckets.isEmpty else { return (self, buckets.lastIndex { $0 != 0 } ?? 0) }
-        guard !buckets.isEmpty else { return earlier.total == 0 ? (self, 0) : nil }
-        var difference = Histogram()
-        var longest = 0
-        difference.buckets = buckets
-        for bucket in 0..<Self.bucketCount {
-            let before = earlier.buckets[bucket]
-            guard before <= buckets[bucket] else { return nil }
-            difference.buckets[bucket] -= before
-            if difference.buckets[bucket] != 0 { longest = bucket }
+        guard !earlier.isEmpty else { return (self, counts.lastIndex { $0 != 0 }.map { $0 + first } ?? 0) }
+        var difference = self
+        for (place, before) in earlier.counts.enumerated() where before != 0 {
+            let own = place + earlier.first - first
+            guard own >= 0, own < counts.count, counts[own] >= before else { return nil }
+            difference.counts[own] -= before
         }
-        return (difference, longest)
+        return (difference, difference.counts.lastIndex { $0 != 0 }.map { $0 + first } ?? 0)
     }
 
     package var total: UInt64 {
         var total: UInt64 = 0
-        for count in buckets { total &+= count }
+        for count in counts { total &+= count }
         return total
     }
 
-    package var isEmpty: Bool { buckets.isEmpty }
+    /// Nothing was ever recorded.
+    package var isEmpty: Bool { counts.isEmpty }
 
-    package mutating func record(_ nanoseconds: UInt64) { self[Self.bucket(of: nanoseconds)] &+= 1 }
+    package mutating func record(_ nanoseconds: UInt64) {
+        let bucket = Self.bucket(of: nanoseconds)
+        let place = bucket - first
+        if place < 0 || place >= counts.count { reach(bucket) }
+        counts[bucket - first] &+= 1
+    }
 
     package mutating func add(_ other: Histogram) {
-        if buckets.isEmpty {
-            buckets = other.buckets
+        guard !other.isEmpty else { return }
+        guard !isEmpty else {
+            self = other
             return
         }
-        for bucket in other.buckets.indices { buckets[bucket] &+= other.buckets[bucket] }
+        reach(other.first)
+        reach(other.first + other.counts.count - 1)
+        let shift = other.first - first
+        for place in other.counts.indices { counts[place + shift] &+= other.counts[place] }
     }
 
     /// The buckets that are not empty, from the shortest times on.
@@ -77,10 +105,10 @@ package struct Histogram: Sendable, Equatable {
         return filled
     }
 
-    var filledCount: Int { buckets.count { $0 != 0 } }
+    var filledCount: Int { counts.count { $0 != 0 } }
 
     func forEachFilled(_ body: (_ bucket: Int, _ count: UInt64) -> Void) {
-        for bucket in buckets.indices where buckets[bucket] != 0 { body(bucket, buckets[bucket]) }
+        for place in counts.indices where counts[place] != 0 { body(place + first, counts[place]) }
     }
 
     /// The time that a share of all stay below, in nanoseconds: the right bucket, and within it as though its times were
@@ -105,6 +133,7 @@ package struct Histogram: Sendable, Equatable {
     }
 
     package static func == (left: Histogram, right: Histogram) -> Bool {
-        left.buckets == right.buckets || (0..<bucketCount).allSatisfy { left[$0] == right[$0] }
+        left.first == right.first && left.counts == right.counts
+            || (0..<bucketCount).allSatisfy { left[$0] == right[$0] }
     }
 }

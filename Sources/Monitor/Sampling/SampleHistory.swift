@@ -3,7 +3,7 @@ package struct SampleHistory: Sendable {
     /// So many at most, whatever the memory.
     package static let capacity = 600
     /// Of encoded samples. Hosts with so many busy guests that ten minutes take more keep fewer.
-    package static let byteLimit = 32 << 20
+    package static let byteLimit = 24 << 20
 
     private struct Kept: Sendable {
         /// Without what is encoded.
