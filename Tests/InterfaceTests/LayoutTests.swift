@@ -144,6 +144,14 @@ import X86
         }
     }
 
+    /// Columns that have no room are left out, and none is drawn over another.
+    @Test func aNarrowPaneHasFewerColumns() {
+        var model = exits(Size(width: 40, height: 12))
+        while model.focus != .exits { _ = model.update(.key(.function(4))) }
+        #expect(
+            text(model).contains { $0.contains("Exit") && $0.contains("Count") && !$0.contains("Rate/s") })
+    }
+
     @Test func thatThereAreMoreKindsIsSaid() {
         let model = exits(Size(width: 100, height: 30), kinds: 40)
         #expect(text(model).contains { $0.contains("more kinds") })

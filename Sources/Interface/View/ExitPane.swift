@@ -77,7 +77,10 @@ extension Model {
         if width >= 78 { return [counts, share, rates, average, middle, high, most] }
         if width >= 64 { return [counts, share, rates, middle, high, most] }
         if width >= 54 { return [counts, rates, middle, high, most] }
-        return width >= 40 ? [counts, rates, high, most] : [counts, rates, most]
+        if width >= 40 { return [counts, rates, high, most] }
+        if width >= 30 { return [counts, rates, most] }
+        // An exit's name has some columns in any case.
+        return width >= 24 ? [counts, most] : [counts]
     }
 
     /// Exits a second since the guest ran, the newest on the right.
