@@ -1,5 +1,6 @@
 import ArgumentParser
 import Commands
+import DebugTarget
 import Debugger
 import Glibc
 import KVMCore
@@ -68,6 +69,7 @@ struct Program: ParsableCommand {
         let signals: SignalPipe
         do {
             signals = try SignalPipe([SIGINT] + SignalPipe.ending)
+            DebugFacilities.anticipate()
             session = Session(debugger: try Debugger(target: try options.machine()))
             session.guestArguments = options.guestArguments
         } catch {

@@ -62,8 +62,11 @@ panic: action=report
 clock: sync=none
 CONFIGURATION
     echo c > "$work/go"
-    # It wants a terminal, and ends with its own.
-    TERM=xterm script -qc "exec bochs-bin -q -f $work/bochsrc -rc $work/go" /dev/null < /dev/null > /dev/null 2>&1 &
+    # It wants a terminal, and ends with its own. There are no keys, and no end of them: after an end `script` no longer
+    # takes what Bochs draws, and Bochs waits for ever.
+    mkfifo "$work/keys"
+    exec 9<> "$work/keys"
+    TERM=xterm script -qc "exec bochs-bin -q -f $work/bochsrc -rc $work/go" /dev/null <&9 > /dev/null 2>&1 &
     emulator=$!
     wait_for_end
 }

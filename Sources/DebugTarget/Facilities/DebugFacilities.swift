@@ -1,3 +1,4 @@
+import Glibc
 public import KVMCore
 
 /// What stops a guest or shows what it does.
@@ -120,4 +121,10 @@ extension DebugFacilities {
     /// What this host honours: tried once in the life of the process, when it is first asked for. It takes some
     /// milliseconds, and ends whatever the host does.
     public static let ofHost: DebugFacilities = HostProbe.run()
+
+    /// Begins to find ``ofHost`` on a thread of its own: it takes some milliseconds, in which a guest can be made.
+    public static func anticipate() {
+        guard let thread = try? KickSignal.startThread({ _ = ofHost }) else { return }
+        pthread_detach(thread)
+    }
 }
