@@ -107,8 +107,8 @@ struct FrontEnd {
                 let (text, failure) = session.runInit(path)
                 let lines = text.split(separator: "\n").map(String.init)
                 if isInteractive {
-                    for line in lines { session.tell(line) }
-                    if let failure { session.tell(failure.description) }
+                    for line in lines { session.notify(line) }
+                    if let failure { session.notify(failure.description) }
                 } else {
                     // For programs it is no answer to anything.
                     write(
@@ -117,7 +117,7 @@ struct FrontEnd {
                 }
             }
         }
-        if isInteractive, let offer = KeptBreakpoints(session)?.offer() { session.tell(offer) }
+        if isInteractive, let offer = KeptBreakpoints(session)?.offer() { session.notify(offer) }
     }
 
     /// Begins to serve other programs where that is asked for, and lets the session do so later.

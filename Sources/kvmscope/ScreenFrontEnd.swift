@@ -299,7 +299,7 @@ final class ScreenFrontEnd {
     }
 
     private func keepSettings() {
-        if let failure = settings.keep() { session.tell(failure) }
+        if let failure = settings.keep() { session.notify(failure) }
     }
 
     /// The layout, in a session that is saved; a line console has none.

@@ -43,9 +43,9 @@ extension Session {
     }
 
     /// Says something to the user when the front end looks next.
-    public func tell(_ text: String) { announce(text) }
+    public func notify(_ text: String) { announce(text) }
 
-    /// As ``tell(_:)``, for a service.
+    /// As ``notify(_:)``, for a service.
     package func announce(_ text: String) {
         notices.append(text)
         // Nobody may be there to look.
