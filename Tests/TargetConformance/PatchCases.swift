@@ -95,9 +95,11 @@ extension ConformanceCase {
                 try fixture.collect()
                 // ax goes 3, 2, 3, 2 ...: never to zero, and never past the loop.
                 try fixture.expect(.interrupted)
-                let ip = try fixture.register("rip")
-                try fixture.expect((0x9001...0x9006).contains(ip), "it is at \(ip)")
-                if try fixture.register("bx") > 1 { break }
+                let (ip, rounds) = (try fixture.register("rip"), try fixture.register("bx"))
+                // On a slow host it may not have begun.
+                let start: UInt64 = rounds == 0 ? 0x9000 : 0x9001
+                try fixture.expect((start...0x9006).contains(ip), "it is at \(ip)")
+                if rounds > 1 { break }
             }
             try fixture.expect(try fixture.register("bx") > 1, "it goes round")
             try fixture.debugger.setRegister("rip", to: 0x9005)
