@@ -240,7 +240,7 @@ import Testing
         #expect(WatchModel.braille(left: 1, right: 0) == 0x40)
         #expect(WatchModel.braille(left: 4, right: 4) == 0xFF)
         #expect(WatchModel.braille(left: 9, right: -3) == 0x47)
-        #expect(WatchModel.spark([nil, 0, 1, 8], width: 4) == "- \u{2581}\u{2588}")
+        #expect(Sparkline.text([nil, 0, 1, 8], width: 4) == "- \u{2581}\u{2588}")
         #expect(WatchModel.shade(0).digit == 0x30)
         #expect(WatchModel.shade(999).digit == 0x33)
     }

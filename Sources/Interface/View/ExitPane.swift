@@ -88,7 +88,7 @@ extension Model {
         let now = table.rate.map { " \(rate($0))/s" } ?? ""
         brush.put("Rate ", .dim)
         let room = max(0, brush.room - now.utf8.count)
-        let text = Self.spark(exitRates, width: room)
+        let text = Sparkline.text(exitRates, width: room)
         brush.put(text, Look(.good))
         brush.put(now)
     }
@@ -115,20 +115,5 @@ extension Model {
 
     private func share(_ row: ExitTable.Row, _ table: ExitTable) -> String {
         tenths(table.total == 0 ? 0 : Double(row.count) / Double(table.total) * 100)
-    }
-
-    /// Eight heights of a block a sample, the newest on the right; `-` where nothing is known.
-    private static func spark(_ rates: [Double?], width: Int) -> String {
-        let peak = rates.compactMap { $0 }.max() ?? 0
-        var text = String.UnicodeScalarView()
-        for rate in rates.suffix(width) {
-            guard let rate else {
-                text.append("-")
-                continue
-            }
-            let level = peak > 0 ? Int((rate / peak * 8).rounded(.up)) : 0
-            text.append(level <= 0 ? " " : Unicode.Scalar(UInt32(0x2580 + min(8, level))) ?? " ")
-        }
-        return String(text)
     }
 }

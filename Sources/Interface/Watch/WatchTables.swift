@@ -163,7 +163,7 @@ extension WatchModel {
                     plain(percentage(guest.share.kernel)), plain(percentage(guest.share.user)),
                     Self.steal(guest.share.ready), plain(percentage(guest.share.asleep)),
                     plain(perSecond(guest.interruptsPerSecond)),
-                    (Self.spark(sparks[guest.process] ?? [], width: Self.sparkLength / 2), Look(.good)),
+                    (Sparkline.text(sparks[guest.process] ?? [], width: Self.sparkLength / 2), Look(.good)),
                 ]
             }
         case .vcpus:

@@ -131,20 +131,7 @@ struct RawReader {
         return first < 0x80 ? UInt64(first) : rest(UInt64(first & 0x7F))
     }
 
-    private mutating func rest(_ low: UInt64) -> UInt64? {
-        var value = low
-        var shift: UInt64 = 7
-        while at < bytes.count {
-            let byte = bytes[at]
-            at += 1
-            // Of the tenth byte one bit is left.
-            guard shift < 63 || byte <= 1 else { return nil }
-            value |= UInt64(byte & 0x7F) << shift
-            if byte < 0x80 { return value }
-            shift += 7
-        }
-        return nil
-    }
+    private mutating func rest(_ low: UInt64) -> UInt64? { bytes.number(&at, low, shift: 7) }
 
     mutating func signed() -> Int64? {
         next().map { Int64(bitPattern: $0 >> 1) ^ -Int64(bitPattern: $0 & 1) }

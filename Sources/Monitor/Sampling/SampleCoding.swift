@@ -136,20 +136,18 @@ struct ByteWriter {
     mutating func put(signed value: Int64) { put(UInt64(bitPattern: value << 1 ^ value >> 63)) }
 }
 
-/// Reads what ``ByteWriter`` wrote. The bytes are not trusted: nil past the end and for a number beyond 64 bits.
-struct ByteReader {
-    private let bytes: [UInt8]
-    private var at = 0
-
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
-
-    var isAtEnd: Bool { at == bytes.count }
-
-    mutating func next() -> UInt64? {
-        var value: UInt64 = 0
-        var shift: UInt64 = 0
-        while at < bytes.count {
-            let byte = bytes[at]
+extension RandomAccessCollection<UInt8> where Index == Int {
+    /// A number as ``ByteWriter`` writes it, seven bits a byte, the low ones first.
+    ///
+    /// - Parameters:
+    ///   - at: where it goes on; after it then.
+    ///   - low: what was read of it, `shift` bits.
+    /// - Returns: nil past the end and for a number beyond 64 bits.
+    @inline(__always)
+    func number(_ at: inout Int, _ low: UInt64 = 0, shift: UInt64 = 0) -> UInt64? {
+        var (value, shift) = (low, shift)
+        while at < endIndex {
+            let byte = self[at]
             at += 1
             // Of the tenth byte one bit is left.
             guard shift < 63 || byte <= 1 else { return nil }
@@ -159,6 +157,18 @@ struct ByteReader {
         }
         return nil
     }
+}
+
+/// Reads what ``ByteWriter`` wrote. The bytes are not trusted: nil past the end and for a number beyond 64 bits.
+struct ByteReader {
+    private let bytes: [UInt8]
+    private var at = 0
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    var isAtEnd: Bool { at == bytes.count }
+
+    mutating func next() -> UInt64? { bytes.number(&at) }
 
     /// The next bytes as they are; nil where there are fewer.
     mutating func bytes(_ count: Int) -> ArraySlice<UInt8>? {
