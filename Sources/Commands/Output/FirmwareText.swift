@@ -1,7 +1,7 @@
 package import DebugTarget
 
 /// What BIOS calls mean, in words.
-enum FirmwareText {
+package enum FirmwareText {
     /// The name of a function; nil for one that has none here.
     static func name(_ vector: UInt8, _ function: UInt8) -> String? {
         switch vector {
@@ -40,7 +40,7 @@ enum FirmwareText {
     ]
 
     /// `INT 13h AH=42h: drive 80h, LBA 1, 4 sectors -> 0800:0000, ok`.
-    static func text(_ call: FirmwareCall) -> String {
+    package static func text(_ call: FirmwareCall) -> String {
         let function = call.before.ah
         let head = "INT \(byte(call.vector)) AH=\(byte(function))"
         var parts = [name(call.vector, function) ?? "unknown"]

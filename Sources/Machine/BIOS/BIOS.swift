@@ -1,15 +1,15 @@
-import DebugTarget
+package import DebugTarget
 import KVMCore
 import Locking
-import X86
+package import X86
 
 /// The BIOS of a machine, on the host side: what a guest's call of a stub comes to.
 ///
 /// A call is a function of registers and memory. It is trusted in nothing: what it passes is checked, and what cannot be
 /// done gets the status that a BIOS gives.
-final class BIOS: Sendable {
+package final class BIOS: Sendable {
     /// What it works with, besides the guest's registers and memory.
-    struct Hardware: Sendable {
+    package struct Hardware: Sendable {
         let drives: [Drive]
         let chips: MachineChips
         let serialPort: UART
@@ -17,6 +17,18 @@ final class BIOS: Sendable {
         let ramSize: UInt64
         let ranges: [Range<UInt64>]
         let screen: TextAdapter
+
+        package init(
+            drives: [Drive], chips: MachineChips, serialPort: UART, ramSize: UInt64, ranges: [Range<UInt64>],
+            screen: TextAdapter
+        ) {
+            self.drives = drives
+            self.chips = chips
+            self.serialPort = serialPort
+            self.ramSize = ramSize
+            self.ranges = ranges
+            self.screen = screen
+        }
     }
 
     /// What it remembers between calls.
@@ -29,12 +41,12 @@ final class BIOS: Sendable {
         var emulationEnded = false
     }
 
-    let rom: BIOSROM
+    package let rom: BIOSROM
     let hardware: Hardware
     let log = FirmwareLog()
     private let state = Lock(State())
 
-    init(_ hardware: Hardware) {
+    package init(_ hardware: Hardware) {
         self.hardware = hardware
         rom = BIOSROM(drives: hardware.drives)
     }
@@ -42,7 +54,7 @@ final class BIOS: Sendable {
     /// The entry that an OUT belongs to: of its ROM, in real or virtual-8086 mode, and no other.
     ///
     /// - Parameter general: with RIP after the OUT.
-    func entry(_ general: GeneralRegisters, _ special: SpecialRegisters) -> BIOSROM.Entry? {
+    package func entry(_ general: GeneralRegisters, _ special: SpecialRegisters) -> BIOSROM.Entry? {
         let isReal = !special.cr0.contains(.pe) || general.rflags.contains(.vm)
         guard isReal, special.cs.base == BIOSROM.base, let offset = UInt16(exactly: general.rip) else {
             return nil
@@ -51,19 +63,19 @@ final class BIOS: Sendable {
     }
 
     /// What a call came to.
-    struct Result {
-        var general: GeneralRegisters
-        var special: SpecialRegisters
+    package struct Result {
+        package var general: GeneralRegisters
+        package var special: SpecialRegisters
         var changedSegments: Bool
         var ending: BIOSCall.Ending
         /// IRET will switch interrupts on.
         var callerTakesInterrupts: Bool
         /// Nil for what is the BIOS's own, as its handlers of interrupts.
-        var call: FirmwareCall?
+        package var call: FirmwareCall?
     }
 
     /// Does what an entry asks for.
-    func perform(
+    package func perform(
         _ entry: BIOSROM.Entry, _ general: GeneralRegisters, _ special: SpecialRegisters,
         _ ram: any PhysicalMemory
     ) -> Result {

@@ -1,4 +1,4 @@
-import DebugTarget
+package import DebugTarget
 
 /// Where a BIOS keeps what programs look at, from 400h on. Source: IBM PC AT Technical Reference, "Data areas".
 enum BIOSData {
@@ -42,14 +42,20 @@ enum BIOSData {
 }
 
 /// Fills a machine's memory as a BIOS leaves it when it starts a boot sector.
-struct BIOSSetup {
+package struct BIOSSetup {
     let rom: BIOSROM
     let drives: [Drive]
     /// The time of day that ticks count from, in seconds.
     let secondOfDay: Int
 
+    package init(rom: BIOSROM, drives: [Drive], secondOfDay: Int) {
+        self.rom = rom
+        self.drives = drives
+        self.secondOfDay = secondOfDay
+    }
+
     /// - Throws: where the guest has less than the first MiB.
-    func write(to memory: any PhysicalMemory) throws(MachineError) {
+    package func write(to memory: any PhysicalMemory) throws(MachineError) {
         do throws(MemoryFault) {
             try put(memory, BIOSROM.base, rom.bytes)
             try writeVectors(memory)

@@ -4,7 +4,7 @@ import DebugTarget
 ///
 /// A stub is an OUT to a private port, which leaves the guest, and IRET. By the address after the OUT the host knows which
 /// service is called.
-struct BIOSROM: Sendable {
+package struct BIOSROM: Sendable {
     static let segment: UInt16 = 0xF000
     static let base: UInt64 = 0xF0000
     static let size = 0x10000
@@ -12,7 +12,7 @@ struct BIOSROM: Sendable {
     static let port: UInt16 = 0xBE
 
     /// What an OUT in it asks for.
-    enum Entry: Sendable, Hashable {
+    package enum Entry: Sendable, Hashable {
         /// The service of a vector.
         case service(UInt8)
         /// INT 09h has a scan code in AL.
@@ -60,7 +60,7 @@ struct BIOSROM: Sendable {
         for (index, byte) in code.enumerated() { bytes[Int(offset) + index] = byte }
     }
 
-    static func stub(_ vector: UInt8) -> UInt16 { Place.stubs + UInt16(vector) * 16 }
+    package static func stub(_ vector: UInt8) -> UInt16 { Place.stubs + UInt16(vector) * 16 }
 
     private static let out: [UInt8] = [0xE6, UInt8(port)]
 

@@ -3,12 +3,14 @@ import Locking
 import Synchronization
 
 /// What a guest wrote to one console, the last part of it, raw. Safe from any thread.
-final class ConsoleBuffer: Sendable {
+package final class ConsoleBuffer: Sendable {
     /// How many bytes are kept.
     static let capacity = 64 * 1024
 
     private let bytes = Lock<[UInt8]>([])
     private let written = Atomic<UInt64>(0)
+
+    package init() {}
 
     /// How many bytes there were in all.
     var total: UInt64 { written.load(ordering: .acquiring) }

@@ -3,13 +3,13 @@ import Locking
 import Synchronization
 
 /// Line A20 of the address bus: without it addresses wrap at 1 MiB.
-final class AddressLine20: Sendable {
+package final class AddressLine20: Sendable {
     private let on: Atomic<Bool>
     private let initial: Bool
     /// Makes the guest's memory follow.
     private let change: @Sendable (Bool) -> Void
 
-    init(isOn: Bool = true, change: @escaping @Sendable (Bool) -> Void = { _ in }) {
+    package init(isOn: Bool = true, change: @escaping @Sendable (Bool) -> Void = { _ in }) {
         initial = isOn
         on = Atomic(isOn)
         self.change = change

@@ -4,7 +4,7 @@ import Locking
 /// screen is drawn with, and others that only keep what is written. Its memory is the guest's RAM at B8000h.
 ///
 /// Source: IBM VGA Technical Reference, "CRT controller registers".
-final class TextAdapter: Device {
+package final class TextAdapter: Device {
     /// The first port: 3C0h.
     static let first: UInt64 = 0x3C0
     static let count: UInt64 = 0x20
@@ -22,7 +22,7 @@ final class TextAdapter: Device {
 
     private let state = Lock(State())
 
-    init() { setCursorShape(0x0607) }
+    package init() { setCursorShape(0x0607) }
 
     /// Where the cursor is, in characters from the start of the screen's memory.
     var cursor: Int { state.withLock { Int($0.controller[0x0E]) << 8 | Int($0.controller[0x0F]) } }

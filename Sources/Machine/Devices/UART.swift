@@ -2,14 +2,14 @@ import DequeModule
 import Locking
 
 /// A line that raises an interrupt.
-protocol InterruptLine: Sendable {
+package protocol InterruptLine: Sendable {
     func set(_ isHigh: Bool)
 }
 
 /// A 16550A serial port: eight byte-wide registers. It sends at once; what comes in waits in a queue.
 ///
 /// Source: National Semiconductor PC16550D data sheet, table 1 (registers) and 8.6 (interrupts).
-final class UART: Device {
+package final class UART: Device {
     /// How many bytes of input may wait.
     static let inputCapacity = 4096
 
@@ -31,7 +31,7 @@ final class UART: Device {
     private let output: ConsoleBuffer
     private let line: (any InterruptLine)?
 
-    init(output: ConsoleBuffer, line: (any InterruptLine)? = nil) {
+    package init(output: ConsoleBuffer, line: (any InterruptLine)? = nil) {
         self.output = output
         self.line = line
     }

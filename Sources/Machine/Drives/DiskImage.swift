@@ -4,7 +4,7 @@ import Locking
 import SystemPackage
 
 /// A raw disk image that is never written: what the guest writes is kept beside it.
-final class DiskImage: Sendable {
+package final class DiskImage: Sendable {
     /// Writes are kept in blocks of so many bytes.
     static let blockSize = 4096
 
@@ -27,7 +27,7 @@ final class DiskImage: Sendable {
     private let state = Lock(State())
 
     /// Opens the image.
-    init(path: String) throws(MachineError) {
+    package init(path: String) throws(MachineError) {
         guard let size = try ImageFile.size(path), size > 0 else {
             throw MachineError(
                 .empty, "\(path) cannot be a drive: it is empty, or a device", remedy: "give an image file")
@@ -50,7 +50,7 @@ final class DiskImage: Sendable {
     }
 
     /// Forgets what the guest wrote.
-    func revert() { state.withLock { ($0.blocks, $0.chunks) = ([:], [:]) } }
+    package func revert() { state.withLock { ($0.blocks, $0.chunks) = ([:], [:]) } }
 
     /// Fills `buffer` from `offset` on; beyond the image's end with zeros. False where the file cannot be read.
     func read(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {

@@ -1,17 +1,17 @@
-import DebugTarget
+package import DebugTarget
 
 /// A drive as INT 13h has it: an image with a geometry.
-struct Drive: Sendable {
+package struct Drive: Sendable {
     let number: UInt8
     let kind: DriveState.Kind
-    let image: DiskImage
+    package let image: DiskImage
     /// In bytes.
     let sectorSize: Int
     let geometry: DriveGeometry
     /// In sectors.
     let sectors: UInt64
 
-    init(_ kind: DriveState.Kind, number: UInt8, image: DiskImage) {
+    package init(_ kind: DriveState.Kind, number: UInt8, image: DiskImage) {
         self.kind = kind
         self.number = number
         self.image = image

@@ -4,7 +4,7 @@ import Locking
 
 /// The interrupt controllers, timers and keyboard of a machine that has them outside the kernel, and the guest's time that
 /// they live in. The boot processor's thread advances them.
-final class MachineChips: Sendable {
+package final class MachineChips: Sendable {
     let clock = GuestClock()
     let controllers: InterruptControllerPair
     let timer: IntervalTimer
@@ -17,7 +17,7 @@ final class MachineChips: Sendable {
     private let alarm = Lock<AlarmClock?>(nil)
 
     /// - Parameter origin: what the real-time clock shows at first, in seconds since 1970, UTC.
-    init(origin: Int64, a20: AddressLine20 = AddressLine20()) {
+    package init(origin: Int64, a20: AddressLine20 = AddressLine20()) {
         controllers = InterruptControllerPair()
         timer = IntervalTimer(clock: clock, controllers: controllers)
         realTimeClock = RealTimeClock(origin: origin, clock: clock, controllers: controllers)

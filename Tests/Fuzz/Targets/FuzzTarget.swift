@@ -16,6 +16,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case image
     /// Loaders: the image after a byte that chooses the kind, the mode and the memory.
     case loader
+    /// Calls of BIOS services, 48 bytes each: registers, and what stands where DS:SI points.
+    case bios
     /// `format` files of tracepoints, and records read by them: a record stands after a byte of zero.
     case tracepoint
     /// Samples of the monitor, as its history keeps them.
@@ -33,6 +35,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .tracepoint: return Watching.tracepoint(bytes)
         case .sample: return Watching.sample(bytes)
         case .recording: return Watching.recording(bytes)
+        case .bios: return Firmware.calls(bytes)
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
@@ -48,7 +51,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .rsp: bench.remote(bytes)
         case .loader: bench.loader(bytes)
         case .dap: bench.adapter(bytes)
-        case .tracepoint, .sample, .recording: break
+        case .bios, .tracepoint, .sample, .recording: break
         }
     }
 
