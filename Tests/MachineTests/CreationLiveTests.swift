@@ -5,6 +5,7 @@ import Host
 import KVMCore
 import Machine
 import SystemPackage
+import TargetConformance
 import Testing
 import X86
 
@@ -67,7 +68,7 @@ struct CreationLiveTests {
         #expect(machine.vcpus.count == 1)
         #expect(try machine.createVCPU(id: nil, at: 0x7C00).identity.id == 1)
         try machine.resume([RunOrder(vcpu: 0, controller: FreeRun())])
-        #expect(machine.waitForStop(timeout: .seconds(60))?.reason == .hlt)
+        #expect(machine.waitForStop(timeout: .paced(60))?.reason == .hlt)
     }
 
     @Test func whileTheGuestRuns() throws {
@@ -78,11 +79,11 @@ struct CreationLiveTests {
         #expect(machine.isRunning)
         #expect(try machine.withVCPU(5) { try $0.registers().rip } == 0x7C16)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         // Now it goes with the others.
         try machine.go()
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         #expect(try machine.withVCPU(5) { try $0.registers().rip } == 0x7C16)
     }
 
@@ -103,7 +104,7 @@ struct CreationLiveTests {
             try vcpu.setRegisters(registers)
         }
         try machine.resume([RunOrder(vcpu: 1, controller: FreeRun())])
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .hlt)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .hlt)
         #expect(try machine.withVCPU(1) { try $0.registers().rip } == 0x501)
     }
 
@@ -144,7 +145,7 @@ struct CreationLiveTests {
         #expect(machine.waitForStop(timeout: .milliseconds(300)) == nil)
         let after = try #require(ThreadSample(process: identity.process, thread: identity.thread))
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20)) != nil)
+        #expect(machine.waitForStop(timeout: .paced(20)) != nil)
         let usage = try #require(
             ThreadUsage(from: before, to: after, ticksPerSecond: ThreadSample.ticksPerSecond))
         // A guest that spins is guest or kernel time (an emulated one is the kernel's), never only sleep.
@@ -169,7 +170,7 @@ struct InterruptControllerLiveTests {
             try machine.go()
             #expect(machine.waitForStop(timeout: .milliseconds(2)) == nil)
             machine.interrupt()
-            #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+            #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         }
         #expect(try machine.withVCPU(0) { try $0.registers().rip } == 0x7C02)
     }
@@ -184,7 +185,7 @@ struct InterruptControllerLiveTests {
             _ = try machine.withVCPU(id) { try $0.registers() }
         }
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         #expect(try machine.withVCPU(2) { try $0.mpState() } == .uninitialized)
         #expect(try machine.withVCPU(1) { try $0.registers().rip } == 0xFFF0)
     }
@@ -206,7 +207,7 @@ struct InterruptControllerLiveTests {
         }
         #expect(count == 1)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
     }
 
     /// INIT and SIPI through the local APIC start the other processor.

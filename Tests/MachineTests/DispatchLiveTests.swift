@@ -2,6 +2,7 @@ import DebugTarget
 import Debugger
 import KVMCore
 import Locking
+import TargetConformance
 import Testing
 import X86
 
@@ -56,7 +57,7 @@ struct DispatchLiveTests {
     private func run(_ recorder: Recorder) throws -> (OwnedMachine, StopReport?) {
         let machine = try machine(code: code)
         try machine.resume([RunOrder(vcpu: 0, controller: recorder)])
-        return (machine, machine.waitForStop(timeout: .seconds(20)))
+        return (machine, machine.waitForStop(timeout: .paced(20)))
     }
 
     @Test func handledExitsAreToldOnceRegistersAreFinal() throws {
@@ -86,7 +87,7 @@ struct DispatchLiveTests {
         let machine = try machine(code: [0xBA, 0x04, 0x06, 0xB8, 0x00, 0x20, 0xEF, 0xEB, 0xFE])
         let recorder = Recorder(sees: false)
         try machine.resume([RunOrder(vcpu: 0, controller: recorder)])
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .poweredOff)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .poweredOff)
         #expect(recorder.log.last == "end" && machine.powerOff != nil)
     }
 
@@ -104,7 +105,7 @@ struct DispatchLiveTests {
         #expect(throws: MachineError.self) { try machine.resume(orders) }
         #expect(machine.isRunning && machine.waitForStop(timeout: .milliseconds(1)) == nil)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         #expect(!machine.isRunning && machine.waitForStop(timeout: .milliseconds(1)) == nil)
         for recorder in recorders { #expect(recorder.log == ["begin", "end"]) }
         // Nobody, one that is not there, and one twice.

@@ -2,6 +2,7 @@ import DebugTarget
 import Debugger
 import KVMCore
 import Machine
+import TargetConformance
 import Testing
 import X86
 
@@ -73,7 +74,7 @@ struct ExamplesLiveTests {
         #expect(machine.waitForStop(timeout: .milliseconds(50)) == nil)
         #expect(machine.isRunning)
         machine.interrupt()
-        let report = try #require(machine.waitForStop(timeout: .seconds(10)))
+        let report = try #require(machine.waitForStop(timeout: .paced(10)))
         #expect(report.reason == .interrupted)
         #expect(!machine.isRunning)
         #expect(machine.text(.debug) == "spinning\n")

@@ -3,6 +3,7 @@ import Debugger
 import Glibc
 import KVMCore
 import Machine
+import TargetConformance
 import Testing
 import X86
 
@@ -27,7 +28,7 @@ struct PendingStopLiveTests {
                     let other = try debugger.setBreakpoint(at: .linear(0x9000))
                     try debugger.deleteBreakpoint(other.number)
                 }
-                #expect(try debugger.collectStop(timeout: .seconds(60)) != nil)
+                #expect(try debugger.collectStop(timeout: .paced(60)) != nil)
                 #expect(debugger.selected.registers.rip == 0x7C00 + UInt64(place) * 2)
                 if round % 2 == 0 { #expect(debugger.selected.registers.rbx == UInt64(place)) }
             }
@@ -36,7 +37,7 @@ struct PendingStopLiveTests {
         try debugger.deleteAllBreakpoints()
         try debugger.startContinue()
         try debugger.setBreakpoint(at: .linear(0x7C04))
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(60)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(60)))
         #expect(stop.reason == .breakpoint([debugger.lastBreakpoint ?? 0]))
     }
 }

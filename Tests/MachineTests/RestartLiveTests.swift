@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -66,9 +67,9 @@ struct RestartLiveTests {
         let before = try machine.vcpus.map { try state(machine, $0.id) }
         let memory = try pages(machine)
         try machine.go()
-        if machine.waitForStop(timeout: .seconds(2)) == nil {
+        if machine.waitForStop(timeout: .paced(2)) == nil {
             machine.interrupt()
-            _ = try #require(machine.waitForStop(timeout: .seconds(60)))
+            _ = try #require(machine.waitForStop(timeout: .paced(60)))
         }
         try machine.restart()
         for (identity, before) in zip(machine.vcpus, before) {
@@ -98,7 +99,7 @@ struct RestartLiveTests {
         let first = try debugger.continueRun()
         for _ in 0..<3 {
             try debugger.startRunAgain()
-            let again = try #require(try debugger.collectStop(timeout: .seconds(60)))
+            let again = try #require(try debugger.collectStop(timeout: .paced(60)))
             #expect(again.reason == first.reason)
             #expect(again.vcpus.map(\.registers.rip) == first.vcpus.map(\.registers.rip))
         }
@@ -109,7 +110,7 @@ struct RestartLiveTests {
         let debugger = try Debugger(target: try machine("triplefault"))
         #expect(try debugger.continueRun().reason == .tripleFault)
         try debugger.startSteppingAgain()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(60)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(60)))
         #expect(stop.reason == .tripleFault)
         let box = try debugger.blackBox(limit: 5)
         let fault = try #require(box.fault)
@@ -131,7 +132,7 @@ struct RestartLiveTests {
         try debugger.setWatchpoint(at: .linear(0x9000), length: 1, access: .write)
         for _ in 0..<3 {
             try debugger.startRunAgain()
-            let watched = try #require(try debugger.collectStop(timeout: .seconds(60)))
+            let watched = try #require(try debugger.collectStop(timeout: .paced(60)))
             guard case .watchpoint = watched.reason else {
                 Issue.record("\(watched.reason)")
                 return
@@ -178,7 +179,7 @@ struct RestartLiveTests {
         _ = try folder.file("a", [0xB0, 2, 0x90, 0xF4])
         try debugger.startRunAgain()
         #expect(
-            try #require(try debugger.collectStop(timeout: .seconds(60))).vcpus[0].registers.rax & 0xFF == 2)
+            try #require(try debugger.collectStop(timeout: .paced(60))).vcpus[0].registers.rax & 0xFF == 2)
         #expect(machine.loadedImage?.parts.map(\.size) == [4])
         // One that has become something else is refused, and nothing has changed.
         _ = try folder.file("a", [UInt8](repeating: 0x90, count: 1000))

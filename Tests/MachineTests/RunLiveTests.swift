@@ -6,6 +6,7 @@ import KVMCore
 import Machine
 import Synchronization
 import SystemPackage
+import TargetConformance
 import Testing
 import X86
 
@@ -15,22 +16,23 @@ struct RunLiveTests {
     @Test func noKickIsLost() throws {
         let machine = try machine("spin")
         let controller = FreeRun()
-        for round in 0..<3000 {
+        let rounds = HostPace.rounds(3000, atLeast: 300)
+        for round in 0..<rounds {
             try machine.resume([RunOrder(vcpu: 0, controller: controller)])
             // From at once to some microseconds later: around the moment that the vCPU enters the guest.
             for _ in 0..<(round % 50) * 8 { clinux_pause() }
             machine.interrupt()
-            let report = try #require(machine.waitForStop(timeout: .seconds(20)), "round \(round)")
+            let report = try #require(machine.waitForStop(timeout: .paced(20)), "round \(round)")
             #expect(report.reason == .interrupted)
         }
-        #expect(controller.ends.load(ordering: .relaxed) == 3000)
+        #expect(controller.ends.load(ordering: .relaxed) == rounds)
     }
 
     /// Jobs in a running vCPU, as fast as they go.
     @Test func noJobIsLost() throws {
         let machine = try machine("spin")
         let controllers = try machine.go()
-        for round in 0..<3000 {
+        for round in 0..<HostPace.rounds(3000, atLeast: 300) {
             let rax = try machine.withVCPU(0) { vcpu in
                 var registers = try vcpu.registers()
                 registers.rbx = UInt64(round)
@@ -42,7 +44,7 @@ struct RunLiveTests {
         #expect(machine.isRunning)
         #expect((controllers[0] as? FreeRun)?.ends.load(ordering: .relaxed) == 0)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         #expect(try machine.withVCPU(0) { try $0.registers().rbx } == 2999)
     }
 
@@ -65,7 +67,7 @@ struct RunLiveTests {
         #expect(machine.isRunning)
         #expect(after[0] >= before[0])
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         #expect(try counts(machine)[0] > before[0])
     }
 
@@ -92,7 +94,7 @@ struct RunLiveTests {
             before = count
         }
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
         let registers = try machine.withVCPU(0) { try $0.registers() }
         #expect(registers.rdx == 499)
         // Jobs that follow each other at once may keep it from running; it ran before them.
@@ -122,7 +124,7 @@ struct RunLiveTests {
     @Test func everyControllerEndsOnce() throws {
         let machine = try machine("smp")
         let controllers = try machine.go()
-        #expect(machine.waitForStop(timeout: .seconds(60))?.reason == .hlt)
+        #expect(machine.waitForStop(timeout: .paced(60))?.reason == .hlt)
         for controller in controllers {
             #expect((controller as? FreeRun)?.ends.load(ordering: .relaxed) == 1)
         }
@@ -175,7 +177,7 @@ struct RunLiveTests {
         let error = #expect(throws: MachineError.self) { try machine.go() }
         #expect(error?.code == .running)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20)) != nil)
+        #expect(machine.waitForStop(timeout: .paced(20)) != nil)
         #expect(throws: MachineError.self) {
             try machine.resume([RunOrder(vcpu: 7, controller: FreeRun())])
         }
@@ -195,7 +197,7 @@ struct RunLiveTests {
         #expect(throws: Failure.self) { try machine.withVCPU(0) { _ in throw Failure() } }
         #expect(machine.isRunning)
         machine.interrupt()
-        #expect(machine.waitForStop(timeout: .seconds(20))?.reason == .interrupted)
+        #expect(machine.waitForStop(timeout: .paced(20))?.reason == .interrupted)
     }
 
     @Test func failureOfAControllerIsAStop() throws {

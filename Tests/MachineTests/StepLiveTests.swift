@@ -70,12 +70,12 @@ struct StepLiveTests {
             }())
         let debugger = try Debugger(target: machine)
         try debugger.startContinue()
-        #expect(try debugger.collectStop(timeout: .seconds(60))?.reason == .hlt)
+        #expect(try debugger.collectStop(timeout: .paced(60))?.reason == .hlt)
         #expect(try debugger.registerValue("rip").bits == 0x7C02)
         #expect(throws: DebuggerError.self) { try debugger.startContinue() }
         #expect(try debugger.registerValue("bx").bits == 0, "nothing after it was executed")
         try debugger.startStep()
-        #expect(try debugger.collectStop(timeout: .seconds(60))?.reason == .step(count: 1))
+        #expect(try debugger.collectStop(timeout: .paced(60))?.reason == .step(count: 1))
         #expect(try debugger.registerValue("rip").bits == 0x7C03)
     }
 
@@ -92,7 +92,7 @@ struct StepLiveTests {
         #expect(try debugger.registerValue("cs").bits == 0x2B)
         for _ in 0..<2 {
             try debugger.startStep()
-            #expect(try debugger.collectStop(timeout: .seconds(20)) != nil)
+            #expect(try debugger.collectStop(timeout: .paced(20)) != nil)
             switch debugger.stop.reason {
             case .step(count: 1), .stepLost(.interrupted): break
             default: Issue.record("stopped for \(debugger.stop.reason)")

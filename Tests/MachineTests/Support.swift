@@ -6,6 +6,7 @@ import KVMCore
 import Locking
 import Machine
 import Synchronization
+import TargetConformance
 import Testing
 import X86
 
@@ -56,7 +57,7 @@ extension OwnedMachine {
     /// Lets every vCPU go and waits for the stop; a guest that hangs fails the test.
     func runToStop(_ make: () -> any RunController = { FreeRun() }) throws -> StopReport {
         try go(make)
-        return try #require(waitForStop(timeout: .seconds(60)))
+        return try #require(waitForStop(timeout: .paced(60)))
     }
 
     func text(_ console: ConsoleName) -> String {

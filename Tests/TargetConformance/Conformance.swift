@@ -168,9 +168,9 @@ final class Fixture {
 
     /// The stop of what was started, which comes within some seconds.
     func collect(line: Int = #line) throws {
-        guard try debugger.collectStop(timeout: .seconds(20)) != nil else {
+        guard try debugger.collectStop(timeout: .paced(20)) != nil else {
             debugger.interrupt()
-            _ = try debugger.collectStop(timeout: .seconds(20))
+            _ = try debugger.collectStop(timeout: .paced(20))
             throw ConformanceFailure(description: "no stop came (line \(line))")
         }
     }
