@@ -140,7 +140,8 @@ let package = Package(
         + module("Host", ["Locking", "CLinux", "KVMCore", system])
         + module("PreciseTimes", [.product(name: "Histogram", package: "hdrhistogram-swift")])
         + module(
-            "Monitor", ["Host", "KVMCore", "PreciseTimes", "CLinux"], tests: ["RecordedHosts", "TinyVMM"])
+            "Monitor", ["Host", "KVMCore", "PreciseTimes", "CLinux"],
+            tests: ["RecordedHosts", "TinyVMM", "X86"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])
         + module("DebugTarget", ["Locking", "KVMCore", "X86", system])

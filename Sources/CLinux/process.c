@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -23,6 +24,12 @@ int clinux_pidfd_open(int process) { return result_of(syscall(SYS_pidfd_open, pr
 
 int clinux_pidfd_getfd(int pidfd, int descriptor) {
     return result_of(syscall(SYS_pidfd_getfd, pidfd, descriptor, 0));
+}
+
+int clinux_same_file(int process, int first, int second) {
+    int result = result_of(syscall(SYS_kcmp, process, process, KCMP_FILE, first, second));
+    // 1 and 2 say how two that differ are ordered.
+    return result < 0 ? result : result == 0;
 }
 
 long clinux_process_read(int process, uint64_t address, void *buffer, size_t count) {

@@ -9,7 +9,7 @@ struct ParsingTests {
         "a descriptor's link",
         arguments: [
             ("anon_inode:kvm-vm", KVMDescriptor.vm), ("anon_inode:kvm-vcpu:0", .vcpu(id: 0)),
-            ("anon_inode:[kvm-vcpu:17]", .vcpu(id: 17)), ("anon_inode:kvm-vcpu-stats:0", .other),
+            ("anon_inode:[kvm-vcpu:17]", .vcpu(id: 17)), ("anon_inode:kvm-vcpu-stats:0", .vcpuStatistics),
             ("anon_inode:kvm-vcpu:", .other), ("anon_inode:kvm-vcpu:-1", .other),
         ])
     func descriptor(link: String, expected: KVMDescriptor) { #expect(KVMDescriptor(link: link) == expected) }

@@ -135,38 +135,3 @@ struct LiveSourceTests {
         #expect(try proc.read().counters.isEmpty)
     }
 }
-
-/// The kernel's counters, without debugfs.
-@Suite struct StatisticsSourceTests {
-    private struct Files: StatisticsFiles {
-        var all: [StatisticsMachine: [String: String]] = [:]
-        var trouble: String?
-        func machines() -> [StatisticsMachine] { Array(all.keys) }
-        func value(_ machine: StatisticsMachine, _ name: String) -> String? { all[machine]?[name] }
-        func problem() -> String? { trouble }
-    }
-
-    @Test func countersOfAProcessAreAddedUp() throws {
-        let source = StatisticsSource(
-            files: Files(all: [
-                StatisticsMachine(folder: "100-11", process: 100): ["exits": "70\n", "io_exits": "5\n"],
-                StatisticsMachine(folder: "100-12", process: 100): ["exits": "30\n", "hypercalls": "many"],
-                StatisticsMachine(folder: "200-9", process: 200): ["exits": "1\n"],
-            ]), missing: ["no BPF"])
-        let counters = Dictionary(
-            try source.read().counters.map { ($0.key, $0.counter.count) },
-            uniquingKeysWith: { first, _ in first })
-        #expect(
-            counters == [
-                CounterKey(100, .kernelCounter, 0): 100, CounterKey(100, .kernelCounter, 1): 5,
-                CounterKey(200, .kernelCounter, 0): 1,
-            ])
-        #expect(source.badge.missing == ["no BPF"])
-    }
-
-    @Test func countersThatMayNotBeReadAreSaidAndNoZero() {
-        let locked = StatisticsSource(files: Files(trouble: "the kernel is locked down"), missing: [])
-        #expect(throws: MonitorError("the kernel is locked down")) { try locked.read() }
-        #expect(throws: Never.self) { try StatisticsSource(files: Files(), missing: []).read() }
-    }
-}

@@ -53,6 +53,8 @@ int clinux_wait(int thread, int *status, int block);
 
 int clinux_pidfd_open(int process);
 int clinux_pidfd_getfd(int pidfd, int descriptor);
+// kcmp(KCMP_FILE) of two descriptors of a process: 1 where they are one open file, 0 where not, or -errno.
+int clinux_same_file(int process, int first, int second);
 // process_vm_readv and process_vm_writev of one range: bytes, or -errno.
 long clinux_process_read(int process, uint64_t address, void *buffer, size_t count);
 long clinux_process_write(int process, uint64_t address, const void *buffer, size_t count);

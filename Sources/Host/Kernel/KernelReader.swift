@@ -165,7 +165,7 @@ package final class KernelReader: Sendable {
             switch kind {
             case .vm: kinship.machines[descriptor] = object
             case .vcpu: kinship.machines[descriptor] = read(object &+ layout.vcpuVM)
-            case .other: break
+            case .vcpuStatistics, .other: break
             }
         }
         guard let offset = layout.owner?.kvmMM, space != 0 else { return kinship }

@@ -143,7 +143,9 @@ package struct ProcessFiles: Sendable {
 package enum KVMDescriptor: Sendable, Hashable {
     case vm
     case vcpu(id: Int)
-    /// A statistics descriptor (`kvm-vm-stats`, `kvm-vcpu-stats:N`) or a device.
+    /// A vCPU's counters, of `KVM_GET_STATS_FD`: `kvm-vcpu-stats:N`.
+    case vcpuStatistics
+    /// A VM's counters (`kvm-vm-stats`) or a device.
     case other
 
     package init?(link: String) {
@@ -156,6 +158,8 @@ package enum KVMDescriptor: Sendable, Hashable {
             self = .vm
         } else if name.hasPrefix("kvm-vcpu:"), let id = Int(name.dropFirst("kvm-vcpu:".count)), id >= 0 {
             self = .vcpu(id: id)
+        } else if name.hasPrefix("kvm-vcpu-stats") {
+            self = .vcpuStatistics
         } else {
             self = .other
         }

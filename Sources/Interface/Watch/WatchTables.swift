@@ -97,7 +97,7 @@ extension WatchModel {
     }
 
     private var detailsHint: String {
-        if badge.way == .proc || badge.way == .statistics {
+        if badge.way == .proc || badge.countsOnly {
             return "- (\(badge.way.rawValue) does not tell; h says why)"
         }
         return "nothing to tell apart in this interval"

@@ -79,6 +79,11 @@ public struct StatisticsReader: ~Copyable, Sendable {
             descriptor = remote.fetch(descriptor)
             guard descriptor >= 0 else { throw KVMError(.getStatsFD, descriptor) }
         }
+        try self.init(owning: descriptor)
+    }
+
+    /// Takes over a descriptor that `KVM_GET_STATS_FD` gave somebody, and closes it in the end, also where it is none.
+    package init(owning descriptor: Int32) throws(KVMError) {
         let handle = Handle(owning: descriptor)
         layout = try StatisticsLayout { offset, count throws(KVMError) in
             try Self.bytes(of: descriptor, offset, count)

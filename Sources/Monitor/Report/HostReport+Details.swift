@@ -106,7 +106,7 @@ extension HostReport {
         var lines = badge.missing
         let hasExits = sample.cells.contains { $0.key.kind == .hardwareExit }
         let hasReturns = sample.cells.contains { $0.key.kind == .userspaceExit }
-        if badge.way != .proc, badge.way != .statistics, hasReturns, !hasExits {
+        if badge.way != .proc, !badge.countsOnly, hasReturns, !hasExits {
             lines.append(
                 "no kvm_exit has fired: exits are returns of KVM_RUN, and times go from the access that the kernel "
                     + "emulated to that return")

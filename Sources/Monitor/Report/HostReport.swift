@@ -121,7 +121,7 @@ package struct HostReport: Sendable {
     private func level(_ cells: CellList) -> Level? {
         switch badge.way {
         case .proc: return nil
-        case .statistics: return .kernel
+        case .statistics, .descriptors: return .kernel
         case .bpf, .perf, .recording:
             return cells.contains { $0.key.kind == .hardwareExit } ? .hardware : .userspace
         }
@@ -177,7 +177,7 @@ package struct HostReport: Sendable {
         return guest.vcpus.map { vcpu in
             let own = vcpu.thread.map { cells[thread: $0] } ?? cells[thread: 0]
             // The kernel's own counters are of the whole VM.
-            let level = vcpu.thread == nil || badge.way == .statistics ? nil : level(own)
+            let level = vcpu.thread == nil || badge.countsOnly ? nil : level(own)
             let share = vcpu.thread.flatMap { sample.shares[$0] }
             let rows = reasons(own).filter { $0.key.level == level }
             return VCPU(

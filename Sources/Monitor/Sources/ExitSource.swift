@@ -29,6 +29,8 @@ package struct SourceBadge: Sendable, Hashable {
         case perf = "perf"
         /// The kernel's own counters of each VM, with no times.
         case statistics = "debugfs"
+        /// The same of VMMs that hold descriptors of them.
+        case descriptors = "statistics descriptors"
         /// No exits at all: how the threads spend their time.
         case proc = "/proc"
         /// What was recorded earlier.
@@ -36,6 +38,9 @@ package struct SourceBadge: Sendable, Hashable {
     }
 
     package var way: Way
+
+    /// No more than the kernel's own counters.
+    package var countsOnly: Bool { way == .statistics || way == .descriptors }
     /// Why a better way was not taken, and what is lost by that, a line each.
     package var missing: [String] = []
 

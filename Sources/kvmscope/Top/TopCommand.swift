@@ -12,7 +12,7 @@ struct TopCommand: ParsableCommand {
         discussion: """
             No guest is stopped. With a terminal it opens a screen; without one, or with --once, it prints one interval. \
             Counts come from BPF programs on KVM's tracepoints, else from perf's rings, the kernel's counters in debugfs, \
-            or /proc; which it is, and what is lost by that, is always said. What cannot be known is `-`.
+            statistics descriptors that VMMs hold open, or /proc; which it is, and what is lost by that, is always said. What cannot be known is `-`.
 
             Times of exits go from the exit to the next entry; those of returns to userspace from there to the next entry. \
             Where KVM emulates the guest and no kvm_exit fires, they go from the access to the return, and are named so. \
@@ -75,7 +75,7 @@ struct TopCommand: ParsableCommand {
                 + "are counted then.", valueName: "file"), completion: .file())
     var symbols: [String] = []
 
-    @Option(help: "Where counts come from, if not the best there is: bpf, perf, debugfs or proc.")
+    @Option(help: "Where counts come from, if not the best there is: bpf, perf, debugfs, descriptors or proc.")
     var source: SourceChoice?
 
     @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
@@ -163,13 +163,14 @@ struct TopCommand: ParsableCommand {
 
 /// The ways that a user can ask for.
 enum SourceChoice: String, ExpressibleByArgument, CaseIterable {
-    case bpf, perf, debugfs, proc
+    case bpf, perf, debugfs, descriptors, proc
 
     var way: SourceBadge.Way {
         switch self {
         case .bpf: .bpf
         case .perf: .perf
         case .debugfs: .statistics
+        case .descriptors: .descriptors
         case .proc: .proc
         }
     }

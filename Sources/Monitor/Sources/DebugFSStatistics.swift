@@ -1,0 +1,71 @@
+import Glibc
+import Host
+
+/// The folders of VMs in debugfs, `kvm/PID-FD`: each file has the sum over the VM's vCPUs.
+struct DebugFSStatistics: StatisticsFiles {
+    private let system: KernelFileSystem
+
+    init(_ system: KernelFileSystem) { self.system = system }
+
+    func values() throws(MonitorError) -> [StatisticsValue] {
+        var values: [StatisticsValue] = []
+        for (folder, process) in machines() {
+            for (place, name) in KernelCounter.names.enumerated() {
+                guard let text = system.text("kvm/\(folder)/\(name)"), let count = Self.number(text) else {
+                    continue
+                }
+                values.append(StatisticsValue(process: process, place: place, count: count))
+            }
+        }
+        if values.isEmpty, let problem = problem() { throw MonitorError(problem) }
+        return values
+    }
+
+    /// The number that a file begins with; nil for anything else.
+    static func number(_ text: String) -> UInt64? { UInt64(text.prefix { !$0.isWhitespace }) }
+
+    /// The folders, and the process of each. A folder's name has the thread that made the VM, which is the VMM's first
+    /// one as a rule.
+    private func machines() -> [(folder: String, process: Int32)] {
+        guard let stream = opendir("\(system.root)/kvm") else { return [] }
+        defer { closedir(stream) }
+        var machines: [(folder: String, process: Int32)] = []
+        while let entry = readdir(stream) {
+            // SAFETY: d_name ends with a zero byte inside the entry, which lives until the next readdir.
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            let parts = name.split(separator: "-")
+            guard parts.count == 2, let thread = Int32(parts[0]), Int32(parts[1]) != nil else { continue }
+            machines.append((name, Self.process(of: thread) ?? thread))
+        }
+        return machines
+    }
+
+    private static func process(of thread: Int32) -> Int32? {
+        HostFile.text("/proc/\(thread)/status")?.split(separator: "\n").first { $0.hasPrefix("Tgid:") }
+            .flatMap { Int32($0.dropFirst(5).drop { $0.isWhitespace }) }
+    }
+
+    /// Why nothing can be read; nil where there is just nothing.
+    private func problem() -> String? {
+        let file = open("\(system.root)/kvm/exits", O_RDONLY | O_CLOEXEC)
+        guard file < 0 else {
+            var byte: UInt8 = 0
+            // SAFETY: one byte is read into one byte.
+            let result = Glibc.read(file, &byte, 1)
+            let error = errno
+            close(file)
+            // Kernel lockdown lets these be opened by nobody, or be opened and not read.
+            return result < 0 ? refused(error) : nil
+        }
+        return errno == ENOENT ? nil : refused(errno)
+    }
+
+    private func refused(_ error: Int32) -> String { Self.refused(error, at: "\(system.root)/kvm") }
+
+    static func refused(_ error: Int32, at folder: String) -> String {
+        "the counters in \(folder) cannot be read (\(String(cString: strerror(error))))"
+            + (error == EPERM ? ": the kernel is locked down" : "")
+    }
+}

@@ -1,0 +1,108 @@
+import CLinux
+import Glibc
+import KVMCore
+import Testing
+import X86
+
+@testable import Monitor
+
+/// The kernel's own counters, from wherever they come.
+struct StatisticsSourceTests {
+    private struct Files: StatisticsFiles {
+        var all: [StatisticsValue] = []
+        var trouble: String?
+        func values() throws(MonitorError) -> [StatisticsValue] {
+            if let trouble { throw MonitorError(trouble) }
+            return all
+        }
+    }
+
+    @Test func countersOfAProcessAreAddedUp() throws {
+        let source = StatisticsSource(
+            files: Files(all: [
+                StatisticsValue(process: 100, place: 0, count: 70),
+                StatisticsValue(process: 100, place: 1, count: 5),
+                StatisticsValue(process: 100, place: 0, count: 30),
+                StatisticsValue(process: 200, place: 0, count: 1),
+            ]), .statistics, missing: ["no BPF"])
+        let counters = Dictionary(
+            try source.read().counters.map { ($0.key, $0.counter.count) },
+            uniquingKeysWith: { first, _ in first })
+        #expect(
+            counters == [
+                CounterKey(100, .kernelCounter, 0): 100, CounterKey(100, .kernelCounter, 1): 5,
+                CounterKey(200, .kernelCounter, 0): 1,
+            ])
+        #expect(source.badge.missing == ["no BPF"])
+    }
+
+    @Test func countersThatMayNotBeReadAreSaidAndNoZero() {
+        let locked = StatisticsSource(
+            files: Files(trouble: "the kernel is locked down"), .statistics, missing: [])
+        #expect(throws: MonitorError("the kernel is locked down")) { try locked.read() }
+        #expect(throws: Never.self) { try StatisticsSource(files: Files(), .statistics, missing: []).read() }
+    }
+
+    @Test(
+        arguments: [
+            ("70\n", 70), ("0", 0), ("many", nil), ("", nil), ("-1\n", nil), ("99999999999999999999", nil),
+        ] as [(String, UInt64?)])
+    func aFileIsANumberOrNothing(text: String, number: UInt64?) {
+        #expect(DebugFSStatistics.number(text) == number)
+    }
+
+    /// What lockdown answers is told as that.
+    @Test func lockdownIsNamed() {
+        #expect(
+            DebugFSStatistics.refused(EPERM, at: "/d")
+                == "the counters in /d cannot be read (Operation not permitted): the kernel is locked down")
+        #expect(
+            DebugFSStatistics.refused(EACCES, at: "/d")
+                == "the counters in /d cannot be read (Permission denied)"
+        )
+    }
+
+    @Test(.enabled(if: KVM.isAvailable && geteuid() == 0, "needs /dev/kvm and root"))
+    func descriptorsThatAVMMHoldsAreRead() throws {
+        let vm = try KVM.open().createVM()
+        let memory = try GuestMemory(size: 0x10000)
+        try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
+        // out 0x80, al; jmp $-2
+        try memory.write(0x1000, [0xE6, 0x80, 0xEB, 0xFC])
+        let vcpus = [try vm.createVCPU(id: 0), try vm.createVCPU(id: 1)]
+        for vcpu in vcpus {
+            var special = try vcpu.specialRegisters()
+            special.cs = .real(0, code: true)
+            try vcpu.setSpecialRegisters(special)
+            var general = GeneralRegisters()
+            general.rip = 0x1000
+            try vcpu.setRegisters(general)
+            try vcpu.setMPState(.runnable)
+        }
+        let first = try vcpus[0].statistics()
+        let second = try vcpus[1].statistics()
+        func total(_ name: String) throws -> UInt64 {
+            try (first.read() + second.read()).filter { $0.name == name }.reduce(0) { $0 + $1.values[0] }
+        }
+        let source = StatisticsSource(descriptors: [])
+        #expect(source.badge.way == .descriptors && source.badge.countsOnly)
+        for _ in 0..<3 {
+            for vcpu in vcpus { for _ in 0..<50 { _ = try vcpu.run() } }
+            // Another test of this process may have a VM, too: what is read is at least what these have.
+            let counters = try source.read().counters
+            let own = try total("exits")
+            let read = counters.first { $0.key == CounterKey(getpid(), .kernelCounter, 0) }
+            #expect((read?.counter.count ?? 0) >= own && own > 0)
+        }
+    }
+
+    @Test func aDuplicateIsTheSameFile() {
+        let first = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        let copy = fcntl(first, F_DUPFD_CLOEXEC, 0)
+        let second = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        defer { for descriptor in [first, copy, second] { close(descriptor) } }
+        #expect(clinux_same_file(getpid(), first, copy) == 1)
+        #expect(clinux_same_file(getpid(), first, second) == 0)
+        #expect(clinux_same_file(getpid(), first, -1) == -EBADF)
+    }
+}
