@@ -22,19 +22,23 @@ final class Patching: Sendable {
     weak let protector: (any MemoryProtecting)?
     /// The kinds of patches that this guest may have, the best one first.
     let kinds: [PatchTable.Kind]
-    /// What the host honours.
-    let facilities: DebugFacilities
+    /// What the host honours. The first who asks waits until it was tried, which a guest that is only looked at need not.
+    private var honours: HostHonours { tried.load() ?? tried.storeIfNil(HostHonours(find())) }
+    private let tried = AtomicLazyReference<HostHonours>()
+    private let find: @Sendable () -> DebugFacilities
+    var facilities: DebugFacilities { honours.facilities }
     /// ``DebugFacility/handlerStep`` works wherever KVM delivers exceptions by itself.
-    let endsStepsInHandlers: Bool
+    var endsStepsInHandlers: Bool { honours.endsStepsInHandlers }
     /// Code that the host was seen not to single-step.
-    let unsteppable: Set<CodeContext>
+    var unsteppable: Set<CodeContext> { honours.unsteppable }
     /// The host steps with the processor's own TF, and KVM's emulator takes that away: whatever it did for the guest, as
     /// an access to a device, a string of port I/O or a write to a page table that KVM watches, the next KVM_RUN would
     /// not step. No one tells when it did, so single-step is asked for anew before each (x86_emulate_instruction and
     /// __kvm_set_rflags in arch/x86/kvm).
     var losesTF: Bool { !endsStepsInHandlers }
     /// The target, where it can make WRMSR exit.
-    let msrTrap: (any MSRTrapping)?
+    var msrTrap: (any MSRTrapping)? { trapping.flatMap { $0.canTrapMSRWrites ? $0 : nil } }
+    private let trapping: (any MSRTrapping)?
     /// The guest's ports to its debugger, where it has them.
     let ioDebug: IODebugPort?
     /// Steps take interrupts, because the user wants that.
@@ -46,19 +50,16 @@ final class Patching: Sendable {
     let hasProtection = Atomic<Bool>(false)
 
     init(_ target: any Target) {
-        facilities = target.debugFacilities
+        find = { [weak target] in target?.debugFacilities ?? DebugFacilities() }
         forwardsExits = target is any ExitForwarding
         waitsAtHalt = (target as? any HaltWaiting)?.waitsAtHalt ?? false
         stopsAtEmptyVectors = Atomic(!forwardsExits)
         table = PatchTable(base: target.memory, keeper: target as? any PatchKeeping)
-        endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
-        let facilities = facilities
-        unsteppable = Set(CodeContext.allCases.filter { !facilities.works(.singleStep, in: $0) })
         base = target.memory
         memory = PatchedMemory(base, table)
         holder = target as? any VCPUHolding
         protector = target as? any MemoryProtecting
-        msrTrap = (target as? any MSRTrapping).flatMap { $0.canTrapMSRWrites ? $0 : nil }
+        trapping = target as? any MSRTrapping
         ioDebug = (target as? any IODebugProviding)?.ioDebug
         var kinds: [PatchTable.Kind] = []
         if let patched = target as? any CodePatching {
@@ -74,6 +75,19 @@ final class Patching: Sendable {
     /// The kind of patch that stops code there; nil where none does.
     func patchKind(in context: CodeContext) -> PatchTable.Kind? {
         kinds.first { facilities.works($0.facility, in: context) }
+    }
+}
+
+/// What follows from the facilities of a host.
+private final class HostHonours: Sendable {
+    let facilities: DebugFacilities
+    let endsStepsInHandlers: Bool
+    let unsteppable: Set<CodeContext>
+
+    init(_ facilities: DebugFacilities) {
+        self.facilities = facilities
+        endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
+        unsteppable = Set(CodeContext.allCases.filter { !facilities.works(.singleStep, in: $0) })
     }
 }
 
