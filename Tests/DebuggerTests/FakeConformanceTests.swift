@@ -10,6 +10,7 @@ import Testing
         [.tfIsReal, .outStays, .registersNeverFire],
         [.tfIsReal, .int3Traps, .registersNeverFire],
         [.tfIsReal, .int3Traps, .dataFires, .outStays, .emptySteps],
+        [.tfIsReal, .int3Traps, .dataFires, .outStays, .mergedTraps],
         // As on VMX and SVM.
         [.tfIsReal, .int3Traps, .dataFires, .emulationDropsTF, .outStays, .trapAfterIO],
     ]

@@ -1,6 +1,7 @@
 public import DebugTarget
 import Debugger
 import Expressions
+import Glibc
 import X86
 
 /// What a case needs and not every target or host has.
@@ -82,6 +83,16 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
         try body(fixture)
         return nil
     }
+
+    /// Those whose names hold one of the texts in `KVMSCOPE_CASES`, with `|` between them; all where it is not set. For
+    /// hosts on which all of them take long.
+    public static let chosen: [ConformanceCase] = {
+        guard let wanted = getenv("KVMSCOPE_CASES").map({ String(cString: $0) }) else { return all }
+        let texts = wanted.split(separator: "|")
+        let chosen = all.filter { test in texts.contains { test.name.contains($0) } }
+        precondition(!chosen.isEmpty, "KVMSCOPE_CASES: no case is called \(wanted)")
+        return chosen
+    }()
 
     public static let all: [ConformanceCase] =
         stepping + stepKinds + stepModes + stepOrders + breaking + patching + patchedSpaces + conditions

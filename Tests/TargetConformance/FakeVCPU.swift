@@ -39,6 +39,8 @@ public struct FakeQuirks: OptionSet, Sendable, Hashable {
     /// Each step stops three times with nothing done, as where the processor is left within an instruction for pages that
     /// are not there yet, and reports the step all the same.
     public static let emptySteps = FakeQuirks(rawValue: 1 << 13)
+    /// The trap of an instruction and a breakpoint at the next one are reported at once, as Bochs does.
+    public static let mergedTraps = FakeQuirks(rawValue: 1 << 14)
 }
 
 /// A vCPU without KVM: enough of real mode to step, break and halt in, and KVM's manners around it.
@@ -219,10 +221,11 @@ public final class FakeVCPU: VCPUAccess {
             }
             // Right after MOV SS, POP SS and STI a processor traps for no one.
             if holdsTraps, quirks.contains(.tfIsReal) { continue }
-            if isStep { return trap(1 << 14) }
+            let alike = quirks.contains(.mergedTraps) ? matchedBreakpoints() ?? 0 : 0
+            if isStep { return trap(1 << 14 | alike) }
             guard hadTF, !holdsTraps, !isTrapping, ![0xCC, 0xCD].contains(opcode) else { continue }
             if quirks.contains(.tfIsReal), guestDebug.control.contains(.hardwareBreakpoints) {
-                return trap(1 << 14)
+                return trap(1 << 14 | alike)
             }
             isDBDue = true
         }

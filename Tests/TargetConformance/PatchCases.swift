@@ -88,9 +88,9 @@ extension ConformanceCase {
             try fixture.debugger.setRegister("ax", to: 2)
             try fixture.debugger.setBreakpoint(at: .linear(0x9000))
             // Until it was seen to go round, however slow the host.
-            for _ in 0..<1000 {
+            for round in 1...1000 {
                 try fixture.debugger.startContinue()
-                _ = try fixture.debugger.collectStop(timeout: .milliseconds(10))
+                _ = try fixture.debugger.collectStop(timeout: .milliseconds(10 * round))
                 fixture.debugger.interrupt()
                 try fixture.collect()
                 // ax goes 3, 2, 3, 2 ...: never to zero, and never past the loop.

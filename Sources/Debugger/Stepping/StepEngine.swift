@@ -228,7 +228,9 @@ struct StepEngine: Sendable {
     private mutating func decide(_ debug: DebugExit, _ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         let registers = trapFlag.shown(try vcpu.registers())
         guard isStepping else {
-            if debug.isSingleStep, debug.matched == 0, registers.rflags.contains(.tf) {
+            // A trap of the instruction before comes first, also where a breakpoint here is reported with it (SDM volume
+            // 3A, table 6-2).
+            if debug.isSingleStep, registers.rflags.contains(.tf) {
                 return try passTrapOn(vcpu)
             }
             return try decide(atBreakpoint: registers, try vcpu.specialRegisters(), vcpu)
