@@ -12,6 +12,10 @@ final class ConsoleFrontEnd {
     private let batch: BatchFrontEnd
     private let lines: any LineSource
     private var lastInterrupt: ContinuousClock.Instant?
+    /// The guest ends with the session.
+    private let endsGuest: Bool
+    /// It was said that Ctrl-C would end the guest, too, and nothing was done since.
+    private var isWarned = false
 
     private var session: Session { batch.session }
 
@@ -19,8 +23,9 @@ final class ConsoleFrontEnd {
     private static let look = 250
 
     /// - Parameter lines: nil for standard input.
-    init(batch: BatchFrontEnd, lines: (any LineSource)? = nil) {
+    init(batch: BatchFrontEnd, lines: (any LineSource)? = nil, endsGuest: Bool = false) {
         self.batch = batch
+        self.endsGuest = endsGuest
         self.lines = lines ?? (isTerminal(STDIN_FILENO) ? Self.typedLines(batch.session) : PipedLines())
     }
 
@@ -52,6 +57,9 @@ final class ConsoleFrontEnd {
                 prompt: session.prompt, waking: descriptors, milliseconds: isRunning ? Self.look : nil)
             {
             case .line(let line):
+                // What was done in between makes the next Ctrl-C the first one.
+                lastInterrupt = nil
+                isWarned = false
                 end =
                     batch.output.json && JSONRequest.isOne(line)
                     ? batch.answer(line)
@@ -92,14 +100,20 @@ final class ConsoleFrontEnd {
         }
     }
 
-    private func take(_ signal: Int32) -> BatchFrontEnd.End {
+    /// What a signal comes to.
+    func take(_ signal: Int32) -> BatchFrontEnd.End {
         lines.drop()
         guard signal == SIGINT else { return .signal(signal) }
         if session.abandonBlock() { return .done }
         if session.isRunning { return batch.run("stop") }
         let now = ContinuousClock.now
-        let isSecond = lastInterrupt.map { now - $0 < .seconds(1) } ?? false
-        guard lines.isInteractive, !isSecond else { return .signal(SIGINT) }
+        guard lines.isInteractive, !isWarned else { return .signal(SIGINT) }
+        if lastInterrupt.map({ now - $0 < .seconds(1) }) ?? false {
+            guard endsGuest, session.debugger.latestStop.number > 0 else { return .signal(SIGINT) }
+            isWarned = true
+            write("The guest would end, too: Ctrl-C once more, or `quit`, ends both.\n", to: .standardOutput)
+            return .done
+        }
         lastInterrupt = now
         write("Ctrl-C again ends kvmscope.\n", to: .standardOutput)
         return .done

@@ -95,7 +95,7 @@ struct FrontEnd {
         // A console stays after a failed command, as its user is there; a batch does not.
         guard end == .done || (end == .failed && !options.batch) else { return BatchFrontEnd.status(end) }
         guard !options.batch else { return BatchFrontEnd.status(end) }
-        return ConsoleFrontEnd(batch: batch).run()
+        return ConsoleFrontEnd(batch: batch, endsGuest: ownsGuest).run()
     }
 
     /// Does the user's own commands, and offers the breakpoints that were kept.

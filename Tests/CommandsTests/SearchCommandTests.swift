@@ -98,6 +98,43 @@ import X86
         #expect(!driver.session.wasCancelled)
     }
 
+    /// Commands that show much end with what they have, say so, and go on from there.
+    @Test func theUserEndsALongAnswer() throws {
+        let driver = try Driver()
+        var looks = 0
+        driver.session.cancelRequested = {
+            looks += 1
+            return true
+        }
+        let bytes = try driver.text("x/500000xb 0")
+        #expect(looks == 1)
+        let rest = try #require(bytes.last)
+        #expect(rest.hasPrefix("Ended before ") && rest.hasSuffix(" more bytes; `x` goes on from here."))
+        #expect(rest.contains(" 495,904 "), "one slice was shown: \(rest)")
+        driver.session.cancelRequested = { false }
+        #expect(try driver.text("x/xb")[0].hasPrefix("0x1000:"))
+        #expect(try driver.json("x/500000xb 0").contains("missing") == false)
+
+        driver.session.cancelRequested = { true }
+        #expect(try driver.text("hexdump 0 0x80000").last?.hasPrefix("Ended before ") == true)
+        #expect(try driver.json("hexdump 0 0x80000").contains(#""missing":"#))
+        let code = try driver.text("x/50000i 0")
+        #expect(code.last == "Ended before the rest; `x/i` goes on from here." && code.count < 50_000)
+        driver.session.cancelRequested = { false }
+        #expect(try driver.text("x/3i 0").count == 3)
+        #expect(throws: CommandError.self) { try driver.text("hexdump 0 0x100001") }
+    }
+
+    /// A long list of code is the same as its parts: no instruction is missed or doubled, and SEG:OFF stays what it was.
+    @Test func aLongListOfCodeIsWhole() throws {
+        let driver = try Driver()
+        let lines = try driver.text("x/2500i 0700:0c00")
+        #expect(lines.count >= 2500)
+        let code = lines.filter { $0.contains("0700:") }
+        #expect(code.count == 2500)
+        #expect(Set(code).count == 2500)
+    }
+
     @Test func pointersAndFrames() throws {
         let driver = try Driver()
         #expect(try driver.text("telescope")[0] == "0000 ss:0x7c00 rsp rip  48b0")

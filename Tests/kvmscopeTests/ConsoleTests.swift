@@ -1,6 +1,7 @@
 import Commands
 import DebugTarget
 import Debugger
+import Glibc
 import Synchronization
 import TargetConformance
 import Terminal
@@ -147,5 +148,34 @@ import X86
             .check { [printed] in #expect(printed.text.contains("$1 = 42")) },
         ].reversed()
         #expect(console.run() == 0)
+    }
+
+    /// Ctrl-C twice ends the session, and the guest with it: once that has run, a third is asked for.
+    @Test(arguments: [false, true]) func controlCAsksBeforeTheGuestIsLost(_ hasRun: Bool) throws {
+        let script = Script([])
+        let console = ConsoleFrontEnd(batch: batch(json: false), lines: script, endsGuest: true)
+        var ends: [BatchFrontEnd.End] = []
+        let interrupt = Script.Step.check { ends.append(console.take(SIGINT)) }
+        // A command in between begins it anew.
+        script.steps =
+            (hasRun ? [.line("step"), interrupt, interrupt, .line("print 1")] : [.line("print 1")])
+            + [interrupt, interrupt] + (hasRun ? [interrupt] : []) + [.line("quit")]
+        script.steps.reverse()
+        #expect(console.run() == 0)
+        let end = BatchFrontEnd.End.signal(SIGINT)
+        #expect(ends == (hasRun ? [.done, .done, .done, .done, end] : [.done, end]))
+    }
+
+    /// A script's Ctrl-C, and one at another program's guest, ask nothing.
+    @Test(arguments: [(true, false), (false, true)])
+    func controlCAsksNothingWhereNothingIsLost(isInteractive: Bool, endsGuest: Bool) throws {
+        let script = Script([], isInteractive: isInteractive)
+        let console = ConsoleFrontEnd(batch: batch(json: false), lines: script, endsGuest: endsGuest)
+        var ends: [BatchFrontEnd.End] = []
+        let interrupt = Script.Step.check { ends.append(console.take(SIGINT)) }
+        script.steps = [.line("quit"), interrupt, interrupt, .line("step")]
+        _ = console.run()
+        let end = BatchFrontEnd.End.signal(SIGINT)
+        #expect(ends == (isInteractive ? [.done, end] : [end, end]))
     }
 }

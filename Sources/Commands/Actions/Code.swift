@@ -88,6 +88,9 @@ enum CodeActions {
         return try list(session, call, at: address, call.rest, count: count)
     }
 
+    /// So many instructions are decoded between two looks at whether to go on.
+    private static let slice = 1000
+
     /// - Parameters:
     ///   - place: where the address was given.
     ///   - bytes: no instruction that begins so far from the first one.
@@ -95,8 +98,24 @@ enum CodeActions {
         _ session: Session, _ call: Invocation, at address: Address?, _ place: Argument, count: Int,
         bytes: UInt64 = .max
     ) throws(CommandError) -> Outcome {
-        var lines = try call.perform(at: place) { () throws(DebuggerError) in
-            try session.debugger.disassemble(at: address, count: count)
+        var lines: [CodeLine] = []
+        var isCut = false
+        while lines.count < count, !isCut {
+            // In the form that was given: SEG:OFF stays that.
+            var start = address
+            if let first = lines.first, let last = lines.last {
+                let done = last.address &+ UInt64(max(1, last.bytes.count)) &- first.address
+                start = (address ?? .linear(first.address)).advanced(by: Int(clamping: done))
+            }
+            let wanted = min(slice, count - lines.count)
+            let more = try call.perform(at: place) { () throws(DebuggerError) in
+                try session.debugger.disassemble(at: start, count: wanted)
+            }
+            lines += more
+            guard more.count == wanted, let first = lines.first, let last = more.last,
+                last.address &- first.address < bytes
+            else { break }
+            isCut = lines.count < count && session.shouldStop()
         }
         if let first = lines.first {
             lines = Array(lines.prefix { $0.address &- first.address < bytes })
@@ -117,7 +136,7 @@ enum CodeActions {
         return .done(
             CodeOutput(
                 vcpu: session.debugger.selectedVCPU, lines, next: next, breakpoints: Set(breakpoints),
-                digits: session.debugger.selected.mode.offsetDigits))
+                digits: session.debugger.selected.mode.offsetDigits, isCut: isCut))
     }
 
     static func stack(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -137,13 +137,13 @@ enum MemoryActions {
         try call.checkReadable(image, at: call.rest)
         session.examine.letter = letter
         if format.unit != nil { session.examine.unit = unit }
-        session.examine.next = address.advanced(by: count * unit.rawValue)
         let linear = isPhysical ? nil : try? session.debugger.linear(address)
         let table = session.debugger.symbols
-        return .done(
-            MemoryOutput(
-                image, unit: unit, letter: letter, symbols: table,
-                place: linear.flatMap { table.place(at: $0) }))
+        let output = MemoryOutput(
+            image, unit: unit, letter: letter, symbols: table,
+            place: linear.flatMap { table.place(at: $0) }, isOver: session.shouldStop)
+        session.examine.next = address.advanced(by: count * unit.rawValue - (output.missing ?? 0))
+        return .done(output)
     }
 
     /// A number given to a physical command is a physical address, whatever it would mean elsewhere.

@@ -70,14 +70,15 @@ enum SearchActions {
         let address = try session.address(first, call)
         var count: UInt64 = 128
         if call.arguments.count > 1 { count = try session.number(call.arguments[1], call) }
-        guard count > 0, count <= 16 << 20 else {
-            throw call.error("a length is from 1 to 16 MiB", at: call.arguments.last)
+        guard count > 0, count <= 1 << 20 else {
+            throw call.error(
+                "a length is from 1 byte to 1 MiB", at: call.arguments.last, remedy: "`writemem` takes more")
         }
         let image = try call.perform(at: first) { () throws(DebuggerError) in
             try session.debugger.readMemory(address, count: Int(count))
         }
         try call.checkReadable(image, at: first)
-        return .done(HexdumpOutput(image))
+        return .done(HexdumpOutput(image, isOver: session.shouldStop))
     }
 }
 

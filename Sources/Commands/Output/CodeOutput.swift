@@ -26,12 +26,18 @@ public struct CodeOutput: CommandOutput, Hashable {
 
     public var vcpu: Int
     public var instructions: [Row]
+    /// Ctrl-C ended it before all that was asked for; absent where it did not.
+    public var isCut: Bool?
     private var digits: Int
 
-    private enum CodingKeys: String, CodingKey { case vcpu, instructions }
+    private enum CodingKeys: String, CodingKey { case vcpu, instructions, isCut }
 
-    init(vcpu: Int, _ lines: [CodeLine], next: UInt64?, breakpoints: Set<UInt64>, digits: Int) {
+    init(
+        vcpu: Int, _ lines: [CodeLine], next: UInt64?, breakpoints: Set<UInt64>, digits: Int,
+        isCut: Bool = false
+    ) {
         self.vcpu = vcpu
+        self.isCut = isCut ? true : nil
         self.digits = digits
         var last: SymbolPlace?
         instructions = lines.map { line in
@@ -56,7 +62,7 @@ public struct CodeOutput: CommandOutput, Hashable {
             line.append("  " + (row.bytes.isEmpty ? "??" : row.bytes).padded(byteWidth) + "  ", .dim)
             line.append(row.text, row.isNext ? .pc : .mnemonic)
             return (row.label.map { [StyledLine($0, .symbol)] } ?? []) + [line]
-        }
+        } + (isCut == true ? [StyledLine("Ended before the rest; `x/i` goes on from here.", .warning)] : [])
     }
 }
 

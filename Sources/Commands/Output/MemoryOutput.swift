@@ -25,14 +25,22 @@ public struct MemoryOutput: CommandOutput, Hashable {
     private var letter: DisplayFormat.Letter
     /// Each byte, nil where it cannot be read.
     private var bytes: [UInt8?]
+    /// Each unit as it is shown, nil where it cannot be read.
+    private var cells: [String?]
+    /// Bytes that were asked for and are not here: Ctrl-C ended it before.
+    public var missing: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case address, unit, format, values, unreadable, symbol, symbols
+        case address, unit, format, values, unreadable, symbol, symbols, missing
     }
+
+    /// So many units are made between two looks at whether to go on.
+    private static let slice = 4096
 
     init(
         _ image: MemoryImage, unit: DisplayFormat.Unit, letter: DisplayFormat.Letter,
-        symbols table: SymbolTable = SymbolTable(), place: SymbolPlace? = nil
+        symbols table: SymbolTable = SymbolTable(), place: SymbolPlace? = nil,
+        isOver: () -> Bool = { false }
     ) {
         self.place = place
         symbol = place?.description
@@ -41,13 +49,24 @@ public struct MemoryOutput: CommandOutput, Hashable {
         format = String(letter.rawValue)
         start = image.address
         self.letter = letter
-        bytes = image.bytes.indices.map { image[$0] }
-        values = stride(from: 0, to: image.bytes.count, by: unit.rawValue).map { offset in
-            image.value(at: offset, width: unit.rawValue).map { Hex($0) }
+        let count = (image.bytes.count + unit.rawValue - 1) / unit.rawValue
+        values = []
+        cells = []
+        let names = letter == .address && !table.isEmpty
+        if names { symbols = [] }
+        while values.count < count, values.isEmpty || !isOver() {
+            for index in values.count..<min(values.count + Self.slice, count) {
+                let value = image.value(at: index * unit.rawValue, width: unit.rawValue)
+                values.append(value.map { Hex($0) })
+                let name = names ? value.flatMap { table.place(at: $0)?.description } : nil
+                if names { symbols?.append(name) }
+                cells.append(
+                    value.map { letter.text($0, bytes: unit.rawValue) + (name.map { " <\($0)>" } ?? "") })
+            }
         }
-        if letter == .address, !table.isEmpty {
-            symbols = values.map { $0.flatMap { table.place(at: $0.value)?.description } }
-        }
+        let shown = min(values.count * unit.rawValue, image.bytes.count)
+        bytes = (0..<shown).map { image[$0] }
+        if shown < image.bytes.count { missing = image.bytes.count - shown }
         unreadable = image.gaps.map {
             let first = image.address.advanced(by: $0.range.lowerBound)
             return "\(first), \(counted($0.range.count, "byte")): \($0.reason)"
@@ -63,12 +82,6 @@ public struct MemoryOutput: CommandOutput, Hashable {
     }
 
     public func lines(width: Int) -> [StyledLine] {
-        let cells = values.enumerated().map { index, value in
-            value.map { value in
-                let name = symbols?[index].map { " <\($0)>" } ?? ""
-                return letter.text(value.value, bytes: unit) + name
-            }
-        }
         let cellWidth = max(2, cells.map { $0?.count ?? 2 }.max() ?? 2)
         // Characters are shown beside bytes only: in wider units they would stand in another order.
         let hasText = unit == 1 && letter == .hex
@@ -104,6 +117,11 @@ public struct MemoryOutput: CommandOutput, Hashable {
             result.append(line)
         }
         result += unreadable.map { StyledLine("cannot be read: \($0)", .warning) }
+        if let missing {
+            result.append(
+                StyledLine(
+                    "Ended before \(counted(missing, "more byte")); `x` goes on from here.", .warning))
+        }
         return result
     }
 }

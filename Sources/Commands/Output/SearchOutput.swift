@@ -73,13 +73,27 @@ public struct HexdumpOutput: CommandOutput, Hashable {
     private var start: Address
     private var values: [UInt8?]
 
-    private enum CodingKeys: String, CodingKey { case address, bytes, unreadable }
+    /// Bytes that were asked for and are not here: Ctrl-C ended it before.
+    public var missing: Int?
 
-    init(_ image: MemoryImage) {
+    private enum CodingKeys: String, CodingKey { case address, bytes, unreadable, missing }
+
+    /// So many bytes are made between two looks at whether to go on; whole rows.
+    private static let slice = 16 << 10
+
+    init(_ image: MemoryImage, isOver: () -> Bool = { false }) {
         address = image.address.description
         start = image.address
-        values = image.bytes.indices.map { image[$0] }
-        bytes = values.map { $0.map { Hex.digits($0, width: 2) } ?? "??" }.joined()
+        values = []
+        bytes = ""
+        let count = image.bytes.count
+        while values.count < count, values.isEmpty || !isOver() {
+            for index in values.count..<min(values.count + Self.slice, count) {
+                values.append(image[index])
+                bytes += image[index].map { Hex.digits($0, width: 2) } ?? "??"
+            }
+        }
+        if values.count < count { missing = count - values.count }
         unreadable = image.gaps.map {
             let first = image.address.advanced(by: $0.range.lowerBound)
             return "\(first), \(counted($0.range.count, "byte")): \($0.reason)"
@@ -118,6 +132,10 @@ public struct HexdumpOutput: CommandOutput, Hashable {
             line.append(" |" + String(text) + "|", .dim)
             result.append(line)
         }
-        return result + unreadable.map { StyledLine("cannot be read: \($0)", .warning) }
+        result += unreadable.map { StyledLine("cannot be read: \($0)", .warning) }
+        if let missing {
+            result.append(StyledLine("Ended before \(counted(missing, "more byte")).", .warning))
+        }
+        return result
     }
 }
