@@ -29,6 +29,20 @@ boot_qemu() {
     wait_for_end
 }
 
+# read_screen SCRIPT: Bochs with its debugger draws on a terminal of its own, and waits for ever where nobody reads that.
+read_screen() {
+    local bochs descriptor number
+    for _ in {1..600}; do
+        read -r bochs _ < "/proc/$1/task/$1/children" || true
+        for descriptor in "/proc/${bochs:-none}"/fd/*; do
+            [ "$(readlink "$descriptor")" = /dev/ptmx ] || continue
+            number=$(sed -n 's/^tty-index:[[:space:]]*//p' "/proc/$bochs/fdinfo/${descriptor##*/}")
+            exec cat "/dev/pts/$number" > /dev/null
+        done
+        sleep 0.1
+    done
+}
+
 # boot_bochs WORK KERNEL MODEL: from a CD, as Bochs loads no kernel by itself.
 boot_bochs() {
     local work=$1 kernel=$2 model=$3 cd=$1/cd/isolinux
@@ -68,5 +82,6 @@ CONFIGURATION
     exec 9<> "$work/keys"
     TERM=xterm script -qc "exec bochs-bin -q -f $work/bochsrc -rc $work/go" /dev/null <&9 > /dev/null 2>&1 &
     emulator=$!
+    read_screen "$emulator" &
     wait_for_end
 }

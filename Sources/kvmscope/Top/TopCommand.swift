@@ -75,7 +75,8 @@ struct TopCommand: ParsableCommand {
                 + "are counted then.", valueName: "file"), completion: .file())
     var symbols: [String] = []
 
-    @Option(help: "Where counts come from, if not the best there is: bpf, perf, debugfs, descriptors or proc.")
+    @Option(
+        help: "Where counts come from, if not the best there is: bpf, perf, debugfs, descriptors or proc.")
     var source: SourceChoice?
 
     @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
