@@ -91,7 +91,8 @@ enum ExitActions {
         } catch {
             var lifted = CommandError(error)
             lifted.line = call.line
-            lifted.remedy = lifted.remedy ?? "a local APIC in the kernel needs `--irqchip kernel`"
+            // Whether the vCPU has one in the kernel was said when its guest was made.
+            lifted.remedy = "a local APIC in the kernel needs `--irqchip kernel`"
             throw lifted
         }
         return .done(LocalAPICOutput(vcpu: session.debugger.selectedVCPU, state))
