@@ -20,6 +20,7 @@ package enum RunLayout {
     package static let ioCount = 36
     package static let ioDataOffset = 40
     package static let validRegisters = 288
+    package static let dirtyRegisters = 296
     package static let registers = 304
     package static let specialRegisters = 448
     package static let events = 760

@@ -24,6 +24,7 @@ extension VCPU {
         try requireCompleted(.setRegs)
         var argument = registers.encoded
         try handle.call(.setRegs, &argument)
+        if canSetRegistersWithNextRun { dropWaitingRegisters() }
         forgetRegisters()
     }
 

@@ -1,6 +1,7 @@
 import CKVM
 import Locking
 import SystemPackage
+public import X86
 
 /// What making a vCPU cost, in wall time.
 public struct CreationCost: Sendable, Hashable {
@@ -231,8 +232,37 @@ public final class VCPU {
     @inline(__always)
     func isCurrent(_ registers: UInt64) -> Bool { current & registers != 0 }
 
-    /// State has changed behind the page, or may have.
-    func forgetRegisters() { current = 0 }
+    /// State has changed behind the page, or may have. What waits there for the next run stays.
+    func forgetRegisters() { current = areRegistersWaiting ? Self.syncRegisters : 0 }
+
+    /// ``setRegistersWithNextRun(_:)`` can be used.
+    public var canSetRegistersWithNextRun: Bool { synced & Self.syncRegisters != 0 }
+
+    /// The page has general registers that the next KVM_RUN takes.
+    private var areRegistersWaiting: Bool {
+        canSetRegistersWithNextRun
+            && page.bytes.field(RunLayout.dirtyRegisters, as: UInt64.self) & Self.syncRegisters != 0
+    }
+
+    /// Sets the general registers, RIP and RFLAGS without a call: the next KVM_RUN takes them from the page before it does
+    /// anything else, also one that only completes I/O. Until then no other state may be set that depends on them.
+    ///
+    /// Allowed while an OUT is pending, unlike ``setRegisters(_:)``: its completion moves RIP past the instruction and only
+    /// where RIP is still at it. RIP must not be there.
+    ///
+    /// - Returns: false, and nothing set, without KVM_CAP_SYNC_REGS.
+    ///
+    /// Corresponds to `kvm_dirty_regs` with KVM_SYNC_X86_REGS.
+    public func setRegistersWithNextRun(_ registers: GeneralRegisters) -> Bool {
+        guard canSetRegistersWithNextRun else { return false }
+        page.bytes.setField(RunLayout.registers, registers.encoded)
+        page.bytes.setField(RunLayout.dirtyRegisters, Self.syncRegisters)
+        current |= Self.syncRegisters
+        return true
+    }
+
+    /// What waits in the page counts no more.
+    func dropWaitingRegisters() { page.bytes.setField(RunLayout.dirtyRegisters, UInt64(0)) }
 
     /// Refuses a change that the completion of pending I/O could undo.
     func requireCompleted(_ request: Request) throws(KVMError) {
