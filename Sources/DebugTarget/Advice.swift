@@ -55,7 +55,7 @@ public enum Advice: Sendable, Hashable {
     case catchInterrupt
     /// Run the machine without a BIOS, or with more memory.
     case withoutBIOS
-    /// Run the machine with its chips outside the kernel, which the BIOS and drives need.
+    /// Run the machine with interrupt controllers, which the BIOS and drives need.
     case chipsForBIOS
     /// Run the machine with interrupt controllers in the kernel, or with none.
     case kernelChips

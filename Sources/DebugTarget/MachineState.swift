@@ -20,6 +20,8 @@ public struct DeviceState: Sendable, Hashable {
     public var inputs = InputCounts()
     /// Interrupts that were delivered, by vector.
     public var interrupts: [DeliveredInterrupt] = []
+    /// Nil where the machine has no ROM.
+    public var rom: ROMState?
     /// What was noticed once each, for people.
     public var remarks: [String] = []
 
@@ -36,6 +38,23 @@ public struct MountedDevice: Sendable, Hashable {
         self.first = first
         self.last = last
         self.name = name
+    }
+}
+
+/// Memory that the guest reads and cannot write.
+public struct ROMState: Sendable, Hashable {
+    public var first: UInt64
+    public var last: UInt64
+    /// False where the host's KVM has no read-only memory, so that the guest can write it after all.
+    public var isProtected: Bool
+    /// The guest's writes that were dropped, at the address of the last one; nil where there was none.
+    public var dropped: UnclaimedAccess?
+
+    public init(first: UInt64, last: UInt64, isProtected: Bool, dropped: UnclaimedAccess?) {
+        self.first = first
+        self.last = last
+        self.isProtected = isProtected
+        self.dropped = dropped
     }
 }
 

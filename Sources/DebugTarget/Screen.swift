@@ -21,6 +21,32 @@ public struct ScreenContents: Sendable, Hashable {
     public var cells: [Cell]
     /// The cell that the cursor is at; nil where it is hidden, or elsewhere.
     public var cursor: Int?
+    /// Dots are shown and no text: then there are no cells.
+    public var graphics: Graphics?
+
+    /// A graphics mode.
+    public struct Graphics: Sendable, Hashable {
+        /// As INT 10h numbers it; nil where the guest set it by the adapter's registers.
+        public var mode: UInt8?
+        /// In dots; 0 where that is not known.
+        public var width: Int
+        public var height: Int
+        public var colors: Int
+        /// The BIOS draws dots and characters in it.
+        public var isDrawn: Bool
+        public init(mode: UInt8?, width: Int, height: Int, colors: Int, isDrawn: Bool) {
+            self.mode = mode
+            self.width = width
+            self.height = height
+            self.colors = colors
+            self.isDrawn = isDrawn
+        }
+    }
+
+    public init(_ graphics: Graphics) {
+        self.init(columns: 0, rows: 0, cells: [], cursor: nil)
+        self.graphics = graphics
+    }
 
     public init(columns: Int, rows: Int, cells: [Cell], cursor: Int?) {
         self.columns = columns

@@ -77,9 +77,21 @@ public protocol PhysicalMemory: Sendable {
     func read(_ gpa: UInt64, into buffer: UnsafeMutableRawBufferPointer) throws(MemoryFault)
     /// Writes all of `bytes`, or throws before it has written any.
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault)
+    /// The guest reads it and cannot write it.
+    func isROM(_ gpa: UInt64) -> Bool
+    /// As a write of the guest's own: what is ROM keeps its contents. As ``write(_:_:)`` where a memory has none.
+    func writeAsGuest(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault)
     /// The little-endian value of `size` bytes, eight at most; nil where any of them is not backed. What a step and a
     /// page walk read by: a memory that can do it for less than ``read(_:into:)`` does.
     func word(_ gpa: UInt64, size: Int) -> UInt64?
+}
+
+extension PhysicalMemory {
+    public func isROM(_ gpa: UInt64) -> Bool { false }
+
+    public func writeAsGuest(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        try write(gpa, bytes)
+    }
 }
 
 /// A memslot as the debugger sees it.

@@ -8,7 +8,8 @@ public struct MachineConfiguration: Sendable, Hashable {
         /// Two i8259, an i8254, a real-time clock and a keyboard controller here, in the guest's own time, and no local
         /// APIC. HLT waits for them.
         case user
-        /// KVM's own local APICs, IOAPIC, PIC and PIT. HLT waits in the kernel.
+        /// KVM's own local APICs, IOAPIC, PIC and PIT, which live in the host's time; the other devices of ``user`` are
+        /// here. HLT waits in the kernel.
         case kernel
     }
 
@@ -29,7 +30,7 @@ public struct MachineConfiguration: Sendable, Hashable {
     /// At least 1. Their ids are 0 and up; 0 is the boot processor.
     public var vcpus = 1
     public var interruptController = InterruptController.none
-    /// What the real-time clock of ``InterruptController/user`` shows at first, in seconds since 1970, UTC.
+    /// What the real-time clock shows at first, in seconds since 1970, UTC.
     public var clockOrigin: Int64 = 0
     public var applicationProcessors = ApplicationProcessors.automatic
     /// A drive: an image's file, and what it is.
@@ -42,7 +43,7 @@ public struct MachineConfiguration: Sendable, Hashable {
         }
     }
 
-    /// BIOS services, with ``InterruptController/user`` alone. Without an image the first drive that can be booted is.
+    /// BIOS services, which need interrupt controllers. Without an image the first drive that can be booted is.
     public var hasBIOS = false
     /// Those services are not there after all where ``source`` is no drive, but a kernel or another program.
     public var hasBIOSForDrivesAlone = false
@@ -56,6 +57,12 @@ public struct MachineConfiguration: Sendable, Hashable {
     public var source: ImageRequest?
 
     public init() {}
+
+    /// What the guest cannot write: the BIOS.
+    var rom: Range<UInt64>? {
+        let range = BIOSROM.base..<BIOSROM.base + UInt64(BIOSROM.size)
+        return hasBIOS && ramSize >= range.upperBound ? range : nil
+    }
 
     var startsAll: Bool {
         switch applicationProcessors {
@@ -77,9 +84,9 @@ public struct MachineConfiguration: Sendable, Hashable {
                 .configuration, "the interrupt controllers outside the kernel are for one vCPU, not \(vcpus)",
                 advice: .kernelChips)
         }
-        guard !hasBIOS || interruptController == .user else {
+        guard !hasBIOS || interruptController != .none else {
             throw MachineError(
-                .configuration, "BIOS services need the interrupt controllers and timers outside the kernel",
+                .configuration, "BIOS services need interrupt controllers and timers",
                 advice: .chipsForBIOS)
         }
         guard drives.isEmpty || hasBIOS else {

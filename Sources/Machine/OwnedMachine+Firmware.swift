@@ -29,7 +29,7 @@ extension OwnedMachine: KeyTyping {
     public var keyNames: [String] { KeyStrokes.names }
 
     public func type(_ keys: [TypedKey]) -> KeyTypingFailure? {
-        guard let chips = parts.chips, parts.bios != nil else { return .noKeyboard }
+        guard let devices = parts.devices, parts.bios != nil else { return .noKeyboard }
         var codes: [UInt8] = []
         for (place, key) in keys.enumerated() {
             let found: [UInt8]? =
@@ -40,7 +40,7 @@ extension OwnedMachine: KeyTyping {
             guard let found else { return .noKey(place: place) }
             codes += found
         }
-        guard chips.keyboard.type(codes) else { return .full }
+        guard devices.keyboard.type(codes) else { return .full }
         kickBootProcessor()
         return nil
     }
@@ -50,6 +50,10 @@ extension ScreenContents {
     /// The screen as the adapter shows the guest's memory; held within bounds whatever the guest has written to the data
     /// area. Nil where that memory is missing.
     init?(reading memory: any PhysicalMemory, _ adapter: TextAdapter) {
+        if let graphics = adapter.graphics {
+            self.init(graphics)
+            return
+        }
         let width = Int(memory.word(BIOSData.columns, size: 2) ?? 80)
         let columns = (1...132).contains(width) ? width : 80
         let rows = min(Int(memory.word(BIOSData.lastRow, size: 1) ?? 24) + 1, 60)

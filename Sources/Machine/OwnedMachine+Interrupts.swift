@@ -69,7 +69,7 @@ extension OwnedMachine: GuestTimekeeping {
 }
 
 extension OwnedMachine: RealTimeClockProviding {
-    public var realTimeClock: RealTimeClockState? { parts.chips?.realTimeClock.clockState }
+    public var realTimeClock: RealTimeClockState? { parts.devices?.realTimeClock.clockState }
 }
 
 extension OwnedMachine: DeviceListing {
@@ -80,9 +80,12 @@ extension OwnedMachine: DeviceListing {
         state.unclaimedPorts = parts.board.ports.unclaimedByAddress
         state.unclaimedMemory = parts.board.memory.unclaimedByAddress
         state.inputs = parts.inputs.counts
+        state.rom = parts.memory.rom?.state
+        if let devices = parts.devices {
+            state.postCodes = devices.postCodes.last
+            state.isA20On = devices.a20.isOn
+        }
         guard let chips = parts.chips else { return state }
-        state.postCodes = chips.postCodes.last
-        state.isA20On = chips.a20.isOn
         state.interrupts = chips.controllers.delivered.map {
             DeliveredInterrupt(vector: $0.vector, count: $0.count)
         }

@@ -45,6 +45,7 @@ extension OwnedMachine: Restarting {
         if let image { try Self.load(image, into: parts.memory) }
         if let bios = parts.bios {
             try bios.setUp(parts.memory)
+            try Self.initialiseAsBIOS(parts.chips, vm)
             if bootsDrive { try boot(bios) }
         }
         loaded.withLock { $0 = image }

@@ -77,28 +77,37 @@ public final class OwnedMachine: Target {
             try vm.vm.createPIT()
             serialLine = KernelInterruptLine(vm: vm, gsi: 4)
         }
-        let memory = try MachineMemory(layout, vm: vm)
+        let memory = try MachineMemory(layout, rom: configuration.rom, vm: vm)
         if let image = configuration.image { try Self.load(image, into: memory) }
-        var chips: MachineChips?
-        if configuration.interruptController == .user {
-            let made = MachineChips(
-                origin: configuration.clockOrigin,
-                a20: AddressLine20(isOn: configuration.isA20On) { isOn in
-                    // Memory that has been cut this way before can be again.
-                    try? memory.setA20(isOn)
-                })
-            chips = made
-            if !configuration.isA20On { try memory.setA20(false) }
-            serialLine = ControllerLine(pair: made.controllers, number: 4)
+        let a20 = AddressLine20(isOn: configuration.isA20On) { isOn in
+            // Memory that has been cut this way before can be again.
+            try? memory.setA20(isOn)
         }
+        var chips: MachineChips?
+        var devices: BoardDevices?
+        switch configuration.interruptController {
+        case .none: break
+        case .user:
+            let made = MachineChips(origin: configuration.clockOrigin, a20: a20)
+            chips = made
+            devices = made.devices
+            serialLine = ControllerLine(pair: made.controllers, number: 4)
+        case .kernel:
+            devices = BoardDevices(
+                origin: configuration.clockOrigin, a20: a20,
+                keyboardLine: KernelInterruptLine(vm: vm, gsi: 1),
+                clockLine: KernelInterruptLine(vm: vm, gsi: 8))
+        }
+        if devices != nil, !configuration.isA20On { try memory.setA20(false) }
         let serialPort = UART(output: serialConsole, line: serialLine)
         let ioDebug = IODebugPort()
         let screen = TextAdapter()
         var bios: BIOS?
         var bootsDrive = false
-        if configuration.hasBIOS, let chips {
-            let made = try Self.makeBIOS(configuration, chips, serialPort, screen, layout, memory)
+        if configuration.hasBIOS, let devices {
+            let made = try Self.makeBIOS(configuration, devices, serialPort, screen, layout, memory)
             bios = made
+            try Self.initialiseAsBIOS(chips, vm)
             if configuration.image == nil {
                 let image = try made.bootImage(configuration, driveIdentity)
                 configuration.image = image
@@ -109,7 +118,8 @@ public final class OwnedMachine: Target {
         let board = Board(
             ports: Bus(
                 Self.ports(
-                    debugConsole: debugConsole, serialPort: serialPort, ioDebug: ioDebug, chips: chips,
+                    debugConsole: debugConsole, serialPort: serialPort, ioDebug: ioDebug,
+                    chips: chips?.ports ?? devices?.ports,
                     screen: configuration.hasBIOS ? screen : nil)),
             memory: Bus())
         let abilities = GuestDebug.Control(
@@ -132,15 +142,15 @@ public final class OwnedMachine: Target {
         parts = MachineParts(
             board: board, coordinator: try RunCoordinator(), memory: memory,
             assist: AssistRecord(supportedCPUID), ioDebug: ioDebug, chips: chips,
-            serialPort: serialPort, bios: bios)
+            devices: devices, serialPort: serialPort, bios: bios)
 
         for id in 0..<configuration.vcpus {
             let starts = id == 0 || configuration.startsAll
             try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil, startsAtEntry: starts)
         }
         if let bios, bootsDrive { try boot(bios) }
-        if let chips, let thread = members.withLock({ $0.first?.thread }) {
-            try chips.startAlarm { thread.kick() }
+        if let devices, let thread = members.withLock({ $0.first?.thread }) {
+            try devices.startAlarm { thread.kick() }
         }
         try startLookout()
     }
@@ -157,8 +167,8 @@ public final class OwnedMachine: Target {
 
     /// What answers at the ports, by first port and how many there are.
     private static func ports(
-        debugConsole: ConsoleBuffer, serialPort: UART, ioDebug: IODebugPort, chips: MachineChips?,
-        screen: TextAdapter?
+        debugConsole: ConsoleBuffer, serialPort: UART, ioDebug: IODebugPort,
+        chips: [(base: UInt64, size: UInt64, device: any Device)]?, screen: TextAdapter?
     ) -> [(base: UInt64, size: UInt64, device: any Device)] {
         let own: [(base: UInt64, size: UInt64, device: any Device)] = [
             (0xE9, 1, DebugConsole(output: debugConsole)),
@@ -170,12 +180,12 @@ public final class OwnedMachine: Target {
             (0x8A00, 2, IODebugDevice(port: ioDebug)),
         ]
         let shown = screen.map { [(TextAdapter.first, TextAdapter.count, $0 as any Device)] } ?? []
-        return own + shown + (chips?.ports ?? [(0x64, 1, KeyboardControllerReset())])
+        return own + shown + (chips ?? [(0x64, 1, KeyboardControllerReset())])
     }
 
     deinit {
         parts.coordinator.stopAll(.interrupted)
-        parts.chips?.endAlarm()
+        parts.devices?.endAlarm()
         parts.lookout.withLock { $0 }?.end()
         for member in members.withLock({ $0 }) { member.thread.end() }
     }

@@ -40,7 +40,7 @@ extension Options {
         configuration.ramSize = memory.value
         configuration.vcpus = vcpus ?? 1
         configuration.clockOrigin = Int64(time(nil))
-        configuration.hasBIOS = hasBIOS ?? (interruptController(vcpus: configuration.vcpus) == .user)
+        configuration.hasBIOS = hasBIOS ?? (interruptController(vcpus: configuration.vcpus) != .none)
         configuration.hasBIOSForDrivesAlone = hasBIOS == nil
         configuration.isA20On = a20 == .on
         if image == nil, example == nil, hasBIOS == true {

@@ -15,6 +15,9 @@ KERNEL(pvh);
 KERNEL(assist);
 KERNEL(burst);
 KERNEL(chatter);
+KERNEL(ring3);
+KERNEL(ring3long);
+KERNEL(bioscalls);
 
 const uint8_t *kernels_named(const char *name, size_t *size) {
     static const struct {
@@ -30,6 +33,9 @@ const uint8_t *kernels_named(const char *name, size_t *size) {
         {"assist", kernel_assist_begin, kernel_assist_end},
         {"burst", kernel_burst_begin, kernel_burst_end},
         {"chatter", kernel_chatter_begin, kernel_chatter_end},
+        {"bioscalls", kernel_bioscalls_begin, kernel_bioscalls_end},
+        {"ring3", kernel_ring3_begin, kernel_ring3_end},
+        {"ring3long", kernel_ring3long_begin, kernel_ring3long_end},
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (strcmp(all[i].name, name) == 0) {

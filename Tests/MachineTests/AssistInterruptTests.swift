@@ -58,6 +58,32 @@ extension AssistTests {
         #expect(fault(&stackless) == .init(vector: 10, code: 0))
     }
 
+    /// An exception is delivered with its error code, through a gate that is not for ring 3.
+    @Test(arguments: [false, true])
+    func exceptionsAreDelivered(long: Bool) {
+        var state = state([0xCD, 0x31], cpl: 3, long: long)
+        gate(0x31, long: long)
+        gate(13, long: long)
+        memory.put(UInt32(0x8800), at: Self.tss + 4)
+        memory.put(UInt16(long ? 0 : 0x10), at: Self.tss + 8)
+        state.general.rflags.insert(.if)
+        guard let fault = Assist.perform(&state)?.fault else {
+            Issue.record("no exception")
+            return
+        }
+        #expect(fault == .init(vector: 13, code: 0x31 << 3 | 2))
+        #expect(Assist.deliver(fault, &state))
+        #expect(state.cpl == 0 && state.general.rip == 0x6000 && !state.general.rflags.contains(.if))
+        let width = UInt64(long ? 8 : 4)
+        #expect(state.general.rsp == 0x8800 - 6 * width)
+        #expect(word(0x8800 - 6 * width, Int(width)) == 0x31 << 3 | 2)
+        #expect(word(0x8800 - 5 * width, Int(width)) == Self.code)
+        #expect((word(0x8800 - 3 * width, Int(width)) ?? 0) & 0x1_0200 == 0x1_0200)
+        // Without a gate it is KVM's.
+        state.special.idt.limit = 0
+        #expect(!Assist.deliver(fault, &state))
+    }
+
     @Test func interruptIn64BitMode() {
         var state = state([0xCD, 0x40], long: true)
         gate(0x40, long: true)

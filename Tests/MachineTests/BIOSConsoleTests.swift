@@ -122,8 +122,8 @@ extension BIOSTests {
         #expect(text?.rows == 50)
         try call(0x10) { $0.rax = 0x0001 }
         #expect(text?.columns == 40 && text?.rows == 25)
-        let graphics = try call(0x10) { $0.rax = 0x0013 }
-        #expect(graphics.call?.isKnown == false)
+        let none = try call(0x10) { $0.rax = 0x0014 }
+        #expect(none.call?.isKnown == false)
         #expect(try call(0x10) { $0.rax = 0x4F00 }.general.rax & 0xFF != 0x4F)
     }
 

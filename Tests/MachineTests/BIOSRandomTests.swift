@@ -45,7 +45,8 @@ struct BIOSRandomTests {
         let chips = MachineChips(origin: 0)
         let bios = BIOS(
             BIOS.Hardware(
-                drives: drives, chips: chips, serialPort: UART(output: ConsoleBuffer()), ramSize: 0x11_0000,
+                drives: drives, chips: chips, serialPort: UART(output: ConsoleBuffer()),
+                ramSize: 0x11_0000,
                 ranges: [0..<0x11_0000], screen: TextAdapter()))
         try BIOSSetup(rom: bios.rom, drives: drives, secondOfDay: 0).write(to: memory)
         for round in 0..<count {

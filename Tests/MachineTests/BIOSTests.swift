@@ -310,7 +310,7 @@ final class BIOSTests {
         }
         #expect(bytes(0x2000, 2) == [0xEB, 0xFE])
         let drive = try #require(bios.drive(0xE0))
-        let code = try #require(bios.bootCode(of: drive))
+        let code = try #require(BIOS.bootCode(of: drive))
         #expect(code.segment == 0x7C0 && code.bytes.count == 2048 && code.drive == 0xE0)
     }
 

@@ -14,13 +14,13 @@ struct MemorySlotsTests {
         let memories: [GuestMemory]
         var slots: MemorySlots
 
-        init() throws {
+        init(rom: Range<UInt64>? = nil) throws {
             let kvm = try KVM.open()
             vm = try kvm.createVM()
             memories = [
                 try GuestMemory(gpa: 0, size: 0x10000), try GuestMemory(gpa: 0x10_0000, size: 0x4000),
             ]
-            slots = try MemorySlots(memories, vm: vm)
+            slots = try MemorySlots(memories, rom: rom, vm: vm)
         }
 
         func protect(_ page: UInt64, _ access: PageAccess?) throws {
@@ -31,7 +31,8 @@ struct MemorySlotsTests {
         var layout: [String] {
             slots.segments.map {
                 let range = $0.range
-                let access = $0.access.map { $0 == .readOnly ? " ro" : " none" } ?? ""
+                let access =
+                    ($0.isROM ? " rom" : "") + ($0.access.map { $0 == .readOnly ? " ro" : " none" } ?? "")
                 let end = String(range.upperBound - 1, radix: 16)
                 return String(range.lowerBound, radix: 16) + "-" + end + access + ($0.slot == nil ? " -" : "")
             }
@@ -42,6 +43,25 @@ struct MemorySlotsTests {
             let numbers = slots.segments.compactMap(\.slot)
             return Set(numbers).count == numbers.count
         }
+    }
+
+    @Test func aROMStaysOne() throws {
+        let fixture = try Fixture(rom: 0x8000..<0xC000)
+        let whole = ["0-7fff", "8000-bfff rom", "c000-ffff", "100000-103fff"]
+        #expect(fixture.layout == whole)
+        // A page of it that is protected, and one beside it.
+        try fixture.protect(0x8000, .readOnly)
+        try fixture.protect(0x7000, .readOnly)
+        #expect(
+            fixture.layout == [
+                "0-6fff", "7000-7fff ro", "8000-8fff rom ro", "9000-bfff rom", "c000-ffff", "100000-103fff",
+            ])
+        try fixture.slots.suspend(fixture.vm)
+        try fixture.slots.resume(fixture.vm)
+        try fixture.protect(0x8000, nil)
+        try fixture.protect(0x7000, nil)
+        #expect(fixture.layout == whole)
+        #expect(fixture.isConsistent)
     }
 
     @Test func pagesAreCutOutAndPutTogetherAgain() throws {

@@ -14,7 +14,8 @@ struct TimerTests {
     init() {
         timer = IntervalTimer(clock: clock, controllers: controllers)
         // 2023-11-14 22:13:20 UTC, a Tuesday.
-        realTime = RealTimeClock(origin: 1_700_000_000, clock: clock, controllers: controllers)
+        realTime = RealTimeClock(
+            origin: 1_700_000_000, clock: clock, line: ControllerLine(pair: controllers, number: 8))
         controllers.initialiseAsBIOS()
     }
 

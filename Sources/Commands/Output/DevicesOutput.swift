@@ -16,10 +16,49 @@ struct DevicesOutput: CommandOutput, Hashable {
         var size: Int
         /// Absent where nothing was written.
         var written: Hex?
+
+        init(_ access: UnclaimedAccess) {
+            address = Hex(access.address)
+            reads = access.reads
+            writes = access.writes
+            size = access.size
+            written = access.written.map { Hex($0) }
+        }
     }
     struct Delivered: Sendable, Hashable, Encodable {
         var vector: Hex
         var count: UInt64
+    }
+    /// Memory that the guest cannot write.
+    struct ReadOnly: Sendable, Hashable, Encodable {
+        var first: Hex
+        var last: Hex
+        /// False where the host's KVM has no read-only memory: the guest writes it like RAM.
+        var protected: Bool
+        /// The guest's writes that were dropped; absent where there was none.
+        var dropped: Unclaimed?
+
+        init(_ state: ROMState) {
+            first = Hex(state.first)
+            last = Hex(state.last)
+            protected = state.isProtected
+            dropped = state.dropped.map { Unclaimed($0) }
+        }
+
+        var line: StyledLine {
+            let range = "ROM \(Hex.digits(first.value, width: 8))-\(Hex.digits(last.value, width: 8)): "
+            guard protected else {
+                return StyledLine(
+                    range + "writable by the guest, because this KVM has no read-only memory "
+                        + "(KVM_CAP_READONLY_MEM)", .warning)
+            }
+            guard let dropped else { return StyledLine(range + "the guest has not written to it.") }
+            return StyledLine(
+                range
+                    + "\(counted(dropped.writes, "write")) of the guest dropped, the last of "
+                    + "\(Hex(dropped.written?.value ?? 0)) at \(Hex.digits(dropped.address.value, width: 8)).",
+                .warning)
+        }
     }
     var ports: [Mounted]
     var memory: [Mounted]
@@ -34,6 +73,8 @@ struct DevicesOutput: CommandOutput, Hashable {
     var interrupts: UInt64
     var guestNanoseconds: UInt64
     var delivered: [Delivered]
+    /// Absent where the machine has none.
+    var rom: ReadOnly?
     var remarks: [String]
 
     init(_ state: DeviceState) {
@@ -41,11 +82,7 @@ struct DevicesOutput: CommandOutput, Hashable {
             all.map { Mounted(first: Hex($0.first), last: Hex($0.last), device: $0.name) }
         }
         func unclaimed(_ all: [UnclaimedAccess]) -> [Unclaimed] {
-            all.map {
-                Unclaimed(
-                    address: Hex($0.address), reads: $0.reads, writes: $0.writes, size: $0.size,
-                    written: $0.written.map { Hex($0) })
-            }
+            all.map { Unclaimed($0) }
         }
         ports = mounted(state.ports)
         memory = mounted(state.memory)
@@ -58,6 +95,7 @@ struct DevicesOutput: CommandOutput, Hashable {
         interrupts = state.inputs.interrupts
         guestNanoseconds = state.inputs.time
         delivered = state.interrupts.map { Delivered(vector: Hex($0.vector), count: $0.count) }
+        rom = state.rom.map { ReadOnly($0) }
         remarks = state.remarks
     }
 
@@ -70,6 +108,7 @@ struct DevicesOutput: CommandOutput, Hashable {
         if unclaimedPorts.isEmpty, unclaimedMemory.isEmpty {
             lines.append(StyledLine("Every access was answered.", .dim))
         }
+        if let rom { lines.append(rom.line) }
         if !postCodes.isEmpty {
             lines.append(
                 StyledLine(

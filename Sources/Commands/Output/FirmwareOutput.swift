@@ -145,6 +145,15 @@ struct DrivesOutput: CommandOutput, Hashable {
     }
 }
 
+extension ScreenContents.Graphics {
+    /// What is shown instead of text.
+    package var text: String {
+        guard let mode else { return "graphics, set by the adapter's registers" }
+        let name = "graphics mode \(Hex.digits(mode, width: 2).uppercased())h \(width)x\(height)x\(colors)"
+        return isDrawn ? name : name + ", in planes, which INT 10h does not draw here"
+    }
+}
+
 /// `info screen`.
 struct ScreenOutput: CommandOutput, Hashable {
     var columns: Int
@@ -155,8 +164,26 @@ struct ScreenOutput: CommandOutput, Hashable {
     var attributes: [[Hex]]
     /// Row and column, from 0; absent where it is hidden.
     var cursor: [Int]?
+    /// Absent for text.
+    var graphics: Graphics?
+
+    /// Dots are shown, and there are no rows of text.
+    struct Graphics: Sendable, Hashable, Encodable {
+        /// INT 10h's number; absent where the guest set it by registers.
+        var mode: Hex?
+        /// In dots; 0 where that is not known.
+        var width: Int
+        var height: Int
+        var colors: Int
+        var text: String
+    }
 
     init(_ screen: ScreenContents) {
+        graphics = screen.graphics.map {
+            Graphics(
+                mode: $0.mode.map { Hex($0) }, width: $0.width, height: $0.height, colors: $0.colors,
+                text: $0.text)
+        }
         columns = screen.columns
         rows = screen.rows
         text = (0..<screen.rows).map { row in
@@ -169,6 +196,7 @@ struct ScreenOutput: CommandOutput, Hashable {
     }
 
     func lines(width: Int) -> [StyledLine] {
+        if let graphics { return [StyledLine(graphics.text)] }
         // Empty rows at the end say nothing.
         let last = text.lastIndex { !$0.isEmpty } ?? -1
         var lines = text.prefix(last + 1).map { StyledLine($0) }

@@ -67,6 +67,8 @@ package enum FirmwareText {
             return ["row \(UInt8(truncatingIfNeeded: before.edx >> 8)), column \(dl)"]
         case (0x10, 0x09), (0x10, 0x0A):
             return ["\(character(before.al)) x\(UInt16(truncatingIfNeeded: before.ecx))"]
+        case (0x10, 0x0C), (0x10, 0x0D):
+            return ["dot \(UInt16(truncatingIfNeeded: before.ecx)),\(UInt16(truncatingIfNeeded: before.edx))"]
         case (0x10, 0x0E): return [character(before.al)]
         case (0x13, _):
             var parts = ["drive \(byte(dl))"]
@@ -80,6 +82,7 @@ package enum FirmwareText {
             }
             return parts
         case (0x14, 0x01): return [character(before.al)]
+        case (0x15, 0x83) where before.al == 1: return ["cancelled"]
         case (0x15, 0xE8):
             return before.al == 0x20
                 ? ["E820, entry \(before.ebx)"] : [byte(before.ah).dropLast() + byte(before.al)]

@@ -34,7 +34,7 @@ extension Advice {
         case .withoutKernelChips: "without `--irqchip kernel` they do"
         case .catchInterrupt: "`catch int` stops at any INT, by stepping"
         case .withoutBIOS: "give more with -m, or start it with `--bios none`"
-        case .chipsForBIOS: "`--irqchip user`, with one vCPU, has them"
+        case .chipsForBIOS: "`--irqchip user` (one vCPU) and `--irqchip kernel` have them"
         case .kernelChips: "`--irqchip kernel` is for any number, and `--irqchip none` has no controllers"
         case .loadFlat: "load it as a flat binary instead, with --flat 0x7c00"
         case .chooseKind:

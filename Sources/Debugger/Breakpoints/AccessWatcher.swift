@@ -22,7 +22,7 @@ struct AccessWatcher: Sendable {
         if access.isWrite {
             withUnsafeBytes(of: access.data.value.littleEndian) { bytes in
                 // SAFETY: count is 8 at most, and the part is used within this closure only.
-                try? memory.write(access.gpa, UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
+                try? memory.writeAsGuest(access.gpa, UnsafeRawBufferPointer(rebasing: bytes.prefix(count)))
             }
         }
         // A debug register does not see what the emulator does.

@@ -427,4 +427,14 @@ final class PatchedMemory: PhysicalMemory {
         if patches.isEmpty.load(ordering: .acquiring) { return try base.write(gpa, bytes) }
         try patches.write(gpa, bytes)
     }
+
+    func isROM(_ gpa: UInt64) -> Bool { base.isROM(gpa) }
+
+    func writeAsGuest(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        // What is dropped does not reach what a patch hides either.
+        if patches.isEmpty.load(ordering: .acquiring) || base.isROM(gpa) {
+            return try base.writeAsGuest(gpa, bytes)
+        }
+        try patches.write(gpa, bytes)
+    }
 }

@@ -1,3 +1,4 @@
+import Commands
 import DebugTarget
 import GuestView
 
@@ -9,6 +10,13 @@ extension Model {
     /// As many rows as there is room for, those around the cursor unless the user scrolls. A background is told by
     /// reversing, and a bright colour by bold: nothing depends on the terminal's colours.
     func drawScreen(_ screen: ScreenContents, _ brush: inout Brush) {
+        if let graphics = screen.graphics {
+            brush.go(0, 0)
+            for scalar in graphics.text.unicodeScalars.prefix(brush.width) {
+                brush.put(scalar: scalar.value, Look(.console, []))
+            }
+            return
+        }
         let height = min(brush.height, screen.rows)
         let cursor = screen.cursor.map { (row: $0 / screen.columns, column: $0 % screen.columns) }
         let last = screen.rows - height

@@ -44,7 +44,27 @@ extension Assist {
         var stack: UInt8
     }
 
-    private static func gate(_ state: AssistState, _ vector: UInt8) throws(AssistFailure) -> Gate {
+    /// Delivers an exception that an instruction raised, as the processor does. False, and nothing changed, where it cannot
+    /// be delivered so: KVM finds out what comes of that.
+    static func deliver(_ fault: Completion.Fault, _ state: inout AssistState) -> Bool {
+        guard state.special.cr0.contains(.pe) else { return false }
+        var next = state
+        // What is returned to is not to raise it as a breakpoint again.
+        next.general.rflags.insert(.rf)
+        do throws(AssistFailure) {
+            try deliver(
+                &next, try gate(next, fault.vector, checksPrivilege: false), code: fault.code)
+        } catch {
+            return false
+        }
+        state = next
+        return true
+    }
+
+    /// - Parameter checksPrivilege: of the code; an exception has none.
+    private static func gate(
+        _ state: AssistState, _ vector: UInt8, checksPrivilege: Bool = true
+    ) throws(AssistFailure) -> Gate {
         let own = UInt16(vector) << 3 | 2
         let size: UInt64 = state.isLong ? 16 : 8
         let offset = UInt64(vector) * size
@@ -54,7 +74,7 @@ extension Assist {
         let attributes = SegmentAttributes(rawValue: UInt32(truncatingIfNeeded: low >> 40 & 0xFF))
         let isGate =
             state.isLong ? [14, 15].contains(attributes.type) : [5, 6, 7, 14, 15].contains(attributes.type)
-        guard !attributes.isCodeOrData, isGate, attributes.privilege >= state.cpl else {
+        guard !attributes.isCodeOrData, isGate, !checksPrivilege || attributes.privilege >= state.cpl else {
             throw .fault(.protection(own))
         }
         guard attributes.isPresent else { throw .fault(.notPresent(own)) }
@@ -69,7 +89,10 @@ extension Assist {
             stack: state.isLong ? UInt8(truncatingIfNeeded: low >> 32 & 7) : 0)
     }
 
-    private static func deliver(_ state: inout AssistState, _ gate: Gate) throws(AssistFailure) {
+    /// - Parameter code: the error code that some exceptions push.
+    private static func deliver(
+        _ state: inout AssistState, _ gate: Gate, code errorCode: UInt32? = nil
+    ) throws(AssistFailure) {
         guard gate.selector & ~3 != 0 else { throw .fault(.protection(0)) }
         let name = gate.selector & ~3
         guard let low = try state.descriptor(gate.selector) else { throw .fault(.protection(name)) }
@@ -113,6 +136,7 @@ extension Assist {
         try stack.push(there, state.general.rflags.rawValue)
         try stack.push(there, UInt64(state.special.cs.selector))
         try stack.push(there, state.general.rip)
+        if let errorCode { try stack.push(there, UInt64(errorCode)) }
         try checkTarget(state, gate.offset, code)
 
         if state.isVirtual {

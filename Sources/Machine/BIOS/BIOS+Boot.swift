@@ -13,14 +13,17 @@ extension BIOS {
     /// The first drive that has boot code: in the order of the drives.
     var bootCode: BootCode? {
         for drive in hardware.drives {
-            if let code = bootCode(of: drive) { return code }
+            if let code = Self.bootCode(of: drive) { return code }
         }
         return nil
     }
 
-    func bootCode(of drive: Drive) -> BootCode? {
+    static func isBootable(_ drive: Drive) -> Bool { bootCode(of: drive) != nil }
+
+    static func bootCode(of drive: Drive) -> BootCode? {
         if drive.kind == .cdrom {
-            guard let start = BootCatalog(drive),
+            // One that stands for another drive is booted as that drive, which comes before it.
+            guard let start = BootCatalog(drive), start.medium == 0,
                 let bytes = drive.image.bytes(UInt64(start.sector) * 2048, count: Int(start.count) * 512)
             else { return nil }
             return BootCode(bytes: bytes, segment: start.segment, drive: drive.number)

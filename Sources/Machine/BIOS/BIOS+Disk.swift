@@ -7,7 +7,7 @@ extension BIOS {
     private enum Status {
         static let ok: UInt8 = 0
         static let badCommand: UInt8 = 0x01
-        static let badMark: UInt8 = 0x02
+        static let writeProtected: UInt8 = 0x03
         static let notFound: UInt8 = 0x04
         static let boundary: UInt8 = 0x09
         static let readError: UInt8 = 0x10
@@ -26,7 +26,7 @@ extension BIOS {
             call.carry = status != 0
             return
         }
-        let status = disk(function, &call)
+        let status = disk(function, &call, &state)
         if isFloppy {
             state.floppyStatus = status
             call.memory.setByte(BIOSData.floppyStatus, status)
@@ -44,14 +44,17 @@ extension BIOS {
     }
 
     /// The status of a function.
-    private func disk(_ function: UInt8, _ call: inout BIOSCall) -> UInt8 {
+    private func disk(_ function: UInt8, _ call: inout BIOSCall, _ state: inout State) -> UInt8 {
+        let found = drive(call.dl, state)
         // Asked of drives that are not there, too.
-        if function == 0x15 { return driveType(&call) }
-        guard let drive = drive(call.dl) else {
+        if function == 0x15 { return driveType(found, &call) }
+        // Of any drive, where its CD stands for one.
+        if function == 0x4B { return emulation(found, &call, &state) }
+        guard let drive = found else {
             if function == 0x08, call.dl < 0x80 {
                 call.bx = 0
                 call.cx = 0
-                call.dx = UInt16(hardware.drives.filter { $0.kind == .floppy }.count)
+                call.dx = UInt16(count(.floppy, state))
             }
             return Status.badCommand
         }
@@ -60,7 +63,7 @@ extension BIOS {
         case 0x02: return oldTransfer(.read, drive, &call)
         case 0x03: return oldTransfer(.write, drive, &call)
         case 0x04: return oldTransfer(.verify, drive, &call)
-        case 0x08: return parameters(drive, &call)
+        case 0x08: return parameters(drive, count(drive.kind, state), &call)
         // The medium has not changed.
         case 0x16: return drive.kind == .floppy ? Status.ok : Status.badCommand
         case 0x41: return checkExtensions(drive, &call)
@@ -69,7 +72,6 @@ extension BIOS {
         case 0x44: return newTransfer(.verify, drive, &call)
         case 0x47: return drive.kind == .floppy ? Status.badCommand : Status.ok
         case 0x48: return newParameters(drive, &call)
-        case 0x4B: return emulation(drive, &call)
         default:
             call.isKnown = false
             return Status.badCommand
@@ -78,24 +80,32 @@ extension BIOS {
 
     // MARK: the old functions
 
-    private func driveType(_ call: inout BIOSCall) -> UInt8 {
-        guard let drive = drive(call.dl), drive.kind != .cdrom else {
+    /// How many of a kind there are.
+    private func count(_ kind: DriveState.Kind, _ state: State) -> Int {
+        hardware.drives.filter { $0.kind == kind && !(state.emulationEnded && $0.emulation != nil) }.count
+    }
+
+    private func driveType(_ found: Drive?, _ call: inout BIOSCall) -> UInt8 {
+        guard let drive = found, drive.kind != .cdrom else {
             call.ah = 0
-            return drive(call.dl) == nil ? Status.ok : Status.badCommand
+            return found == nil ? Status.ok : Status.badCommand
         }
         if drive.kind == .floppy {
             // One that tells whether its medium changed.
             call.ah = 2
         } else {
             call.ah = 3
-            let sectors = UInt32(clamping: drive.sectors)
+            // Without the last cylinder, as the parameters have it.
+            let geometry = drive.geometry
+            let sectors = UInt32(
+                clamping: max(1, geometry.cylinders - 1) * geometry.heads * geometry.sectorsPerTrack)
             call.cx = UInt16(truncatingIfNeeded: sectors >> 16)
             call.dx = UInt16(truncatingIfNeeded: sectors)
         }
         return Status.ok
     }
 
-    private func parameters(_ drive: Drive, _ call: inout BIOSCall) -> UInt8 {
+    private func parameters(_ drive: Drive, _ count: Int, _ call: inout BIOSCall) -> UInt8 {
         guard drive.kind != .cdrom else { return Status.badCommand }
         let geometry = drive.geometry
         // A hard disk's last cylinder is left for diagnostics.
@@ -103,7 +113,7 @@ extension BIOS {
         call.ch = UInt8(truncatingIfNeeded: last)
         call.cl = UInt8(truncatingIfNeeded: geometry.sectorsPerTrack & 0x3F | last >> 2 & 0xC0)
         call.dh = UInt8(truncatingIfNeeded: geometry.heads - 1)
-        call.dl = UInt8(clamping: hardware.drives.filter { $0.kind == drive.kind }.count)
+        call.dl = UInt8(clamping: count)
         if drive.kind == .floppy {
             call.al = 0
             call.bx = floppyType(geometry)
@@ -167,6 +177,7 @@ extension BIOS {
             return !isInside ? Status.boundary : isRead ? Status.ok : Status.readError
         case .write:
             guard drive.kind != .cdrom else { return Status.badCommand }
+            guard drive.emulation == nil else { return Status.writeProtected }
             guard let bytes = call.memory.bytes(linear, count: count) else { return Status.boundary }
             return bytes.withUnsafeBytes { drive.image.write(offset, $0) } ? Status.ok : Status.readError
         }
@@ -236,53 +247,19 @@ extension BIOS {
         return call.memory.write(place, table) ? Status.ok : Status.boundary
     }
 
-    /// El Torito's status: no emulation.
-    private func emulation(_ drive: Drive, _ call: inout BIOSCall) -> UInt8 {
-        guard drive.kind == .cdrom, call.al <= 1, let start = BootCatalog(drive) else {
+    /// El Torito's status, AL=01h, and the end of an emulation, AL=00h. Source: El Torito 1.0, section 4.
+    private func emulation(_ drive: Drive?, _ call: inout BIOSCall, _ state: inout State) -> UInt8 {
+        // DL=7Fh means all.
+        let emulated = state.emulationEnded ? nil : hardware.emulated
+        let asked = call.dl == 0x7F ? emulated ?? hardware.drives.first { $0.kind == .cdrom } : drive
+        guard call.al <= 1, let asked, let start = asked.emulation ?? BootCatalog(asked) else {
             return Status.badCommand
         }
-        let place = call.special.ds.base &+ UInt64(call.si)
-        var packet: [UInt8] = [0x13, 0x00, drive.number, 0]
-        packet += (0..<UInt32(4)).map { UInt8(truncatingIfNeeded: start.sector >> ($0 * 8)) }
-        packet += [0, 0, 0, 0]
-        packet += [UInt8(truncatingIfNeeded: start.segment), UInt8(truncatingIfNeeded: start.segment >> 8)]
-        packet += [UInt8(truncatingIfNeeded: start.count), UInt8(truncatingIfNeeded: start.count >> 8)]
-        packet += [0, 0, 0]
-        return call.memory.write(place, packet) ? Status.ok : Status.boundary
-    }
-}
-
-/// Where a CD says that its boot code is. Source: El Torito 1.0, sections 2 to 5.
-struct BootCatalog: Sendable, Hashable {
-    /// Where it is to be loaded.
-    var segment: UInt16
-    /// How many sectors of 512 bytes.
-    var count: UInt16
-    /// The CD's sector of 2048 bytes.
-    var sector: UInt32
-
-    /// Nil where the CD is no bootable one, its catalog is not in it, or it asks for the emulation of a disk.
-    init?(_ drive: Drive) {
-        guard drive.kind == .cdrom, let record = drive.image.bytes(17 * 2048, count: 2048) else { return nil }
-        guard Array(record[1..<6]) == Array("CD001".utf8), record[0] == 0,
-            Array(record[7..<30]) == Array("EL TORITO SPECIFICATION".utf8)
-        else { return nil }
-        let place = (0..<4).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(record[0x47 + $1]) }
-        guard place < drive.sectors, let catalog = drive.image.bytes(place * 2048, count: 64) else {
-            return nil
+        let packet = start.packet(drive: asked.number, asked.geometry)
+        guard call.memory.write(call.special.ds.base &+ UInt64(call.si), packet) else {
+            return Status.boundary
         }
-        // The validation entry's words add up to 0.
-        let sum = stride(from: 0, to: 32, by: 2).reduce(UInt16(0)) {
-            $0 &+ (UInt16(catalog[$1]) | UInt16(catalog[$1 + 1]) << 8)
-        }
-        guard catalog[0] == 1, catalog[30] == 0x55, catalog[31] == 0xAA, sum == 0 else { return nil }
-        // Bootable, without emulation.
-        guard catalog[32] == 0x88, catalog[33] & 0xF == 0 else { return nil }
-        let segment = UInt16(catalog[34]) | UInt16(catalog[35]) << 8
-        self.segment = segment == 0 ? 0x7C0 : segment
-        let count = UInt16(catalog[38]) | UInt16(catalog[39]) << 8
-        self.count = max(count, 1)
-        sector = (40..<44).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(catalog[$1]) }
-        guard UInt64(sector) + (UInt64(self.count) + 3) / 4 <= drive.sectors else { return nil }
+        if call.al == 0, asked.emulation != nil { state.emulationEnded = true }
+        return Status.ok
     }
 }

@@ -37,10 +37,10 @@ extension BIOS {
     private func takeTyped(_ call: BIOSCall, _ state: inout State) {
         guard let frame = call.frame, frame.flags & 0x200 == 0,
             call.memory.word(9 * 4) == BIOSROM.Place.keyboard,
-            call.memory.word(9 * 4 + 2) == BIOSROM.segment, hardware.chips.keyboard.canInterrupt
+            call.memory.word(9 * 4 + 2) == BIOSROM.segment, hardware.devices.keyboard.canInterrupt
         else { return }
         for _ in 0..<64 {
-            guard !KeyBuffer(call.memory).isFull, let code = hardware.chips.keyboard.takeScanCode() else {
+            guard !KeyBuffer(call.memory).isFull, let code = hardware.devices.keyboard.takeScanCode() else {
                 return
             }
             state.keys.take(code, call.memory)

@@ -38,9 +38,9 @@ extension BIOS {
 
     private func addressLine(_ call: inout BIOSCall) {
         switch call.al {
-        case 0x00: hardware.chips.a20.set(false)
-        case 0x01: hardware.chips.a20.set(true)
-        case 0x02: call.al = hardware.chips.a20.isOn ? 1 : 0
+        case 0x00: hardware.devices.a20.set(false)
+        case 0x01: hardware.devices.a20.set(true)
+        case 0x02: call.al = hardware.devices.a20.isOn ? 1 : 0
         // By the keyboard controller and by port 92h.
         case 0x03: call.bx = 3
         default: return call.refuse(Self.unsupported)
@@ -54,7 +54,7 @@ extension BIOS {
 
     /// Waits for so many microseconds of the guest's time.
     private func wait(_ call: inout BIOSCall, _ state: inout State) {
-        let now = hardware.chips.clock.now
+        let now = hardware.devices.clock.now
         let end = state.waitsUntil ?? now &+ microseconds(call) * 1000
         guard now < end else {
             state.waitsUntil = nil
@@ -65,10 +65,43 @@ extension BIOS {
         call.ending = .waits(halting: false)
     }
 
-    /// Sets a flag when a time is over; the time is not kept, and so it is refused.
+    /// Sets bit 7 of a byte when a time is over, and returns at once. The clock's periodic interrupt finds out, as on an AT:
+    /// 1,024 times a second of the guest's, where the guest leaves INT 70h and interrupts as they are.
     private func eventWait(_ call: inout BIOSCall, _ state: inout State) {
-        guard call.al == 1 else { return call.refuse(Self.unsupported) }
+        let memory = call.memory
+        switch call.al {
+        case 0x00:
+            guard state.event == nil else {
+                // One at a time.
+                call.carry = true
+                call.ah = Self.unsupported
+                return
+            }
+            let flag = call.special.es.base &+ UInt64(call.bx)
+            state.event = (hardware.devices.clock.now &+ microseconds(call) * 1000, flag)
+            memory.setWord(BIOSData.eventFlag, call.bx)
+            memory.setWord(BIOSData.eventFlag + 2, call.special.es.selector)
+            memory.setDouble(BIOSData.eventTime, UInt32(truncatingIfNeeded: microseconds(call)))
+            memory.setByte(BIOSData.eventActive, 1)
+            hardware.devices.realTimeClock.setPeriodicInterrupt(true)
+        case 0x01:
+            state.event = nil
+            memory.setByte(BIOSData.eventActive, 0)
+            hardware.devices.realTimeClock.setPeriodicInterrupt(false)
+        default: return call.refuse(Self.unsupported)
+        }
         call.ah = 0
+    }
+
+    /// INT 70h, with the clock's flags in AL.
+    func endEventWait(_ call: BIOSCall, _ state: inout State) {
+        guard call.al & 0x40 != 0, let event = state.event, hardware.devices.clock.now >= event.deadline
+        else { return }
+        state.event = nil
+        let memory = call.memory
+        memory.setByte(event.flag, (memory.byte(event.flag) ?? 0) | 0x80)
+        memory.setByte(BIOSData.eventActive, 0)
+        hardware.devices.realTimeClock.setPeriodicInterrupt(false)
     }
 
     // MARK: memory
@@ -205,7 +238,7 @@ extension BIOS {
     func clock(_ call: inout BIOSCall) {
         func decimal(_ value: Int) -> UInt8 { UInt8(truncatingIfNeeded: (value / 10) << 4 | value % 10) }
         func number(_ value: UInt8) -> Int { min(Int(value >> 4), 9) * 10 + min(Int(value & 0xF), 9) }
-        let clock = hardware.chips.realTimeClock
+        let clock = hardware.devices.realTimeClock
         var time = clock.time
         call.carry = false
         switch call.ah {

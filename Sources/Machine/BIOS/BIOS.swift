@@ -11,19 +11,33 @@ package final class BIOS: Sendable {
     /// What it works with, besides the guest's registers and memory.
     package struct Hardware: Sendable {
         let drives: [Drive]
-        let chips: MachineChips
+        /// The one of them that is a part of a CD.
+        var emulated: Drive? { drives.first { $0.emulation != nil } }
+        let devices: BoardDevices
         let serialPort: UART
         /// RAM in bytes, and where it is.
         let ramSize: UInt64
         let ranges: [Range<UInt64>]
+        /// ACPI's and the MP table, where there are any.
+        let tables: [GuestImage.Part]
         let screen: TextAdapter
 
         package init(
             drives: [Drive], chips: MachineChips, serialPort: UART, ramSize: UInt64, ranges: [Range<UInt64>],
             screen: TextAdapter
         ) {
+            self.init(
+                drives: drives, devices: chips.devices, serialPort: serialPort, ramSize: ramSize,
+                ranges: ranges, tables: [], screen: screen)
+        }
+
+        init(
+            drives: [Drive], devices: BoardDevices, serialPort: UART, ramSize: UInt64,
+            ranges: [Range<UInt64>], tables: [GuestImage.Part], screen: TextAdapter
+        ) {
             self.drives = drives
-            self.chips = chips
+            self.devices = devices
+            self.tables = tables
             self.serialPort = serialPort
             self.ramSize = ramSize
             self.ranges = ranges
@@ -38,6 +52,9 @@ package final class BIOS: Sendable {
         /// When a wait of INT 15h is over, in the guest's nanoseconds.
         var waitsUntil: UInt64?
         var keys = KeyTranslation()
+        /// INT 15h AH=83h: when the wait is over, in the guest's nanoseconds, and the byte that is to tell it.
+        var event: (deadline: UInt64, flag: UInt64)?
+        /// What boots from a CD as a floppy or a disk is gone (INT 13h AX=4B00h).
         var emulationEnded = false
     }
 
@@ -79,21 +96,21 @@ package final class BIOS: Sendable {
         _ entry: BIOSROM.Entry, _ general: GeneralRegisters, _ special: SpecialRegisters,
         _ ram: any PhysicalMemory
     ) -> Result {
-        let memory = BIOSMemory(ram, special, isA20On: hardware.chips.a20.isOn)
+        let memory = BIOSMemory(ram, special, isA20On: hardware.devices.a20.isOn)
         var call = BIOSCall(general, special, memory)
         let before = call.firmwareRegisters
         state.withLock { state in
             switch entry {
             case .service(let vector): serve(vector, &call, &state)
             case .scanCode: state.keys.take(call.al, memory)
-            case .clockFlags: break
+            case .clockFlags: endEventWait(call, &state)
             case .reset: call.ending = .resets
             }
         }
         call.returnFlags()
+        let frame = call.frame
         var kept: FirmwareCall?
         if case .service(let vector) = entry {
-            let frame = call.frame
             let outcome: FirmwareCall.Outcome =
                 switch call.ending {
                 case .returns: .returned(carry: call.carry, zero: call.zero)
@@ -112,7 +129,7 @@ package final class BIOS: Sendable {
             let start = BIOSROM.stub(vector) + (isHalting ? BIOSROM.Place.halting : BIOSROM.Place.spinning)
             call.general.rip = UInt64(start)
         }
-        let flags = call.frame?.flags ?? 0
+        let flags = frame?.flags ?? 0
         return Result(
             general: call.general, special: call.special, changedSegments: call.special != special,
             ending: call.ending, callerTakesInterrupts: kept != nil && flags & 0x200 != 0, call: kept)
@@ -140,4 +157,11 @@ package final class BIOS: Sendable {
     func restart() { state.withLock { $0 = State() } }
 
     func drive(_ number: UInt8) -> Drive? { hardware.drives.first { $0.number == number } }
+
+    /// As INT 13h finds it. Without the drive that a CD stands for, those after it have their own numbers again.
+    func drive(_ number: UInt8, _ state: State) -> Drive? {
+        guard state.emulationEnded, let emulated = hardware.emulated else { return drive(number) }
+        let isAfter = number >= emulated.number && number & 0x80 == emulated.number & 0x80 && number < 0xE0
+        return drive(isAfter ? number + 1 : number)
+    }
 }

@@ -140,10 +140,11 @@ struct BIOSCall {
 
     /// Changes CF and ZF of the caller, and nothing else there.
     func returnFlags() {
-        guard carry != nil || zero != nil, var flags = memory.word(stack(4)) else { return }
+        guard carry != nil || zero != nil, let before = memory.word(stack(4)) else { return }
+        var flags = before
         if let carry { flags = flags & ~1 | (carry ? 1 : 0) }
         if let zero { flags = flags & ~0x40 | (zero ? 0x40 : 0) }
-        memory.setWord(stack(4), flags)
+        if flags != before { memory.setWord(stack(4), flags) }
     }
 }
 
@@ -200,7 +201,7 @@ struct BIOSMemory {
         pages(linear, bytes.count) { gpa, part in
             // SAFETY: `part` is within the bytes, and used within this closure only.
             let slice = UnsafeRawBufferPointer(rebasing: bytes[part])
-            return (try? ram.write(gpa, slice)) != nil || writePages(gpa, slice)
+            return (try? ram.writeAsGuest(gpa, slice)) != nil || writePages(gpa, slice)
         }
     }
 
@@ -211,7 +212,7 @@ struct BIOSMemory {
             let count = min(bytes.count - done, Int(4096 - (gpa &+ UInt64(done)) & 0xFFF))
             // SAFETY: `count` bytes from `done` on are within the bytes.
             let slice = UnsafeRawBufferPointer(rebasing: bytes[done..<done + count])
-            guard (try? ram.write(gpa &+ UInt64(done), slice)) != nil else { return false }
+            guard (try? ram.writeAsGuest(gpa &+ UInt64(done), slice)) != nil else { return false }
             done += count
         }
         return true
@@ -222,15 +223,24 @@ struct BIOSMemory {
         bytes.withUnsafeBytes { write(linear, $0) }
     }
 
-    func byte(_ linear: UInt64) -> UInt8? { bytes(linear, count: 1)?.first }
-    func word(_ linear: UInt64) -> UInt16? {
-        bytes(linear, count: 2).map { UInt16($0[0]) | UInt16($0[1]) << 8 }
+    /// Up to eight bytes as a little-endian number, with no array between where they lie on one page.
+    func number(_ linear: UInt64, size: Int) -> UInt64? {
+        guard linear & 0xFFF <= UInt64(4096 - size) else {
+            return bytes(linear, count: size)?.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        }
+        return physical(linear).flatMap { ram.word($0, size: size) }
     }
-    func setByte(_ linear: UInt64, _ value: UInt8) { write(linear, [value]) }
-    func setWord(_ linear: UInt64, _ value: UInt16) {
-        write(linear, [UInt8(truncatingIfNeeded: value), UInt8(truncatingIfNeeded: value >> 8)])
+
+    func setNumber(_ linear: UInt64, _ value: UInt64, size: Int) {
+        withUnsafeBytes(of: value.littleEndian) { bytes in
+            // SAFETY: `size` is 8 at most, and the part is used within this closure only.
+            _ = write(linear, UnsafeRawBufferPointer(rebasing: bytes.prefix(size)))
+        }
     }
-    func setDouble(_ linear: UInt64, _ value: UInt32) {
-        write(linear, (0..<UInt32(4)).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) })
-    }
+
+    func byte(_ linear: UInt64) -> UInt8? { number(linear, size: 1).map { UInt8(truncatingIfNeeded: $0) } }
+    func word(_ linear: UInt64) -> UInt16? { number(linear, size: 2).map { UInt16(truncatingIfNeeded: $0) } }
+    func setByte(_ linear: UInt64, _ value: UInt8) { setNumber(linear, UInt64(value), size: 1) }
+    func setWord(_ linear: UInt64, _ value: UInt16) { setNumber(linear, UInt64(value), size: 2) }
+    func setDouble(_ linear: UInt64, _ value: UInt32) { setNumber(linear, UInt64(value), size: 4) }
 }

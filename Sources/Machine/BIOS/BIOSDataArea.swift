@@ -31,6 +31,10 @@ enum BIOSData {
     static let videoControl: UInt64 = 0x487
     static let keyboardFlags: UInt64 = 0x496
     static let lights: UInt64 = 0x497
+    /// Of INT 15h AH=83h: where its byte is, microseconds, and whether it waits.
+    static let eventFlag: UInt64 = 0x498
+    static let eventTime: UInt64 = 0x49C
+    static let eventActive: UInt64 = 0x4A0
 
     /// The extended data area's segment: the last KiB below 640.
     static let extendedSegment: UInt16 = 0x9FC0
@@ -119,7 +123,7 @@ package struct BIOSSetup {
         try word(memory, BIOSData.cursorShape, 0x0607)
         try word(memory, BIOSData.videoPort, 0x3D4)
         try put(memory, BIOSData.lastRow, [24, 16, 0])
-        try put(memory, BIOSData.videoControl, [0x60, 0xF9, 0x11])
+        try put(memory, BIOSData.videoControl, [0x60, 0xF9, 0x51])
         try put(
             memory, BIOSData.screen,
             (0..<0x4000).map { $0 % 2 == 0 ? 0x20 : 0x07 })

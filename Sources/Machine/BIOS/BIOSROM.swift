@@ -30,6 +30,14 @@ package struct BIOSROM: Sendable {
         /// From a stub's start: waiting for an interrupt, and for time to pass, both before its OUT.
         static let halting: UInt16 = 4
         static let spinning: UInt16 = 8
+        /// Fonts of 16, 14 and 8 lines: 256 characters each.
+        static let font16: UInt16 = 0x8000
+        static let font14: UInt16 = 0x9000
+        static let font8: UInt16 = 0x9E00
+        /// An empty list of characters.
+        static let noFont: UInt16 = 0xA600
+        /// The first half of the font of 8 lines once more, where programs of the first PCs look for it.
+        static let font8OfPC: UInt16 = 0xFA6E
         static let iret: UInt16 = 0xB000
         static let firstEOI: UInt16 = 0xB010
         static let bothEOI: UInt16 = 0xB020
@@ -54,6 +62,7 @@ package struct BIOSROM: Sendable {
         for vector in UInt8.min...UInt8.max { addStub(vector) }
         addInterrupts()
         addTables(drives)
+        addFonts()
     }
 
     private mutating func put(_ offset: UInt16, _ code: [UInt8]) {
@@ -70,6 +79,16 @@ package struct BIOSROM: Sendable {
         put(start + Place.halting, [0xFB, 0xF4, 0xEB, 0xF8])  // sti; hlt; jmp start
         put(start + Place.spinning, [0xFB, 0x90, 0xEB, 0xF4])  // sti; nop; jmp start
         entries[start + 2] = .service(vector)
+    }
+
+    private mutating func addFonts() {
+        for height in [8, 14, 16] { put(Self.font(height: height), CharacterSet.font(height: height)) }
+        put(Place.font8OfPC, Array(CharacterSet.font(height: 8).prefix(128 * 8)))
+    }
+
+    /// The font of 8, 14 or 16 lines.
+    static func font(height: Int) -> UInt16 {
+        height == 8 ? Place.font8 : height == 14 ? Place.font14 : Place.font16
     }
 
     private mutating func addInterrupts() {
@@ -179,11 +198,13 @@ package struct BIOSROM: Sendable {
         case 0x10...0x1A, 0x40: stub(vector == 0x40 ? 0x13 : vector)
         case 0x1D: Place.videoTable
         case 0x1E: Place.floppyTable
+        case 0x1F: Place.font8 + 128 * 8
+        case 0x43: Place.font16
         case 0x41: Place.diskTables
         case 0x46: Place.diskTables + 16
         case 0x70: Place.clock
         case 0x71...0x77: Place.bothEOI
-        case 0x1F, 0x43, 0x60...0x67, 0x78...0xFF: nil
+        case 0x60...0x67, 0x78...0xFF: nil
         default: Place.iret
         }
     }

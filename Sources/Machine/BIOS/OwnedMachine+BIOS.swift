@@ -5,7 +5,7 @@ import X86
 extension OwnedMachine {
     /// Opens the drives, fills memory as a BIOS does, and sets the chips up.
     static func makeBIOS(
-        _ configuration: MachineConfiguration, _ chips: MachineChips, _ serialPort: UART,
+        _ configuration: MachineConfiguration, _ devices: BoardDevices, _ serialPort: UART,
         _ screen: TextAdapter,
         _ layout: RAMLayout, _ memory: MachineMemory
     ) throws -> BIOS {
@@ -21,13 +21,58 @@ extension OwnedMachine {
             next[drive.kind] = number + 1
             drives.append(Drive(drive.kind, number: number, image: try DiskImage(path: drive.path)))
         }
+        try emulate(&drives)
         let bios = BIOS(
             BIOS.Hardware(
-                drives: drives, chips: chips, serialPort: serialPort, ramSize: layout.size,
-                ranges: layout.ranges,
-                screen: screen))
+                drives: drives, devices: devices, serialPort: serialPort, ramSize: layout.size,
+                ranges: layout.ranges, tables: try tables(configuration, layout), screen: screen))
         try bios.setUp(memory)
         return bios
+    }
+
+    /// A CD that stands for a floppy or a disk and would be booted first gives a drive, which is the first of its kind.
+    private static func emulate(_ drives: inout [Drive]) throws {
+        for (place, drive) in drives.enumerated() {
+            guard let start = BootCatalog(drive), let window = start.window(of: drive), !window.isEmpty else {
+                // A drive that boots comes before it.
+                if BIOS.isBootable(drive) { return }
+                continue
+            }
+            let kind = start.medium == 4 ? DriveState.Kind.disk : .floppy
+            let image = try DiskImage(path: drive.image.path, window: window)
+            let first: UInt8 = kind == .disk ? 0x80 : 0
+            let others = drives.map { other in
+                other.kind == kind
+                    ? Drive(kind, number: other.number + 1, image: other.image) : other
+            }
+            let made = Drive(
+                kind, number: first, image: image, geometry: DriveGeometry(medium: start.medium),
+                emulation: start)
+            drives = Array(others[..<place]) + [made] + Array(others[place...])
+            return
+        }
+    }
+
+    /// What a kernel finds its processors by, where there are APICs.
+    private static func tables(
+        _ configuration: MachineConfiguration, _ layout: RAMLayout
+    ) throws(MachineError) -> [GuestImage.Part] {
+        guard configuration.interruptController == .kernel else { return [] }
+        return try FirmwareTables(
+            LoadContext(layout: layout, vcpus: configuration.vcpus, hasAPICs: true)
+        ).parts
+    }
+
+    /// Sets interrupt controllers and timer up as a BIOS leaves them, wherever they are.
+    static func initialiseAsBIOS(_ chips: MachineChips?, _ vm: MachineVM) throws(KVMError) {
+        if let chips { return chips.initialiseAsBIOS() }
+        // The kernel's are given the state that ours would have.
+        let made = MachineChips(origin: 0)
+        made.initialiseAsBIOS()
+        for chip in [PIC.master, .slave] {
+            try vm.vm.setPICState(chip, made.controllers.picState(chip))
+        }
+        try vm.vm.setPITState(made.timer.pitState)
     }
 
     /// Sets the boot processor to the boot code of the first drive that has some.
@@ -49,16 +94,23 @@ extension OwnedMachine {
 extension BIOS {
     /// Fills memory and sets the chips up as a BIOS has them when it starts a boot sector.
     func setUp(_ memory: MachineMemory) throws(MachineError) {
-        let chips = hardware.chips
-        let time = chips.realTimeClock.time
+        let devices = hardware.devices
+        let time = devices.realTimeClock.time
         try BIOSSetup(
             rom: rom, drives: hardware.drives,
             secondOfDay: time.hour * 3600 + time.minute * 60 + time.second
         ).write(to: memory)
+        for part in hardware.tables {
+            do {
+                try part.bytes.withUnsafeBytes { try memory.write(part.address, $0) }
+            } catch {
+                throw MachineError(
+                    .configuration, "there is no room for the ACPI tables: \(error)", advice: .withoutBIOS)
+            }
+        }
         restart()
-        chips.controllers.initialiseAsBIOS()
-        chips.timer.initialiseAsBIOS()
-        chips.realTimeClock.setMemory(clockMemory)
+        memory.rom?.reset()
+        devices.realTimeClock.setMemory(clockMemory)
     }
 
     var noBootCode: MachineError {

@@ -137,7 +137,7 @@ final class InterruptControllerPair: Sendable {
     /// As a BIOS leaves them: vectors 08h and 70h, and the timer, the keyboard and the second controller open.
     func initialiseAsBIOS() {
         state.withLock { state in
-            for (chip, base, mask) in [(0, UInt8(0x08), UInt8(0xB8)), (1, 0x70, 0x8F)] {
+            for (chip, base, mask) in [(0, UInt8(0x08), UInt8(0xB8)), (1, 0x70, 0x8E)] {
                 state.chips[chip].initState = 0
                 state.chips[chip].init4 = 1
                 state.chips[chip].vectorBase = base
@@ -302,4 +302,5 @@ struct ControllerLine: InterruptLine {
     let pair: InterruptControllerPair
     let number: Int
     func set(_ isHigh: Bool) { pair.set(number, isHigh) }
+    var isOpen: Bool { pair.isOpen(number) }
 }

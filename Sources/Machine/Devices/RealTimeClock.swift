@@ -30,12 +30,12 @@ final class RealTimeClock: TimedDevice {
 
     private let state: Lock<State>
     private let clock: GuestClock
-    private let controllers: InterruptControllerPair
+    private let line: any InterruptLine
 
     /// - Parameter origin: what the clock shows at first, in seconds since 1970, UTC.
-    init(origin: Int64, clock: GuestClock, controllers: InterruptControllerPair) {
+    init(origin: Int64, clock: GuestClock, line: any InterruptLine) {
         self.clock = clock
-        self.controllers = controllers
+        self.line = line
         state = Lock(Self.atReset(origin: origin, seen: 0))
     }
 
@@ -90,7 +90,7 @@ final class RealTimeClock: TimedDevice {
     }
 
     func nextInterrupt(after time: UInt64) -> UInt64? {
-        guard controllers.isOpen(8) else { return nil }
+        guard line.isOpen else { return nil }
         return state.withLock { state in
             var next: UInt64?
             if state.memory[Register.statusB] & 0x40 != 0, let period = period(state) {
@@ -112,7 +112,7 @@ final class RealTimeClock: TimedDevice {
         } else {
             state.memory[Register.statusC] &= 0x7F
         }
-        controllers.set(8, isHigh)
+        line.set(isHigh)
     }
 
     // MARK: registers
@@ -162,7 +162,7 @@ final class RealTimeClock: TimedDevice {
         case Register.statusC:
             let flags = state.memory[Register.statusC]
             state.memory[Register.statusC] = 0
-            controllers.set(8, false)
+            line.set(false)
             return flags
         // The battery is good.
         case Register.statusD: return 0x80
@@ -233,6 +233,20 @@ final class RealTimeClock: TimedDevice {
         }
     }
 
+    /// Bit 6 of register B: 1,024 interrupts a second, unless register A says another rate.
+    func setPeriodicInterrupt(_ isOn: Bool) {
+        state.withLock { state in
+            advance(&state, clock.now)
+            let bit: UInt8 = 0x40
+            if isOn {
+                state.memory[Register.statusB] |= bit
+            } else {
+                state.memory[Register.statusB] &= ~bit
+            }
+            update(&state)
+        }
+    }
+
     var clockState: RealTimeClockState {
         state.withLock { state in
             let time = current(state)
@@ -276,7 +290,7 @@ final class RealTimeClock: TimedDevice {
             state.memory[Register.statusC] = 0
             state.index = 0
         }
-        controllers.set(8, false)
+        line.set(false)
     }
 
     func save() -> (any Sendable)? { state.withLock { $0 } }

@@ -1,3 +1,4 @@
+import DebugTarget
 import Locking
 
 /// The registers of a VGA that text mode needs: the CRT controller's at 3D4h and 3D5h, whose cursor and start address the
@@ -18,6 +19,10 @@ package final class TextAdapter: Device {
         var index: UInt8 = 0
         /// Bits 0 and 3 of the status, which change with each read: a program that waits for a retrace gets on.
         var retrace = false
+        /// As the BIOS set it.
+        var mode = VideoMode.atReset
+        /// Bit 0 of the graphics controller's register 6, once the guest has written it after the BIOS set the mode.
+        var showsGraphics: Bool?
     }
 
     private let state = Lock(State())
@@ -28,6 +33,28 @@ package final class TextAdapter: Device {
     var cursor: Int { state.withLock { Int($0.controller[0x0E]) << 8 | Int($0.controller[0x0F]) } }
     /// Where the screen starts, likewise.
     var start: Int { state.withLock { Int($0.controller[0x0C]) << 8 | Int($0.controller[0x0D]) } }
+    /// The mode that the BIOS has set.
+    var mode: VideoMode { state.withLock { $0.mode } }
+
+    func setMode(_ mode: VideoMode) {
+        state.withLock { state in
+            state.mode = mode
+            state.showsGraphics = nil
+        }
+    }
+
+    /// What is shown where that is no text.
+    var graphics: ScreenContents.Graphics? {
+        state.withLock { state in
+            switch (state.mode.graphics, state.showsGraphics) {
+            case (let known?, nil), (let known?, true): known
+            case (nil, true):
+                ScreenContents.Graphics(mode: nil, width: 0, height: 0, colors: 0, isDrawn: false)
+            default: nil
+            }
+        }
+    }
+
     /// Bit 5 of its start register hides it.
     var isCursorShown: Bool { state.withLock { $0.controller[0x0A] & 0x20 == 0 } }
 
@@ -87,7 +114,9 @@ package final class TextAdapter: Device {
                 }
                 state.attributeIsIndex.toggle()
             case 0x05: state.indexed[0x100 | UInt16(state.others[4])] = value
-            case 0x0F: state.indexed[0x200 | UInt16(state.others[14])] = value
+            case 0x0F:
+                state.indexed[0x200 | UInt16(state.others[14])] = value
+                if state.others[14] == 6 { state.showsGraphics = value & 1 != 0 }
             case 0x15: state.controller[Int(state.others[0x14] & 0x1F)] = value
             default: state.others[Int(offset & 0x1F)] = value
             }

@@ -4,6 +4,12 @@ import Locking
 /// A line that raises an interrupt.
 package protocol InterruptLine: Sendable {
     func set(_ isHigh: Bool)
+    /// An edge on it could reach a processor; true where that is not known here.
+    var isOpen: Bool { get }
+}
+
+extension InterruptLine {
+    package var isOpen: Bool { true }
 }
 
 /// A 16550A serial port: eight byte-wide registers. It sends at once; what comes in waits in a queue.

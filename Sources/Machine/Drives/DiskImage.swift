@@ -24,10 +24,14 @@ package final class DiskImage: Sendable {
     /// In bytes; may end within a sector, the rest of which reads as zeros.
     let size: UInt64
     private let file: Int32
+    /// Where it begins in the file.
+    private let start: UInt64
     private let state = Lock(State())
 
     /// Opens the image.
-    package init(path: String) throws(MachineError) {
+    ///
+    /// - Parameter window: the part of the file that is the image; nil for all of it.
+    package init(path: String, window: Range<UInt64>? = nil) throws(MachineError) {
         guard let size = try ImageFile.size(path), size > 0 else {
             throw MachineError(
                 .empty, "\(path) cannot be a drive: it is empty, or a device", remedy: "give an image file")
@@ -40,7 +44,10 @@ package final class DiskImage: Sendable {
             throw MachineError(.unreadable, "cannot open \(path): \(error)", remedy: "check its permissions")
         }
         self.path = path
-        self.size = UInt64(size)
+        let whole = 0..<UInt64(size)
+        let part = window?.clamped(to: whole) ?? whole
+        start = part.lowerBound
+        self.size = part.upperBound - part.lowerBound
     }
 
     deinit { try? FileDescriptor(rawValue: file).close() }
@@ -136,7 +143,7 @@ package final class DiskImage: Sendable {
             let part = UnsafeMutableRawBufferPointer(rebasing: buffer[done..<done + wanted])
             guard
                 let count = try? FileDescriptor(rawValue: file).read(
-                    fromAbsoluteOffset: Int64(clamping: at), into: part)
+                    fromAbsoluteOffset: Int64(clamping: start + at), into: part)
             else { return false }
             // The file became shorter.
             guard count > 0 else { return false }

@@ -10,16 +10,29 @@ package struct Drive: Sendable {
     let geometry: DriveGeometry
     /// In sectors.
     let sectors: UInt64
+    /// The boot catalog of the CD that it is a part of; nil for a drive of its own. Such a drive cannot be written.
+    let emulation: BootCatalog?
 
     package init(_ kind: DriveState.Kind, number: UInt8, image: DiskImage) {
+        self.init(kind, number: number, image: image, geometry: nil)
+    }
+
+    /// - Parameters:
+    ///   - geometry: of a floppy, where its size does not say it.
+    ///   - emulation: see ``emulation``.
+    init(
+        _ kind: DriveState.Kind, number: UInt8, image: DiskImage, geometry given: DriveGeometry?,
+        emulation: BootCatalog? = nil
+    ) {
         self.kind = kind
+        self.emulation = emulation
         self.number = number
         self.image = image
         sectorSize = kind == .cdrom ? 2048 : 512
         let whole = (image.size + UInt64(sectorSize) - 1) / UInt64(sectorSize)
         switch kind {
         case .floppy:
-            geometry = DriveGeometry(floppy: image)
+            geometry = given ?? DriveGeometry(floppy: image)
             // What the medium has; a shorter image reads as zeros to its end.
             sectors = max(geometry.total, 1)
         case .disk:
@@ -77,6 +90,12 @@ struct DriveGeometry: Sendable, Hashable {
 
     /// The largest image that is a floppy: 2.88 MB.
     static let largestFloppy: UInt64 = 80 * 2 * 36 * 512
+
+    /// The format of an El Torito medium: 1.2, 1.44 and 2.88 MB.
+    init?(medium: UInt8) {
+        guard (1...3).contains(medium) else { return nil }
+        self = Self.floppies[4 + Int(medium)]
+    }
 
     /// The format of exactly this size, or 1.44 MB where the image has less, or the next larger one.
     fileprivate init(floppy image: DiskImage) {

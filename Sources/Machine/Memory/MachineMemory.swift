@@ -10,9 +10,14 @@ final class MachineMemory: LendingMemory {
     private let lowest: GuestMemory
     private let vm: MachineVM
     private let slots: Lock<MemorySlots>
+    /// What the guest reads and cannot write; nil where there is none.
+    let rom: ROMArea?
 
     /// Takes host memory as the guest touches it, and registers all with `vm`.
-    init(_ layout: RAMLayout, vm: MachineVM) throws(KVMError) {
+    ///
+    /// - Parameter rom: what the guest is not to write, within the RAM: left writable by a KVM that has no read-only
+    ///   memory.
+    init(_ layout: RAMLayout, rom: Range<UInt64>? = nil, vm: MachineVM) throws(KVMError) {
         var regions = [MemoryRegion]()
         var parts = [GuestMemory]()
         for (slot, range) in layout.ranges.enumerated() {
@@ -28,7 +33,9 @@ final class MachineMemory: LendingMemory {
         self.parts = parts
         lowest = parts[0]
         self.vm = vm
-        slots = Lock(try MemorySlots(parts, vm: vm.vm))
+        let canProtect = vm.vm.check(.readonlyMem) > 0
+        self.rom = rom.map { ROMArea($0, isProtected: canProtect) }
+        slots = Lock(try MemorySlots(parts, rom: canProtect ? rom : nil, vm: vm.vm))
     }
 
     /// Makes all of it zeroes.
@@ -73,15 +80,32 @@ final class MachineMemory: LendingMemory {
     }
 
     func word(_ gpa: UInt64, size: Int) -> UInt64? {
-        // What is read most is in the first of them.
-        size == 8 && lowest.range.contains(gpa)
-            ? lowest.word(gpa) : readWord(gpa, size: size)
+        // What is read most is in the first of them. Its last bytes are read one by one.
+        guard (1...8).contains(size), let word = lowest.word(gpa) else { return readWord(gpa, size: size) }
+        return size == 8 ? word : word & (1 << UInt64(size * 8) - 1)
     }
 
     func write(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
         if bytes.isEmpty { return }
         let part = try part(gpa)
         do { try part.write(gpa, bytes) } catch { throw MemoryFault(gpa: error.gpa) }
+    }
+
+    func isROM(_ gpa: UInt64) -> Bool { rom.map { $0.isProtected && $0.range.contains(gpa) } ?? false }
+
+    /// What lies in the ROM stays as it is, and is counted.
+    func writeAsGuest(_ gpa: UInt64, _ bytes: UnsafeRawBufferPointer) throws(MemoryFault) {
+        guard let rom, rom.isProtected, !bytes.isEmpty else { return try write(gpa, bytes) }
+        let (end, overflow) = gpa.addingReportingOverflow(UInt64(bytes.count))
+        let inside = (gpa..<(overflow ? .max : end)).clamped(to: rom.range)
+        guard !inside.isEmpty else { return try write(gpa, bytes) }
+        let first = Int(inside.lowerBound - gpa)
+        let last = Int(inside.upperBound - gpa)
+        // SAFETY: both are within the bytes, and used within this function only.
+        rom.note(inside.lowerBound, UnsafeRawBufferPointer(rebasing: bytes[first..<last]))
+        try write(gpa, UnsafeRawBufferPointer(rebasing: bytes[..<first]))
+        // SAFETY: as above.
+        try write(inside.upperBound, UnsafeRawBufferPointer(rebasing: bytes[last...]))
     }
 
     func withBytes<R>(
@@ -102,7 +126,7 @@ final class MachineMemory: LendingMemory {
             // SAFETY: an access has 8 bytes at most, and the part is used within this closure only.
             let part = UnsafeMutableRawBufferPointer(rebasing: bytes.prefix(access.data.count))
             if access.isWrite {
-                try? write(access.gpa, UnsafeRawBufferPointer(part))
+                try? writeAsGuest(access.gpa, UnsafeRawBufferPointer(part))
             } else {
                 try? read(access.gpa, into: part)
             }

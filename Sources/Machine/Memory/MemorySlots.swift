@@ -15,28 +15,55 @@ struct MemorySlots {
         var memory: Int
         /// How far below its own address the RAM is that it shows: where A20 is off.
         var shift: UInt64 = 0
+        /// The guest's writes leave it, whatever else is asked for.
+        var isROM = false
+
+        /// What a slot is made with.
+        var isReadOnly: Bool { isROM || access == .readOnly }
     }
 
     static let pageSize: UInt64 = 4096
 
     private let memories: [GuestMemory]
+    private let rom: Range<UInt64>?
     /// In order of address, without gaps inside one memory.
     private(set) var segments: [Segment] = []
     private var free: [UInt32] = []
     private var next: UInt32
     private let limit: UInt32
-    /// All pages are open for a moment.
+    /// All pages are open for a moment: what there is instead of the segments.
+    private var opened: [Segment] = []
     private var isSuspended = false
 
-    /// Registers all of it, open.
-    init(_ memories: [GuestMemory], vm: borrowing VirtualMachine) throws(KVMError) {
+    /// Registers all of it, open but for the ROM.
+    ///
+    /// - Parameter rom: whole pages.
+    init(
+        _ memories: [GuestMemory], rom: Range<UInt64>? = nil, vm: borrowing VirtualMachine
+    ) throws(KVMError) {
         self.memories = memories
+        self.rom = rom
         limit = UInt32(clamping: max(Int(vm.check(.nrMemslots)), memories.count))
         next = 0
-        for (index, memory) in memories.enumerated() {
-            var segment = Segment(range: memory.range, access: nil, slot: nil, memory: index)
+        for var segment in open {
             try create(&segment, vm)
             segments.append(segment)
+        }
+    }
+
+    /// All of it with no page protected, and no slot made.
+    private var open: [Segment] {
+        memories.enumerated().flatMap { index, memory in
+            let inside = rom.map { $0.clamped(to: memory.range) } ?? 0..<0
+            guard !inside.isEmpty else {
+                return [Segment(range: memory.range, access: nil, slot: nil, memory: index)]
+            }
+            return [
+                memory.range.lowerBound..<inside.lowerBound, inside,
+                inside.upperBound..<memory.range.upperBound,
+            ].filter { !$0.isEmpty }.map {
+                Segment(range: $0, access: nil, slot: nil, memory: index, isROM: $0 == inside)
+            }
         }
     }
 
@@ -60,7 +87,8 @@ struct MemorySlots {
             } else {
                 parts.append(
                     Segment(
-                        range: range, access: access, slot: nil, memory: whole.memory, shift: whole.shift))
+                        range: range, access: access, slot: nil, memory: whole.memory, shift: whole.shift,
+                        isROM: whole.isROM))
             }
         }
         let start = page & ~(Self.pageSize - 1)
@@ -86,7 +114,7 @@ struct MemorySlots {
 
     private func isNeighbour(_ place: Int, _ segment: Segment, _ access: PageAccess?) -> Bool {
         segments[place].memory == segment.memory && segments[place].access == access
-            && segments[place].shift == segment.shift
+            && segments[place].shift == segment.shift && segments[place].isROM == segment.isROM
     }
 
     // MARK: A20
@@ -111,9 +139,9 @@ struct MemorySlots {
             ] where !range.isEmpty {
                 var part = Segment(
                     range: range, access: segment.access, slot: nil, memory: segment.memory,
-                    shift: range == inside ? shift : segment.shift)
+                    shift: range == inside ? shift : segment.shift, isROM: segment.isROM)
                 if let before = parts.last, before.access == part.access, before.memory == part.memory,
-                    before.shift == part.shift
+                    before.shift == part.shift, before.isROM == part.isROM
                 {
                     part.range = before.range.lowerBound..<range.upperBound
                     parts[parts.count - 1] = part
@@ -143,7 +171,7 @@ struct MemorySlots {
         segments.replaceSubrange(places, with: new)
     }
 
-    /// One slot for each memory, whatever is protected.
+    /// Every page as if none were protected; the ROM stays one.
     mutating func suspend(_ vm: borrowing VirtualMachine) throws(KVMError) {
         guard !isSuspended else { return }
         isSuspended = true
@@ -152,14 +180,16 @@ struct MemorySlots {
             try remove(&segment, vm)
             segments[index] = segment
         }
-        for (index, memory) in memories.enumerated() {
-            try vm.setMemoryRegion(slot: UInt32(index), gpa: memory.gpa, memory: memory)
+        for var segment in open {
+            try create(&segment, vm)
+            opened.append(segment)
         }
     }
 
     mutating func resume(_ vm: borrowing VirtualMachine) throws(KVMError) {
         guard isSuspended else { return }
-        for index in memories.indices { try vm.removeMemoryRegion(slot: UInt32(index)) }
+        for var segment in opened { try remove(&segment, vm) }
+        opened = []
         for index in segments.indices {
             var segment = segments[index]
             try create(&segment, vm)
@@ -198,7 +228,7 @@ struct MemorySlots {
                 slot: slot, gpa: segment.range.lowerBound, memory: memory,
                 offset: segment.range.lowerBound - memory.gpa - segment.shift,
                 size: segment.range.upperBound - segment.range.lowerBound,
-                flags: segment.access == .readOnly ? .readOnly : [])
+                flags: segment.isReadOnly ? .readOnly : [])
         } catch {
             free.append(slot)
             throw error

@@ -9,16 +9,20 @@ extension VCPURunner {
     /// KVM's emulator gave up an instruction (KVM_INTERNAL_ERROR_EMULATION): does it. Nil where that is not ours.
     func assist(_ exit: VCPUExit, _ controller: any RunController) throws(KVMError) -> Verdict? {
         guard case .internalError(let error) = exit, error.suberror == 1,
-            try assistAtHand(controller)
+            try assistAtHand(controller) != nil
         else { return nil }
         guard controller.exited(exit) || takeSeen() else { return .resume }
         return try controller.decide(.handled(exit), vcpu)
     }
 
     /// Does the instruction at RIP, if it is one of the table's. The vCPU is out of the guest, and no I/O is pending.
-    private func assistAtHand(_ controller: any RunController) throws(KVMError) -> Bool {
+    ///
+    /// - Parameter delivers: an exception is delivered here, too: KVM would show the guest the trap flag of a step.
+    private func assistAtHand(
+        _ controller: any RunController, delivers: Bool = false
+    ) throws(KVMError) -> Assist.Completion? {
         let record = parts.assist
-        guard record.isOn.load(ordering: .relaxed) else { return false }
+        guard record.isOn.load(ordering: .relaxed) else { return nil }
         let memory = AssistMemory(parts.memory)
         var state = AssistState(
             general: try vcpu.registers(), special: try vcpu.specialRegisters(), memory: memory)
@@ -30,7 +34,8 @@ extension VCPURunner {
         let address = VCPUSnapshot.pc(state.general, state.special)
         let special = state.special
         let wasTracing = state.general.rflags.contains(.tf)
-        guard let done = Assist.perform(&state) else { return false }
+        guard let done = Assist.perform(&state) else { return nil }
+        let isDelivered = delivers && done.fault.map { Assist.deliver($0, &state) } ?? false
         // What kvm_run says of interrupts is of the registers before.
         isReadinessKnown = false
         for write in memory.writes {
@@ -44,12 +49,12 @@ extension VCPURunner {
             }
         }
         if state.special != special { try vcpu.setSpecialRegisters(state.special) }
-        if let fault = done.fault {
+        if let fault = done.fault, !isDelivered {
             try raise(fault.vector, fault.code)
         } else {
             try vcpu.setRegisters(state.general)
             // A trap of the guest's own: what clears TF on its way has none.
-            if wasTracing, state.general.rflags.contains(.tf) {
+            if wasTracing, !isDelivered, state.general.rflags.contains(.tf) {
                 var debug = try vcpu.debugRegisters()
                 debug.dr6 |= 1 << 14
                 try vcpu.setDebugRegisters(debug)
@@ -57,7 +62,7 @@ extension VCPURunner {
             }
         }
         record.note(done, at: address)
-        return true
+        return done
     }
 
     /// Has KVM deliver an exception.
@@ -72,21 +77,42 @@ extension VCPURunner {
         try vcpu.setEvents(events)
     }
 
-    // MARK: IRET that is not stepped
+    // MARK: what is not stepped
 
-    /// Before a step: an IRETQ on one level, after which hosts that step by KVM's emulator run one more instruction, is
-    /// done here instead. Nil where there is none.
+    /// Before a step on a host that steps by KVM's emulator, what it would step wrongly is done here instead. Nil where
+    /// there is none.
     func assistStep(_ controller: any RunController) throws(KVMError) -> Verdict? {
         guard parts.assist.isOn.load(ordering: .relaxed), !vcpu.isIOPending else { return nil }
         let registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
-        guard CPUMode(registers, special) == .long64 else { return nil }
         let code = LinearMemory.prefix(parts.memory, special, VCPUSnapshot.pc(registers, special))
-        guard code.count >= 2, code.bytes & 0xFFFF == 0xCF48, Self.staysAtHighInterrupts else { return nil }
-        // The host has its own way to code of CPL 3, and CS alone does not lead there.
-        let selector = LinearMemory.prefix(parts.memory, special, registers.rsp &+ 8)
-        guard selector.count >= 2, selector.bytes & 3 == 0, try assistAtHand(controller) else { return nil }
+        let isWrong =
+            switch CPUMode(registers, special) {
+            case .long64: runsOn(after: code, registers, special)
+            case .virtual8086, .protected16, .protected32: isUndefinedByKVM(code, special)
+            default: false
+            }
+        guard isWrong, Self.staysAtHighInterrupts, let done = try assistAtHand(controller, delivers: true)
+        else { return nil }
+        // One that KVM is to deliver comes as the guest is entered.
+        if done.fault != nil, try vcpu.events().exceptionInjected { return nil }
         return try controller.decide(.handled(.interrupted), vcpu)
+    }
+
+    /// An IRETQ on one level, after which one more instruction runs. The host has its own way to code of CPL 3, and CS
+    /// alone does not lead there.
+    private func runsOn(
+        after code: (bytes: UInt64, count: Int), _ registers: GeneralRegisters, _ special: SpecialRegisters
+    ) -> Bool {
+        guard code.count >= 2, code.bytes & 0xFFFF == 0xCF48 else { return false }
+        let selector = LinearMemory.prefix(parts.memory, special, registers.rsp &+ 8)
+        return selector.count >= 2 && selector.bytes & 3 == 0
+    }
+
+    /// INT n, INT3 or INTO of code that is not the kernel's: the emulator has them not, and where it has something not, such
+    /// code gets #UD with no exit (handle_emulation_failure in arch/x86/kvm/x86.c). So only steps can be helped.
+    private func isUndefinedByKVM(_ code: (bytes: UInt64, count: Int), _ special: SpecialRegisters) -> Bool {
+        code.count >= 2 && 0xCC...0xCE ~= code.bytes & 0xFF && special.ss.attributes.privilege != 0
     }
 
     // MARK: INT n that never gets on
@@ -100,7 +126,7 @@ extension VCPURunner {
     ) throws(KVMError) -> DebugExit? {
         guard let start, debug.matched == 0 else { return nil }
         let registers = try vcpu.registers()
-        guard registers.rip == start, try assistAtHand(controller) else {
+        guard registers.rip == start, try assistAtHand(controller) != nil else {
             return nil
         }
         let pc = VCPUSnapshot.pc(try vcpu.registers(), try vcpu.specialRegisters())

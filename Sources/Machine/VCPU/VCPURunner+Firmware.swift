@@ -2,42 +2,67 @@ import DebugTarget
 import KVMCore
 import X86
 
+/// What the guest's registers were at a call of the BIOS, with RIP after its OUT.
+struct EnteredFirmware {
+    var entry: BIOSROM.Entry
+    var general: GeneralRegisters
+    var special: SpecialRegisters
+}
+
 /// Calls of the guest to the machine's BIOS.
 extension VCPURunner {
-    /// Whether an exit is a call of the BIOS, and not of a device: the registers may not be final yet.
-    func isFirmware(_ exit: VCPUExit) throws(KVMError) -> Bool {
+    /// The call of the BIOS that an exit is; nil for an access to a device. The OUT may not be completed yet.
+    func firmwareCall(_ exit: VCPUExit) throws(KVMError) -> EnteredFirmware? {
         guard let bios = parts.bios, case .io(let io) = exit, io.direction == .out, io.port == BIOSROM.port,
             io.size == 1, io.count == 1
-        else { return false }
+        else { return nil }
         let special = try vcpu.specialRegisters()
-        guard special.cs.base == BIOSROM.base else { return false }
+        guard special.cs.base == BIOSROM.base else { return nil }
         var general = try vcpu.registers()
         // RIP is after the OUT already, or still on it: hosts differ.
-        if bios.entry(general, special) != nil { return true }
-        general.rip &+= 2
-        return bios.entry(general, special) != nil
+        for _ in 0..<2 {
+            if let entry = bios.entry(general, special) {
+                return EnteredFirmware(entry: entry, general: general, special: special)
+            }
+            general.rip &+= 2
+        }
+        return nil
     }
 
-    /// The OUT of a stub was completed: does what it asks for.
-    func serveFirmware(_ pace: RunPace) throws(KVMError) -> (call: FirmwareCall?, powerOff: PowerOff?) {
+    /// Does what a stub asks for. Registers that change are set where its OUT is completed, else they wait for the next
+    /// KVM_RUN, which costs no call.
+    ///
+    /// - Parameter complete: completes the OUT.
+    func serveFirmware(
+        _ entered: EnteredFirmware, _ pace: RunPace, complete: () throws(KVMError) -> Void
+    ) throws(KVMError) -> (call: FirmwareCall?, powerOff: PowerOff?) {
         guard let bios = parts.bios else { return (nil, nil) }
-        let general = try vcpu.registers()
-        let special = try vcpu.specialRegisters()
-        guard let entry = bios.entry(general, special) else { return (nil, nil) }
-        var result = bios.perform(entry, general, special, parts.memory)
+        var result = bios.perform(entered.entry, entered.general, entered.special, parts.memory)
         // One that calls with interrupts on may have them on for a few instructions only, as GRUB has: what waits is taken
         // before the stub's IRET, with interrupts on inside the call.
-        if let chips, result.ending == .returns, result.callerTakesInterrupts, !pace.holdsOffInterrupts {
-            chips.advance()
-            if chips.controllers.hasRequest {
+        if result.ending == .returns, result.callerTakesInterrupts, !pace.holdsOffInterrupts {
+            if let chips {
+                chips.advance()
+                if chips.controllers.hasRequest {
+                    result.general.rflags.insert(.if)
+                    takesInterruptNow = true
+                }
+            } else {
+                // Whether the kernel's controllers have a request would cost a call to know.
                 result.general.rflags.insert(.if)
-                takesInterruptNow = true
             }
         }
         if let call = result.call { recorder.note(call) }
-        // First the segments: general registers keep what single-step depends on.
-        if result.changedSegments { try vcpu.setSpecialRegisters(result.special) }
-        if result.general != general { try vcpu.setRegisters(result.general) }
+        if result.changedSegments {
+            // First the segments: general registers keep what single-step depends on.
+            try complete()
+            try vcpu.setSpecialRegisters(result.special)
+            try vcpu.setRegisters(result.general)
+        } else if !vcpu.isIOPending {
+            if result.general != entered.general { try vcpu.setRegisters(result.general) }
+        } else if result.general != (try vcpu.registers()) {
+            _ = vcpu.setRegistersWithNextRun(result.general)
+        }
         if result.ending == .resets {
             return (result.call, PowerOff(.firmwareReset, value: 0))
         }

@@ -3,7 +3,7 @@ import KVMCore
 import Synchronization
 import X86
 
-/// Interrupts and time of a machine that has its chips outside the kernel; the boot processor's thread alone.
+/// Interrupts and time of a machine with a PC's devices; the boot processor's thread alone.
 extension VCPURunner {
     /// How often a guest that runs freely is left for its timer, at most, in nanoseconds: one that asks for an interrupt
     /// each microsecond must get on all the same.
@@ -25,26 +25,30 @@ extension VCPURunner {
         }
         takesInterruptNow = false
         if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
-        guard !pace.isStepping else { return chips.setAlarm(nil) }
+        guard !pace.isStepping else { return chips.devices.setAlarm(nil) }
         // One that waits for its window needs no alarm: KVM says when it opens.
         let next = wantsWindow ? nil : chips.nextInterrupt
-        chips.setAlarm(
-            next.map { time in
-                let now = chips.clock.now
-                return monotonicTime() &+ max(time > now ? time - now : 0, Self.shortestAlarm)
-            })
+        chips.devices.setAlarm(at: next, atLeast: Self.shortestAlarm)
+    }
+
+    /// Likewise where the controllers are in the kernel: the devices' lines are raised there, and the guest is left when
+    /// the next is due, also out of a HLT in the kernel.
+    func prepareEntry(_ devices: BoardDevices, _ pace: RunPace) {
+        devices.advance()
+        devices.setAlarm(
+            at: pace.isStepping ? nil : devices.nextInterrupt, atLeast: Self.shortestAlarm)
     }
 
     /// The guest ran from `start` to `end`, by the host's clock.
     ///
     /// - Parameter isWhole: something happened; false where a signal ended it.
-    func passTime(_ chips: MachineChips, _ pace: RunPace, isWhole: Bool, end: UInt64) {
+    func passTime(_ devices: BoardDevices, _ pace: RunPace, isWhole: Bool, end: UInt64) {
         if pace.isStepping {
-            if isWhole { chips.clock.stepped() }
+            if isWhole { devices.clock.stepped() }
         } else {
-            chips.clock.end(at: end)
+            devices.clock.end(at: end)
         }
-        parts.inputs.pass(.time(chips.clock.now))
+        parts.inputs.pass(.time(devices.clock.now))
         isReadinessKnown = true
     }
 
@@ -60,7 +64,7 @@ extension VCPURunner {
     /// Waits in a HLT for an interrupt; a kick ends it at once.
     func waitAtHalt(_ chips: MachineChips) -> HaltEnd {
         // It waits for its time by itself.
-        chips.setAlarm(nil)
+        chips.devices.setAlarm(nil)
         while true {
             let token = thread.kicks.token
             chips.advance()

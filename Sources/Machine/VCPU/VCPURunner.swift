@@ -19,6 +19,8 @@ final class MachineParts: Sendable {
     let lookout = Lock<AlarmClock?>(nil)
     /// Nil where the interrupt controllers are in the kernel, or there are none.
     let chips: MachineChips?
+    /// Keyboard, clock and what else a PC has; nil without interrupt controllers.
+    let devices: BoardDevices?
     /// Nil where the guest has none, or its own.
     let bios: BIOS?
     private let serialPort: UART?
@@ -26,8 +28,10 @@ final class MachineParts: Sendable {
     init(
         board: Board, coordinator: RunCoordinator, memory: MachineMemory,
         assist: AssistRecord = AssistRecord([]), ioDebug: IODebugPort = IODebugPort(),
-        chips: MachineChips? = nil, serialPort: UART? = nil, bios: BIOS? = nil
+        chips: MachineChips? = nil, devices: BoardDevices? = nil, serialPort: UART? = nil,
+        bios: BIOS? = nil
     ) {
+        self.devices = chips?.devices ?? devices
         self.assist = assist
         self.bios = bios
         self.ioDebug = ioDebug
@@ -56,6 +60,8 @@ final class VCPURunner: @unchecked Sendable {
     let recorder: ExitRecorder
     /// Of the boot processor alone, which interrupts go to.
     let chips: MachineChips?
+    /// Likewise, wherever the controllers are.
+    let devices: BoardDevices?
     private let pass: PauseBarrier.Pass
     /// No irqchip can send this application processor a SIPI, and it was given no entry: it waits until its
     /// registers say otherwise.
@@ -97,6 +103,7 @@ final class VCPURunner: @unchecked Sendable {
         waitsForEntry: Bool
     ) {
         chips = vcpu.id == 0 ? parts.chips : nil
+        devices = vcpu.id == 0 ? parts.devices : nil
         self.vcpu = vcpu
         self.thread = thread
         self.parts = parts
@@ -173,7 +180,7 @@ final class VCPURunner: @unchecked Sendable {
             departure = .stopped(.failed(error))
         }
         ended = monotonicTime()
-        chips?.setAlarm(nil)
+        devices?.setAlarm(nil)
         if isHandling {
             recorder.handled(at: ended)
             isHandling = false
@@ -219,11 +226,15 @@ final class VCPURunner: @unchecked Sendable {
                 if isHalted { continue }
             }
             let pace = controller.pace
-            if let chips { try prepareEntry(chips, pace) }
+            if let chips {
+                try prepareEntry(chips, pace)
+            } else if let devices {
+                prepareEntry(devices, pace)
+            }
             enteredAt = nil
             if pace.isStepping {
-                if pace.mayBeIRET, let verdict = try assistStep(controller) {
-                    if let chips { passTime(chips, pace, isWhole: true, end: monotonicTime()) }
+                if pace.mayBeIRET || pace.mayBeINT, let verdict = try assistStep(controller) {
+                    if let devices { passTime(devices, pace, isWhole: true, end: monotonicTime()) }
                     if let end = departure(verdict) { return end }
                     continue
                 }
@@ -236,18 +247,18 @@ final class VCPURunner: @unchecked Sendable {
                 isHandling = false
             }
             let exit: VCPUExit
-            if let chips, !pace.isStepping { chips.clock.begin(at: start) }
+            if let devices, !pace.isStepping { devices.clock.begin(at: start) }
             do throws(KVMError) {
                 exit = try vcpu.run()
             } catch {
-                chips?.clock.end(at: monotonicTime())
+                devices?.clock.end(at: monotonicTime())
                 // A vCPU that waited for SIPI was woken.
                 if error.errno == .resourceTemporarilyUnavailable { continue }
                 throw error
             }
             let end = monotonicTime()
             let isInterrupted = if case .interrupted = exit { true } else { false }
-            if let chips { passTime(chips, pace, isWhole: !isInterrupted, end: end) }
+            if let devices { passTime(devices, pace, isWhole: !isInterrupted, end: end) }
             if isInterrupted {
                 // A kick, or a signal from elsewhere: look, and go on.
                 isKicked = true
@@ -307,7 +318,7 @@ final class VCPURunner: @unchecked Sendable {
             _ = try settle(controller)
             return try controller.decide(.claimed(exit), vcpu)
         }
-        if try isFirmware(exit) { return try callFirmware(exit, controller) }
+        if let call = try firmwareCall(exit) { return try callFirmware(call, exit, controller) }
         guard try handle(exit, controller) else {
             if let verdict = try assist(exit, controller) { return verdict }
             return try controller.decide(.fatal(exit), vcpu)
@@ -331,15 +342,24 @@ final class VCPURunner: @unchecked Sendable {
         }
     }
 
-    /// A call of the BIOS: its OUT is completed, and what it asks for is done.
+    /// A call of the BIOS: what it asks for is done, and its OUT completed, here or with the next KVM_RUN.
     private func callFirmware(
-        _ exit: VCPUExit, _ controller: any RunController
+        _ entered: EnteredFirmware, _ exit: VCPUExit, _ controller: any RunController
     ) throws(KVMError) -> Verdict {
-        // The trap of a step at the end of the OUT is the same event.
+        var entered = entered
+        let pace = controller.pace
+        if pace.isStepping || !vcpu.canSetRegistersWithNextRun {
+            // The trap of a step at the end of the OUT is the same event.
+            _ = try settle(controller)
+            entered.general = try vcpu.registers()
+        }
+        let (call, off) = try serveFirmware(entered, pace) { () throws(KVMError) in
+            _ = try settle(controller)
+        }
+        let isWanted = controller.called(call)
+        guard off != nil || isWanted else { return .resume }
         _ = try settle(controller)
-        let (call, off) = try serveFirmware(controller.pace)
         if let off { return .stop(reason(off)) }
-        guard controller.called(call) else { return .resume }
         return try controller.decide(.serviced(exit), vcpu)
     }
 

@@ -20,6 +20,9 @@ extension FakeGuest: DeviceListing, GuestTimekeeping, RealTimeClockProviding, Fi
         state.isA20On = true
         state.inputs.portReads = 3
         state.interrupts = [DeliveredInterrupt(vector: 8, count: 18)]
+        var dropped = UnclaimedAccess(address: 0xF1234)
+        dropped.note(size: 1, written: 0x5A)
+        state.rom = ROMState(first: 0xF0000, last: 0xFFFFF, isProtected: true, dropped: dropped)
         state.remarks = ["Something was noticed."]
         return state
     }

@@ -1,6 +1,6 @@
 import DebugTarget
 
-/// The text screen in the guest's memory, as INT 10h works on it. The data area says how large it is; a guest may have
+/// The characters of a screen in the guest's memory, as INT 10h works on them: cells, or in a graphics mode dots. The data area says how large it is; a guest may have
 /// written anything there, so that all of it is held within bounds.
 struct TextScreen {
     private let memory: BIOSMemory
@@ -8,10 +8,17 @@ struct TextScreen {
     let columns: Int
     let rows: Int
     private let pageSize: Int
+    /// Characters are drawn.
+    let graphics: GraphicsScreen?
+    /// Nothing can be put on it: a graphics mode whose dots lie in planes.
+    let isBlind: Bool
 
     init(_ memory: BIOSMemory, _ adapter: TextAdapter) {
         self.memory = memory
         self.adapter = adapter
+        let mode = adapter.mode
+        graphics = GraphicsScreen(memory, mode)
+        isBlind = mode.layout == .planes
         let columns = Int(memory.word(BIOSData.columns) ?? 80)
         self.columns = (1...132).contains(columns) ? columns : 80
         rows = min(Int(memory.byte(BIOSData.lastRow) ?? 24) + 1, 60)
@@ -35,7 +42,7 @@ struct TextScreen {
         memory.setWord(
             BIOSData.cursors + UInt64(page & 7) * 2,
             UInt16(truncatingIfNeeded: row & 0xFF) << 8 | UInt16(truncatingIfNeeded: column & 0xFF))
-        guard page == self.page else { return }
+        guard page == self.page, graphics == nil, !isBlind else { return }
         adapter.setCursor(page * pageSize / 2 + row * columns + column)
     }
 
@@ -48,14 +55,18 @@ struct TextScreen {
         setCursor(page & 7, row: row, column: column)
     }
 
-    /// Character and attribute; nil outside.
+    /// Character and attribute; nil outside, and among dots.
     func cell(_ page: Int, row: Int, column: Int) -> UInt16? {
-        guard (0..<rows).contains(row), (0..<columns).contains(column) else { return nil }
+        guard graphics == nil, !isBlind, (0..<rows).contains(row), (0..<columns).contains(column) else {
+            return nil
+        }
         return memory.word(address(page, row, column))
     }
 
-    /// - Parameter attribute: nil leaves what there is.
+    /// - Parameter attribute: nil leaves what there is; of dots it is their colour.
     func put(_ page: Int, row: Int, column: Int, _ character: UInt8, _ attribute: UInt8?) {
+        if isBlind { return }
+        if let graphics { return graphics.draw(character, row: row, column: column, attribute ?? 0x07) }
         guard (0..<rows).contains(row), (0..<columns).contains(column) else { return }
         let place = address(page, row, column)
         memory.setByte(place, character)
@@ -71,6 +82,10 @@ struct TextScreen {
         _ page: Int, by lines: Int, rows window: ClosedRange<Int>, columns span: ClosedRange<Int>,
         _ attribute: UInt8, up: Bool
     ) {
+        if isBlind { return }
+        if let graphics {
+            return graphics.scroll(by: lines, rows: window, columns: span, attribute, up: up)
+        }
         let height = window.count
         let lines = lines == 0 ? height : min(lines, height)
         let blank = (0..<span.count).flatMap { _ in [0x20, attribute] as [UInt8] }
@@ -107,7 +122,9 @@ struct TextScreen {
             let colours = cell(page, row: rows - 1, column: min(cursor.column, columns - 1)).map {
                 UInt8($0 >> 8)
             }
-            scroll(page, by: 1, rows: 0...rows - 1, columns: 0...columns - 1, colours ?? 0x07, up: true)
+            scroll(
+                page, by: 1, rows: 0...rows - 1, columns: 0...columns - 1,
+                colours ?? (graphics == nil ? 0x07 : 0), up: true)
             cursor.row = rows - 1
         }
     }
