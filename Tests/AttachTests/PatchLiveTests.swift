@@ -247,7 +247,7 @@ struct PatchLiveTests {
             0xF3, 0xA4,  //        rep movsb
             0x31, 0xDB,  //        xor bx, bx
             0xE8, 0xEC, 0x23,  //  call 0xa000
-            0xEB, 0xE8,  //        jmp again
+            0xEB, 0xEA,  //        jmp again
         ]
         // inc ax; inc dx; nop; ret
         let part: [UInt8] = [0x40, 0x42, 0x90, 0xC3]
@@ -292,6 +292,54 @@ struct PatchLiveTests {
         try left.withUnsafeMutableBytes { try memory.read(0xA000, into: $0) }
         #expect(left == [0x40, 0x42, 0x90, 0xC3])
         #expect(try tiny.vcpu().io == 0 && tiny.vcpu().debug == 0)
+    }
+
+    /// At 7C00, over and over: calls A000 and, with another BX than 0, first loads it from 9100. At A000 there is but a RET
+    /// at first.
+    private static let mover: (image: [UInt8], part: [UInt8]) = {
+        // inc ax; inc dx; add si, 1; inc bp; dec bp; add si, 2; ret
+        let part: [UInt8] = [0x40, 0x42, 0x83, 0xC6, 0x01, 0x45, 0x4D, 0x83, 0xC6, 0x02, 0xC3]
+        var image = loader
+        image[11] = UInt8(part.count)
+        image.replaceSubrange(0x1500..<0x1500 + part.count, with: part)
+        image.replaceSubrange(0x2400..<0x2404, with: [0xC3, 0x90, 0x90, 0x90])
+        return (image + [UInt8](repeating: 0x90, count: 16), part)
+    }()
+
+    @Test(
+        "a patch that the guest copies with its code is undone where it runs, and the VMM sees nothing of it")
+    func copied() throws {
+        let tiny = try TinyGuest(vcpus: 1, image: Self.mover.image)
+        let part = Self.mover.part
+        do {
+            let (_, debugger) = try tiny.stopped()
+            // All registers, so that the code which is about to be copied gets none.
+            for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003] {
+                try debugger.setBreakpoint(at: .linear(place), needsRegister: true)
+            }
+            let breakpoint = try debugger.setBreakpoint(at: .linear(0x9101))
+            #expect(breakpoint.mechanism.isPatch)
+            try debugger.setRegister("bx", to: 1, vcpu: 0)
+            try debugger.startContinue()
+            try collecting(debugger) {
+                try debugger.readMemory(.physical(0xA000), count: part.count).bytes == part
+            }
+            debugger.interrupt()
+            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(stop.undoneCopies == [0xA001])
+            // It goes on there, and as it should.
+            let dx = stop.vcpus[0].registers.rdx
+            try debugger.startContinue()
+            _ = try debugger.collectStop(timeout: .milliseconds(20))
+            debugger.interrupt()
+            let later = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            #expect(later.undoneCopies.isEmpty)
+            #expect(later.vcpus[0].registers.rdx != dx)
+            try debugger.detach()
+        }
+        // The patch's OUT was never the VMM's.
+        let log = try tiny.vcpu()
+        #expect(log.io == 0 && log.debug == 0 && log.other == 0, "\(log)")
     }
 
     @Test("a vCPU plugged in after patches were deleted is taken on, and no patch is left for it to run into")

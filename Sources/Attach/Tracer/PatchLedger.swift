@@ -16,6 +16,12 @@ final class PatchLedger {
     /// Places in the VMM, in order, made of ``entries`` when they are asked for; and which of them is looked at next.
     private var order: [Entry]?
     private var next = 0
+    /// What stood around each patch that is an OUT: copies that the guest made of it with its code are known by it.
+    private var surroundings = PatchSurroundings()
+    /// Bytes of copies that the guest came to, which the debugger puts right; here in case that it does not come to that.
+    private var copies: [UInt64: Entry] = [:]
+    /// OUT imm8, AL, and the port that it is to.
+    private static let out: UInt8 = 0xE6
 
     var isEmpty: Bool { entries.isEmpty }
 
@@ -29,6 +35,23 @@ final class PatchLedger {
             guard let hva = memory.address(place, count: 1) else { continue }
             if let before = entries[place], before.hva != hva { Self.restore([before], process) }
             entries[place] = Entry(hva: hva, patch: patch, hidden: byte)
+        }
+        guard patch == Self.out, hidden.count == 2 else { return }
+        let bytes = Self.surrounding(gpa, memory)
+        surroundings.note(patch, at: gpa, hiding: hidden) { entries[$0]?.hidden ?? bytes($0) }
+    }
+
+    /// The bytes around a place, all of them read at once where they can be.
+    private static func surrounding(_ gpa: UInt64, _ memory: AttachedMemory) -> (UInt64) -> UInt8? {
+        let reach = UInt64(PatchSurroundings.Patch.reach)
+        let start = gpa > reach ? gpa - reach : 0
+        var chunk = [UInt8](repeating: 0, count: Int(gpa - start + reach) + 2)
+        let isRead = chunk.withUnsafeMutableBytes { (try? memory.read(start, into: $0)) != nil }
+        return { place in
+            if isRead { return place &- start < UInt64(chunk.count) ? chunk[Int(place &- start)] : nil }
+            var byte: UInt8 = 0
+            return withUnsafeMutableBytes(of: &byte) { (try? memory.read(place, into: $0)) != nil }
+                ? byte : nil
         }
     }
 
@@ -49,11 +72,24 @@ final class PatchLedger {
             return false
         }
         return OutPlace.candidates(registers, memory: memory).contains { gpa in
-            guard covers(gpa) else { return false }
+            guard covers(gpa) else { return isCopy(gpa, port, memory) }
             var next: UInt8 = 0
             let isRead = withUnsafeMutableBytes(of: &next) { (try? memory.read(gpa &+ 1, into: $0)) != nil }
             return isRead && UInt16(next) == port
         }
+    }
+
+    /// Whether the OUT is a patch that the guest has copied with its code: there it is nobody's, and the VMM would get it.
+    private func isCopy(_ gpa: UInt64, _ port: UInt16, _ memory: AttachedMemory) -> Bool {
+        guard port == UInt16(Self.out) else { return false }
+        let byte = Self.surrounding(gpa, memory)
+        guard let original = surroundings.original(of: Self.out, at: gpa, byte) else { return false }
+        for (offset, hidden) in original.hidden.enumerated() {
+            let place = gpa &+ UInt64(offset)
+            guard let hva = memory.address(place, count: 1) else { continue }
+            copies[place] = Entry(hva: hva, patch: Self.out, hidden: hidden)
+        }
+        return true
     }
 
     /// So many pages of the VMM are looked at in one call.
@@ -87,8 +123,10 @@ final class PatchLedger {
     func restoreAll(_ process: Int32) -> Int {
         defer {
             entries = [:]
+            copies = [:]
             order = nil
         }
+        for copy in copies.values.sorted(by: { $0.hva < $1.hva }) { Self.restore([copy], process) }
         // Those of one patch at once, so that no vCPU that could not be stopped comes to half of it.
         var run: [Entry] = []
         for entry in entries.values.sorted(by: { $0.hva < $1.hva }) {

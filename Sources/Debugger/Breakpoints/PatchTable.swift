@@ -90,7 +90,7 @@ final class PatchTable: Sendable {
             } catch {
                 return false
             }
-            state.surroundings.note(kind, at: gpa, hiding: hidden) { place in
+            state.surroundings.note(kind.byte, at: gpa, hiding: hidden) { place in
                 let (number, offset) = Self.split(place)
                 return state.pages[number]?[offset]
                     ?? base.word(place, size: 1).map { UInt8(truncatingIfNeeded: $0) }
@@ -208,7 +208,7 @@ final class PatchTable: Sendable {
     func isCopy(_ kind: Kind, at gpa: UInt64) -> Bool {
         state.withLock { state in
             guard !state.lifted.contains(gpa), !isPatched(gpa, state) else { return false }
-            return state.surroundings.original(of: kind, at: gpa, rawByte) != nil
+            return state.surroundings.original(of: kind.byte, at: gpa, rawByte) != nil
         }
     }
 
@@ -218,7 +218,7 @@ final class PatchTable: Sendable {
     func undoCopies(_ kind: Kind, at gpa: UInt64) -> [UInt64] {
         state.withLock { state in
             guard !isPatched(gpa, state),
-                let original = state.surroundings.original(of: kind, at: gpa, rawByte)
+                let original = state.surroundings.original(of: kind.byte, at: gpa, rawByte)?.gpa
             else { return [] }
             let distance = gpa &- original
             let copies = state.surroundings.near(original).filter { patch in

@@ -125,7 +125,8 @@ extension StepEngine {
     }
 
     /// Whether a patch that the guest copied stood at `gpa`: the guest's own bytes are there now.
-    private mutating func undoesCopies(_ kind: PatchTable.Kind, at gpa: UInt64) -> Bool {
+    @discardableResult
+    mutating func undoesCopies(_ kind: PatchTable.Kind, at gpa: UInt64) -> Bool {
         let copies = patching.table.undoCopies(kind, at: gpa)
         outcome.copies += copies
         return copies.contains(gpa)

@@ -137,6 +137,10 @@ struct StepEngine: Sendable {
             armed = nil
             let (registers, special) = (try vcpu.registers(), try vcpu.specialRegisters())
             if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
+            // Who runs the guest has put it back to where the OUT stands, which may be a copy.
+            if let gpa = physical(VCPUSnapshot.pc(registers, special), special) {
+                undoesCopies(.portOut, at: gpa)
+            }
             return try decide(atBreakpoint: registers, special, vcpu)
         case .handled(let exit): return isStepping ? try decide(handled: exit, vcpu) : .resume
         case .serviced:
