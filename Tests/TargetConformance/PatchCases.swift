@@ -12,6 +12,12 @@ extension Fixture {
         for address: UInt64 in 0xF000...0xF002 { try debugger.setBreakpoint(at: .linear(address)) }
     }
 
+    /// And the one that is kept for `next`, which breakpoints may take that are about to be read.
+    func useUpLastRegister() throws {
+        guard target.debugFacilities.works(.executionBreakpoint, in: .real) else { return }
+        try debugger.setBreakpoint(at: .linear(0xF003), needsRegister: true)
+    }
+
     /// A breakpoint that is no debug register's.
     @discardableResult
     func patch(_ address: UInt64, condition: String? = nil, line: Int = #line) throws -> Breakpoint {
@@ -158,8 +164,10 @@ extension ConformanceCase {
             ]
             try fixture.load(code, at: Fixture.code)
             try fixture.useUpRegisters()
-            try fixture.patch(0x9011)
+            try fixture.useUpLastRegister()
+            let first = try fixture.patch(0x9011)
             try fixture.patch(0x9014)
+            try fixture.expect(first.isAboutToBeRead, "it is known that the guest is about to read it")
             try fixture.go()
             try fixture.expect(.hlt)
             for (register, value) in [("bx", 1), ("ax", 0x1234), ("dx", 1)] as [(String, UInt64)] {
@@ -177,6 +185,45 @@ extension ConformanceCase {
             try fixture.expect(.hlt)
             try fixture.expect("cx", 1)
             try fixture.expect(fixture.debugger.stop.undoneCopies.isEmpty, "nothing was copied")
+        },
+        ConformanceCase(
+            "takes the last debug register for code that is about to be copied, and a patch for other code",
+            needs: [.debugRegisters]
+        ) { fixture in
+            // 9000 mov ax, 900; push ax; pop ds; mov si, 40; mov di, a040; mov cx, 8; cld; rep movsb
+            let mover: [UInt8] = [
+                0xB8, 0x00, 0x09, 0x50, 0x1F, 0xBE, 0x40, 0x00, 0xBF, 0x40, 0xA0, 0xB9, 0x08, 0x00, 0xFC,
+                0xF3,
+                0xA4, 0xF4,
+            ]
+            try fixture.load(mover, at: Fixture.code)
+            try fixture.useUpRegisters()
+            guard fixture.canPatch else { return }
+            // Before and after what is moved.
+            for address: UInt64 in [0x903E, 0x9048] {
+                let other = try fixture.patch(address)
+                try fixture.expect(!other.isAboutToBeRead, "it is not among what is moved")
+            }
+            let moved = try fixture.debugger.setBreakpoint(at: .linear(0x9047))
+            try fixture.expect(moved.mechanism == .debugRegister, "it is by \(moved.mechanism)")
+            let next = try fixture.patch(0x9041)
+            try fixture.expect(next.isAboutToBeRead, "no register is left, and that is told")
+        },
+        ConformanceCase("gives a string instruction that is stepped the guest's own bytes") { fixture in
+            // 9000 mov si, 9020; mov di, a020; mov cx, 6; rep movsb; hlt; 9020 inc bx; mov ax, 1234h; inc dx; ret
+            let mover: [UInt8] = [0xBE, 0x20, 0x90, 0xBF, 0x20, 0xA0, 0xB9, 0x06, 0x00, 0xF3, 0xA4, 0xF4]
+            let code: [UInt8] = [0x43, 0xB8, 0x34, 0x12, 0x42, 0xC3]
+            try fixture.load(mover, at: Fixture.code)
+            try fixture.debugger.writeMemory(.physical(0x9020), code)
+            try fixture.useUpRegisters()
+            try fixture.useUpLastRegister()
+            for address: UInt64 in [0x9021, 0x9024] { try fixture.patch(address) }
+            // A host may report REP twice.
+            for _ in 0..<8 where try fixture.register("rip") != 0x900B { try fixture.step() }
+            try fixture.expect("rip", 0x900B)
+            try fixture.debugger.deleteAllBreakpoints()
+            try fixture.expect(try fixture.bytes(0xA020, code.count) == code, "the copy has a patch in it")
+            try fixture.expect(try fixture.bytes(0x9020, code.count) == code, "and the code is whole")
         },
         ConformanceCase("breaks at physical and at virtual places") { fixture in
             try fixture.load([0x40, 0x43, 0x42, 0xEB, 0xFB], at: Fixture.code)

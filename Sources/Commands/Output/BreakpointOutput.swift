@@ -26,6 +26,8 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     public var note: String?
     /// Code that may be there is not stopped on this host; absent where none is known.
     public var isBlind: Bool?
+    /// The guest was about to read the code that its patch stands in when it was set; absent where that was not seen.
+    public var isAboutToBeRead: Bool?
     public var condition: String?
     /// Who set it, where that was not this session's user, as "gdb"; absent otherwise.
     public var origin: String?
@@ -52,6 +54,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         mechanism = breakpoint.mechanism.name
         note = Self.note(breakpoint)
         isBlind = breakpoint.blind.isEmpty ? nil : true
+        isAboutToBeRead = breakpoint.isAboutToBeRead ? true : nil
         condition = breakpoint.condition
         origin = breakpoint.origin
         ignore = breakpoint.ignore
@@ -61,7 +64,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     }
 
     private static func note(_ breakpoint: Breakpoint) -> String? {
-        let notes = [blindNote(breakpoint), mechanismNote(breakpoint)].compactMap { $0 }
+        let notes = [blindNote(breakpoint), readNote(breakpoint), mechanismNote(breakpoint)].compactMap { $0 }
         return notes.isEmpty ? nil : notes.joined(separator: "; ")
     }
 
@@ -69,6 +72,13 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         guard !breakpoint.blind.isEmpty else { return nil }
         let places = breakpoint.blind.map(\.name).joined(separator: " and ")
         return "does not stop \(places) on this host"
+    }
+
+    private static func readNote(_ breakpoint: Breakpoint) -> String? {
+        guard breakpoint.isAboutToBeRead else { return nil }
+        return
+            "the guest is about to read this code, and reads the patch with it: a copy is undone where it runs, a "
+            + "checksum is wrong; delete a breakpoint that has a debug register, or set this one after the read"
     }
 
     private static func mechanismNote(_ breakpoint: Breakpoint) -> String? {
@@ -172,8 +182,10 @@ public struct BreakpointSet: CommandOutput, Hashable {
     }
 
     private func noted(_ line: StyledLine) -> [StyledLine] {
-        guard breakpoint.mechanism == "stepping" || breakpoint.isBlind == true, let note = breakpoint.note
-        else {
+        let isNews =
+            breakpoint.mechanism == "stepping" || breakpoint.isBlind == true
+            || breakpoint.isAboutToBeRead == true
+        guard isNews, let note = breakpoint.note else {
             return [line]
         }
         return [line, StyledLine("  \(note).", .warning)]

@@ -96,6 +96,8 @@ public struct Breakpoint: Sendable, Hashable {
     /// ``isWatched``, some milliseconds later.
     public var isUnprotected: Bool
     public var isWatched = false
+    /// A patch in code that the guest was about to copy or to add up, as far as that was seen when it was set.
+    public var isAboutToBeRead = false
     /// How often its patch was found overwritten, and planted again.
     public var overwritings = 0
 

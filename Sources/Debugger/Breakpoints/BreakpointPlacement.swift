@@ -11,6 +11,8 @@ struct BreakpointPlacement {
     var trappedMSRs = TrappedMSRs.none
     /// The page tables by which breakpoints were placed last.
     var placedBy: PlacedBy?
+    /// What the code ahead is about to read.
+    var forecast = KnownForecast()
     /// Watchpoints that the guest itself asked for, by port 0x8A00.
     var watchedByGuest: [Int] = []
 }

@@ -28,8 +28,14 @@ extension Debugger {
         var ways: [Way] = []
         if let register = registerAddress(entry.breakpoint, snapshot) {
             let blind = blindContexts(.executionBreakpoint, contexts)
-            // The last one is kept for `next` and `until`, where that costs nothing.
-            let reserve = kinds.isEmpty ? 0 : 1
+            // The last one is kept for `next` and `until`, where that costs nothing: not where the guest is about to copy
+            // or add up the code, which would have the patch in it.
+            var reserve = kinds.isEmpty ? 0 : 1
+            if reserve > 0, !placement.table.hasRegister(for: register, reserve: 1),
+                placement.table.hasRegister(for: register), isAboutToBeRead(gpa, snapshot)
+            {
+                reserve = 0
+            }
             if !placement.table.hasRegister(for: register, reserve: reserve), needsRegister,
                 blind.count < contexts.count
             {
@@ -60,6 +66,7 @@ extension Debugger {
             }
             entry.breakpoint.mechanism = way.mechanism
             entry.breakpoint.blind = way.blind
+            entry.breakpoint.isAboutToBeRead = way.patch != nil && isAboutToBeRead(gpa, snapshot)
             return
         }
         let place = contexts.map(\.name).joined(separator: " and ")
@@ -69,6 +76,11 @@ extension Debugger {
                 ? "debug registers do not stop \(place) on this host"
                 : "nothing stops \(place) at \(entry.breakpoint.address) on this host",
             advice: needsRegister ? .breakWithoutRegister : .showHost)
+    }
+
+    /// Whether the guest is about to read what stands there as data.
+    private func isAboutToBeRead(_ gpa: UInt64?, _ snapshot: VCPUSnapshot) -> Bool {
+        gpa.map { placement.forecast.covers($0, at: stop.number, snapshot, view(of: snapshot)) } ?? false
     }
 
     /// Whether SEG:OFF is meant for protected mode, while the vCPU is still in real mode: where the segment will be is not

@@ -46,6 +46,7 @@ struct ExclusiveStep: Sendable {
         let handlers = place.unarmedHandlers
         guard !patching.table.isEmpty.load(ordering: .acquiring) || !handlers.isEmpty else { return }
         if place.isDelivery { return plant(handlers, place, try special(), []) }
+        if place.readsString { try liftRead(place, special) }
         // Without paging, and within a page, there is nothing to translate.
         if !place.isPaging, place.pc & 0xFFF <= 0xFF1 {
             lift(place.pc..<place.pc + 15, 0..<0)
@@ -111,6 +112,22 @@ struct ExclusiveStep: Sendable {
         hold()
         _ = table.lift(head)
         if !tail.isEmpty { _ = table.lift(tail) }
+    }
+
+    /// A string instruction reads the guest's own bytes where it is stepped: a copy of code, or a checksum.
+    private mutating func liftRead(
+        _ place: InstructionAtHand, _ special: () throws(KVMError) -> SpecialRegisters
+    ) throws(KVMError) {
+        let special = try special()
+        let view = LinearMemory(memory: patching.memory, special: special)
+        let snapshot = VCPUSnapshot(
+            id: vcpu, registers: place.registers, special: special, activity: .stopped)
+        guard let instruction = Debugger.decodeNext(snapshot, view) else { return }
+        for range in ReadForecast.ranges(of: instruction, place.registers, view)
+        where patching.table.covers(range) {
+            hold()
+            _ = patching.table.lift(range)
+        }
     }
 
     private mutating func hold() {

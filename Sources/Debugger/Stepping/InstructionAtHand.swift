@@ -17,6 +17,8 @@ struct InstructionAtHand: Sendable {
     /// An exception there may start with a breakpoint's instruction.
     var mayStartHandler = true
     var opcode = OpcodeClass.ordinary
+    /// MOVS, CMPS, LODS, SCAS or OUTS: it reads memory, and may read much.
+    var readsString = false
     /// Where it leads to, if it is a software interrupt whose gate can be read.
     var handler: UInt64?
     /// Where its exceptions would lead to, as far as the step has to know it.
@@ -54,12 +56,25 @@ struct InstructionAtHand: Sendable {
         opcode = OpcodeClass(
             bytes: prefix, count: count,
             isLong: special.efer.contains(.lma) && special.cs.attributes.isLong)
+        readsString = Self.readsString(prefix, count)
         handler = nil
         if case .softwareInterrupt(let vector) = opcode {
             handler = InterruptEntry.linear(vector, LinearMemory(memory: memory(), special: special))
         }
         isDelivery = false
         retries = 0
+    }
+
+    /// Source: SDM volume 2A, 2.1.1; volume 2D, table A-2.
+    private static func readsString(_ bytes: UInt64, _ count: Int) -> Bool {
+        for place in 0..<min(max(count, 0), 8) {
+            switch UInt8(truncatingIfNeeded: bytes >> UInt64(place * 8)) {
+            case 0x26, 0x2E, 0x36, 0x3E, 0x64, 0x65, 0x66, 0x67, 0xF0, 0xF2, 0xF3, 0x48: continue
+            case 0x6E, 0x6F, 0xA4...0xA7, 0xAC...0xAF: return true
+            default: return false
+            }
+        }
+        return false
     }
 
     /// Whether an instruction that does not branch can have led from here to `ip`, which in a 16- or 32-bit segment may
