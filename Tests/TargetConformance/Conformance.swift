@@ -97,7 +97,7 @@ public struct ConformanceCase: Sendable, CustomStringConvertible {
     public static let all: [ConformanceCase] =
         stepping + stepKinds + stepModes + stepOrders + breaking + patching + patchedSpaces + conditions
         + watching + halting
-        + editing + running + catching + remembering
+        + editing + running + catching + remembering + nullJumps
 }
 
 /// What was otherwise than a case expects.

@@ -7,7 +7,7 @@ extension EmptyVector {
     var vector: UInt8? {
         switch way {
         case .software(let vector), .exception(let vector): vector
-        case .interrupt, .jump: nil
+        case .interrupt, .jump, .zeros: nil
         }
     }
 
@@ -22,6 +22,8 @@ extension EmptyVector {
             "\(ExceptionName.full(vector, inRealMode: true)) at \(from): \(nobody), and the guest came to 0000:0000. \(off)"
         case .interrupt:
             "An interrupt at \(from): its vector is 0000:0000; there is no BIOS here, and the guest came to 0000:0000. \(off)"
+        case .zeros:
+            "A jump, call or return to address 0, where zeros stand and no code: a null pointer, most often. \(off)"
         case .jump: "A jump or return to 0000:0000, which is the interrupt table and no code. \(off)"
         }
     }
@@ -35,8 +37,10 @@ public struct VectorCheckOutput: CommandOutput, Hashable {
         [
             StyledLine(
                 isOn
-                    ? "In real mode the guest stops at a vector that holds 0000:0000 (vector-check is on)."
-                    : "In real mode vectors that hold 0000:0000 stop nothing (vector-check is off).")
+                    ? "In real mode the guest stops at a vector that holds 0000:0000, in the other modes at address 0 if "
+                        + "zeros stand there (vector-check is on)."
+                    : "Vectors that hold 0000:0000, and jumps to zeros at address 0, stop nothing (vector-check is off)."
+            )
         ]
     }
 }

@@ -80,6 +80,8 @@ public struct StopOutput: CommandOutput, Hashable {
     public var unsteppable: String?
     /// Guest-physical addresses where breakpoints' patches that the guest had copied were undone; absent where none was.
     public var undoneCopies: [Hex]?
+    /// Zeros stand before and from the next instruction on, which are no code; absent where something else does.
+    public var isAmongZeros: Bool?
     /// What the steps held off, as "vector 0x20" or "NMI"; absent where nothing was.
     public var heldInterrupt: String?
     /// Interrupts cannot be held off here, and may come between steps; said once.
@@ -103,7 +105,7 @@ public struct StopOutput: CommandOutput, Hashable {
 
     private enum CodingKeys: String, CodingKey {
         case number, vcpu, reason, mode, position, conditionError, steps, passedHalt, steppedTwo,
-            unsteppable, undoneCopies,
+            unsteppable, undoneCopies, isAmongZeros,
             heldInterrupt, tracing, exits, elapsedNanoseconds, standstillNanoseconds, spreadNanoseconds,
             disabled, displays
     }
@@ -208,6 +210,12 @@ public struct StopOutput: CommandOutput, Hashable {
                     "The guest had copied \(counted(undoneCopies.count, "breakpoint's patch", "breakpoints' patches")) with "
                         + "its code: its own bytes are back at \(places)\(undoneCopies.count > 4 ? " and more" : "").",
                     .warning))
+        }
+        if isAmongZeros ?? false {
+            result.append(
+                StyledLine(
+                    "The vCPU runs through zeros, which are instructions (ADD) but no code: it has left its own somewhere "
+                        + "before. `info blackbox` has what was stepped.", .warning))
         }
         if let heldInterrupt {
             result.append(

@@ -4,8 +4,25 @@ import KVMCore
 import X86
 
 extension Session {
-    /// What a stop for a KVM internal error says of its cause.
-    func explainError(_ output: inout StopOutput, _ stop: Stop) {
+    /// What a stop says beyond its reason: the cause of a KVM internal error, and that the vCPU runs through zeros.
+    func explain(_ output: inout StopOutput, _ stop: Stop) {
+        explainError(&output, stop)
+        if isAmongZeros(stop) { output.isAmongZeros = true }
+    }
+
+    /// Zeros before the next instruction and from there on: they are instructions, but no one's code.
+    private func isAmongZeros(_ stop: Stop) -> Bool {
+        guard stop.number == debugger.stop.number, stop.reason != .created, let snapshot = stop[stop.vcpu]
+        else { return false }
+        if case .emptyVector = stop.reason { return false }
+        let reach: UInt64 = 8
+        let image = debugger.keeping {
+            try? debugger.readMemory(.linear(snapshot.pc &- reach), count: Int(reach) * 2, vcpu: stop.vcpu)
+        }
+        return image?.leading.count == Int(reach) * 2 && image?.leading.allSatisfy { $0 == 0 } == true
+    }
+
+    private func explainError(_ output: inout StopOutput, _ stop: Stop) {
         guard stop.number == debugger.stop.number, case .internalError(let error) = stop.reason,
             let cause = debugger.cause(of: error, vcpu: stop.vcpu)
         else { return }

@@ -248,7 +248,7 @@ public final class Session {
             if isSilent { lines.removeFirst() }
             enqueue(lines, place: "commands")
             var output = StopOutput(stop, line: stopLine(stop.vcpu))
-            explainError(&output, stop)
+            explain(&output, stop)
             output.isSilent = isSilent
             return output
         } catch {
@@ -300,7 +300,7 @@ public final class Session {
         var output = StopOutput(
             stop, line: line, source: line?.source.flatMap(sourceText),
             displays: debugger.keeping { displayRows() })
-        explainError(&output, stop)
+        explain(&output, stop)
         noteInterrupts(&output, stop)
         noteTracing(&output)
         return output
@@ -335,7 +335,7 @@ public final class Session {
         let stop = debugger.stop
         let statistics = debugger.target.exits.statistics()
         var stopOutput = StopOutput(stop, line: stopLine(stop.vcpu))
-        explainError(&stopOutput, stop)
+        explain(&stopOutput, stop)
         let consoles = (debugger.target as? any ConsoleProviding).map { ConsolesOutput($0).consoles } ?? []
         return ReportOutput(
             guest: debugger.target.name, stop: stopOutput,

@@ -19,6 +19,12 @@ struct EmptyVectorFinder {
     /// Some vector that a BIOS fills holds 0000:0000: one that has not been there, or has gone.
     var hasEmptyVectors: Bool { isReal && (0..<0x20).contains { isEmpty($0) } }
 
+    /// The vCPU is in protected or 64-bit mode, and zeros stand at linear address 0: a jump there leads to no code. Zeros
+    /// are instructions (ADD), which would run on to whatever comes after them.
+    var hasZerosAtZero: Bool {
+        !isReal && !registers.rflags.contains(.vm) && view.word(0, size: 8) == 0 && view.word(8, size: 8) == 0
+    }
+
     /// The software interrupt at hand goes nowhere.
     func atHand(_ opcode: OpcodeClass) -> EmptyVector? {
         guard case .softwareInterrupt(let vector) = opcode, isEmpty(vector) else { return nil }
@@ -30,9 +36,15 @@ struct EmptyVectorFinder {
             from: SegmentedAddress(selector: special.cs.selector, offset: registers.rip))
     }
 
-    /// The vCPU has just come to 0000:0000; nil where it is somewhere else, or where that is not real mode.
+    /// The vCPU has just come to 0000:0000 in real mode, or to zeros at 0 in another; nil where it is somewhere else, or
+    /// where code stands there.
     func arrived() -> EmptyVector? {
-        guard isReal, VCPUSnapshot.pc(registers, special) == 0, special.cs.selector == 0 else { return nil }
+        guard VCPUSnapshot.pc(registers, special) == 0 else { return nil }
+        if hasZerosAtZero {
+            return EmptyVector(
+                way: .zeros, from: SegmentedAddress(selector: special.cs.selector, offset: registers.rip))
+        }
+        guard isReal, special.cs.selector == 0 else { return nil }
         guard let pushed = pushed() else {
             return EmptyVector(way: .jump, from: SegmentedAddress(selector: 0, offset: 0))
         }
