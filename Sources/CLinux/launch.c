@@ -4,16 +4,43 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 _Static_assert(PTRACE_O_TRACEFORK == 2 && PTRACE_O_TRACEVFORK == 4 && PTRACE_O_TRACECLONE == 8, "");
 _Static_assert(PTRACE_O_TRACEEXEC == 16 && PTRACE_EVENT_EXEC == 4, "");
 _Static_assert(PTRACE_EVENT_FORK == 1 && PTRACE_EVENT_VFORK == 2 && PTRACE_EVENT_CLONE == 3, "");
+
+/*
+ * Opening a named pipe waits for its other end, and whoever launches waits with it and could not be left. One that is
+ * read from is opened for both, which does not wait: the program waits for what it reads, and sees no end of it. One that
+ * is written to has to have a reader (ENXIO). The terminal of whoever asked for this is not to become ours.
+ */
+static int open_input(const char *path) {
+    struct stat status;
+    struct statfs system;
+    int is_named_pipe = stat(path, &status) == 0 && S_ISFIFO(status.st_mode) && statfs(path, &system) == 0
+        && system.f_type != PIPEFS_MAGIC;
+    return open(path, (is_named_pipe ? O_RDWR : O_RDONLY) | O_NOCTTY);
+}
+
+static int open_output(const char *path) {
+    int out = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY | O_NONBLOCK, 0600);
+    if (out >= 0 && fcntl(out, F_SETFL, O_APPEND) < 0) {
+        int error = errno;
+        close(out);
+        errno = error;
+        return -1;
+    }
+    return out;
+}
 
 /* The child between fork and exec: async-signal-safe calls only. Does not return. */
 static void become(
@@ -26,9 +53,8 @@ static void become(
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     int error = 0;
-    /* The terminal of whoever asked for this is not to become ours. */
-    int in = open(input, O_RDONLY | O_NOCTTY);
-    int out = open(output, O_WRONLY | O_APPEND | O_CREAT | O_NOCTTY, 0600);
+    int in = open_input(input);
+    int out = open_output(output);
     if (in < 0 || out < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0) error = errno;
     if (syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC) < 0 && !error) error = errno;
     char byte;

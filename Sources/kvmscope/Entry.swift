@@ -2,6 +2,7 @@ import ArgumentParser
 import Attach
 import CLinux
 import Debugger
+import Glibc
 import Symbols
 import Terminal
 
@@ -12,6 +13,8 @@ enum Entry {
     static func main() {
         // Before anything opens a file: one that got the number of a standard descriptor would be printed into.
         clinux_fill_standard_descriptors()
+        // A file that may not grow further (RLIMIT_FSIZE) is an error of the write, as a full disk is, and not the end.
+        signal(SIGXFSZ, SIG_IGN)
         var arguments = Array(CommandLine.arguments.dropFirst())
         switch arguments.first {
         case TracerProcess.argument, SymbolReader.argument: CrashReport.disable()

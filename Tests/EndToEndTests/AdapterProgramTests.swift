@@ -6,7 +6,7 @@ import Testing
 struct AdapterProgramTests {
     /// An editor. Messages are read when one is waited for.
     private final class Editor {
-        let process = Process()
+        let process = Process(of: Built.kvmscope, ["dap"])
         private let requests = Pipe()
         private let replies = Pipe()
         private var rest = Data()
@@ -14,8 +14,6 @@ struct AdapterProgramTests {
         private var events: [[String: Any]] = []
 
         init() throws {
-            process.executableURL = URL(filePath: Built.kvmscope)
-            process.arguments = ["dap"]
             process.standardInput = requests
             process.standardOutput = replies
             process.standardError = FileHandle.nullDevice

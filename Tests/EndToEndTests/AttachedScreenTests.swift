@@ -9,7 +9,7 @@ import Testing
 struct AttachedScreenTests {
     @Test(
         "ended by a signal or with its terminal while patches stand: all is put back, the terminal too",
-        arguments: [SIGTERM, SIGHUP, SIGQUIT, nil] as [Int32?], [true, false])
+        arguments: [SIGTERM, SIGHUP, SIGQUIT, SIGSEGV, SIGABRT, nil] as [Int32?], [true, false])
     func ended(number: Int32?, runs: Bool) throws {
         let guest = try TinyGuest()
         let code = try guest.code()

@@ -74,13 +74,12 @@ struct BootSectorTraceTests {
         let stub = folder.url.appending(path: "stub").path
         let trace = folder.url.appending(path: "trace")
 
-        let qemu = Process()
-        qemu.executableURL = URL(filePath: try #require(Host.path(of: "qemu-system-i386")))
-        qemu.arguments = [
-            "-accel", "tcg", "-S", "-gdb", "unix:\(stub),server,nowait", "-display", "none", "-m", "16",
-            "-drive", "file=\(diskFile.path),format=raw",
-        ]
-        qemu.standardInput = FileHandle.nullDevice
+        let qemu = Process(
+            of: try #require(Host.path(of: "qemu-system-i386")),
+            [
+                "-accel", "tcg", "-S", "-gdb", "unix:\(stub),server,nowait", "-display", "none", "-m", "16",
+                "-drive", "file=\(diskFile.path),format=raw",
+            ])
         qemu.standardOutput = FileHandle.nullDevice
         qemu.standardError = FileHandle.nullDevice
         try qemu.run()

@@ -204,9 +204,7 @@ import Testing
 
     /// The program after `signal` was sent to it, while it runs a guest or waits for a command.
     private func end(by signal: Int32, _ arguments: [String]) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(filePath: Built.kvmscope)
-        process.arguments = arguments
+        let process = Process(of: Built.kvmscope, arguments)
         process.environment = ProcessInfo.processInfo.environment.merging(
             ["SWIFT_BACKTRACE": "enable=yes,interactive=no,symbolicate=off"]) { $1 }
         let input = Pipe()

@@ -66,7 +66,7 @@ struct RemoteTests {
 
     /// A server of ours in the background, and where it listens.
     private final class Server {
-        let process = Process()
+        let process: Process
         let folder: TemporaryFolder
         var errors: String {
             (try? String(contentsOf: folder.url.appending(path: "err"), encoding: .utf8)) ?? ""
@@ -74,12 +74,10 @@ struct RemoteTests {
 
         init(_ arguments: [String]) throws {
             folder = try TemporaryFolder()
-            process.executableURL = URL(filePath: Built.kvmscope)
-            process.arguments = arguments
+            process = Process(of: Built.kvmscope, arguments)
             let path = folder.url.appending(path: "err")
             _ = FileManager.default.createFile(atPath: path.path, contents: nil)
             process.standardError = try FileHandle(forWritingTo: path)
-            process.standardInput = FileHandle.nullDevice
             process.standardOutput = FileHandle.nullDevice
             try process.run()
         }
@@ -128,12 +126,13 @@ struct RemoteTests {
         "GDB at a QEMU that was started without -gdb, which goes on afterwards",
         .enabled(if: Host.has("gdb", "qemu-system-x86_64"), "needs gdb and qemu-system-x86_64"))
     func attached() throws {
-        let qemu = Process()
-        qemu.executableURL = URL(filePath: try #require(Host.path(of: "qemu-system-x86_64")))
-        qemu.arguments = [
-            "-accel", "kvm", "-display", "none", "-serial", "none", "-parallel", "none", "-monitor", "none",
-            "-m", "64",
-        ]
+        let qemu = Process(
+            of: try #require(Host.path(of: "qemu-system-x86_64")),
+            [
+                "-accel", "kvm", "-display", "none", "-serial", "none", "-parallel", "none", "-monitor",
+                "none",
+                "-m", "64",
+            ])
         qemu.standardError = FileHandle.nullDevice
         try qemu.run()
         defer {

@@ -14,13 +14,12 @@ struct AssistOracleTests {
     /// What another processor makes of it.
     private func reference(_ image: URL, in folder: URL) throws -> [UInt8] {
         let output = folder.appending(path: "printed")
-        let process = Process()
-        process.executableURL = URL(filePath: try #require(Self.qemu))
-        process.arguments = [
-            "-accel", "tcg", "-display", "none", "-nodefaults", "-no-reboot", "-kernel", image.path,
-            "-debugcon", "file:\(output.path)", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-        ]
-        process.standardInput = FileHandle.nullDevice
+        let process = Process(
+            of: try #require(Self.qemu),
+            [
+                "-accel", "tcg", "-display", "none", "-nodefaults", "-no-reboot", "-kernel", image.path,
+                "-debugcon", "file:\(output.path)", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            ])
         try process.run()
         process.waitUntilExit()
         // 2 * the byte that was written, and 1.

@@ -32,12 +32,20 @@ func tool(_ name: String) -> String? {
     ["/usr/bin/", "/usr/sbin/", "/sbin/", "/bin/"].map { $0 + name }.first { access($0, X_OK) == 0 }
 }
 
+extension Process {
+    /// A program that ends with this process, by whatever that ends; nothing is on its standard input.
+    convenience init(of program: String, _ arguments: [String]) {
+        self.init()
+        executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appending(path: "TinyVMM")
+        self.arguments = ["run-with", "\(getpid())", program] + arguments
+        standardInput = FileHandle.nullDevice
+    }
+}
+
 /// Runs a tool to its end, which has to be a success.
 func use(_ name: String, _ arguments: [String]) throws {
-    let process = Process()
-    process.executableURL = URL(filePath: try #require(tool(name), "\(name) is not there"))
-    process.arguments = arguments
-    process.standardInput = FileHandle.nullDevice
+    let process = Process(of: try #require(tool(name), "\(name) is not there"), arguments)
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
     try process.run()

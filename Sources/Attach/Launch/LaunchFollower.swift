@@ -89,6 +89,7 @@ final class LaunchFollower {
             switch errno {
             case ENOENT: "is it installed, and in PATH? (its input is \(input), its output goes to \(output))"
             case EACCES: "it has to be a program that this user may run"
+            case ENXIO: "nobody reads \(output): start its reader first"
             case EPERM: "tracing it needs ptrace; a container may forbid it"
             default: "" as String?
             }

@@ -6,6 +6,8 @@ enum Built {
     static let directory: URL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
         .deletingLastPathComponent()
     static let kvmscope = directory.appending(path: "kvmscope").path
+    /// The tests' own VMM, which also runs other programs that are to end with this process.
+    static let tinyVMM = directory.appending(path: "TinyVMM").path
     static let packageRoot = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent()
 }
@@ -60,12 +62,14 @@ func run(
     posix_spawnattr_setsigmask(&attributes, &none)
     posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
 
-    var words = ([path] + arguments).map { strdup($0) } + [nil]
-    let all = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    var settings = all.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    // It ends with this process, whatever ends that.
+    let all = [Built.tinyVMM, "run-with", "\(getpid())", path] + arguments
+    var words = all.map { strdup($0) } + [nil]
+    let variables = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+    var settings = variables.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for word in words + settings { free(word) } }
     var pid: pid_t = 0
-    let result = posix_spawn(&pid, path, &actions, &attributes, &words, &settings)
+    let result = posix_spawn(&pid, Built.tinyVMM, &actions, &attributes, &words, &settings)
     try #require(result == 0, "\(path): \(String(cString: strerror(result)))")
 
     var status: Int32 = 0
@@ -86,6 +90,14 @@ func run(
 }
 
 extension Process {
+    /// A program that ends with this process, by whatever that ends; nothing is on its standard input.
+    convenience init(of program: String, _ arguments: [String]) {
+        self.init()
+        executableURL = URL(filePath: Built.tinyVMM)
+        self.arguments = ["run-with", "\(getpid())", program] + arguments
+        standardInput = FileHandle.nullDevice
+    }
+
     /// Waits for the end; a program that is still there after `seconds` is killed, and the test has failed.
     func wait(seconds: Double) {
         let end = Date(timeIntervalSinceNow: seconds)

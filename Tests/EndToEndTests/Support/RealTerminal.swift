@@ -17,6 +17,8 @@ final class RealTerminal {
         try tmux(
             ["-f", "/dev/null", "new-session", "-d", "-s", "main", "-x", "\(columns)", "-y", "\(rows)"]
                 + assignments + ["bash --noprofile --rcfile \(prompt)"])
+        // A server is nobody's child.
+        try tmux(["run-shell", "-b", "tail --pid=\(getpid()) -f /dev/null; tmux -L \(name) kill-server"])
         try waitFor("ready>")
     }
 
