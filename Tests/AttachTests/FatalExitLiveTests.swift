@@ -113,9 +113,13 @@ struct FatalExitLiveTests {
 
     @Test(
         "a guest that its VMM keeps from running since such an exit is found so: the exit is the stop, a step says it",
-        arguments: [(lost, "internal error", UInt64(17)), (shutDown, "triple fault", 8)])
+        arguments: [
+            (lost, "internal error", UInt64(17)), (shutDown, "triple fault", 8),
+            (shutDown, "refused to enter the guest", 9),
+        ])
     func found(end: [UInt8], words: String, reason: UInt64) throws {
-        let tiny = try TinyGuest(image: Self.dying(end), "freeze")
+        // KVM_EXIT_FAIL_ENTRY comes of a host's fault, which no guest can bring about: the VMM puts it there.
+        let tiny = try TinyGuest(image: Self.dying(end), "freeze", reason == 9 ? "refused" : "-")
         try Self.awaitFreeze(tiny)
         #expect(try tiny.vcpu().otherReason == reason)
         let target = try tiny.attach()
@@ -140,8 +144,41 @@ struct FatalExitLiveTests {
         switch reason {
         case .tripleFault: #expect(exit == 8)
         case .internalError(let error): #expect(exit == 17 && error.suberror == 1)
+        case .failEntry(let hardwareReason, let cpu):
+            #expect(exit == 9 && hardwareReason == 0x8000_0021 && cpu == 1)
         default: Issue.record("\(reason)")
         }
+    }
+
+    @Test("an instruction that the host's KVM cannot execute is named, as the guest's own is")
+    func lackedInstruction() throws {
+        let image: [UInt8] = [
+            0x85, 0xDB,  //              spin: test bx, bx
+            0x74, 0xFC,  //                    jz spin
+            0xDF, 0x06, 0x00, 0x05,  //        fild word [0x500]
+            0xE6, 0x77,  //                    out 0x77, al: the host executes it
+            0xEB, 0xFE,  //                    jmp $
+        ]
+        let tiny = try TinyGuest(image: image, "freeze")
+        let (_, debugger) = try tiny.stopped()
+        try debugger.setRegister("bx", to: 1)
+        try debugger.startContinue()
+        var taken: Stop?
+        let end = ContinuousClock.now + .seconds(20)
+        while taken == nil, try tiny.vcpu().io == 0, ContinuousClock.now < end {
+            taken = try debugger.collectStop(timeout: .milliseconds(20))
+        }
+        guard let stop = taken else {
+            #expect(try tiny.vcpu().io > 0, "nothing came of it")
+            try debugger.detach()
+            try Test.cancel("this host executes FILD in real mode")
+        }
+        guard case .internalError(let error) = stop.reason else { throw Failure("\(stop.reason)") }
+        let cause = try #require(debugger.cause(of: error, vcpu: 0))
+        #expect(cause.kind == .notEmulated)
+        #expect(cause.code?.text.contains("fild") == true, "\(cause)")
+        #expect(stop.vcpus[0].pc == 0x7C04)
+        try debugger.detach()
     }
 
     @Test("one that comes to it while attached to stops there, armed or not", arguments: [false, true])

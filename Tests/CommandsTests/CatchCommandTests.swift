@@ -1,3 +1,4 @@
+import DebugTarget
 import Debugger
 import TargetConformance
 import Testing
@@ -179,5 +180,18 @@ import X86
         let guest = try guest()
         let found = guest.session.complete(line, cursor: line.utf8.count).candidates.map(\.text)
         #expect(found == expected)
+    }
+
+    @Test func vector21IsAnInterruptInRealMode() {
+        #expect(ExceptionName.full(21, inRealMode: true) == "vector 0x15 (BIOS system services)")
+        #expect(ExceptionName.full(21) == "#CP control protection")
+        let real = CaughtRow.text(
+            CaughtEvent(number: 1, what: .interrupt(vectors: [21], isSoftware: false, isInside: false)),
+            inRealMode: true)
+        #expect(!real.contains("#CP"), "\(real)")
+        let protected = CaughtRow.text(
+            CaughtEvent(number: 1, what: .interrupt(vectors: [21], isSoftware: false, isInside: false)),
+            inRealMode: false)
+        #expect(protected.contains("#CP"), "\(protected)")
     }
 }

@@ -43,9 +43,11 @@ struct EventLiveTests {
         return debugger
     }
 
-    @Test(.timeLimit(.minutes(2)))
-    func interruptsFromOutsideAreCaughtEachOnce() throws {
+    /// As well where steps take interrupts, which the user may want.
+    @Test(.timeLimit(.minutes(2)), arguments: [false, true])
+    func interruptsFromOutsideAreCaughtEachOnce(takenInSteps: Bool) throws {
         let debugger = try Self.onTheTimer()
+        debugger.takesInterruptsWhileStepping = takenInSteps
         for register in ["rcx", "rdx"] { try debugger.setRegister(register, to: 0) }
         try debugger.setRegister("sp", to: 0x7000)
         let catchpoint = try debugger.setCatchpoint(.interrupt(0x20))

@@ -30,6 +30,32 @@ extension ConformanceCase {
             try fixture.expect(numbers == numbers.sorted() && Set(numbers).count == numbers.count, "in order")
             try fixture.expect(later.stepCount >= 603, "\(later.stepCount) were counted")
         },
+        ConformanceCase("books an edit to no instruction, and a fault apart from its handler") { fixture in
+            // inc ax; inc bx
+            try fixture.load([0x40, 0x43], at: Fixture.code)
+            try fixture.step()
+            try fixture.debugger.setRegister("rcx", to: 0x1234)
+            try fixture.step()
+            let edited = try fixture.debugger.blackBox(limit: 2).steps.map(\.record)
+            try fixture.expect(edited.map(\.registers.rcx) == [0, 0x1234], "CX before each")
+            // INC AX left CX alone.
+            try fixture.expect(
+                edited[0].after?.rcx == 0 && edited[0].after?.rax == 1,
+                "\(String(describing: edited[0].after))")
+            // div cx, with CX 0; the handler: inc bx; inc bx
+            try fixture.load([0xF7, 0xF1], at: Fixture.code)
+            try fixture.handler(0, [0x43, 0x43])
+            try fixture.step()
+            try fixture.expect("rip", 0x7D00)
+            try fixture.step()
+            let fault = try fixture.debugger.blackBox(limit: 2).steps.map(\.record)
+            try fixture.expect(
+                fault.map(\.registers.rip) == [0x9000, 0x7D00], "\(fault.map(\.registers.rip))")
+            try fixture.expect(
+                fault[0].delivered == 0, "the division delivered \(String(describing: fault[0].delivered))")
+            try fixture.expect(fault.map(\.registers.rbx) == [0, 0], "INC BX is the handler's own")
+            try fixture.expect("bx", 1)
+        },
         ConformanceCase("explains a triple fault, after a free run and after steps", needs: [.ownMachine]) {
             fixture in
             for isStepped in [false, true] {

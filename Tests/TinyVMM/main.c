@@ -20,9 +20,9 @@
 // `sleep`, and the main thread at SIGUSR2; `fork` has it make a child that sleeps, whose pid is the log's `halts`. `relay`
 // sends it on to vCPU 0. `sync` is a VMM that lets KVM leave
 // registers in `kvm_run` for itself, checks what it gets, and gives them back changed. With `late` a vCPU that is plugged
-// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child. `harden` puts the
+// in waits for SIGUSR1 before it runs. With `vfork` SIGUSR2 has the main thread wait four seconds for a child, or as many as `vfork=N` says. `harden` puts the
 // filter on at SIGUSR1, and has `halts` 1 then. `freeze` has it never run a vCPU again after an exit that it does
-// not know, as QEMU does after an internal error. `scribble` has a thread of its own write over vCPU 0's `kvm_run` all the time.
+// not know, as QEMU does after an internal error; with `refused` that exit is made a failed entry first. `scribble` has a thread of its own write over vCPU 0's `kvm_run` all the time.
 //
 // `TinyVMM run-with PARENT PROGRAM ARGUMENTS` is another program, which ends with the process that has started it.
 
@@ -86,7 +86,7 @@ static size_t run_size;
 static int with_filter;
 static int with_image;
 static int with_freeze, with_scribble, with_loop, with_thief, with_exec, with_fork, with_sync, with_late, with_vfork, with_harden,
-    with_relay, with_mask;
+    with_relay, with_mask, with_refused;
 static int first_vcpu;
 // mov eax, 16; syscall; ret
 static volatile uint8_t *run_code;
@@ -294,6 +294,11 @@ static void *run_vcpu(void *argument) {
             continue;
         }
         if (run->exit_reason != KVM_EXIT_IO) {
+            if (with_refused) {
+                run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+                run->fail_entry.hardware_entry_failure_reason = 0x80000021;
+                run->fail_entry.cpu = 1;
+            }
             log->other++;
             log->other_reason = run->exit_reason;
             if (with_mortal && run->exit_reason == KVM_EXIT_SHUTDOWN) exit(0);
@@ -368,9 +373,11 @@ int main(int count, char **arguments) {
         if (!strcmp(arguments[i], "sync")) with_sync = 1;
         if (!strcmp(arguments[i], "late")) with_late = 1;
         if (!strcmp(arguments[i], "harden")) with_harden = 1;
-        if (!strcmp(arguments[i], "vfork")) with_vfork = 1;
+        if (!strcmp(arguments[i], "vfork")) with_vfork = 4;
+        if (!strncmp(arguments[i], "vfork=", 6)) with_vfork = atoi(arguments[i] + 6);
         if (!strcmp(arguments[i], "scribble")) with_scribble = 1;
         if (!strcmp(arguments[i], "freeze")) with_freeze = 1;
+        if (!strcmp(arguments[i], "refused")) with_refused = 1;
         if (!strncmp(arguments[i], "image=", 6)) with_image = open(arguments[i] + 6, O_RDONLY | O_CLOEXEC);
     }
     int with_prompt = 0, with_heir = 0;
@@ -469,7 +476,8 @@ int main(int count, char **arguments) {
             more = 0;
             // The child has no other thread to come to: it is the kernel that keeps this one.
             if (vfork() == 0) {
-                nanosleep(&(struct timespec){4, 0}, NULL);
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                nanosleep(&(struct timespec){with_vfork, 0}, NULL);
                 _exit(0);
             }
         }

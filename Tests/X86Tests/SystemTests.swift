@@ -117,4 +117,13 @@ import X86
         #expect(InterruptVector.realMode(0x10) == "BIOS video")
         #expect(InterruptVector.realMode(6) == "#UD invalid opcode")
     }
+
+    /// Real mode has no page faults, no TSS and no shadow stacks: those vectors are interrupts there.
+    @Test(arguments: UInt8.min...UInt8.max)
+    func vectorsThatAreExceptionsInRealMode(_ vector: UInt8) {
+        let raised: Set<UInt8> = [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 16, 18, 19]
+        #expect(InterruptVector.isException(vector, inRealMode: true) == raised.contains(vector))
+        let elsewhere = raised.union([9, 10, 11, 14, 17, 20, 21, 28, 29, 30])
+        #expect(InterruptVector.isException(vector, inRealMode: false) == elsewhere.contains(vector))
+    }
 }
