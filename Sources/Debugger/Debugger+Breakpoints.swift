@@ -243,7 +243,8 @@ extension Debugger {
         return result
     }
 
-    private func whileHeld<R>(_ body: () throws(DebuggerError) -> R) throws(DebuggerError) -> R {
+    /// Does something while no vCPU is in the guest.
+    func whileHeld<R>(_ body: () throws(DebuggerError) -> R) throws(DebuggerError) -> R {
         patching.holder?.holdVCPUs(except: nil)
         defer { patching.holder?.releaseVCPUs(except: nil) }
         return try body()

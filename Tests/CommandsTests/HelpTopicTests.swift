@@ -7,7 +7,7 @@ import Testing
 
     @Test func theTopicsAreThere() {
         let names = HelpTopic.all.map(\.name)
-        #expect(names == ["stepping", "addresses", "breakpoints", "attach", "scripts"])
+        #expect(names == ["stepping", "addresses", "breakpoints", "attach", "scripts", "bochs", "gdb"])
         // None hides a command, and no word means two.
         let words = HelpTopic.all.flatMap { [$0.name] + $0.aliases }
         #expect(Set(words).count == words.count)

@@ -79,13 +79,17 @@ import X86
         #expect(try driver.text("output/x $ds") == ["0x40"])
         #expect(try driver.text("set *(u16*)0x500 = 0xabcd") == ["Wrote 2 bytes at 0x500: cdab"])
         #expect(try driver.text("output/x *(u16*)0x500") == ["0xabcd"])
+        // Memory by whatever names it in GDB: C's types, and an int where there is none.
+        #expect(try driver.text("set *(short*)0x500 = 5") == ["Wrote 2 bytes at 0x500: 0500"])
+        #expect(try driver.text("set *(unsigned char*)0x500 = 6") == ["Wrote 1 byte at 0x500: 06"])
+        #expect(try driver.text("set *0x500 = 1") == ["Wrote 4 bytes at 0x500: 01000000"])
         #expect(try driver.text("setpmem 0x600 4 (1 + 1)") == ["Wrote 4 bytes at p:0x600: 02000000"])
     }
 
     @Test(
         arguments: [
             ("set raxx = 5", 4, "rax"), ("set $rax = 1 +", 14, nil), ("set $rax = $foo", 11, nil),
-            ("set *(u16*)0x500 = 0x10000", 19, nil), ("set *0x500 = 1", 4, nil),
+            ("set *(u16*)0x500 = 0x10000", 19, nil), ("set *nope = 1", 4, nil),
             ("setpmem 0x500 3 1", 14, nil),
             ("setpmem 0x500 1", 8, nil), ("sregs set rax = 5", 10, nil), ("x/4q 0", 3, nil), ("x", 1, nil),
             ("p 1 / 0", nil, nil), ("p (1 + 2", nil, nil), ("step 0", 5, nil), ("step 1 2", nil, nil),

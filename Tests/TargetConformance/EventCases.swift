@@ -290,5 +290,39 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.breakpoint([place.number]))
         },
+        ConformanceCase("what is found by steps is found, too, where it is set while the guest runs") {
+            fixture in
+            // 9000 inc cx; 9001 xchg bx, bx; 9003 int 21h; 9005 jmp 9000
+            try fixture.load([0x41, 0x87, 0xDB, 0xCD, 0x21, 0xEB, 0xF9], at: Fixture.code)
+            try fixture.handler(0x21, [0xCF])
+            func goFreely() throws {
+                try fixture.debugger.startContinue()
+                // Some hosts take long to begin; none is stepped.
+                _ = try fixture.debugger.collectStop(timeout: .milliseconds(50))
+            }
+            try goFreely()
+            try fixture.debugger.setMagicBreakpoint(true)
+            try fixture.collect()
+            try fixture.expect(.magicBreakpoint)
+            try fixture.expect("rip", 0x9003)
+            try fixture.debugger.setMagicBreakpoint(false)
+            try goFreely()
+            let catchpoint = try fixture.debugger.setCatchpoint(.interrupt(0x21))
+            try fixture.collect()
+            let numbers = fixture.debugger.stop.caught.map(\.number)
+            try fixture.expect(numbers == [catchpoint.number], "it is \(numbers)")
+            try fixture.debugger.deleteAllBreakpoints()
+            try goFreely()
+            try fixture.debugger.setTracing(true)
+            // On a busy host its first steps may come late.
+            for round in 1...10 where fixture.debugger.isRunning {
+                _ = try fixture.debugger.collectStop(timeout: .milliseconds(10 << round))
+                fixture.debugger.interrupt()
+                try fixture.collect()
+                if fixture.debugger.stop.steps == 0 { try fixture.debugger.startContinue() }
+            }
+            try fixture.expect(fixture.debugger.stop.steps > 0, "it was stepped")
+            try fixture.debugger.setTracing(false)
+        },
     ]
 }

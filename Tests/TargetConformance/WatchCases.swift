@@ -221,5 +221,21 @@ extension ConformanceCase {
             try fixture.expect(.breakpoint([breakpoint.number]))
             try fixture.expect("ax", 4)
         },
+        ConformanceCase("what the debugger writes while the guest runs is no write of the guest's") {
+            fixture in
+            // 9000 inc cx; 9001 jmp 9000
+            try fixture.load([0x41, 0xEB, 0xFD], at: Fixture.code)
+            // In the stack's page, which is watched by steps where no debug register fires.
+            let watch = try fixture.debugger.setWatchpoint(at: .linear(0x6F00), length: 2, access: .write)
+            try fixture.debugger.startContinue()
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(20))
+            try fixture.debugger.writeMemory(.physical(0x6F00), [0xAA, 0x55])
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(20))
+            fixture.debugger.interrupt()
+            try fixture.collect()
+            try fixture.expect(.interrupted)
+            try fixture.expect(try fixture.debugger.breakpoint(watch.number).hits == 0, "it has no hit")
+            try fixture.expect(try fixture.bytes(0x6F00, 2) == [0xAA, 0x55], "it was written")
+        },
     ]
 }

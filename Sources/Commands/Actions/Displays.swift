@@ -15,7 +15,7 @@ extension CommandTable {
             ],
             completion: [.expression], format: true, whileRunning: true, action: DisplayActions.display),
         Command(
-            "undisplay", [], "[N...]", .memory, "end displays, or all of them",
+            "undisplay", ["delete display"], "[N...]", .memory, "end displays, or all of them",
             whileRunning: true, action: DisplayActions.undisplay),
         Command(
             "info display", [], "", .memory, "list the displays", whileRunning: true,

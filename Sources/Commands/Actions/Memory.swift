@@ -280,6 +280,11 @@ enum MemoryActions {
             let kind = type.first, kind == "u" || kind == "s", type.last == "*",
             let size = types[String(type.dropFirst().dropLast())]
         else {
+            // Whatever else names memory: C's types, casts within casts.
+            if case .memory(let address, let size)? = try? session.debugger.object(left.text) {
+                let value = try session.number(right, call)
+                return try write(session, call, value, size, to: address, left, right)
+            }
             throw call.error(
                 "memory is set through a pointer with a type", at: left,
                 remedy: "as in: set *(u16*)0x7c00 = 0x9090")

@@ -72,7 +72,8 @@ enum RestartActions {
             return session.running("run", [debugger.selectedVCPU])
         case _:
             throw call.usageError(
-                "`run` takes `stepping` or nothing: what is run was said when kvmscope was started",
+                "`run` takes `stepping` or nothing: what is run was said when kvmscope was started; registers are "
+                    + "shown by `regs`, as by Bochs' `r`",
                 at: call.arguments.first)
         }
     }

@@ -15,7 +15,7 @@ struct HelpTopic: Sendable {
         all.first { $0.name == word || $0.aliases.contains(word) }
     }
 
-    static let all: [HelpTopic] = [stepping, addresses, breakpoints, attach, scripts]
+    static let all: [HelpTopic] = [stepping, addresses, breakpoints, attach, scripts, bochs, gdb]
 
     private static let stepping = HelpTopic(
         name: "stepping", aliases: ["steps", "single-step", "singlestep"],
@@ -84,6 +84,38 @@ struct HelpTopic: Sendable {
             .init("info sources", "where values come from"), .init("detach", "and leave it running"),
         ],
         commands: ["stop", "continue", "detach", "info sources", "info host", "quit"])
+
+    private static let bochs = HelpTopic(
+        name: "bochs", aliases: ["bochsdbg"],
+        summary: "what users of Bochs' debugger find, and what is otherwise here",
+        paragraphs: [
+            "`s`, `n`, `c`, `sreg`, `creg`, `dreg`, `fpu`, `x /10bx`, `xp`, `u`, `lb`, `vb`, `pb`, `blist`, `bpe`, `bpd`, `d`, `modebp`, `print-stack`, `watch r|w ADDR`, `unwatch`, `info idt|gdt|ldt|tss|ivt`, `page`, `crc`, `writemem`, `setpmem` and `trace on` are as there.",
+            "`r` is `run` here, as in GDB, and starts the guest from the beginning: `regs` shows registers. `p` prints an expression, as in GDB: `n` goes over a call. `set $eax = 1` or `set eax 1` sets a register. What `trace on` keeps is in `info blackbox`.",
+            "Numbers are decimal where they have no `0x`, but for addresses that can be nothing else than hexadecimal, as `7c00`. A stop is before the instruction, as there; after a watchpoint or the magic breakpoint it is after it.",
+        ],
+        examples: [
+            .init("regs", "all registers"), .init("lb 0x7c00", "a linear breakpoint"),
+            .init("vb 0x08:0x1d", "by selector and offset"), .init("set magic-break on", "xchg bx, bx stops"),
+            .init("x /10bx 0x7c00", "bytes"), .init("info blackbox 20", "the last instructions"),
+        ],
+        commands: [
+            "regs", "sregs", "step", "next", "lb", "vb", "pb", "watch", "set trace", "info blackbox",
+            "set magic-break",
+        ])
+
+    private static let gdb = HelpTopic(
+        name: "gdb", aliases: ["differences"],
+        summary: "what users of GDB find, and what is otherwise here",
+        paragraphs: [
+            "Commands that are called as in GDB do what they do there: `b`, `tb`, `watch`, `c`, `si`, `ni`, `finish`, `until`, `x/4i $pc`, `p/x`, `display`, `bt`, `info registers`, `run`, `layout`, `define`. A table of the differences is in the manual, FromGDB.",
+            "`$pc` is where the next instruction is, by CS and the instruction pointer. Reads are watched by `watch r ADDR`, reads and writes by `watch rw ADDR`; `undisplay` ends displays, `print-stack` and `telescope` show the stack. Types are C's integers.",
+            "GDB itself can debug this guest: `gdbserver :1234` here, its target is remote, at that port.",
+        ],
+        examples: [
+            .init("x/4i $pc", "the next instructions"), .init("watch *(u16*)0x46c", "a word of memory"),
+            .init("gdbserver :1234", "for GDB and LLDB"),
+        ],
+        commands: ["break", "watch", "x", "print", "backtrace", "run", "gdbserver"])
 
     private static let scripts = HelpTopic(
         name: "scripts", aliases: ["script", "scripting", "batch", "automation"],

@@ -60,13 +60,22 @@ extension Debugger {
         try checkTransfer(bytes.count)
         try checkPresent("writing memory")
         let view = view(of: try known(vcpu))
+        let pieces: [LinearMemory.Piece]
         if case .physical(let gpa) = address {
-            try view.write([LinearMemory.Piece(gpa: gpa, range: 0..<bytes.count)], bytes, address)
+            pieces = [LinearMemory.Piece(gpa: gpa, range: 0..<bytes.count)]
         } else {
-            let linear = try linear(address, vcpu: vcpu)
-            try view.write(try view.pieces(linear, count: bytes.count, address), bytes, address)
+            pieces = try view.pieces(try linear(address, vcpu: vcpu), count: bytes.count, address)
         }
-        if !isRunning { stop.edits += 1 }
+        guard isRunning, let watches = placement.armed?.watches, !watches.isEmpty else {
+            try view.write(pieces, bytes, address)
+            if !isRunning { stop.edits += 1 }
+            return
+        }
+        // What is written here is no write of the guest's, which is found by a comparison.
+        try whileHeld { () throws(DebuggerError) in
+            try view.write(pieces, bytes, address)
+            for watch in watches { watch.remember(memory) }
+        }
     }
 
     func view(of snapshot: VCPUSnapshot) -> LinearMemory {

@@ -8,6 +8,14 @@ extension StepEngine {
     mutating func rearm(_ set: ArmedSet, _ vcpu: any VCPUAccess) throws(KVMError) {
         try endStep()
         breakpoints.set = set
+        if !isStepping, set.needsStepping {
+            // What ran freely is stepped from here on.
+            let registers = try vcpu.registers()
+            let special = try vcpu.specialRegisters()
+            trapFlag.isSet = registers.rflags.contains(.tf)
+            prepare(registers, special, pc: VCPUSnapshot.pc(registers, special), vcpu)
+            isStepping = true
+        }
         try arm(vcpu)
         if isStepping { try beginStep(vcpu) }
     }
