@@ -49,16 +49,16 @@ final class BIOSOracleTests {
 
     private func reference(_ floppy: String, _ disk: String) throws -> [UInt8] {
         let output = folder.appending(path: "printed")
-        let process = Process()
-        process.executableURL = URL(filePath: try #require(Self.qemu))
-        process.arguments = [
-            "-accel", "tcg", "-m", "64", "-display", "none", "-nodefaults", "-vga", "std", "-serial", "null",
-            "-no-reboot", "-boot", "a",
-            "-drive", "file=\(floppy),if=floppy,format=raw,snapshot=on",
-            "-drive", "file=\(disk),if=ide,format=raw,snapshot=on",
-            "-debugcon", "file:\(output.path)", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
-        ]
-        process.standardInput = FileHandle.nullDevice
+        let process = Process(
+            of: try #require(Self.qemu),
+            [
+                "-accel", "tcg", "-m", "64", "-display", "none", "-nodefaults", "-vga", "std", "-serial",
+                "null",
+                "-no-reboot", "-boot", "a",
+                "-drive", "file=\(floppy),if=floppy,format=raw,snapshot=on",
+                "-drive", "file=\(disk),if=ide,format=raw,snapshot=on",
+                "-debugcon", "file:\(output.path)", "-device", "isa-debug-exit,iobase=0xf4,iosize=4",
+            ])
         try process.run()
         process.waitUntilExit()
         // 2 * the byte that was written, and 1.
