@@ -127,15 +127,21 @@ extension BIOSTests {
     @Test func hostileFontsAndSizes() throws {
         try call(0x10) { $0.rax = 0x0013 }
         memory.store([0xFF, 0xFF, 0xFF, 0xFF], at: 0x43 * 4)
-        memory.store([0xFF, 0xFF, 0xFF], at: 0x484)
-        memory.store([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], at: 0x44A)
-        for function: UInt64 in [0x0E41, 0x09FF, 0x0600, 0x0701, 0x1301, 0x0500] {
-            try call(0x10) {
-                $0.rax = function
-                $0.rcx = 0xFFFF
-                $0.rdx = 0xFFFF
+        // The whole of what it says, and a window below and beside what the mode has.
+        let windows: [(UInt64, UInt64)] = [(0xFFFF, 0xFFFF), (0x3000, 0x3B4F), (0x0064, 0x187F), (0, 0xFFFF)]
+        for (cx, dx) in windows {
+            for function: UInt64 in [0x0E41, 0x09FF, 0x0600, 0x0702, 0x0601, 0x1301, 0x0500] {
+                memory.store([0xFF, 0xFF, 0xFF], at: 0x484)
+                memory.store([0x84, 0x00, 0xFF, 0xFF, 0xFF, 0xFF], at: 0x44A)
+                try call(0x10) {
+                    $0.rax = function
+                    $0.rcx = cx
+                    $0.rdx = dx
+                }
             }
         }
+        // Nothing beyond the mode's dots is touched.
+        #expect(bytes(0xAFA00, 0x600).allSatisfy { $0 == 0 })
     }
 
     @Test func fontsAreInTheROM() throws {

@@ -87,7 +87,6 @@ struct BIOSRandomTests {
         special.ss = .real(0x3000)
         general.rsp = 0x8000
         let flags = UInt16(truncatingIfNeeded: numbers.next())
-        put(memory, 0x38000, [0x34, 0x12, 0x78, 0x56, UInt8(flags & 0xFF), UInt8(flags >> 8)])
         // Anything in the data area, and where a packet may be.
         for _ in 0..<numbers.below(4) {
             put(memory, 0x400 + numbers.below(0x100), [UInt8(truncatingIfNeeded: numbers.next())])
@@ -95,6 +94,8 @@ struct BIOSRandomTests {
         let packet = special.ds.base &+ (general.rsi & 0xFFFF)
         put(memory, packet, (0..<24).map { _ in UInt8(truncatingIfNeeded: numbers.next() >> 40) })
         if numbers.below(2) == 0 { put(memory, packet, [16, 0, UInt8(numbers.below(130)), 0]) }
+        // Last: a packet may lie there, too.
+        put(memory, 0x38000, [0x34, 0x12, 0x78, 0x56, UInt8(flags & 0xFF), UInt8(flags >> 8)])
         let vector = Self.vectors[Int(numbers.below(UInt64(Self.vectors.count)))]
         general.rip = UInt64(BIOSROM.stub(vector)) + 2
         let entry = try #require(bios.entry(general, special))

@@ -88,9 +88,11 @@ struct GraphicsScreen {
     func scroll(
         by lines: Int, rows: ClosedRange<Int>, columns: ClosedRange<Int>, _ color: UInt8, up: Bool
     ) {
-        let bytesPerColumn = UInt64(depth)
+        // The data area may promise more rows and columns than the mode has.
+        guard rows.lowerBound < mode.rows, columns.lowerBound < mode.columns else { return }
+        let columns = columns.clamped(to: 0...mode.columns - 1)
         let count = columns.count * depth
-        let offset = UInt64(columns.lowerBound) * bytesPerColumn
+        let offset = UInt64(columns.lowerBound * depth)
         let first = rows.lowerBound * mode.height
         let window = first..<min((rows.upperBound + 1) * mode.height, mode.lines)
         let distance = lines == 0 ? window.count : min(lines * mode.height, window.count)
