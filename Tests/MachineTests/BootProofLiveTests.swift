@@ -30,9 +30,11 @@ final class BootProofLiveTests {
         return path
     }
 
-    private func machine(_ drives: [MachineConfiguration.Drive]) throws -> OwnedMachine {
+    /// Several vCPUs have the kernel's interrupt controllers.
+    private func machine(_ drives: [MachineConfiguration.Drive], vcpus: Int = 1) throws -> OwnedMachine {
         var configuration = MachineConfiguration()
-        configuration.interruptController = .user
+        configuration.interruptController = vcpus == 1 ? .user : .kernel
+        configuration.vcpus = vcpus
         configuration.clockOrigin = 1_700_000_000
         configuration.hasBIOS = true
         configuration.drives = drives
@@ -49,13 +51,13 @@ final class BootProofLiveTests {
         return .init(.disk, path: try file("disk.img", bytes))
     }
 
-    @Test(.enabled(if: isThere(grubFolder + "/stage2"), "needs grub-legacy"))
-    func grubLegacyShowsItsPromptAndAnswers() throws {
+    @Test(.enabled(if: isThere(grubFolder + "/stage2"), "needs grub-legacy"), arguments: [1, 2])
+    func grubLegacyShowsItsPromptAndAnswers(vcpus: Int) throws {
         let stages = try ["stage1", "stage2"].map {
             [UInt8](try Data(contentsOf: URL(filePath: "\(Self.grubFolder)/\($0)")))
         }
         let floppy = try file("grub.img", stages[0] + stages[1])
-        let machine = try machine([.init(.floppy, path: floppy), try disk()])
+        let machine = try machine([.init(.floppy, path: floppy), try disk()], vcpus: vcpus)
         try machine.go()
         #expect(machine.screen(with: "grub> ").contains("GNU GRUB"))
         let keys = Array("root (hd0,0)".utf8).map { TypedKey.byte($0) } + [.named("enter")]
