@@ -41,7 +41,7 @@ extension WatchModel {
             brush.put(
                 known.isEmpty
                     ? (newest == nil ? "waiting for the first sample" : "exits are not known: h says why")
-                    : "no exits",
+                    : noExits,
                 .dim)
             markCursor(width, &brush)
             return
@@ -67,6 +67,11 @@ extension WatchModel {
         }
         markPeak(rates, peak, width, &brush)
         markCursor(width, &brush)
+    }
+
+    private var noExits: String {
+        guard selection.reason == nil, let exitFilter else { return "no exits" }
+        return Self.nothingMatches(exitFilter)
     }
 
     /// A mark over the column of the highest point.
@@ -110,7 +115,7 @@ extension WatchModel {
         let filled = columns.flatMap { $0.filled.map(\.bucket) }
         guard let low = filled.min(), let high = filled.max() else {
             brush.go(Self.axisWidth, 0)
-            brush.put(series.isTimed ? "" : "no times yet", .dim)
+            brush.put(series.isTimed || !filtersInForce.isEmpty ? "" : "no times yet", .dim)
             return
         }
         // As many powers of two a row as the rows need.

@@ -5,26 +5,41 @@ enum WatchHelp {
     static let lines: [(key: String, text: String)] = [
         ("", "Moving"),
         ("\u{2191} \u{2193} PgUp PgDn", "the row"), ("Enter", "into a guest, a vCPU, a reason"),
-        ("Esc Backspace", "back out; at the top, back to now"), ("Tab x F5", "another table of the same"),
+        ("Esc Backspace", "the filter off, then out; at the top, back to now"),
+        ("Tab x F5", "another table of the same"),
         ("b", "all guests"), ("g p", "a guest by its process id or name"),
         ("", "Time"),
         ("\u{2190} \u{2192} Home End", "look at another second; the mouse does, too; End is now"),
         ("Space", "freeze everything; sorting and looking go on"), ("s", "seconds between samples"),
         ("r", "forget what was seen so far"),
         ("", "What is shown"),
-        ("f / F3 F4", "only reasons that match; graphs and rates follow"), ("c", "without a filter"),
-        ("o > F6", "another order"), ("q F10", "quit"),
+        ("f / F3 F4", "only rows of this table that match, and the graph of them;"),
+        (" ", "that over exits applies to rates and graphs everywhere"), ("c", "the filter off"),
+        ("o > F6", "the next order; < the one before; I the other way round"),
+        ("P M T N", "order by CPU time, memory, time, PID, as in htop"),
+        ("q F10", "quit; in this help F10 and Ctrl-C do, and q closes it"),
         ("", "Columns"),
-        ("Gst Krn Usr", "time of the vCPU's threads in guest, kernel, VMM; 100 is a whole vCPU"),
+        ("Gst Krn Usr", "time of the vCPU's threads in guest, kernel and VMM;"),
+        (" ", "100 is a whole vCPU"),
         ("Stl", "ready to run, and another thread had the CPU"),
         ("Hlt", "asleep: halted, or held by the VMM"), ("Poll", "halts that ended while the kernel polled"),
         ("p50 p99", "to a power of two"),
-        ("Max", "of this second; to a power of two where an earlier was longer"),
+        ("Max", "of this second; to a power of two if one before was longer"),
         ("waiting", "the guest waits in it (HLT): no handling"),
         ("userspace", "from the return of KVM_RUN to the next entry"),
         ("emulation", "from the access to the return: no kvm_exit fires here"),
         ("latency", "a digit is how many digits the count has: 3 is hundreds"),
         ("-", "not known; below is why"),
+        ("", "What was lost, beside the source"),
+        ("lost", "events that perf's ring had no room for: not counted"),
+        ("no room", "events of threads or keys that the tables had no room for:"),
+        (" ", "not counted"),
+        ("unpaired", "exits that no entry followed before the next: counted,"),
+        (" ", "not timed"),
+        ("restarted", "thread ids that another thread has now, and counters that"),
+        (" ", "were reset: both are counted from zero again. In that one"),
+        (" ", "second their counts and times may be too few, or of both"),
+        (" ", "threads together; the seconds after it are right"),
     ]
 }
 
@@ -53,7 +68,9 @@ extension WatchModel {
         let first = max(0, min(helpScroll, all.count - rows))
         brush.go(2, area.height - 1)
         let left = all.count - first - rows
-        brush.put(left > 0 ? " arrows scroll, any other key closes; \(left) more " : " any key closes ", .dim)
+        let keys = "q closes, F10 quits"
+        let long = " arrows scroll, \(keys)\(left > 0 ? "; \(left) more" : "") "
+        brush.put(long.utf8.count + 4 <= columns ? long : " \(keys) ", .dim)
         brush.move(to: Rect(x: area.x + 1, y: area.y + 1, width: columns - 2, height: rows))
         for (row, line) in all.dropFirst(first).prefix(rows).enumerated() {
             brush.go(1, row)

@@ -58,11 +58,14 @@ package struct WatchModel {
     /// Of the row that Enter goes into, in each table.
     var rows: [Table: Int] = [:]
     var sorts: [Table: Int] = [:]
+    /// Those whose order is turned round.
+    var inverted: Set<Table> = []
     /// The sample that is looked at; nil is the latest.
     package internal(set) var cursor: Int?
     /// The last sample that is shown while nothing moves.
     package internal(set) var frozen: Int?
-    package internal(set) var filter: ReasonFilter?
+    /// By the table whose rows they go over.
+    package internal(set) var filters: [Table: ReasonFilter] = [:]
     package internal(set) var input: Input?
     package internal(set) var delay: Double
     package internal(set) var showsHelp = false
@@ -80,6 +83,7 @@ package struct WatchModel {
 
     /// - Parameters:
     ///   - only: the process of the only guest to be watched; nil for all.
+    ///   - filter: over exits.
     ///   - delay: seconds between samples.
     package init(
         size: Size, names: ExitNames, badge: SourceBadge, only: Int32? = nil, filter: ReasonFilter? = nil,
@@ -90,7 +94,7 @@ package struct WatchModel {
         self.names = names
         self.badge = badge
         self.only = only
-        self.filter = filter
+        filters[.reasons] = filter
         self.delay = delay
         selection = Selection(process: only)
         table = only == nil ? .guests : .vcpus
@@ -121,10 +125,12 @@ package struct WatchModel {
         } else if report?.sample.number != shown || latest == nil {
             report = history[shown].map {
                 HostReport(
-                    $0, names: names, badge: badge, filter: filter?.accepts, symbolizer: symbolizer)
+                    $0, names: names, badge: badge, filter: exitFilter?.acceptsShown, symbolizer: symbolizer)
             }
         }
-        series.fill(selection, filter: filter, history, names: names, badge: badge, latest: latest)
+        series.fill(
+            selection, filter: exitFilter, rows: graphFilter, history, names: names, badge: badge,
+            latest: latest)
     }
 }
 
@@ -136,22 +142,25 @@ struct WatchSeries {
     }
 
     private var selection: Selection?
-    private var pattern: String?
+    private var filter: ReasonFilter?
+    private var rows: WatchModel.TableFilter?
     private var first = 0
     fileprivate(set) var points: [Point] = []
 
     /// Adds the points of samples that are new; all of them where something else is selected.
     mutating func fill(
-        _ selection: Selection, filter: ReasonFilter?, _ history: SampleHistory, names: ExitNames,
-        badge: SourceBadge, latest: HostReport?
+        _ selection: Selection, filter: ReasonFilter?, rows: WatchModel.TableFilter?,
+        _ history: SampleHistory, names: ExitNames, badge: SourceBadge, latest: HostReport?
     ) {
         let numbers = history.numbers
         let end = first + points.count
-        if selection != self.selection || filter?.pattern != pattern
+        if selection != self.selection || filter != self.filter || rows?.table != self.rows?.table
+            || rows?.filter != self.rows?.filter
             || !(numbers.lowerBound...numbers.upperBound).contains(end)
         {
             self.selection = selection
-            pattern = filter?.pattern
+            self.filter = filter
+            self.rows = rows
             points.removeAll()
             first = numbers.lowerBound
         }
@@ -163,12 +172,10 @@ struct WatchSeries {
             guard
                 let report = known
                     ?? history[number].map({
-                        HostReport($0, names: names, badge: badge, filter: filter?.accepts)
+                        HostReport($0, names: names, badge: badge, filter: filter?.acceptsShown)
                     })
             else { return }
-            points.append(
-                Point(
-                    exitsPerSecond: report.exitsPerSecond(selection), times: report.times(selection)))
+            points.append(report.point(selection, only: rows))
         }
     }
 

@@ -26,7 +26,14 @@ extension WatchModel {
     }
 
     private func draw(_ table: Table, _ selection: Selection, isFocused: Bool, _ brush: inout Brush) {
-        let columns = Self.columns(table)
+        let order = order(table)
+        let columns = Self.columns(table).map { column in
+            guard order.columns.contains(column.title) else { return column }
+            var sorted = column
+            sorted.title += orderMark(table)
+            sorted.rank = 0
+            return sorted
+        }
         let cells = self.cells(table, selection)
         let kept = Self.fitting(columns, cells, width: brush.width - 1)
         let widths = kept.map { column in
@@ -54,9 +61,8 @@ extension WatchModel {
             guard !attributes.isEmpty else { return }
             brush.add(attributes, from: 0, to: brush.width, row: row)
         }
-        let sorted = order(table)
         line(0, columns.map { ($0.title, Look(.title, .bold)) }, .underline)
-        let hint = "by \(sorted)"
+        let hint = "by \(order.name)"
         if left > hint.utf8.count + 2 { drawHint(hint, columns, kept, widths, left, wide, &brush) }
         let first = isFocused ? firstRow : 0
         let height = brush.height - 1
@@ -87,6 +93,7 @@ extension WatchModel {
 
     private func emptyText(_ table: Table) -> String {
         guard report != nil else { return "waiting for the first sample" }
+        if let filter = filters[table], isFilteredEmpty(table) { return Self.nothingMatches(filter) }
         return switch table {
         case .guests: "no KVM guest runs"
         case .vcpus: "the guest has ended, or has no vCPU yet"

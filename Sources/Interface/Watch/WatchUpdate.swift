@@ -26,6 +26,7 @@ extension WatchModel {
             if input != nil { return type(key) }
             if showsHelp {
                 switch key {
+                case .function(10), .control("c"): return [.quit]
                 case .up: scrollHelp(-1)
                 case .down: scrollHelp(1)
                 case .pageUp: scrollHelp(-10)
@@ -50,7 +51,7 @@ extension WatchModel {
         if let cursor, cursor < oldest { self.cursor = oldest }
         if let frozen, frozen < oldest { self.frozen = oldest }
         let whole = HostReport(
-            sample, names: names, badge: badge, filter: filter?.accepts, symbolizer: symbolizer)
+            sample, names: names, badge: badge, filter: exitFilter?.acceptsShown, symbolizer: symbolizer)
         var kept: [Int32: [Double?]] = [:]
         for guest in whole.guests {
             kept[guest.process] = Array(
@@ -85,13 +86,20 @@ extension WatchModel {
         case .backTab: nextTable(-1)
         case .character(" "): freeze()
         case .character("f"), .character("/"), .function(3), .function(4):
-            input = .filter(filter?.pattern ?? "")
-        case .character("c"): setFilter(nil)
+            input = .filter(filters[table]?.pattern ?? "")
+        case .character("c"):
+            if filtersInForce.isEmpty { message = "no filter is in force here" }
+            for (table, _) in filtersInForce { setFilter(nil, over: table) }
         case .character("g"), .character("p"): input = .guest("")
         case .character("s"): input = .delay(decimal(delay))
         case .character("b"): return goTo(Selection(process: only), only == nil ? .guests : .vcpus)
-        case .character("o"), .character(">"), .function(6):
-            sorts[table, default: 0] = (sorts[table, default: 0] + 1) % orders(table).count
+        case .character("o"), .character(">"), .function(6): nextOrder(1)
+        case .character("<"): nextOrder(-1)
+        case .character("I"): invertOrder()
+        case .character("P"): order(by: "CPU time")
+        case .character("M"): order(by: "memory")
+        case .character("T"): order(by: "time")
+        case .character("N"): order(by: "PID", "id", "name")
         case .character("r"): reset()
         case .character("x"), .function(5): showTable(table == .details ? tables[0] : .details)
         case .character("h"), .character("?"), .function(1):
@@ -131,7 +139,10 @@ extension WatchModel {
     }
 
     private mutating func showTable(_ wanted: Table) {
-        if tables.contains(wanted) { table = wanted }
+        guard tables.contains(wanted) else { return }
+        table = wanted
+        // The graph is of what this table's filter leaves.
+        if !filters.isEmpty { look() }
     }
 
     private mutating func reset() {
@@ -169,6 +180,7 @@ extension WatchModel {
     }
 
     private mutating func leave() -> [WatchEffect] {
+        if takeFilterOff() { return [] }
         if selection.reason != nil {
             var above = selection
             above.reason = nil
@@ -186,6 +198,9 @@ extension WatchModel {
 
     private mutating func goTo(_ new: Selection, _ table: Table) -> [WatchEffect] {
         let wantedRIPs = selection.reason?.level == .hardware
+        // Rows of something else: what was looked for is not there.
+        if new != selection { filters[.details] = nil }
+        if new.process != selection.process { filters[.vcpus] = nil }
         selection = new
         self.table = table
         if table == .details || table == .reasons { rows[table] = 0 }
@@ -235,7 +250,7 @@ extension WatchModel {
         switch input {
         case .filter(let text):
             do {
-                setFilter(text.isEmpty ? nil : try ReasonFilter(text))
+                setFilter(text.isEmpty ? nil : try ReasonFilter(text, ignoresCase: true), over: table)
             } catch {
                 message = error.description
             }
@@ -261,12 +276,6 @@ extension WatchModel {
         }
         return []
     }
-
-    private mutating func setFilter(_ new: ReasonFilter?) {
-        filter = new
-        sparks = [:]
-        look()
-    }
 }
 
 extension WatchModel.Input {
@@ -285,11 +294,14 @@ extension WatchModel.Input {
         }
     }
 
-    var prompt: String {
+    /// - Parameter room: columns for it and what is typed.
+    func prompt(_ table: WatchModel.Table, room: Int) -> String {
         switch self {
-        case .filter: "Filter (regular expression over kvm_exit(HLT)): "
-        case .guest: "Guest (process id or name): "
-        case .delay: "Seconds between samples: "
+        case .filter(let text):
+            let prompts = WatchModel.filterPrompts(table)
+            return prompts.long.columns + text.columns < room ? prompts.long : prompts.short
+        case .guest: return "Guest (process id or name): "
+        case .delay: return "Seconds between samples: "
         }
     }
 }

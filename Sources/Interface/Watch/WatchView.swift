@@ -78,19 +78,22 @@ extension WatchModel {
         brush.put(badge.way.rawValue, .title)
         let lost = losses.lostText
         brush.put(lost ?? ", nothing lost", lost == nil ? .plain : Look(.warning, .bold))
-        var right = ""
-        if let report {
-            right = Self.clock(report.sample.wallTime)
-            if let cursor, let newest = history.count == 0 ? nil : history.numbers.upperBound - 1 {
-                right = "looking at -\(newest - cursor)  " + right
-            }
-        }
-        if frozen != nil { right = "FROZEN  " + right }
-        if brush.room > right.utf8.count + 1 {
+        if let right = clocks.first(where: { brush.room > $0.utf8.count + 1 }) {
             brush.put(
                 right, endingAt: brush.width - 1,
                 frozen == nil && cursor == nil ? .plain : Look(.warning, .bold))
         }
+    }
+
+    /// The time of the second that is shown, the most words first. What is frozen does not get older while it is looked at.
+    private var clocks: [String] {
+        guard let report else { return [frozen == nil ? "" : "FROZEN"] }
+        let shown = Self.clock(report.sample.wallTime)
+        let age = cursor.flatMap { cursor in newest.map { "looking at -\($0 - cursor)" } }
+        guard let frozen else { return [age.map { "\($0)  \(shown)" } ?? shown, shown] }
+        guard let age else { return ["FROZEN at \(shown)", "FROZEN \(shown)", "FROZEN"] }
+        let last = history[frozen].map { " at \(Self.clock($0.wallTime))" } ?? ""
+        return ["FROZEN\(last), \(age)  \(shown)", "FROZEN, \(age)  \(shown)", "FROZEN \(shown)", "FROZEN"]
     }
 
     private func drawPath(_ brush: inout Brush) {
@@ -99,7 +102,10 @@ extension WatchModel {
             return
         }
         brush.put(path, .name)
-        if let filter { brush.put("  filter \(filter.pattern)", Look(.warning)) }
+        for (table, filter) in filtersInForce {
+            brush.put(
+                "  filter of \(Self.filteredRows(table)): \(filter.pattern.printable)", Look(.warning))
+        }
         // Where a better source is missing, that is said as long as nothing else has to be.
         if let first = report?.missing.first, brush.room > 12 {
             brush.put("  - : ", .dim)
@@ -139,21 +145,26 @@ extension WatchModel {
 
     private func drawHints(_ brush: inout Brush) {
         if let input {
-            brush.put(input.prompt, .title)
-            brush.put(input.text)
+            let prompt = input.prompt(table, room: brush.width)
+            brush.put(prompt, .title)
+            // The end of what is typed stays in sight.
+            var typed = Substring(input.text.printable)
+            while typed.columns > max(1, brush.room - 1), !typed.isEmpty { typed.removeFirst() }
+            brush.put(String(typed))
             brush.setCursor(onScreen: brush.point(min(brush.x, brush.width - 1), 0))
             return
         }
+        // What nobody can do without comes first: the rest is in the help.
         let hints = [
-            ("Enter", "into"), ("Esc", "out"), ("Tab", "table"),
-            ("Space", frozen == nil ? "freeze" : "go on"),
-            ("\u{2190}\u{2192}", "time"), ("f", "filter"), ("o", "sort"), ("h", "help"), ("q", "quit"),
-            ("s", "delay"),
-            ("r", "reset"), ("b", "guests"), ("x", "where"),
+            ("h", "help"), ("q", "quit"), ("Enter", "into"),
+            ("Esc", filtersInForce.isEmpty ? "out" : "no filter"),
+            ("Tab", "table"), ("f", "filter"), ("o", "sort"), ("Space", frozen == nil ? "freeze" : "go on"),
+            ("\u{2190}\u{2192}", "time"), ("s", "delay"), ("r", "reset"), ("b", "guests"), ("x", "where"),
         ]
         for (key, text) in hints {
-            guard brush.room > key.columns + text.utf8.count + 3 else { return }
-            if brush.x > 0 { brush.skip(2) }
+            let gap = brush.x > 0 ? 2 : 0
+            guard brush.room >= gap + key.columns + 1 + text.utf8.count else { return }
+            brush.skip(gap)
             brush.put(key, Look(.key, .bold))
             brush.skip(1)
             brush.put(text)
