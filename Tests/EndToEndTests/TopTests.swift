@@ -89,6 +89,7 @@ struct TopTests {
             (["--bogus"], 64, "--bogus"), (["--delay", "0"], 64, "--delay"),
             (["--once", "-n", "3"], 64, "--once"),
             (["--csv", "--json"], 64, "give one of"), (["--filter", "("], 64, "--filter"),
+            (["-p", "1", "2"], 64, "give the guest once"), (["-p", "none", "--once"], 2, "none"),
             (["--source", "magic"], 64, "--source"), (["\u{1B}[31mnone", "--once"], 2, "\\x1b[31mnone"),
             (["--once", "--source", "proc", "--prometheus", "/nowhere/x"], 2, "cannot write /nowhere/x"),
         ] as [([String], Int32, String)])

@@ -30,6 +30,25 @@ import Testing
             lines[1].split(separator: " ") == ["7", "big", "QEMU", "48", "4096M", "?", "yes"], "\(lines)")
     }
 
+    @Test(
+        "lines fit the terminal: the widest column is cut with a mark, what is to be done is not",
+        arguments: [60, 80, 100])
+    func fits(_ width: Int) {
+        let name = String(repeating: "long name ", count: 12)
+        var list = list(vcpus: 2)
+        list.hiddenProcesses = 12
+        list.guests[0].name = name
+        let lines = GuestTable(list).lines(width: width).map(\.text)
+        #expect(lines.allSatisfy { $0.columns <= width }, "\(lines)")
+        #expect(lines[1].contains("long name l"))
+        #expect(lines[1].contains("\u{2026}") && lines[1].hasSuffix("yes"), "\(lines)")
+        #expect(lines.dropFirst(2).joined(separator: " ").hasSuffix("(run as root to see them)"), "\(lines)")
+        // A file or another program has all of it.
+        let whole = GuestTable(list, fitsWidth: false).lines(width: width).map(\.text)
+        #expect(whole[1].contains(name))
+        #expect(whole.count == 3)
+    }
+
     @Test("the threads are there on request, one a line, and always in JSON")
     func threads() throws {
         let table = GuestTable(list(vcpus: 3), showsThreads: true)

@@ -109,7 +109,7 @@ public struct HelpPage: CommandOutput {
 }
 
 /// Text broken between words so that no line is longer than `width`; a longer word stands alone.
-func wrapped(_ text: String, _ width: Int) -> [String] {
+package func wrapped(_ text: String, _ width: Int) -> [String] {
     var lines: [String] = []
     for word in text.split(separator: " ") {
         if let last = lines.last, last.count + 1 + word.count <= width {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Attach
 import Commands
+import Glibc
 import Host
 
 /// `kvmscope list`: every KVM guest of the host.
@@ -20,7 +21,9 @@ struct ListCommand: ParsableCommand {
 
     func run() throws {
         Output(json: json, color: color).show(
-            GuestTable(GuestFinder().guests(), showsThreads: threads), of: "list")
+            GuestTable(
+                GuestFinder().guests(), showsThreads: threads, fitsWidth: isTerminal(STDOUT_FILENO)),
+            of: "list")
     }
 }
 
@@ -45,14 +48,17 @@ struct GuestTable: CommandOutput {
     var guests: [Row]
     var hiddenProcesses: Int
     private var showsThreads: Bool
+    /// Of a terminal; a file or a program has everything.
+    private var fitsWidth: Bool
 
     private enum CodingKeys: CodingKey {
         case guests
         case hiddenProcesses
     }
 
-    init(_ list: GuestList, showsThreads: Bool = false) {
+    init(_ list: GuestList, showsThreads: Bool = false, fitsWidth: Bool = true) {
         self.showsThreads = showsThreads
+        self.fitsWidth = fitsWidth
         hiddenProcesses = list.hiddenProcesses
         guests = list.guests.map { guest in
             Row(
@@ -70,7 +76,7 @@ struct GuestTable: CommandOutput {
     }
 
     func lines(width: Int) -> [StyledLine] {
-        guard !guests.isEmpty else { return [StyledLine("no KVM guest runs\(hidden)", .dim)] }
+        guard !guests.isEmpty else { return note("no KVM guest runs\(hidden)", indent: 0, width) }
         let header = ["PID", "NAME", "VMM", "VCPUS", "MEMORY", "UPTIME", "ATTACH"]
         let rows = guests.map { guest in
             [
@@ -79,25 +85,55 @@ struct GuestTable: CommandOutput {
                 guest.attachable ? "yes" : "no: \(guest.obstacle ?? "")",
             ].map(\.printable)
         }
-        let widths = header.indices.map { column in ([header] + rows).map { $0[column].columns }.max() ?? 0 }
+        var widths = header.indices.map { column in ([header] + rows).map { $0[column].columns }.max() ?? 0 }
+        if fitsWidth { Self.fit(&widths, in: width) }
         func line(_ cells: [String]) -> String {
             cells.enumerated().map { index, cell in
-                index == cells.count - 1
+                let cell = Self.cut(cell, to: widths[index])
+                return index == cells.count - 1
                     ? cell : cell + String(repeating: " ", count: widths[index] - cell.columns)
             }.joined(separator: "  ")
         }
         var lines = [StyledLine(line(header), .heading)]
         for (row, guest) in zip(rows, guests) {
             lines.append(StyledLine(line(row), .plain))
-            if let remedy = guest.remedy { lines.append(StyledLine("    " + remedy, .dim)) }
+            if let remedy = guest.remedy { lines += note(remedy.printable, indent: 4, width) }
             for vcpu in showsThreads ? guest.vcpus : [] {
                 let source = vcpu.threadSource.map { " (by \($0))" } ?? ""
                 let thread = vcpu.thread.map { "thread \($0)\(source)" } ?? "no thread known"
                 lines.append(StyledLine("    vCPU \(vcpu.id): \(thread)", .plain))
             }
         }
-        if hiddenProcesses > 0 { lines.append(StyledLine(String(hidden.dropFirst(2)), .dim)) }
+        if hiddenProcesses > 0 { lines += note(String(hidden.dropFirst(2)), indent: 0, width) }
         return lines
+    }
+
+    /// A sentence, in as many lines as it needs: nothing of it is left out.
+    private func note(_ text: String, indent: Int, _ width: Int) -> [StyledLine] {
+        let margin = String(repeating: " ", count: indent)
+        let parts = fitsWidth ? wrapped(text, max(20, width - indent)) : [text]
+        return parts.map { StyledLine(margin + $0, .dim) }
+    }
+
+    /// Takes what is too much from the column that is widest.
+    private static func fit(_ widths: inout [Int], in width: Int) {
+        func excess() -> Int { widths.reduce(0, +) + 2 * (widths.count - 1) - width }
+        while excess() > 0, let widest = widths.indices.max(by: { widths[$0] < widths[$1] }),
+            widths[widest] > leastWidth
+        {
+            widths[widest] -= 1
+        }
+    }
+
+    /// What a column keeps of a name.
+    private static let leastWidth = 8
+
+    /// With a mark where something is cut off.
+    private static func cut(_ text: String, to width: Int) -> String {
+        guard text.columns > width else { return text }
+        var kept = Substring(text)
+        while kept.columns > width - 1, !kept.isEmpty { kept.removeLast() }
+        return kept + "\u{2026}"
     }
 
     private var hidden: String {

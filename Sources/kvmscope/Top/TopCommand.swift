@@ -24,13 +24,20 @@ struct TopCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("Only this guest: a process id or a name.", valueName: "guest"))
     var guest: String?
 
+    @Option(
+        name: [.customShort("p"), .customLong("pid")],
+        help: ArgumentHelp("The same as the argument, as top and htop have it.", valueName: "guest"))
+    var process: String?
+
     @Flag(help: "Print one interval and end.")
     var once = false
 
     @Flag(help: "One JSON object a line for each interval.")
     var json = false
 
-    @Flag(help: "Lines of counts for each interval, as `kvm_stat -l` has them.")
+    @Flag(
+        name: [.customShort("b"), .long],
+        help: "Lines of counts for each interval, as `kvm_stat -l` has them.")
     var batch = false
 
     @Flag(help: "The same with commas: a heading with `timestamp` and the reasons, then counts.")
@@ -86,6 +93,10 @@ struct TopCommand: ParsableCommand {
         guard delay.isFinite, (0.1...3600).contains(delay) else {
             throw ValidationError("--delay is from 0.1 to 3600 seconds, not \(delay)")
         }
+        if let process, let guest {
+            throw ValidationError(
+                "give the guest once, not both \(guest.printable) and --pid \(process.printable)")
+        }
         if let count, count < 1 { throw ValidationError("--count is 1 or more, not \(count)") }
         if once, count != nil { throw ValidationError("--once is one interval: give it or --count") }
         let forms = [json, batch, csv, openMetrics, prometheus != nil].count { $0 }
@@ -104,7 +115,7 @@ struct TopCommand: ParsableCommand {
     func run() throws {
         do {
             let all = HostGuests()
-            let process = try guest.map { try all.guest(matching: $0).process }
+            let process = try (guest ?? self.process).map { try all.guest(matching: $0).process }
             let monitor = Monitor(
                 source: try BestSource.open(source.map { [$0.way] } ?? Set(SourceBadge.Way.allCases)),
                 directory: HostGuests(only: process))
