@@ -55,6 +55,31 @@ import Testing
         #expect(model.update(.key(key)) == [.typeToGuest(typed)])
     }
 
+    @Test func theFooterSaysWhatTheKeysDo() {
+        let model = focused()
+        let hints = model.view().text(row: 49)
+        #expect(hints.hasPrefix("keysTo the guest  F4Leave  Alt-cNext console"), "\(hints)")
+        // These are the guest's.
+        for other in ["Esc", "+-<>", "Del", "?"] { #expect(!hints.contains(other), "\(hints)") }
+    }
+
+    @Test func thatAStoppedGuestGetsKeysLaterIsSaidOnce() {
+        var model = focused()
+        _ = model.update(.key(.character("a")))
+        #expect(model.notice == "the guest is stopped: it gets the keys when it runs; F4 leaves")
+        _ = model.update(.key(.character("b")))
+        #expect(model.notice == nil)
+        // At the next stop once more, and not while it runs.
+        var running = guest()
+        running.isRunning = true
+        _ = model.update(.guest(running))
+        _ = model.update(.key(.character("c")))
+        #expect(model.notice == nil)
+        _ = model.update(.guest(guest()))
+        _ = model.update(.key(.character("d")))
+        #expect(model.notice != nil)
+    }
+
     @Test func f4LeavesAndTheCommandLineHasItsKeys() {
         var model = focused()
         while model.focus != nil { _ = model.update(.key(.function(4))) }

@@ -33,6 +33,22 @@ import X86
         #expect(press(&model, [.escape, .character("s")]) == [.edit(.character("s"))])
     }
 
+    @Test func theFooterSaysWhatF6Does() {
+        var model = model()
+        #expect(model.view().text(row: 49).contains("F6Break"))
+        for _ in 0..<20 where model.focus != .exits { _ = press(&model, [.function(4)]) }
+        #expect(model.focus == .exits)
+        #expect(model.view().text(row: 49).contains("F6Sort"))
+        #expect(press(&model, [.function(6)]) == [])
+        // Elsewhere it is the code's.
+        _ = press(&model, [.escape])
+        guard case .execute(let command, _)? = press(&model, [.function(6)]).first else {
+            Issue.record("no breakpoint")
+            return
+        }
+        #expect(command.hasPrefix("break ") || command.hasPrefix("delete "))
+    }
+
     @Test func focusGoesThroughEveryPaneAndBack() {
         var model = model()
         var seen: [Pane] = []

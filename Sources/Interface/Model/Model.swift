@@ -46,6 +46,9 @@ public struct Model: Sendable {
     /// A word at the bottom, until the next key.
     var notice: String?
 
+    /// That keys wait for the guest to run was said, since it ran last.
+    var saidKeysWait = false
+
     /// In which order the exits stand.
     var exitOrder = ExitOrder.count
     /// Exits a second while the guest ran, at each look; the newest last.

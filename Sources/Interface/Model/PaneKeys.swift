@@ -4,7 +4,11 @@ import GuestView
 
 extension Model {
     mutating func press(_ key: Key, in pane: Pane) -> [Effect] {
-        if pane == .console, guestScreen != nil, guest?.isPast == false, let typed = Self.typed(key) {
+        if pane == .console, typesToGuest, let typed = Self.typed(key) {
+            if guest?.isRunning == false, !saidKeysWait {
+                saidKeysWait = true
+                notice = "the guest is stopped: it gets the keys when it runs; F4 leaves"
+            }
             return [.typeToGuest(typed)]
         }
         switch key {

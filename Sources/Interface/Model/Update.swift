@@ -70,6 +70,7 @@ extension Model {
         let isNewStop = guest?.stop.number != view.stop.number || guest?.selected != view.selected
         guest = view
         if view.isRunning {
+            saidKeysWait = false
             exitRates.append(view.exits.rate)
             if exitRates.count > Self.longestRates { exitRates.removeFirst() }
         }

@@ -7,6 +7,9 @@ extension Model {
     /// The screen that the console pane shows; nil where it shows a console's text.
     var guestScreen: ScreenContents? { guest?.console.screen }
 
+    /// Keys go to the guest from the console pane.
+    var typesToGuest: Bool { guestScreen != nil && guest?.isPast == false }
+
     /// As many rows as there is room for, those around the cursor unless the user scrolls. A background is told by
     /// reversing, and a bright colour by bold: nothing depends on the terminal's colours.
     func drawScreen(_ screen: ScreenContents, _ brush: inout Brush) {

@@ -294,6 +294,13 @@ extension Model {
                 ("F8", "Next"), ("F9", "Step"), ("F12", "Stop"), ("Tab", "Complete"),
             ]
         }
+        // Most keys are the guest's there: those that are not are named.
+        if focus == .console, typesToGuest {
+            return [
+                ("keys", "To the guest"), ("F4", "Leave"), ("Alt-c", "Next console"), ("Alt-z", "Zoom"),
+                ("F1", "Help"),
+            ]
+        }
         let first: [(String, String)] =
             switch focus {
             case .registers, .system: [("Enter", "Edit"), ("Space", "Flip flag")]
@@ -302,7 +309,6 @@ extension Model {
             case .code: [("Enter", "Breakpoint"), ("F7", "Address"), (".", "To PC")]
             case .exits: [("F6", "Sort"), ("Alt-r", "Reset")]
             case .output: [("/", "Search"), ("Alt-n", "Again")]
-            case .console where guestScreen != nil: [("keys", "To the guest"), ("Alt-c", "Next console")]
             case .console: [("/", "Search"), ("Alt-n", "Again"), ("Alt-c", "Next console")]
             case .vcpus: [("Up", "Select"), ("Down", "Select")]
             case .peers: []
