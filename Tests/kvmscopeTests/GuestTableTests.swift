@@ -49,6 +49,20 @@ import Testing
         #expect(whole.count == 3)
     }
 
+    @Test("an obstacle that its row has no room for stands below it, whole")
+    func obstacle() {
+        let message = "thread 1471 of the VMM is already traced by process 1480 (kvmscope)"
+        var list = list(vcpus: 2)
+        list.guests[0].obstacle = HostGuestError(.noProcess, message, remedy: "quit it")
+        let lines = GuestTable(list).lines(width: 60).map(\.text)
+        #expect(lines.allSatisfy { $0.columns <= 60 }, "\(lines)")
+        #expect(lines[1].hasSuffix("\u{2026}"), "\(lines)")
+        let below = lines.dropFirst(2).map { $0.drop { $0 == " " } }.joined(separator: " ")
+        #expect(below.hasPrefix(message + " "), "\(lines)")
+        let wide = GuestTable(list).lines(width: 140).map(\.text)
+        #expect(wide[1].hasSuffix(message) && wide.count == 3, "\(wide)")
+    }
+
     @Test("the threads are there on request, one a line, and always in JSON")
     func threads() throws {
         let table = GuestTable(list(vcpus: 3), showsThreads: true)

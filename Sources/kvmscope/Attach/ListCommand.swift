@@ -97,6 +97,10 @@ struct GuestTable: CommandOutput {
         var lines = [StyledLine(line(header), .heading)]
         for (row, guest) in zip(rows, guests) {
             lines.append(StyledLine(line(row), .plain))
+            // What the row has no room for stands below it.
+            if let obstacle = guest.obstacle, row[header.count - 1].columns > widths[header.count - 1] {
+                lines += note(obstacle.printable, indent: 4, width)
+            }
             if let remedy = guest.remedy { lines += note(remedy.printable, indent: 4, width) }
             for vcpu in showsThreads ? guest.vcpus : [] {
                 let source = vcpu.threadSource.map { " (by \($0))" } ?? ""
