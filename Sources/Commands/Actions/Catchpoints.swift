@@ -189,8 +189,16 @@ enum CatchActions {
             throw told
         }
         let counts = session.hostCounts(of: [(catchpoint.number, event)])
-        return .done(
-            BreakpointSet(breakpoint: BreakpointRow(catchpoint, onHost: counts[catchpoint.number])))
+        var row = BreakpointRow(catchpoint, onHost: counts[catchpoint.number])
+        if case .interrupt = event, catchpoint.mechanism == .stepping,
+            let target = session.debugger.target as? any GuestTimekeeping, target.hasGuestTime
+        {
+            row.note =
+                (row.note.map { "\($0); " } ?? "")
+                + "the guest's time goes by \(target.stepTime.nanoseconds) ns an instruction meanwhile, and its timers "
+                + "with it: `set step-time` makes them come sooner"
+        }
+        return .done(BreakpointSet(breakpoint: row))
     }
 
     static func setTemporary(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
