@@ -14,7 +14,8 @@ import Testing
     @Test(
         arguments: [
             ("conti", 0, ["continue"]), ("info regi", 5, ["registers"]), ("i exi", 2, ["exits"]),
-            ("vcpu cr", 5, ["create"]), ("delete ", 7, ["1", "breakpoints", "display"]), ("cpu ", 4, ["0", "1"]),
+            ("vcpu cr", 5, ["create"]), ("delete ", 7, ["1", "breakpoints", "display"]),
+            ("cpu ", 4, ["0", "1"]),
             ("d 1", 2, ["1"]),
             ("vcpu info ", 10, ["0", "1"]), ("p $rax + $rb", 9, ["$rbp", "$rbx"]),
             ("set $eflag", 4, ["$eflags"]), ("set eflag", 4, ["eflags"]),
