@@ -18,15 +18,15 @@ extension VCPURunner {
         else { return nil }
         let special = try vcpu.specialRegisters()
         guard special.cs.base == BIOSROM.base else { return nil }
-        var general = try vcpu.registers()
-        // RIP is after the OUT already, or still on it: hosts differ.
-        for _ in 0..<2 {
-            if let entry = bios.entry(general, special) {
-                return EnteredFirmware(entry: entry, general: general, special: special)
-            }
-            general.rip &+= 2
+        let general = try vcpu.registers()
+        if let entry = bios.entry(general, special) {
+            return EnteredFirmware(entry: entry, general: general, special: special)
         }
-        return nil
+        // RIP is after the OUT already, or still on it: hosts differ.
+        var completed = general
+        completed.rip &+= 2
+        guard let entry = bios.entry(completed, special) else { return nil }
+        return EnteredFirmware(entry: entry, general: completed, special: special)
     }
 
     /// Does what a stub asks for. Registers that change are set where its OUT is completed, else they wait for the next
