@@ -152,12 +152,12 @@ public final class OwnedMachine: Target {
         if let devices, let thread = members.withLock({ $0.first?.thread }) {
             try devices.startAlarm { thread.kick() }
         }
-        try startLookout()
     }
 
-    /// On a host that stays on some instructions, all vCPUs are looked at now and then.
+    /// On a host that stays on some instructions, all vCPUs are looked at now and then. It begins with the first run: a guest
+    /// that is only made needs nothing to be known of the host.
     private func startLookout() throws(MachineError) {
-        guard VCPURunner.staysAtHighInterrupts else { return }
+        guard VCPURunner.staysAtHighInterrupts, parts.lookout.withLock({ $0 == nil }) else { return }
         let lookout = AlarmClock { [weak self] in
             for member in self?.members.withLock({ $0 }) ?? [] { member.thread.kick() }
         }
@@ -234,6 +234,7 @@ public final class OwnedMachine: Target {
             threads.append(try runner(order.vcpu).thread)
         }
         guard !threads.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
+        try startLookout()
         guard parts.coordinator.start(threads, { orders[$0].controller }) else {
             throw MachineError(.running, "the guest runs", remedy: "stop it first")
         }
