@@ -327,10 +327,3 @@ final class LaunchFollower {
         return got == count ? bytes : nil
     }
 }
-
-/// Strings as C's `argv`, for the time of a call.
-func withCStrings<R>(_ strings: [String], _ body: ([UnsafePointer<CChar>?]) -> R) -> R {
-    let copies = strings.map { strdup($0) }
-    defer { for copy in copies { free(copy) } }
-    return body(copies.map { $0.map { UnsafePointer($0) } } + [nil])
-}

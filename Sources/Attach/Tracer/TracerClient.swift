@@ -17,7 +17,7 @@ public struct TracerProgram: Sendable, Hashable {
 
     /// The running program itself.
     public static var current: TracerProgram {
-        TracerProgram(path: ProcessFiles.link("/proc/self/exe") ?? "/proc/self/exe")
+        TracerProgram(path: HelperProgram.currentPath)
     }
 }
 
@@ -50,21 +50,14 @@ final class TracerClient: Sendable, RemoteChannel {
     private let pidfd = Atomic<Int32>(-1)
 
     init(_ program: TracerProgram) throws(HostGuestError) {
-        var sockets: (Int32, Int32) = (-1, -1)
-        // SAFETY: two adjacent Int32 are what socketpair fills.
-        let paired = withUnsafeMutableBytes(of: &sockets) {
-            clinux_socket_pair($0.bindMemory(to: Int32.self).baseAddress)
+        do {
+            let started = try HelperProgram(path: program.path, arguments: program.arguments).start()
+            socket = started.socket
+            supervisor = TracerSupervisor(started.process, program)
+        } catch {
+            throw HostGuestError(
+                .tracer, "no tracer: cannot \(error.act): \(String(cString: strerror(error.errno)))")
         }
-        guard paired >= 0 else { throw Self.error("make a socket pair", paired) }
-        defer { close(sockets.1) }
-        let arguments = [program.path] + program.arguments
-        let pid = withCStrings(arguments) { clinux_spawn_detached(program.path, $0, sockets.1) }
-        guard pid >= 0 else {
-            close(sockets.0)
-            throw Self.error("start the tracer (\(program.path))", pid)
-        }
-        socket = sockets.0
-        supervisor = TracerSupervisor(pid, program)
         supervisor.watch(socket)
     }
 
@@ -92,10 +85,6 @@ final class TracerClient: Sendable, RemoteChannel {
         let descriptor = pidfd.load(ordering: .sequentiallyConsistent)
         if descriptor >= 0 { close(descriptor) }
         supervisor.awaitEnd()
-    }
-
-    private static func error(_ act: String, _ result: Int32) -> HostGuestError {
-        HostGuestError(.tracer, "cannot \(act): \(String(cString: strerror(-result)))")
     }
 
     // MARK: Messages

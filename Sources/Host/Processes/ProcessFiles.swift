@@ -55,6 +55,16 @@ package struct ProcessFiles: Sendable {
     /// there is no such thread.
     package func state(thread: Int32? = nil) -> Character? { fields(thread ?? process)?.first?.first }
 
+    /// When it began, in clock ticks since the host's start: with the id it names a process for good. Nil where there is
+    /// none. Source: proc(5), field 22 of `stat`.
+    package var startTime: UInt64? { fields(process).flatMap { $0.count > 19 ? UInt64($0[19]) : nil } }
+
+    /// The process that has this thread; nil where there is none.
+    package static func process(of thread: Int32) -> Int32? {
+        ProcessFiles(thread).text("status")?.split(separator: "\n").first { $0.hasPrefix("Tgid:") }
+            .flatMap { Int32($0.dropFirst(5).drop { $0.isWhitespace }) }
+    }
+
     /// What stands in a thread's `stat` after its name.
     private func fields(_ thread: Int32) -> [Substring]? {
         guard let stat = text("task/\(thread)/stat"), let end = stat.lastIndex(of: ")") else { return nil }
@@ -112,17 +122,22 @@ package struct ProcessFiles: Sendable {
 
     /// The numbers that name the entries of a folder: descriptors, threads, processes. Nil if it is not readable.
     package static func numbers(in folder: String) -> [Int32]? {
+        names(in: folder)?.compactMap { Int32($0) }.sorted()
+    }
+
+    /// The entries of a folder. Nil if it is not readable.
+    package static func names(in folder: String) -> [String]? {
         guard let stream = opendir(folder) else { return nil }
         defer { closedir(stream) }
-        var numbers = [Int32]()
+        var names = [String]()
         while let entry = readdir(stream) {
             // SAFETY: d_name ends with a zero byte inside the entry, which lives until the next readdir.
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
             }
-            if let number = Int32(name) { numbers.append(number) }
+            if name != ".", name != ".." { names.append(name) }
         }
-        return numbers.sorted()
+        return names
     }
 
     package var threads: [Int32] { Self.numbers(in: "\(root)/task") ?? [] }
