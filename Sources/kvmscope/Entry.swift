@@ -3,11 +3,12 @@ import Attach
 import CLinux
 import Debugger
 import Glibc
+import Monitor
 import Symbols
 import Terminal
 
 /// Where every run begins: the program itself, one of its subcommands, or, when it has started itself for that,
-/// the tracer of an attached guest or the reader of a file's symbols.
+/// the tracer of an attached guest, the reader of a file's symbols or the keeper of a trace instance.
 @main
 enum Entry {
     static func main() {
@@ -17,12 +18,14 @@ enum Entry {
         signal(SIGXFSZ, SIG_IGN)
         var arguments = Array(CommandLine.arguments.dropFirst())
         switch arguments.first {
-        case TracerProcess.argument, SymbolReader.argument: CrashReport.disable()
+        case TracerProcess.argument, SymbolReader.argument, TraceInstanceKeeper.argument:
+            CrashReport.disable()
         default: CrashReport.install()
         }
         switch arguments.first {
         case TracerProcess.argument: TracerProcess.main()
         case SymbolReader.argument: SymbolReader.main(path: arguments.dropFirst().first ?? "")
+        case TraceInstanceKeeper.argument: TraceInstanceKeeper.main(arguments.dropFirst().first ?? "")
         case _ where SavedSession.isAsked(arguments):
             arguments = SavedSession.expanded(arguments)
             start(arguments)

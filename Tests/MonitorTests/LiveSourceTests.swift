@@ -10,7 +10,7 @@ struct LiveSourceTests {
     private static let io = UInt64(2)
 
     /// What a source counts between two looks lies between what the VMM counted inside and around them.
-    private func compare(_ source: any ExitSource, _ guest: TinyVMM) throws {
+    func compare(_ source: any ExitSource, _ guest: TinyVMM) throws {
         let monitor = Monitor(source: source, directory: HostGuests(only: guest.pid))
         let before = try guest.returns()
         try monitor.begin()

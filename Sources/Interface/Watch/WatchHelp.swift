@@ -31,7 +31,7 @@ enum WatchHelp {
         ("latency", "a digit is how many digits the count has: 3 is hundreds"),
         ("-", "not known; below is why"),
         ("", "What was lost, beside the source"),
-        ("lost", "events that perf's ring had no room for: not counted"),
+        ("lost", "events that a ring of perf's or tracefs' had no room for"),
         ("no room", "events of threads or keys that the tables had no room for:"),
         (" ", "not counted"),
         ("unpaired", "exits that no entry followed before the next: counted,"),

@@ -1,3 +1,5 @@
+import CLinux
+
 /// The programs that count in the kernel, one a tracepoint: what ``ExitAccountant`` does, in BPF.
 ///
 /// A key belongs to one thread, which alone writes it: nothing is locked. Registers: r6 is the record, r7 the thread, r8
@@ -30,6 +32,15 @@ struct CounterProgram {
     struct PIDNamespace: Sendable, Hashable {
         var device: UInt64
         var inode: UInt64
+
+        /// This process's; nil for the host's own: PROC_PID_INIT_INO of <linux/proc_ns.h>.
+        static var own: PIDNamespace? {
+            var namespace = PIDNamespace(device: 0, inode: 0)
+            guard clinux_pid_namespace(&namespace.device, &namespace.inode) == 0,
+                namespace.inode != 0xEFFF_FFFC
+            else { return nil }
+            return namespace
+        }
     }
 
     /// Helpers, by their numbers in <linux/bpf.h>.

@@ -4,6 +4,8 @@ package struct KVMEvents: Sendable {
     /// By event.
     package private(set) var problems: [String: String] = [:]
     package private(set) var names: ExitNames
+    /// Where every record has its thread, as the host numbers it.
+    let thread: TracepointFormat.Field?
 
     /// - Parameter format: the text of an event's `format` file; nil where there is none.
     package init(rules: [EventRule] = EventRule.all, format: (_ event: String) -> String?) {
@@ -21,6 +23,8 @@ package struct KVMEvents: Sendable {
                 problems[rule.event] = "\(rule.event): \(error)"
             }
         }
+        // The common fields of all events are the same.
+        thread = formats.values.first?.field("common_pid")
         names = ExitNames(exit: formats["kvm_exit"], userspaceExit: formats["kvm_userspace_exit"])
     }
 
@@ -29,6 +33,7 @@ package struct KVMEvents: Sendable {
         let tracing = try KernelFileSystem.tracing()
         let events = KVMEvents(rules: rules) { tracing.text("events/kvm/\($0)/format") }
         guard !events.layouts.isEmpty else {
+            if let refusal = tracing.refusal("available_events") { throw refusal }
             throw MonitorError(
                 "this kernel has none of KVM's tracepoints",
                 remedy: "load kvm_intel or kvm_amd; a kernel without CONFIG_TRACEPOINTS has none")

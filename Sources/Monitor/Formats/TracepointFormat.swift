@@ -54,6 +54,16 @@ package struct TracepointFormat: Sendable, Hashable {
         self.printFormat = printFormat
     }
 
+    /// Those of a text that has nothing else, as `events/header_page`.
+    static func fields(in text: String) throws(Problem) -> [Field] {
+        var fields: [Field] = []
+        for line in text.split(separator: "\n") {
+            let line = line.drop { $0 == "\t" || $0 == " " }
+            if line.hasPrefix("field:") { fields.append(try field(line)) }
+        }
+        return fields
+    }
+
     private static func value(_ line: Substring, after key: String) -> Substring? {
         guard line.hasPrefix(key) else { return nil }
         return line.dropFirst(key.count).drop { $0 == " " || $0 == "\t" }

@@ -29,7 +29,7 @@ package final class Recorder {
 
     /// Of each ring, in bytes: a power of two. A quarter of it, some 80,000 events, is taken at once.
     static let ringSize = 1 << 24
-    /// Of another CPU's ring, what is older is there: see ``PerfRings/take(before:)``.
+    /// Of another CPU's ring, what is older is there: see ``EventOrder``.
     private static let settling: UInt64 = 5_000_000
     private static let listingPeriod: UInt64 = 5_000_000_000
 

@@ -122,7 +122,7 @@ package struct HostReport: Sendable {
         switch badge.way {
         case .proc: return nil
         case .statistics, .descriptors: return .kernel
-        case .bpf, .perf, .recording:
+        case .bpf, .perf, .tracefs, .recording:
             return cells.contains { $0.key.kind == .hardwareExit } ? .hardware : .userspace
         }
     }

@@ -57,22 +57,13 @@ package final class BPFSource: ExitSource {
         // Where it is refused and needed, making the maps says so.
         _ = clinux_unlimit_locked_memory()
         maps = try CounterMaps(sizes)
-        namespace = Self.namespace()
+        namespace = CounterProgram.PIDNamespace.own
         badge = SourceBadge(.bpf, missing: events.problems.values.sorted())
         for layout in events.layouts {
             programs.append(
                 try Tracepoint(
                     layout, CounterProgram.program(for: layout, CounterProgram.Descriptors(maps), namespace)))
         }
-    }
-
-    /// Nil in the host's own namespace: PROC_PID_INIT_INO of <linux/proc_ns.h>.
-    private static func namespace() -> CounterProgram.PIDNamespace? {
-        var namespace = CounterProgram.PIDNamespace(device: 0, inode: 0)
-        guard clinux_pid_namespace(&namespace.device, &namespace.inode) == 0,
-            namespace.inode != 0xEFFF_FFFC
-        else { return nil }
-        return namespace
     }
 
     package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {

@@ -27,24 +27,13 @@ struct DebugFSStatistics: StatisticsFiles {
     /// The folders, and the process of each. A folder's name has the thread that made the VM, which is the VMM's first
     /// one as a rule.
     private func machines() -> [(folder: String, process: Int32)] {
-        guard let stream = opendir("\(system.root)/kvm") else { return [] }
-        defer { closedir(stream) }
         var machines: [(folder: String, process: Int32)] = []
-        while let entry = readdir(stream) {
-            // SAFETY: d_name ends with a zero byte inside the entry, which lives until the next readdir.
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+        for name in ProcessFiles.names(in: "\(system.root)/kvm") ?? [] {
             let parts = name.split(separator: "-")
             guard parts.count == 2, let thread = Int32(parts[0]), Int32(parts[1]) != nil else { continue }
-            machines.append((name, Self.process(of: thread) ?? thread))
+            machines.append((name, ProcessFiles.process(of: thread) ?? thread))
         }
         return machines
-    }
-
-    private static func process(of thread: Int32) -> Int32? {
-        HostFile.text("/proc/\(thread)/status")?.split(separator: "\n").first { $0.hasPrefix("Tgid:") }
-            .flatMap { Int32($0.dropFirst(5).drop { $0.isWhitespace }) }
     }
 
     /// Why nothing can be read; nil where there is just nothing.

@@ -27,6 +27,8 @@ package struct SourceBadge: Sendable, Hashable {
         case bpf = "BPF"
         /// Every event is read from perf's rings and counted here.
         case perf = "perf"
+        /// Every event is read from a trace buffer of our own and counted here.
+        case tracefs = "tracefs"
         /// The kernel's own counters of each VM, with no times.
         case statistics = "debugfs"
         /// The same of VMMs that hold descriptors of them.

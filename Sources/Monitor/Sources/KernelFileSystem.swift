@@ -8,7 +8,7 @@ final class KernelFileSystem: Sendable {
     let root: String
     private let descriptor: Int32?
 
-    private init(root: String, descriptor: Int32? = nil) {
+    init(root: String, descriptor: Int32? = nil) {
         self.root = root
         self.descriptor = descriptor
     }
@@ -19,6 +19,23 @@ final class KernelFileSystem: Sendable {
     static func tracing() throws(MonitorError) -> KernelFileSystem {
         try find("tracefs", ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"], has: "events")
     }
+
+    /// tracefs where instances can be made: also where what is mounted is read-only, as in many containers.
+    static func instances() throws(MonitorError) -> KernelFileSystem {
+        let system = try tracing()
+        guard let error = system.instancesRefusal else { return system }
+        if error == EROFS {
+            let result = clinux_detached_mount("tracefs")
+            if result >= 0 {
+                let own = KernelFileSystem(root: "/proc/self/fd/\(result)", descriptor: result)
+                if own.instancesRefusal == nil { return own }
+            }
+        }
+        throw TraceInstance.refused(error, at: system.root)
+    }
+
+    /// Why no instance can be made, as an errno.
+    private var instancesRefusal: Int32? { access("\(root)/instances", W_OK | X_OK) == 0 ? nil : errno }
 
     static func debugging() throws(MonitorError) -> KernelFileSystem {
         try find("debugfs", ["/sys/kernel/debug"], has: "kvm")
@@ -45,6 +62,23 @@ final class KernelFileSystem: Sendable {
             throw MonitorError("\(type) of this kernel has no \(entry)")
         }
         return system
+    }
+
+    /// Why a file that is there may not be read.
+    func refusal(_ path: String) -> MonitorError? {
+        let file = open("\(root)/\(path)", O_RDONLY | O_CLOEXEC)
+        guard file < 0 else {
+            close(file)
+            return nil
+        }
+        return errno == ENOENT ? nil : Self.refused(errno, at: root)
+    }
+
+    static func refused(_ error: Int32, at root: String) -> MonitorError {
+        MonitorError(
+            "the files in \(root) cannot be read (\(String(cString: strerror(error))))",
+            remedy: error == EPERM
+                ? "the kernel is locked down" : error == EACCES ? "run kvmscope as root" : nil)
     }
 
     /// A small file, whole; nil where it cannot be read.

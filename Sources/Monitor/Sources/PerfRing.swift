@@ -129,7 +129,7 @@ final class PerfRings {
 
     private let reader: RecordReader
     private var rings: [PerfRing] = []
-    private var held: [Found] = []
+    private var order = EventOrder()
 
     /// - Parameter size: of each ring, in bytes: a power of two.
     init(_ events: KVMEvents, size: Int) throws(MonitorError) {
@@ -145,11 +145,9 @@ final class PerfRings {
 
     /// Takes what has come.
     ///
-    /// - Parameter end: what is not older is kept for the next call. A thread that moved has its records in two rings, and one
-    ///   of them may be read too early for the older record: all that is older than a few milliseconds is there.
+    /// - Parameter end: what is not older is kept for the next call, as ``EventOrder`` has it.
     func take(before end: UInt64 = .max) -> [Found] {
-        var found = held
-        held.removeAll(keepingCapacity: true)
+        var found: [Found] = []
         for ring in rings {
             ring.drain { record in
                 switch record {
@@ -162,10 +160,6 @@ final class PerfRings {
                 }
             }
         }
-        // What was lost counts where it was: an exit before it and an entry after it do not belong together.
-        found.sort { $0.time < $1.time }
-        guard let first = found.firstIndex(where: { $0.time >= end }) else { return found }
-        held.append(contentsOf: found[first...])
-        return Array(found[..<first])
+        return order.next(found, before: end)
     }
 }

@@ -7,8 +7,7 @@ package final class PerfSource: ExitSource {
     package var names: ExitNames { events.names }
     private let events: KVMEvents
     private let rings: PerfRings
-    private var accountant = ExitAccountant()
-    private var processes: [Int32: Int32] = [:]
+    private var counter = RingCounter()
 
     /// Of each ring, in bytes: a power of two.
     static let ringSize = 1 << 21
@@ -24,21 +23,13 @@ package final class PerfSource: ExitSource {
 
     package func read() throws(MonitorError) -> CounterSnapshot {
         let now = monotonicTime()
-        for found in rings.take() {
-            switch found.what {
-            case .event(let event):
-                accountant.account(event)
-                processes[event.thread] = found.process
-            case .lost(let count): accountant.lost(count)
-            }
-        }
-        return CounterSnapshot(
-            time: now, counters: accountant.counted, losses: accountant.losses, processes: processes,
-            lastExits: accountant.lastExits)
+        counter.count(rings.take())
+        return counter.snapshot(at: now)
     }
 
-    package func forget(_ threads: Set<Int32>) {
-        accountant.forget(threads)
-        for thread in threads { processes[thread] = nil }
+    package func forget(_ threads: Set<Int32>) { counter.forget(threads) }
+
+    package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
+        try counter.countInstructionPointers(isWanted, events)
     }
 }

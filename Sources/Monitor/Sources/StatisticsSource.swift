@@ -1,4 +1,4 @@
-import Host
+package import Host
 import KVMCore
 
 /// The kernel's own counters: counts since a vCPU was made, by the kernel's categories, with no times.
@@ -69,8 +69,10 @@ package enum BestSource {
     /// - Parameters:
     ///   - allowed: the ways that may be taken; all, as a rule.
     ///   - rules: the events that are counted. Each takes the kernel some 80 ms to end.
+    ///   - keeper: removes a trace instance where this process is killed.
     package static func open(
-        _ allowed: Set<SourceBadge.Way> = Set(SourceBadge.Way.allCases), rules: [EventRule] = EventRule.all
+        _ allowed: Set<SourceBadge.Way> = Set(SourceBadge.Way.allCases), rules: [EventRule] = EventRule.all,
+        keeper: HelperProgram = TraceInstanceKeeper.current
     ) throws(MonitorError) -> any ExitSource {
         var missing: [String] = []
         if allowed.contains(.bpf) {
@@ -85,6 +87,13 @@ package enum BestSource {
                 return try PerfSource(rules: rules, missing: missing)
             } catch {
                 missing.append("no perf rings: \(error)")
+            }
+        }
+        if allowed.contains(.tracefs) {
+            do {
+                return try TraceFSSource(rules: rules, missing: missing, keeper: keeper)
+            } catch {
+                missing.append("no trace buffers: \(error)")
             }
         }
         if allowed.contains(.statistics) {

@@ -14,6 +14,8 @@ extension Session {
             vcpus: {
                 target.vcpus.map { MonitoredGuest.VCPU(id: $0.id, thread: $0.thread == 0 ? nil : $0.thread) }
             },
-            open: { () throws(MonitorError) in try BestSource.open([.bpf, .perf], rules: EventRule.exits) })
+            open: { () throws(MonitorError) in
+                try BestSource.open([.bpf, .perf, .tracefs], rules: EventRule.exits)
+            })
     }
 }

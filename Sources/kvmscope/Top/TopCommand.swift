@@ -11,7 +11,7 @@ struct TopCommand: ParsableCommand {
         abstract: "Watch the KVM guests of this host: exits by reason, how often and for how long.",
         discussion: """
             No guest is stopped. With a terminal it opens a screen; without one, or with --once, it prints one interval. \
-            Counts come from BPF programs on KVM's tracepoints, else from perf's rings, the kernel's counters in debugfs, \
+            Counts come from BPF programs on KVM's tracepoints, else from perf's rings, a trace buffer of its own in tracefs, the kernel's counters in debugfs, \
             statistics descriptors that VMMs hold open, or /proc; which it is, and what is lost by that, is always said. What cannot be known is `-`.
 
             Times of exits go from the exit to the next entry; those of returns to userspace from there to the next entry. \
@@ -83,7 +83,9 @@ struct TopCommand: ParsableCommand {
     var symbols: [String] = []
 
     @Option(
-        help: "Where counts come from, if not the best there is: bpf, perf, debugfs, descriptors or proc.")
+        help:
+            "Where counts come from, if not the best there is: bpf, perf, tracefs, debugfs, descriptors or proc."
+    )
     var source: SourceChoice?
 
     @Option(help: "Colours: auto looks at the terminal and at NO_COLOR.")
@@ -175,12 +177,13 @@ struct TopCommand: ParsableCommand {
 
 /// The ways that a user can ask for.
 enum SourceChoice: String, ExpressibleByArgument, CaseIterable {
-    case bpf, perf, debugfs, descriptors, proc
+    case bpf, perf, tracefs, debugfs, descriptors, proc
 
     var way: SourceBadge.Way {
         switch self {
         case .bpf: .bpf
         case .perf: .perf
+        case .tracefs: .tracefs
         case .debugfs: .statistics
         case .descriptors: .descriptors
         case .proc: .proc

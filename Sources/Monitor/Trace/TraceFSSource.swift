@@ -1,0 +1,53 @@
+import Glibc
+package import Host
+import KVMCore
+
+/// Reads every event from the buffers of a trace instance of its own, and counts them here: where neither programs may be
+/// loaded nor perf's rings be opened.
+package final class TraceFSSource: ExitSource {
+    package let badge: SourceBadge
+    package var names: ExitNames { events.names }
+    private let events: KVMEvents
+    private let rings: TraceRings
+    private var counter = RingCounter()
+
+    /// Of each CPU's buffer, in bytes.
+    static let bufferSize = 1 << 21
+
+    /// - Parameters:
+    ///   - rules: the events that are counted.
+    ///   - missing: why no better source is used.
+    ///   - keeper: removes the instance where this process is killed.
+    package convenience init(
+        rules: [EventRule] = EventRule.all, missing: [String],
+        keeper: HelperProgram = TraceInstanceKeeper.current
+    ) throws(MonitorError) {
+        try self.init(rules: rules, missing: missing, keeper: keeper, size: Self.bufferSize)
+    }
+
+    init(rules: [EventRule], missing: [String], keeper: HelperProgram, size: Int) throws(MonitorError) {
+        guard CounterProgram.PIDNamespace.own == nil else {
+            throw MonitorError(
+                "trace buffers name threads as the host does, and this program is in a PID namespace of its own",
+                remedy: "run it in the host's, as with `docker run --pid=host`")
+        }
+        let system = try KernelFileSystem.instances()
+        events = try KVMEvents.ofThisKernel(rules)
+        rings = try TraceRings(events, system, keeper: keeper, size: size)
+        badge = SourceBadge(
+            .tracefs, missing: missing + (Array(events.problems.values) + rings.problems.values).sorted())
+    }
+
+    package func read() throws(MonitorError) -> CounterSnapshot {
+        let now = monotonicTime()
+        counter.count(rings.take(before: now))
+        if let trouble = rings.trouble { throw trouble }
+        return counter.snapshot(at: now)
+    }
+
+    package func forget(_ threads: Set<Int32>) { counter.forget(threads) }
+
+    package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
+        try counter.countInstructionPointers(isWanted, events)
+    }
+}
