@@ -20,6 +20,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case bios
     /// `format` files of tracepoints, and records read by them: a record stands after a byte of zero.
     case tracepoint
+    /// Pages of trace buffers: `header_page` and `stats` as text, and after a byte of zero the page.
+    case tracepage
     /// Samples of the monitor, as its history keeps them.
     case sample
     /// Recordings: a byte of 1 to 5 makes the rest the content of a frame of that kind; all else is a file.
@@ -33,6 +35,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     public func run(_ bytes: [UInt8]) {
         switch self {
         case .tracepoint: return Watching.tracepoint(bytes)
+        case .tracepage: return Watching.tracepage(bytes)
         case .sample: return Watching.sample(bytes)
         case .recording: return Watching.recording(bytes)
         case .bios: return Firmware.calls(bytes)
@@ -51,7 +54,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .rsp: bench.remote(bytes)
         case .loader: bench.loader(bytes)
         case .dap: bench.adapter(bytes)
-        case .bios, .tracepoint, .sample, .recording: break
+        case .bios, .tracepoint, .tracepage, .sample, .recording: break
         }
     }
 

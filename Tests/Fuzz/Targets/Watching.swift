@@ -20,6 +20,26 @@ enum Watching {
         }
     }
 
+    static func tracepage(_ bytes: [UInt8]) {
+        let end = bytes.firstIndex(of: 0) ?? bytes.endIndex
+        let text = String(decoding: bytes[..<end], as: UTF8.self)
+        _ = TraceStatistics(text)
+        let layout = (try? TracePage.Layout(text)) ?? TracePage.Layout()
+        let page = Array(bytes[end...].dropFirst())
+        page.withUnsafeBytes { page in
+            guard let read = TracePage(page, layout) else { return }
+            var (count, length) = (0, 0)
+            _ = read.events { _, record in
+                count += 1
+                length += record.count
+                guard let start = page.baseAddress, let own = record.baseAddress else { return }
+                precondition(own >= start && own + record.count <= start + page.count)
+            }
+            // Each has a header of four bytes.
+            precondition(count * 4 + length <= page.count)
+        }
+    }
+
     static func sample(_ bytes: [UInt8]) {
         let frame = MonitorSample(number: 0, start: 0, end: 1_000_000_000, wallTime: 0, guests: [], cells: [])
         guard let sample = SampleCoding.decode(bytes, into: frame) else { return }
