@@ -214,8 +214,11 @@ import Testing
 
     @Test(arguments: ["lost", "no room", "unpaired", "restarted"])
     func theHelpExplainsEachLoss(_ word: String) throws {
-        #expect(WatchHelp.lines.contains { $0.key == word })
-        #expect(WatchHelp.lines.allSatisfy { $0.text.columns <= 60 || $0.key.isEmpty })
+        for isPrecise in [false, true] {
+            let lines = WatchHelp.lines(isPrecise: isPrecise)
+            #expect(lines.contains { $0.key == word })
+            #expect(lines.allSatisfy { $0.text.columns <= 60 || $0.key.isEmpty })
+        }
         var losses = Losses()
         losses.records = 1
         losses.unkept = 1

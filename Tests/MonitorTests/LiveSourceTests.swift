@@ -1,5 +1,6 @@
 import Foundation
 import Host
+import PreciseTimes
 import Testing
 
 @testable import Monitor
@@ -36,6 +37,9 @@ struct LiveSourceTests {
             }
             #expect(timed.reduce(0) { $0 + $1.counter.histogram.total } > 0)
             #expect(sample.lastExits[thread] == Self.io)
+            for cell in timed where source.badge.hasPreciseTimes {
+                #expect(sample.preciseTimes[cell.key]?.total ?? 0 == cell.counter.histogram.total)
+            }
         }
         #expect(sample.losses.isEmpty)
         #expect(sample.guests.map(\.process) == [guest.pid])

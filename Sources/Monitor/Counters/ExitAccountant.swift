@@ -31,16 +31,26 @@ package struct ExitAccountant: Sendable {
 
     /// - Parameters:
     ///   - maximumKeys: more are not counted, and are told as ``Losses/unkept``.
-    ///   - maximumPrecise: of so many keys times are kept with two digits, at some 35 KB each; of others to a power of two.
+    ///   - maximumPrecise: of so many keys times are kept with two digits, at some 10 KB each; of others to a power of two.
     package init(maximumKeys: Int = 1 << 16, maximumPrecise: Int = 0) {
         self.maximumKeys = maximumKeys
         self.maximumPrecise = maximumPrecise
     }
 
-    /// The times of those keys whose times are kept precisely.
-    package var preciseTimes: [CounterKey: PreciseTimes] {
-        var times: [CounterKey: PreciseTimes] = [:]
-        for (place, own) in precise.enumerated() { if let own { times[table.keys[place]] = own } }
+    /// The times of those keys whose times are kept precisely, since this was called before. A key that had none gives its
+    /// place to another.
+    package mutating func takePreciseTimes() -> [CounterKey: TimeBins] {
+        var times: [CounterKey: TimeBins] = [:]
+        for place in precise.indices {
+            guard let bins = precise[place]?.bins else { continue }
+            if bins.bins.isEmpty {
+                precise[place] = nil
+                preciseCount -= 1
+            } else {
+                times[table.keys[place]] = bins
+                precise[place]?.reset()
+            }
+        }
         return times
     }
     private var preciseCount = 0

@@ -46,7 +46,7 @@ package struct RecordedRun: Sendable {
                 MonitorSample.Cell(key: $0.key, counter: $0.counter)
             }.sorted { $0.key < $1.key }, lastExits: accountant.lastExits, losses: accountant.losses,
             owners: guests.owners)
-        sample.preciseTimes = accountant.preciseTimes
+        sample.preciseTimes = accountant.takePreciseTimes()
         self.sample = sample
     }
 }

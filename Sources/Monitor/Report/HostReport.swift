@@ -179,7 +179,7 @@ package struct HostReport: Sendable {
             // The kernel's own counters are of the whole VM.
             let level = vcpu.thread == nil || badge.countsOnly ? nil : level(own)
             let share = vcpu.thread.flatMap { sample.shares[$0] }
-            let rows = reasons(own).filter { $0.key.level == level }
+            let rows = reasons(own, precisely: false).filter { $0.key.level == level }
             return VCPU(
                 id: vcpu.id, thread: vcpu.thread, hostCPU: share?.hostCPU, moves: share?.moves,
                 share: share.map(Shares.init) ?? Shares(), level: level, exitsPerSecond: rate(own, level),
@@ -234,7 +234,7 @@ package struct HostReport: Sendable {
 
     /// The reasons of what is selected, hardware exits first and then the most frequent first.
     package func reasons(_ selection: Selection) -> [Reason] {
-        reasons(cells(of: selection)).sorted {
+        reasons(cells(of: selection), precisely: true).sorted {
             $0.key.level != $1.key.level
                 ? $0.key.level.order < $1.key.level.order : ($1.count, $0.name) < ($0.count, $1.name)
         }
@@ -246,13 +246,14 @@ package struct HostReport: Sendable {
         return selection.process.map { cells[process: $0] } ?? cells.all
     }
 
-    private func reasons(_ cells: CellList) -> [Reason] {
+    /// - Parameter precisely: percentiles and longest times are wanted as well as they are known.
+    private func reasons(_ cells: CellList, precisely: Bool) -> [Reason] {
         var counters: [ReasonKey: Counter] = [:]
         var emulated: [UInt64: Counter] = [:]
         var totals: [Level: UInt64] = [:]
         var precise = PreciseSums()
         for cell in cells {
-            if let times = sample.preciseTimes[cell.key] { precise.add(times, of: cell.key) }
+            if precisely, let bins = sample.preciseTimes[cell.key] { precise.add(bins, of: cell.key) }
             if cell.key.kind == .emulation {
                 emulated[cell.key.code, default: Counter()].add(cell.counter)
                 continue
@@ -290,14 +291,14 @@ package struct HostReport: Sendable {
                     ?? timed.histogram.quantile(0.5).map { min($0, timed.maximum) },
                 p99: times?.quantile(0.99)
                     ?? timed.histogram.quantile(0.99).map { min($0, timed.maximum) },
-                maximum: isTimed ? timed.maximum : nil, histogram: timed.histogram,
+                maximum: times?.maximum ?? (isTimed ? timed.maximum : nil), histogram: timed.histogram,
                 isWaiting: key.isWaiting(names))
         }
     }
 
     /// The times of all that is selected, for a column of the heat map; waiting is left out unless it is selected itself.
     package func times(_ selection: Selection) -> Histogram {
-        reasons(cells(of: selection)).reduce(into: Histogram()) { sum, reason in
+        reasons(cells(of: selection), precisely: false).reduce(into: Histogram()) { sum, reason in
             if let wanted = selection.reason {
                 if reason.key == wanted { sum.add(reason.histogram) }
             } else if !reason.isWaiting, reason.key.level == .hardware || reason.timing == .emulationToReturn
@@ -323,11 +324,11 @@ private struct PreciseSums {
     /// Of the emulation before a return, by its code.
     var emulated: [UInt64: PreciseTimes] = [:]
 
-    mutating func add(_ times: PreciseTimes, of key: CounterKey) {
+    mutating func add(_ bins: TimeBins, of key: CounterKey) {
         if key.kind == .emulation {
-            emulated[key.code, default: PreciseTimes()].add(times)
+            emulated[key.code, default: PreciseTimes()].add(bins)
         } else if let reason = ReasonKey(key) {
-            reasons[reason, default: PreciseTimes()].add(times)
+            reasons[reason, default: PreciseTimes()].add(bins)
         }
     }
 }

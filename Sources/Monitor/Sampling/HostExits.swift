@@ -1,4 +1,5 @@
 import Host
+import PreciseTimes
 
 /// The exits of one guest since it is watched, counted on the host with no stop of anybody: for the debugger of a guest that
 /// another program runs.
@@ -23,6 +24,8 @@ package final class HostExits {
     private let open: () throws(MonitorError) -> any ExitSource
     private var state = State.closed
     private var counters: [CounterKey: Counter] = [:]
+    /// Since the same moment, where the source has them.
+    private var precise: [CounterKey: PreciseTimes] = [:]
     private var start: UInt64 = 0
     private var losses = Losses()
     private var recent: HostReport?
@@ -36,6 +39,8 @@ package final class HostExits {
         case failed(MonitorError)
     }
 
+    /// At some 10 KB each.
+    private static let maximumPrecise = 1024
     /// Rates are over so long at least.
     private static let period: UInt64 = 1_000_000_000
 
@@ -84,13 +89,19 @@ package final class HostExits {
             counters[cell.key, default: Counter()].add(cell.counter)
             pending[cell.key, default: Counter()].add(cell.counter)
         }
+        for (key, bins) in sample.preciseTimes
+        where precise[key] != nil || precise.count < Self.maximumPrecise {
+            precise[key, default: PreciseTimes()].add(bins)
+        }
         losses.add(sample.losses)
         if sample.end &- pendingStart >= Self.period {
-            recent = report(sample, pending, from: pendingStart, monitor.source)
+            // Of these only rates are looked at.
+            recent = report(sample, pending, [:], from: pendingStart, monitor.source)
             pending = [:]
             pendingStart = sample.end
         }
-        let all = report(sample, counters, from: start, monitor.source)
+        let all = report(
+            sample, counters, precise.mapValues(\.bins), from: start, monitor.source)
         let selection = Selection(process: process)
         return Look(
             report: all,
@@ -112,6 +123,7 @@ package final class HostExits {
         // What has not begun is at zero.
         guard case .counting(let monitor) = state, let sample = try? monitor.sample() else { return }
         counters = [:]
+        precise = [:]
         pending = [:]
         recent = nil
         losses = Losses()
@@ -119,12 +131,13 @@ package final class HostExits {
     }
 
     private func report(
-        _ sample: MonitorSample, _ counters: [CounterKey: Counter], from start: UInt64,
-        _ source: any ExitSource
+        _ sample: MonitorSample, _ counters: [CounterKey: Counter], _ precise: [CounterKey: TimeBins],
+        from start: UInt64, _ source: any ExitSource
     ) -> HostReport {
         var whole = sample
         whole.start = start
         whole.losses = losses
+        whole.preciseTimes = precise
         whole.cells = counters.map { MonitorSample.Cell(key: $0.key, counter: $0.value) }.sorted {
             $0.key < $1.key
         }

@@ -65,6 +65,7 @@ package final class Monitor {
             shares: shares, lastExits: snapshot.lastExits, losses: losses, hiddenProcesses: hidden,
             owners: owners)
         sample.isWhole = directory.isWhole
+        sample.preciseTimes = snapshot.preciseTimes
         return sample
     }
 

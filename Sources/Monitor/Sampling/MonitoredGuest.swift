@@ -117,7 +117,7 @@ package struct MonitorSample: Sendable {
     /// Every guest of the host is looked for: exits of no guest here are news.
     package var isWhole = true
     /// Of those cells whose times are kept with two digits.
-    package var preciseTimes: [CounterKey: PreciseTimes] = [:]
+    package var preciseTimes: [CounterKey: TimeBins] = [:]
 
     package init(
         number: Int, start: UInt64, end: UInt64, wallTime: Double, guests: [MonitoredGuest], cells: [Cell],

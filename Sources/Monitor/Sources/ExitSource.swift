@@ -1,3 +1,5 @@
+package import PreciseTimes
+
 /// Where counts of exits come from. Not thread-safe: whoever samples owns it.
 package protocol ExitSource: AnyObject {
     var badge: SourceBadge { get }
@@ -41,6 +43,8 @@ package struct SourceBadge: Sendable, Hashable {
 
     package var way: Way
 
+    /// Percentiles and longest times are right to one percent, as every event was seen here; else to a power of two.
+    package var hasPreciseTimes: Bool { way == .perf || way == .tracefs || way == .recording }
     /// No more than the kernel's own counters.
     package var countsOnly: Bool { way == .statistics || way == .descriptors }
     /// Why a better way was not taken, and what is lost by that, a line each.
@@ -62,11 +66,15 @@ package struct CounterSnapshot: Sendable {
     package var processes: [Int32: Int32]
     /// The code of each thread's last ``CounterKind/userspaceExit``, where the source knows it.
     package var lastExits: [Int32: UInt64]
+    /// Of keys whose times the source keeps with two digits: those since the snapshot before.
+    package var preciseTimes: [CounterKey: TimeBins]
 
     package init(
         time: UInt64, counters: [(key: CounterKey, counter: Counter)], losses: Losses = Losses(),
-        processes: [Int32: Int32] = [:], lastExits: [Int32: UInt64] = [:]
+        processes: [Int32: Int32] = [:], lastExits: [Int32: UInt64] = [:],
+        preciseTimes: [CounterKey: TimeBins] = [:]
     ) {
+        self.preciseTimes = preciseTimes
         self.time = time
         self.counters = counters
         self.losses = losses

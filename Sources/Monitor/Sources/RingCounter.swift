@@ -1,8 +1,11 @@
 /// Counts the events of rings, for the sources that read every event.
 struct RingCounter {
-    private var accountant = ExitAccountant()
+    private var accountant = ExitAccountant(maximumPrecise: Self.maximumPrecise)
     private var processes: [Int32: Int32] = [:]
     private var countsInstructionPointers = false
+
+    /// Some 25 MB where as many keys have times.
+    private static let maximumPrecise = 2048
 
     /// - Parameter found: in the order of time.
     mutating func count(_ found: [PerfRings.Found]) {
@@ -19,10 +22,11 @@ struct RingCounter {
         }
     }
 
-    func snapshot(at time: UInt64) -> CounterSnapshot {
+    /// What was counted so far, and the precise times since the snapshot before.
+    mutating func snapshot(at time: UInt64) -> CounterSnapshot {
         CounterSnapshot(
             time: time, counters: accountant.counted, losses: accountant.losses, processes: processes,
-            lastExits: accountant.lastExits)
+            lastExits: accountant.lastExits, preciseTimes: accountant.takePreciseTimes())
     }
 
     mutating func forget(_ threads: Set<Int32>) {

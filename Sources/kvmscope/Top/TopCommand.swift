@@ -16,7 +16,7 @@ struct TopCommand: ParsableCommand {
 
             Times of exits go from the exit to the next entry; those of returns to userspace from there to the next entry. \
             Where KVM emulates the guest and no kvm_exit fires, they go from the access to the return, and are named so. \
-            Percentiles are known to a power of two.
+            Percentiles are known to a power of two; from perf's rings and from tracefs to one percent.
 
             Status: 0; 2 if the guest is not there or it cannot be watched; 64 for a bad command line.
             """)

@@ -54,6 +54,19 @@ enum Watching {
         _ = report.reasons(Selection())
         _ = report.details(Selection())
         _ = report.times(Selection()).quantile(0.99)
+        precise(bytes, sample)
+    }
+
+    /// The same bytes as the precise times of that sample.
+    private static func precise(_ bytes: [UInt8], _ sample: MonitorSample) {
+        guard let times = SampleCoding.decodePrecise(bytes, of: sample) else { return }
+        precondition(times.count <= sample.cells.count)
+        var whole = sample
+        whole.preciseTimes = times
+        precondition(SampleCoding.decodePrecise(SampleCoding.encodePrecise(whole), of: whole) == times)
+        _ = HostReport(
+            whole, names: ExitNames(exit: nil, userspaceExit: nil), badge: SourceBadge(.recording)
+        ).reasons(Selection())
     }
 
     static func recording(_ bytes: [UInt8]) {
