@@ -141,7 +141,7 @@ public final class OwnedMachine: Target {
         self.serialPort = serialPort
         parts = MachineParts(
             board: board, coordinator: try RunCoordinator(), memory: memory,
-            assist: AssistRecord(supportedCPUID), ioDebug: ioDebug, chips: chips,
+            assist: AssistRecord(), ioDebug: ioDebug, chips: chips,
             devices: devices, serialPort: serialPort, bios: bios)
 
         for id in 0..<configuration.vcpus {

@@ -122,6 +122,25 @@ rights: xor     ebx, ebx
         cmp     esi, 0x90
         jne     rights
 
+        // POPCNT with the flags that it sets, of a register and of a word in memory.
+        xor     ebx, ebx
+        mov     esi, 64
+ones:   popcnt  eax, ebx
+        pushfd
+        SHOW
+        pop     eax
+        SHOW
+        mov     [STACK3], ebx
+        mov     eax, -1
+        popcnt  ax, word ptr [STACK3]
+        pushfd
+        SHOW
+        pop     eax
+        SHOW
+        lea     ebx, [ebx * 4 + ebx + 1]
+        dec     esi
+        jnz     ones
+
         // INT and IRET on one level, by an interrupt gate and by a trap gate.
         lidt    [IDTR]
         GATE    0x40, SAME, 0x8E

@@ -216,6 +216,41 @@ struct AssistTests {
         #expect(fault(&state) == .init(vector: 13, code: 0))
     }
 
+    @Test func onesAreCounted() {
+        // popcnt rax, rbx
+        var state = state([0xF3, 0x48, 0x0F, 0xB8, 0xC3], long: true)
+        state.general.rbx = 0xF000_0000_0000_0003
+        state.general.rflags.insert([.of, .sf, .af, .cf, .pf, .zf])
+        #expect(Assist.perform(&state)?.name == "popcnt")
+        #expect(
+            state.general.rax == 6 && state.general.rflags.isDisjoint(with: [.of, .sf, .af, .cf, .pf, .zf]))
+        // popcnt ax, [ebx] leaves the upper half, and nothing in it but 0 sets ZF.
+        var word = self.state([0x66, 0xF3, 0x0F, 0xB8, 0x03])
+        word.general.rbx = 0x8000
+        word.general.rax = 0xFFFF_FFFF
+        memory.put(UInt64(0xFFFF_0000), at: 0x8000)
+        #expect(Assist.perform(&word)?.fault == nil)
+        #expect(word.general.rax == 0xFFFF_0000 && word.general.rflags.contains(.zf))
+        // Without its prefix it is none, and without the ability in CPUID it is undefined.
+        var bare = self.state([0x0F, 0xB8, 0xC3])
+        #expect(Assist.perform(&bare) == nil)
+        var old = self.state([0xF3, 0x0F, 0xB8, 0xC3])
+        old.processor.abilities.remove(.countOnes)
+        #expect(fault(&old)?.vector == 6)
+    }
+
+    @Test func abilitiesAreThoseOfCPUID() {
+        func entry(_ function: UInt32, ebx: UInt32 = 0, ecx: UInt32 = 0) -> CPUIDEntry {
+            CPUIDEntry(function: function, index: 0, flags: 0, eax: 0, ebx: ebx, ecx: ecx, edx: 0)
+        }
+        #expect(AssistState.Ability.all(in: []) == [])
+        #expect(AssistState.Ability.all(in: [entry(1, ecx: 1 << 23)]) == [.countOnes])
+        #expect(
+            AssistState.Ability.all(in: [entry(1, ecx: 1 << 13), entry(7, ebx: 1 << 20)])
+                == [.compareExchange16, .accessControl])
+        #expect(AssistState.Ability.all(in: [entry(1, ebx: ~0), entry(7, ecx: ~0)]) == [])
+    }
+
     @Test func accessChecksAndXGETBV() {
         var state = state([0x0F, 0x01, 0xCB], long: true)
         #expect(Assist.perform(&state)?.name == "stac")

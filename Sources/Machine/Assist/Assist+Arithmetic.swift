@@ -78,16 +78,32 @@ extension Assist {
     /// CLAC and STAC. Source: SDM volume 2A and 2B.
     static func accessCheck(_ isSet: Bool) -> Body {
         { state, _ throws(AssistFailure) in
-            guard state.processor.hasSMAP, state.cpl == 0 else {
+            guard state.processor.abilities.contains(.accessControl), state.cpl == 0 else {
                 throw .fault(.undefined)
             }
             set(&state.general.rflags, .ac, isSet)
         }
     }
 
+    /// POPCNT. Source: SDM volume 2B.
+    static let countOnes: Body = { state, instruction throws(AssistFailure) in
+        guard state.processor.abilities.contains(.countOnes) else { throw .fault(.undefined) }
+        let size = instruction.operandSize
+        let value: UInt64
+        if let operand = instruction.address {
+            let linear = try state.linear(operand.segment, operand.offset, size: size, isWrite: false)
+            value = try state.read(linear, size: size)
+        } else {
+            value = state.general[instruction.operand] & UInt64.max >> UInt64(64 - size * 8)
+        }
+        put(&state, instruction, UInt64(value.nonzeroBitCount))
+        state.general.rflags.remove([.of, .sf, .af, .cf, .pf])
+        set(&state.general.rflags, .zf, value == 0)
+    }
+
     /// CMPXCHG16B. Source: SDM volume 2A.
     static let compareExchange16: Body = { state, instruction throws(AssistFailure) in
-        guard state.processor.hasCMPXCHG16B, let operand = instruction.address else {
+        guard state.processor.abilities.contains(.compareExchange16), let operand = instruction.address else {
             throw .fault(.undefined)
         }
         let linear = try state.linear(operand.segment, operand.offset, size: 16, isWrite: true)

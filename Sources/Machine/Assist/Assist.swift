@@ -74,6 +74,7 @@ enum Assist {
         case 0x0F0D, 0x0F18...0x0F1F:
             // Prefetches, hints and ENDBR: nothing is accessed.
             return Row(name: "nop") { _, _ in }
+        case 0x0FB8 where instruction.repeatPrefix == 0xF3: return Row(name: "popcnt", body: countOnes)
         case 0x0FC7
         where instruction.extensionNumber == 1 && !instruction.isRegister && instruction.rex & 8 != 0:
             return Row(name: "cmpxchg16b", mayLock: true, body: compareExchange16)

@@ -80,7 +80,7 @@ struct AssistInstruction {
         case 0xCD:
             guard let vector = reader.byte() else { return nil }
             immediate = UInt16(vector)
-        case 0x0F01, 0x0F02, 0x0F03, 0x0F0D, 0x0F18...0x0F1F, 0x0FC7:
+        case 0x0F01, 0x0F02, 0x0F03, 0x0F0D, 0x0F18...0x0F1F, 0x0FB8, 0x0FC7:
             guard readOperand(&reader, state) else { return nil }
         default: return nil
         }

@@ -6,16 +6,7 @@ import Synchronization
 /// Whether instructions are completed that the host's KVM lacks, and which were. Shared by the threads of all vCPUs.
 final class AssistRecord: Sendable {
     let isOn = Atomic<Bool>(true)
-    /// CPUID leaf 7, EBX bit 20.
-    let hasSMAP: Bool
-    /// CPUID leaf 1, ECX bit 13.
-    let hasCMPXCHG16B: Bool
     private let counts = Lock<[String: AssistedInstruction]>([:])
-
-    init(_ cpuid: [CPUIDEntry]) {
-        hasSMAP = cpuid.contains { $0.function == 7 && $0.index == 0 && $0.ebx >> 20 & 1 == 1 }
-        hasCMPXCHG16B = cpuid.contains { $0.function == 1 && $0.ecx >> 13 & 1 == 1 }
-    }
 
     /// - Parameter address: linear, of the instruction.
     func note(_ done: Assist.Completion, at address: UInt64) {

@@ -1,4 +1,5 @@
 import DebugTarget
+import KVMCore
 import X86
 
 /// Why a helper ends without having done the instruction.
@@ -32,14 +33,31 @@ struct AssistState {
     /// What the processor has beside its registers; asked where an instruction needs it.
     var processor = Processor()
 
+    /// Instructions that a processor may lack. Source: SDM volume 2A, CPUID.
+    enum Ability: CaseIterable {
+        /// CLAC and STAC: leaf 7, EBX bit 20.
+        case accessControl
+        /// CMPXCHG16B: leaf 1, ECX bit 13.
+        case compareExchange16
+        /// POPCNT: leaf 1, ECX bit 23.
+        case countOnes
+
+        static func all(in cpuid: [CPUIDEntry]) -> Set<Ability> {
+            let leaf1 = cpuid.first { $0.function == 1 }?.ecx ?? 0
+            let leaf7 = cpuid.first { $0.function == 7 && $0.index == 0 }?.ebx ?? 0
+            let bits: [(Ability, UInt32)] = [
+                (.accessControl, leaf7 >> 20), (.compareExchange16, leaf1 >> 13), (.countOnes, leaf1 >> 23),
+            ]
+            return Set(bits.filter { $0.1 & 1 == 1 }.map(\.0))
+        }
+    }
+
     struct Processor {
         /// The x87 status word; nil where it cannot be read.
         var fpuStatus: () -> UInt16? = { nil }
         var xcr0: () -> UInt64? = { nil }
-        /// CPUID leaf 7, EBX bit 20.
-        var hasSMAP = true
-        /// CPUID leaf 1, ECX bit 13.
-        var hasCMPXCHG16B = true
+        /// What CPUID tells the guest.
+        var abilities: Set<Ability> = Set(Ability.allCases)
     }
 
     var mode: CPUMode { CPUMode(general, special) }

@@ -29,8 +29,7 @@ extension VCPURunner {
         let vcpu = vcpu
         state.processor.fpuStatus = { (try? vcpu.fpu())?.statusWord }
         state.processor.xcr0 = { (try? vcpu.xcrs())?.first { $0.index == 0 }?.value }
-        state.processor.hasSMAP = record.hasSMAP
-        state.processor.hasCMPXCHG16B = record.hasCMPXCHG16B
+        state.processor.abilities = try guestAbilities()
         let address = VCPUSnapshot.pc(state.general, state.special)
         let special = state.special
         let wasTracing = state.general.rflags.contains(.tf)
@@ -63,6 +62,15 @@ extension VCPURunner {
         }
         record.note(done, at: address)
         return done
+    }
+
+    /// By what CPUID tells the guest, which need not be what KVM says that it supports. It does not change once a vCPU has
+    /// run (api.rst, KVM_SET_CPUID2).
+    private func guestAbilities() throws(KVMError) -> Set<AssistState.Ability> {
+        if let known = abilities { return known }
+        let found = AssistState.Ability.all(in: try vcpu.cpuid())
+        abilities = found
+        return found
     }
 
     /// Has KVM deliver an exception.

@@ -27,7 +27,7 @@ final class MachineParts: Sendable {
 
     init(
         board: Board, coordinator: RunCoordinator, memory: MachineMemory,
-        assist: AssistRecord = AssistRecord([]), ioDebug: IODebugPort = IODebugPort(),
+        assist: AssistRecord = AssistRecord(), ioDebug: IODebugPort = IODebugPort(),
         chips: MachineChips? = nil, devices: BoardDevices? = nil, serialPort: UART? = nil,
         bios: BIOS? = nil
     ) {
@@ -57,6 +57,8 @@ final class VCPURunner: @unchecked Sendable {
     let vcpu: VCPU
     let thread: VCPUThread
     let parts: MachineParts
+    /// Of the guest's processor, once they were asked for.
+    var abilities: Set<AssistState.Ability>?
     let recorder: ExitRecorder
     /// Of the boot processor alone, which interrupts go to.
     let chips: MachineChips?
