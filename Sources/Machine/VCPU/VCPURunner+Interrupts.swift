@@ -61,10 +61,14 @@ extension VCPURunner {
         case never
     }
 
+    /// How long after the end of a wait in a HLT the alarm would ring, in nanoseconds.
+    private static let alarmAfterHalt: UInt64 = 2_000_000
+
     /// Waits in a HLT for an interrupt; a kick ends it at once.
+    ///
+    /// It waits for its time by itself. The alarm is put off past it, and not switched off: it is set anew as soon as the
+    /// guest runs, and a thread that sleeps until some time or other need not be woken for a later one.
     func waitAtHalt(_ chips: MachineChips) -> HaltEnd {
-        // It waits for its time by itself.
-        chips.devices.setAlarm(nil)
         while true {
             let token = thread.kicks.token
             chips.advance()
@@ -74,9 +78,10 @@ extension VCPURunner {
             guard next != nil || parts.mayTypeInterrupt else { return .never }
             let now = monotonicTime()
             let passed = chips.clock.now
+            let end = next.map { now &+ ($0 > passed ? $0 - passed : 0) }
+            chips.devices.setAlarm(end.map { $0 &+ Self.alarmAfterHalt })
             chips.clock.begin(at: now)
-            thread.kicks.wait(
-                since: token, until: next.map { now &+ ($0 > passed ? $0 - passed : 0) }, spins: false)
+            thread.kicks.wait(since: token, until: end, spins: false)
             chips.clock.end(at: monotonicTime())
             parts.inputs.pass(.time(chips.clock.now))
         }
