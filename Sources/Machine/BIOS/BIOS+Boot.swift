@@ -4,14 +4,14 @@ import X86
 /// INT 18h, INT 19h, and the start of a machine: loading a boot sector and going there.
 extension BIOS {
     /// What is booted from a drive.
-    struct BootCode: Sendable, Hashable {
-        var bytes: [UInt8]
-        var segment: UInt16
-        var drive: UInt8
+    package struct BootCode: Sendable, Hashable {
+        package var bytes: [UInt8]
+        package var segment: UInt16
+        package var drive: UInt8
     }
 
     /// The first drive that has boot code: in the order of the drives.
-    var bootCode: BootCode? {
+    package var bootCode: BootCode? {
         for drive in hardware.drives {
             if let code = Self.bootCode(of: drive) { return code }
         }

@@ -20,7 +20,7 @@ struct Firmware {
     private let memory = FakeMemory(size: Int(ramSize))
 
     static func calls(_ bytes: [UInt8]) {
-        let (firmware, uses) = shared ?? (Firmware(), 0)
+        let (firmware, uses) = shared ?? (ofNoise(), 0)
         shared = uses + 1 < usesMost ? (firmware, uses + 1) : nil
         // What was written to the drives is kept in memory, and may not grow from input to input.
         defer { for drive in firmware.drives { drive.image.revert() } }
@@ -31,8 +31,53 @@ struct Firmware {
         }
     }
 
-    /// A floppy, a disk and a CD, of noise: their partition tables and catalogues say anything.
-    private init() {
+    /// A CD whose boot catalog says anything, what is booted from it, and calls of a guest that was.
+    ///
+    /// The first byte says what is made right, the next four where the catalog is, the next 64 are the catalog, and calls
+    /// follow.
+    static func disc(_ bytes: [UInt8]) {
+        guard let choice = bytes.first else { return }
+        let content = Array(bytes.dropFirst()) + [UInt8](repeating: 0, count: 68)
+        var image = [UInt8](repeating: 0x90, count: 24 * 2048)
+        func put(_ part: some Sequence<UInt8>, at place: Int) {
+            for (offset, byte) in part.enumerated() { image[place + offset] = byte }
+        }
+        put([0] + Array("CD001".utf8) + [1] + Array("EL TORITO SPECIFICATION".utf8), at: 17 * 2048)
+        put(choice & 1 == 0 ? [18, 0, 0, 0] : Array(content[..<4]), at: 17 * 2048 + 0x47)
+        var catalog = Array(content[4..<68])
+        if choice & 2 == 0 {
+            (catalog[0], catalog[30], catalog[31], catalog[32]) = (1, 0x55, 0xAA, 0x88)
+            (catalog[28], catalog[29]) = (0, 0)
+            let sum = stride(from: 0, to: 32, by: 2).reduce(UInt16(0)) {
+                $0 &+ (UInt16(catalog[$1]) | UInt16(catalog[$1 + 1]) << 8)
+            }
+            (catalog[28], catalog[29]) = (UInt8(truncatingIfNeeded: 0 &- sum), UInt8((0 &- sum) >> 8))
+        }
+        put(catalog, at: 18 * 2048)
+        // It may end anywhere after its first sector.
+        let size = choice & 4 == 0 ? image.count : 2048 + Int(choice) * 183
+        let made = withFile(image[..<size]) { path -> Firmware? in
+            let others: [MachineConfiguration.Drive] =
+                choice & 8 == 0 ? [] : [.init(choice & 16 == 0 ? .floppy : .disk, path: path)]
+            guard let drives = try? Drive.opened([.init(.cdrom, path: path)] + others) else { return nil }
+            return try? Firmware(drives)
+        }
+        guard let made else { return }
+        if let code = made.bios.bootCode {
+            precondition(!code.bytes.isEmpty && code.bytes.count <= image.count, "\(code.bytes.count) bytes")
+            made.put(UInt64(code.segment) << 4, code.bytes)
+        }
+        for start in stride(from: 68, to: min(content.count, 68 + 4 * callSize), by: callSize) {
+            var call = Array(content[start..<min(start + callSize, content.count)])
+            call += [UInt8](repeating: 0, count: callSize - call.count)
+            made.call(call)
+        }
+    }
+
+    /// Gives `body` the path of a file that is gone afterwards, but for those who have opened it.
+    private static func withFile<Result>(_ bytes: some Collection<UInt8>, _ body: (String) throws -> Result)
+        rethrows -> Result
+    {
         var path = Array("/dev/shm/kvmscope-fuzz-XXXXXX".utf8CString)
         // SAFETY: the array is terminated, and mkstemp writes within it.
         let file = mkstemp(&path)
@@ -41,26 +86,34 @@ struct Firmware {
             close(file)
             unlink(path)
         }
+        _ = Array(bytes).withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }
+        return try body("/proc/self/fd/\(file)")
+    }
+
+    /// A floppy, a disk and a CD, of noise: their partition tables and catalogues say anything.
+    private static func ofNoise() -> Firmware {
         var state: UInt32 = 1
         let noise = (0..<200_000).map { _ -> UInt8 in
             state = state &* 1_664_525 &+ 1_013_904_223
             return UInt8(truncatingIfNeeded: state >> 24)
         }
-        _ = noise.withUnsafeBytes { pwrite(file, $0.baseAddress, $0.count, 0) }
-        let kinds: [(DriveState.Kind, UInt8)] = [(.floppy, 0), (.disk, 0x80), (.cdrom, 0xE0)]
-        let ranges = [0..<Self.ramSize]
         do {
-            drives = try kinds.map {
-                Drive($0, number: $1, image: try DiskImage(path: "/proc/self/fd/\(file)"))
+            return try withFile(noise) { path in
+                let kinds: [DriveState.Kind] = [.disk, .floppy, .cdrom]
+                return try Firmware(Drive.opened(kinds.map { .init($0, path: path) }))
             }
-            bios = BIOS(
-                BIOS.Hardware(
-                    drives: drives, chips: MachineChips(origin: 0), serialPort: UART(output: ConsoleBuffer()),
-                    ramSize: Self.ramSize, ranges: ranges, screen: TextAdapter()))
-            try BIOSSetup(rom: bios.rom, drives: drives, secondOfDay: 0).write(to: memory)
         } catch {
             fatalError("\(error)")
         }
+    }
+
+    private init(_ drives: [Drive]) throws {
+        self.drives = drives
+        bios = BIOS(
+            BIOS.Hardware(
+                drives: drives, chips: MachineChips(origin: 0), serialPort: UART(output: ConsoleBuffer()),
+                ramSize: Self.ramSize, ranges: [0..<Self.ramSize], screen: TextAdapter()))
+        try BIOSSetup(rom: bios.rom, drives: drives, secondOfDay: 0).write(to: memory)
     }
 
     private func call(_ bytes: [UInt8]) {

@@ -18,6 +18,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case loader
     /// Calls of BIOS services, 48 bytes each: registers, and what stands where DS:SI points.
     case bios
+    /// CDs by their boot catalogs, and calls of what was booted from one; see `Firmware.disc`.
+    case disc
     /// `format` files of tracepoints, and records read by them: a record stands after a byte of zero.
     case tracepoint
     /// Pages of trace buffers: `header_page` and `stats` as text, and after a byte of zero the page.
@@ -39,6 +41,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .sample: return Watching.sample(bytes)
         case .recording: return Watching.recording(bytes)
         case .bios: return Firmware.calls(bytes)
+        case .disc: return Firmware.disc(bytes)
         default: break
         }
         // What is done to a guest stays in it: of such uses one bench takes fewer.
@@ -54,7 +57,7 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         case .rsp: bench.remote(bytes)
         case .loader: bench.loader(bytes)
         case .dap: bench.adapter(bytes)
-        case .bios, .tracepoint, .tracepage, .sample, .recording: break
+        case .bios, .disc, .tracepoint, .tracepage, .sample, .recording: break
         }
     }
 
