@@ -90,6 +90,20 @@ import Testing
         #expect(try driver.failure("info address strat").suggestion == "start")
     }
 
+    /// GDB's `/s` and `/m`; its `/r` is what is shown in any case.
+    @Test(arguments: ["s", "m", "rs"]) func codeBelowItsSourceLines(_ modifiers: String) throws {
+        let loaded = try Loaded()
+        let plain = try loaded.driver.text("disas 0x7c00, 0x7c05")
+        #expect(try loaded.driver.text("disas/r 0x7c00, 0x7c05") == plain)
+        let lines = try loaded.driver.text("disas/\(modifiers) 0x7c00, 0x7c05")
+        #expect(lines.filter { !$0.hasPrefix("boot.S:") } == plain, "\(lines)")
+        let sources = lines.filter { $0.hasPrefix("boot.S:") }
+        #expect(
+            sources.first?.hasPrefix("boot.S:10") == true && Set(sources).count == sources.count, "\(lines)")
+        #expect(try loaded.driver.failure("disas/5s 0x7c00").message.contains("count alone"))
+        #expect(try loaded.driver.json("disas/s 0x7c00, +1").contains(#""source":{"line":10"#))
+    }
+
     @Test func memoryHasNames() throws {
         let loaded = try Loaded()
         try loaded.driver.output("set *(u32*)0x500 = 0x7c04")

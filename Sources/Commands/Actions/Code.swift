@@ -9,12 +9,13 @@ extension CommandTable {
             "decode instructions",
             details: """
                 Decoded as the mode of the selected vCPU has it: 16, 32 or 64-bit. Without ADDR from the next \
-                instruction on; Enter goes on after the last. FMT is a count, 10 if none is given. `ADDR, END` and \
-                `ADDR, +LEN` are all instructions that begin in that range, END not in it.
+                instruction on; Enter goes on after the last. FMT is a count, 10 if none is given, or GDB's `s` (or \
+                `m`): each source line above its code. `ADDR, END` and `ADDR, +LEN` are all instructions that begin \
+                in that range, END not in it.
                 """,
             examples: [
                 .init("u/5", "the next five"), .init("u/20 0:7c00", "twenty from there"),
-                .init("disas 0x7c00, +16", "a range"),
+                .init("disas 0x7c00, +16", "a range"), .init("disas/s", "with the source lines"),
             ],
             completion: [.expression], repeatable: true, format: true, whileRunning: true,
             action: CodeActions.disassemble),
@@ -35,7 +36,7 @@ extension Session {
 
 enum CodeActions {
     static func disassemble(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {
-        let format = try DisplayFormat(call.format, in: call)
+        let (format, withSource) = try Self.format(call)
         guard format.unit == nil, format.letter == nil || format.letter == .instruction else {
             throw call.error("`disassemble` takes a count alone", at: call.format)
         }
@@ -43,7 +44,7 @@ enum CodeActions {
             guard format.count == nil else {
                 throw call.error("a range says itself how much: no count with it", at: call.format)
             }
-            return try range(session, call, comma)
+            return try range(session, call, comma, withSource: withSource)
         }
         // Bochs: `u START END`, without a comma.
         let words = call.arguments
@@ -56,23 +57,33 @@ enum CodeActions {
             return try list(session, call, at: address, words[0], count: Int(count), bytes: count)
         }
         // Bochs: `u` goes on with Enter; typed anew, it starts at the next instruction.
-        return try list(session, call, count: format.count ?? 10, goesOn: call.isRepeat)
+        return try list(
+            session, call, count: format.count ?? 10, goesOn: call.isRepeat, withSource: withSource)
+    }
+
+    /// GDB's modifiers: `/s` and `/m` show source lines, and `/r` the bytes, which are shown in any case.
+    private static func format(_ call: Invocation) throws(CommandError) -> (DisplayFormat, withSource: Bool) {
+        guard let text = call.format?.text, !text.isEmpty, text.allSatisfy({ "rsm".contains($0) }) else {
+            return (try DisplayFormat(call.format, in: call), false)
+        }
+        return (DisplayFormat(), text.contains { $0 != "r" })
     }
 
     /// Instructions that begin in a range.
     private static func range(
-        _ session: Session, _ call: Invocation, _ comma: Int
+        _ session: Session, _ call: Invocation, _ comma: Int, withSource: Bool
     ) throws(CommandError) -> Outcome {
         let (start, end) = call.rest.parts(at: comma)
         let address = try session.location(start, call)
         let count = try session.length(from: address, to: end, call)
         guard count <= 1 << 20 else { throw call.error("at most 1 MiB at once", at: end) }
-        return try list(session, call, at: address, start, count: Int(count), bytes: count)
+        return try list(
+            session, call, at: address, start, count: Int(count), bytes: count, withSource: withSource)
     }
 
     /// Instructions at the address given or, if `goesOn`, after those shown last.
     static func list(
-        _ session: Session, _ call: Invocation, count: Int, goesOn: Bool
+        _ session: Session, _ call: Invocation, count: Int, goesOn: Bool, withSource: Bool = false
     ) throws(CommandError) -> Outcome {
         let address: Address?
         if goesOn, let next = session.examine.nextCode {
@@ -85,7 +96,7 @@ enum CodeActions {
         guard count <= 100_000 else {
             throw call.error("at most 100,000 instructions at once", at: call.format)
         }
-        return try list(session, call, at: address, call.rest, count: count)
+        return try list(session, call, at: address, call.rest, count: count, withSource: withSource)
     }
 
     /// So many instructions are decoded between two looks at whether to go on.
@@ -96,7 +107,7 @@ enum CodeActions {
     ///   - bytes: no instruction that begins so far from the first one.
     private static func list(
         _ session: Session, _ call: Invocation, at address: Address?, _ place: Argument, count: Int,
-        bytes: UInt64 = .max
+        bytes: UInt64 = .max, withSource: Bool = false
     ) throws(CommandError) -> Outcome {
         var lines: [CodeLine] = []
         var isCut = false
@@ -136,7 +147,8 @@ enum CodeActions {
         return .done(
             CodeOutput(
                 vcpu: session.debugger.selectedVCPU, lines, next: next, breakpoints: Set(breakpoints),
-                digits: session.debugger.selected.mode.offsetDigits, isCut: isCut))
+                digits: session.debugger.selected.mode.offsetDigits, isCut: isCut,
+                source: withSource ? session.source(of:) : nil))
     }
 
     static func stack(_ session: Session, _ call: Invocation) throws(CommandError) -> Outcome {

@@ -16,11 +16,13 @@ public struct CodeOutput: CommandOutput, Hashable {
         public var hasBreakpoint: Bool
         /// The symbol that the address belongs to: `puts+0x4`.
         public var symbol: String?
+        /// The source line that begins here, where source was asked for and is known; absent otherwise.
+        public var source: StopOutput.Source?
         /// A line begins here that is to be shown above: `puts:`.
         fileprivate var label: String?
 
         private enum CodingKeys: String, CodingKey {
-            case linear, cs, ip, bytes, text, isNext, hasBreakpoint, symbol
+            case linear, cs, ip, bytes, text, isNext, hasBreakpoint, symbol, source
         }
     }
 
@@ -34,20 +36,24 @@ public struct CodeOutput: CommandOutput, Hashable {
 
     init(
         vcpu: Int, _ lines: [CodeLine], next: UInt64?, breakpoints: Set<UInt64>, digits: Int,
-        isCut: Bool = false
+        isCut: Bool = false, source: ((UInt64) -> StopOutput.Source?)? = nil
     ) {
         self.vcpu = vcpu
         self.isCut = isCut ? true : nil
         self.digits = digits
         var last: SymbolPlace?
+        var lastSource: StopOutput.Source?
         instructions = lines.map { line in
             defer { last = line.place }
+            let found = source?(line.address)
+            defer { lastSource = found }
             let isNew = line.place.map { $0.symbol != last?.symbol } ?? false
             return Row(
                 linear: Hex(line.address), cs: Hex(line.selector), ip: Hex(line.ip),
                 bytes: Hex.bytes(line.bytes), text: line.text, isNext: line.address == next,
                 hasBreakpoint: breakpoints.contains(line.address),
-                symbol: line.place?.description, label: isNew ? line.place.map { "\($0):" } : nil)
+                symbol: line.place?.description, source: found == lastSource ? nil : found,
+                label: isNew ? line.place.map { "\($0):" } : nil)
         }
     }
 
@@ -61,7 +67,9 @@ public struct CodeOutput: CommandOutput, Hashable {
                 Hex.digits(row.cs.value, width: 4) + ":" + Hex.digits(row.ip.value, width: digits), .address)
             line.append("  " + (row.bytes.isEmpty ? "??" : row.bytes).padded(byteWidth) + "  ", .dim)
             line.append(row.text, row.isNext ? .pc : .mnemonic)
-            return (row.label.map { [StyledLine($0, .symbol)] } ?? []) + [line]
+            return (row.label.map { [StyledLine($0, .symbol)] } ?? [])
+                + (row.source.map { [$0.styled] } ?? [])
+                + [line]
         } + (isCut == true ? [StyledLine("Ended before the rest; `x/i` goes on from here.", .warning)] : [])
     }
 }

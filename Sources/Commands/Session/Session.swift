@@ -311,6 +311,13 @@ public final class Session {
         debugger.sources.line(line.line, of: line.path).map(String.init)
     }
 
+    /// The source line of the code at a linear address, with its text where the file can be found.
+    func source(of address: UInt64) -> StopOutput.Source? {
+        debugger.symbols.line(at: address).map {
+            StopOutput.Source(path: $0.path, line: $0.line, text: sourceText($0))
+        }
+    }
+
     /// What a long command asks as often as it likes: the front end is asked fifty times a second at most.
     func shouldStop() -> Bool {
         if wasCancelled { return true }
