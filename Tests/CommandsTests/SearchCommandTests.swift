@@ -160,6 +160,13 @@ import X86
         #expect(driver.guest.ram.byte(0x40) == 0x34 && driver.guest.ram.byte(0x43) == 0xF0)
         let vector = try driver.text("info ivt 16")
         #expect(try driver.text("info idt 0x10") == vector)
+        // Vectors in a row that say the same are one line; each is still an entry of its own for programs.
+        for index in 0x70..<0x74 { try driver.output("set ivt[\(index)] = f000:1234") }
+        for index in 0x80..<0x90 { try driver.output("set ivt[\(index)] = f000:ff53") }
+        let all = try driver.text("info ivt")
+        #expect(all.contains("80-8f  f000ff53  f000:ff53  16 vectors"), "\(all)")
+        #expect(all.filter { $0.hasPrefix("7") }.count == 4)
+        #expect(try driver.json("info ivt").contains(#""index":133"#))
         try driver.output("set gdtr.base = 0x9000")
         let entry = try driver.text("set gdt[1] = 0x00cf9b000000ffff")
         #expect(entry.last?.contains("code exec/read accessed, DPL 0, 32-bit, G") == true)

@@ -14,10 +14,12 @@ import X86
         #expect(lines.last == "(0) [0x000000007c05] 0000:7c05: hlt ; f4")
     }
 
-    @Test func continueEndsAtTheHalt() throws {
+    @Test(arguments: [false, true]) func continueEndsAtTheHalt(_ allowsInterrupts: Bool) throws {
         let driver = try Driver()
+        try driver.output("set rflags = \(allowsInterrupts ? "0x202" : "2")")
         let lines = try driver.text("c")
         #expect(lines[0].hasPrefix("Halted: HLT"))
+        #expect(lines[0].contains("interrupts off (IF = 0)") != allowsInterrupts, "\(lines[0])")
         #expect(try driver.text("info console") == ["e9: 1 byte", "  H"])
     }
 

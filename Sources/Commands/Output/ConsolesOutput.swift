@@ -13,10 +13,15 @@ public struct ConsolesOutput: CommandOutput, Hashable {
     }
 
     public var consoles: [Console]
+    /// What a guest shows through its BIOS is on another output.
+    private var hasScreen = false
+
+    private enum CodingKeys: String, CodingKey { case consoles }
 
     init(consoles: [Console]) { self.consoles = consoles }
 
     init(_ target: any ConsoleProviding) {
+        hasScreen = (target as? any ScreenProviding)?.textScreen != nil
         consoles = target.consoles.compactMap { name in
             target.consoleOutput(name).map { output in
                 Console(
@@ -35,7 +40,13 @@ public struct ConsolesOutput: CommandOutput, Hashable {
             result.append(head)
             result += consoleLines(console.text).map { StyledLine("  " + $0) }
         }
-        return result.isEmpty ? [StyledLine("The guest has written nothing.")] : result
+        guard result.isEmpty else { return result }
+        return [
+            StyledLine(
+                hasScreen
+                    ? "The guest has written nothing to its ports; `info screen` shows its screen."
+                    : "The guest has written nothing.")
+        ]
     }
 }
 

@@ -119,7 +119,11 @@ public struct StopOutput: CommandOutput, Hashable {
         let isReal = stop[stop.vcpu]?.mode == .real
         reason = Reason(stop.reason, inRealMode: isReal)
         // With interrupt controllers in the kernel something may wake it.
-        if stop.reason == .hlt, stop.passedHalt { reason.text = "Halted: HLT." }
+        if stop.reason == .hlt, stop.passedHalt {
+            reason.text = "Halted: HLT."
+        } else if stop.reason == .hlt, stop[stop.vcpu]?.registers.rflags.contains(.if) == false {
+            reason.text = "Halted: HLT with interrupts off (IF = 0): nothing can wake the guest."
+        }
         if !stop.caught.isEmpty {
             reason.events = stop.caught.map { CaughtRow($0, inRealMode: isReal) }
             if case .caught = stop.reason {

@@ -70,19 +70,34 @@ public struct TableOutput: CommandOutput, Hashable {
         return gate.target.text(digits: 4)
     }
 
+    /// How many vectors in a row have the first one's handler, and none of them a name of its own: one line for all.
+    private func likeFirst(_ rows: ArraySlice<Row>) -> Int {
+        guard let first = rows.first, first.selector == nil, first.meaning == nil else { return 1 }
+        let alike = zip(rows, rows.dropFirst()).prefix { last, row in
+            row.index == last.index + 1 && row.meaning == nil && row.low == first.low
+                && row.high == first.high
+        }
+        return alike.count + 1
+    }
+
     public func lines(width: Int) -> [StyledLine] {
         var head = StyledLine("\(table.uppercased()) of vCPU \(vcpu)", .heading)
         head.append(": base \(base) limit \(limit)")
         var result = [head]
-        for row in entries {
-            var line = StyledLine(
-                row.selector.map { Hex.digits($0.value, width: 4) } ?? Hex.digits(row.index, width: 2),
-                .address)
+        var next = 0
+        while next < entries.count {
+            let row = entries[next]
+            let count = likeFirst(entries[next...])
+            next += count
+            var name = row.selector.map { Hex.digits($0.value, width: 4) } ?? Hex.digits(row.index, width: 2)
+            if count > 1 { name += "-" + Hex.digits(entries[next - 1].index, width: 2) }
+            var line = StyledLine(name, .address)
             line.append("  ")
             if let high = row.high { line.append(Hex.digits(high.value, width: 16), .dim) }
             line.append(Hex.digits(row.low.value, width: table == "ivt" ? 8 : 16) + "  ", .dim)
             line.append(row.text)
             if let meaning = row.meaning { line.append("  " + meaning, .dim) }
+            if count > 1 { line.append("  \(count) vectors", .dim) }
             if !row.registers.isEmpty { line.append("  <- " + row.registers.joined(separator: " "), .symbol) }
             result.append(line)
         }
