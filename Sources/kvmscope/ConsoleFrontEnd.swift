@@ -69,8 +69,11 @@ final class ConsoleFrontEnd {
                     tell("the commands end within a block: `end` is missing")
                     return 1
                 }
-                if lines.isInteractive { write("\n", to: .standardOutput) }
-                return hasFailed ? 1 : 0
+                guard lines.isInteractive else { return hasFailed ? 1 : 0 }
+                write("\n", to: .standardOutput)
+                guard !isWarned, mayLoseGuest else { return 0 }
+                warn(of: "Ctrl-D")
+                continue
             case .woken: end = serve()
             }
             switch end {
@@ -100,6 +103,16 @@ final class ConsoleFrontEnd {
         }
     }
 
+    /// A guest that has run ends with kvmscope.
+    private var mayLoseGuest: Bool {
+        endsGuest && (session.isRunning || session.debugger.latestStop.number > 0)
+    }
+
+    private func warn(of key: String) {
+        isWarned = true
+        write("The guest would end, too: \(key) once more, or `quit`, ends both.\n", to: .standardOutput)
+    }
+
     /// What a signal comes to.
     func take(_ signal: Int32) -> BatchFrontEnd.End {
         lines.drop()
@@ -109,9 +122,8 @@ final class ConsoleFrontEnd {
         let now = ContinuousClock.now
         guard lines.isInteractive, !isWarned else { return .signal(SIGINT) }
         if lastInterrupt.map({ now - $0 < .seconds(1) }) ?? false {
-            guard endsGuest, session.debugger.latestStop.number > 0 else { return .signal(SIGINT) }
-            isWarned = true
-            write("The guest would end, too: Ctrl-C once more, or `quit`, ends both.\n", to: .standardOutput)
+            guard mayLoseGuest else { return .signal(SIGINT) }
+            warn(of: "Ctrl-C")
             return .done
         }
         lastInterrupt = now

@@ -221,7 +221,7 @@ final class ScreenFrontEnd {
             }
             execute(line, origin: .interactive)
         case .woken: break
-        case .endOfFile: isOver = true
+        case .endOfFile: apply(.leave)
         }
     }
 

@@ -97,6 +97,10 @@ import X86
         _ = model.update(.interrupt(at: 200))
         _ = model.update(.interrupt(at: 300))
         #expect(model.update(.key(.character("y"))) == [.quit])
+        // Ctrl-D asks, too; the second one is an answer.
+        #expect(model.update(.leave).isEmpty)
+        #expect(model.view().text(row: 22).contains("quit? (y or n)"))
+        #expect(model.update(.leave) == [.quit])
         // Another program's guest goes on.
         var attached = Model(size: Size(width: 80, height: 24))
         _ = attached.update(.guest(MadeUp.guest()))

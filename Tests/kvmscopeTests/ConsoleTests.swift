@@ -166,6 +166,19 @@ import X86
         #expect(ends == (hasRun ? [.done, .done, .done, .done, end] : [.done, end]))
     }
 
+    /// Ctrl-D, as Ctrl-C: a guest that has run is not lost at once. A script ends where its commands do.
+    @Test(arguments: [true, false], [true, false])
+    func controlDAsksBeforeTheGuestIsLost(isInteractive: Bool, hasRun: Bool) throws {
+        // Each check at the end of the lines is one more end of the input.
+        var ends = 0
+        let end = Script.Step.check { ends += 1 }
+        let script = Script([.line(hasRun ? "step" : "print 1"), end], isInteractive: isInteractive)
+        script.steps.reverse()
+        let console = ConsoleFrontEnd(batch: batch(json: false), lines: script, endsGuest: true)
+        #expect(console.run() == 0)
+        #expect(ends == 1 && script.waits.count == (isInteractive && hasRun ? 3 : 2))
+    }
+
     /// A script's Ctrl-C, and one at another program's guest, ask nothing.
     @Test(arguments: [(true, false), (false, true)])
     func controlCAsksNothingWhereNothingIsLost(isInteractive: Bool, endsGuest: Bool) throws {

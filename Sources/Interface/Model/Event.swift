@@ -21,6 +21,8 @@ public enum Event: Sendable {
     case key(Key)
     /// Ctrl-C or SIGINT, with the time in milliseconds of any steady clock.
     case interrupt(at: UInt64)
+    /// Ctrl-D on an empty line.
+    case leave
     case resized(Size)
     case wheel(x: Int, y: Int, lines: Int)
     case pressed(x: Int, y: Int)

@@ -14,6 +14,8 @@ extension Model {
             return press(key)
         case .interrupt(let time):
             return interrupt(at: time)
+        case .leave:
+            return leave()
         case .resized(let size):
             self.size = size
             return [.refresh]
@@ -108,14 +110,21 @@ extension Model {
         return [.refresh]
     }
 
+    /// Asks first where a guest would be lost that has run; the second time is an answer.
+    private mutating func leave() -> [Effect] {
+        guard endsGuest, let guest, guest.latest > 0 || guest.isRunning, question?.kind != .quit else {
+            return [.quit]
+        }
+        lastInterrupt = nil
+        notice = nil
+        question = Question(kind: .quit)
+        return []
+    }
+
     private mutating func interrupt(at time: UInt64) -> [Effect] {
         if guest?.isRunning == true { return [.interrupt] }
         if let last = lastInterrupt, time &- last < 1_000 {
-            guard endsGuest, let guest, guest.latest > 0, question?.kind != .quit else { return [.quit] }
-            lastInterrupt = nil
-            notice = nil
-            question = Question(kind: .quit)
-            return []
+            return leave()
         }
         lastInterrupt = time
         notice = "Ctrl-C again to quit"
