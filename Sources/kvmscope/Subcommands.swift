@@ -1,6 +1,7 @@
 import ArgumentParser
 import Commands
 import Glibc
+import Host
 import SystemPackage
 
 /// The words after `kvmscope` that are no image.
@@ -51,9 +52,14 @@ extension Program {
 
     /// A word that is no file, and nearly a subcommand, is no image.
     static func refuseSlip(_ word: String) throws(ValidationError) {
-        guard access(word, F_OK) != 0, errno == ENOENT, let meant = nearest(to: word, in: words) else {
-            return
+        guard access(word, F_OK) != 0, errno == ENOENT else { return }
+        if let guest = try? GuestFinder().guest(matching: word) {
+            throw ValidationError(
+                "there is no image `\(word.printable)`, but a guest that runs: `kvmscope attach \(guest.process)` debugs "
+                    + "it, `kvmscope top \(guest.process)` shows why it exits"
+            )
         }
+        guard let meant = nearest(to: word, in: words) else { return }
         throw ValidationError(
             "there is no subcommand `\(word.printable)`, and no image of that name; did you mean `kvmscope \(meant)`?"
         )

@@ -75,6 +75,15 @@ import Testing
         }
     }
 
+    /// A guest that runs is no image; how it is attached to is said.
+    @Test(.enabled(if: Host.runsKVM, "needs /dev/kvm"))
+    func aGuestIsNoImage() throws {
+        let guest = try TinyGuest([])
+        let done = try run(Built.kvmscope, ["--batch", "\(guest.pid)"])
+        #expect(done.status == 64, "\(done.errors)")
+        #expect(done.errors.contains("`kvmscope attach \(guest.pid)`"), "\(done.errors)")
+    }
+
     /// What the manual page is made from.
     @Test func theManualPageHasAllCommands() throws {
         let done = try run(Built.kvmscope, ["--experimental-dump-help"])

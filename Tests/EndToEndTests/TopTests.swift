@@ -4,34 +4,8 @@ import Testing
 /// `kvmscope top`, as it is built, on a VMM of the tests' own.
 @Suite(.serialized, .enabled(if: Host.runsKVM, "needs /dev/kvm"))
 struct TopTests {
-    /// Ended with its last reference.
-    private final class Guest {
-        let process = Process()
-        private let folder: TemporaryFolder
-
-        init() throws {
-            folder = try TemporaryFolder()
-            let log = folder.url.appending(path: "log")
-            process.executableURL = Built.directory.appending(path: "TinyVMM")
-            process.arguments = [log.path, "2"]
-            try process.run()
-            let end = Date(timeIntervalSinceNow: 20)
-            while (try? Data(contentsOf: log))?.first != 2 {
-                try #require(process.isRunning && Date() < end, "TinyVMM does not start")
-                usleep(1000)
-            }
-        }
-
-        deinit {
-            if process.isRunning { kill(process.processIdentifier, SIGKILL) }
-            process.waitUntilExit()
-        }
-
-        var pid: Int32 { process.processIdentifier }
-    }
-
     @Test func oneIntervalAsJSON() throws {
-        let guest = try Guest()
+        let guest = try TinyGuest([])
         let done = try run(Built.kvmscope, ["top", "\(guest.pid)", "--once", "--json"])
         #expect(done.status == 0, "\(done.errors)")
         let lines = done.output.split(separator: "\n")
@@ -52,7 +26,7 @@ struct TopTests {
     }
 
     @Test func everyForm() throws {
-        let guest = try Guest()
+        let guest = try TinyGuest([])
         let pid = "\(guest.pid)"
         let text = try run(Built.kvmscope, ["top", pid, "--once"])
         #expect(text.output.contains("source ") && text.output.contains("TinyVMM"))
@@ -76,7 +50,7 @@ struct TopTests {
     }
 
     @Test func withoutExitsTheyAreADash() throws {
-        let guest = try Guest()
+        let guest = try TinyGuest([])
         let done = try run(Built.kvmscope, ["top", "\(guest.pid)", "--once", "--source", "proc"])
         #expect(done.status == 0)
         #expect(done.output.contains("source /proc"))
@@ -102,7 +76,7 @@ struct TopTests {
 
     @Test(.enabled(if: Host.has("tmux"), "needs tmux"))
     func theScreen() throws {
-        let guest = try Guest()
+        let guest = try TinyGuest([])
         let terminal = try RealTerminal(columns: 80, rows: 24)
         try terminal.enter("\(Built.kvmscope) top \(guest.pid); echo status $?")
         try terminal.waitFor("source ")

@@ -7,10 +7,13 @@ final class TinyGuest {
     let folder: TemporaryFolder
     private var log: URL { folder.url.appending(path: "log") }
 
-    init() throws {
+    var pid: Int32 { process.processIdentifier }
+
+    /// - Parameter options: what its guest has and does beside the rest.
+    init(_ options: [String] = ["filter", "kick"]) throws {
         folder = try TemporaryFolder()
         process.executableURL = Built.directory.appending(path: "TinyVMM")
-        process.arguments = [log.path, "2", "filter", "kick"]
+        process.arguments = [log.path, "2"] + options
         try process.run()
         let end = Date(timeIntervalSinceNow: 20)
         while (try? words())?.first != 2 {
