@@ -36,8 +36,12 @@ struct ParsingTests {
     func ending() throws {
         #expect(!ProcessFiles(getpid()).isEnding(thread: getpid()))
         let child = Process()
-        child.executableURL = URL(filePath: "/bin/sleep")
-        child.arguments = ["60"]
+        // It reads until this process ends, by whatever cause.
+        child.executableURL = URL(filePath: "/bin/cat")
+        let input = Pipe()
+        child.standardInput = input
+        child.standardOutput = FileHandle.nullDevice
+        defer { try? input.fileHandleForWriting.close() }
         try child.run()
         let pid = child.processIdentifier
         #expect(!ProcessFiles(pid).isEnding(thread: pid))
