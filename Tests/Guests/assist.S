@@ -1,21 +1,9 @@
 // A Multiboot kernel that executes what some hosts' KVM lacks and prints what came of it, in bytes, to be compared with
 // what another machine prints: decimal adjustment of every value, LAR and LSL of every selector of its GDT, INT and IRET
 // on one level, IRET and far RET to ring 3. Ends by port F4h. Loaded at 1 MiB.
-#include "Kernel.h"
-
-        .set    BASE, 0x100000
-        .set    FLAGS, 0x10003
-        .set    EXIT, 0xF4              // isa-debug-exit's port
+#include "Rings.h"
 
         KERNEL  assist
-        .set    GDT, BASE + gdt - start
-        .set    GDTR, BASE + gdtr - start
-        .set    IDTR, BASE + idtr - start
-        .set    TSS, BASE + 0x6000      // in the zeroed memory
-        .set    IDT, BASE + 0x7000
-        .set    STACK, BASE + 0x9000
-        .set    STACK0, BASE + 0xA000   // the TSS's stack for ring 0
-        .set    STACK3, BASE + 0xB000
         .set    FLAT, BASE + flat - start
         .set    SAME, BASE + same - start
         .set    TRAP, BASE + trap - start
@@ -23,25 +11,11 @@
         .set    BACK2, BASE + back2 - start
         .set    USER1, BASE + user1 - start
         .set    USER2, BASE + user2 - start
-        .code32
-        .long   0x1BADB002, FLAGS, -(0x1BADB002 + FLAGS)
-        .long   BASE, BASE, 0, BASE + 0xC000, BASE + (entry - start)
+        MULTIBOOT 0xC000
 
         // Prints AL.
         .macro  SHOW
         out     CONSOLE, al
-        .endm
-
-        // Prints the four bytes of a register that is no EAX; changes EAX.
-        .macro  SHOW32 register
-        mov     eax, \register
-        SHOW
-        shr     eax, 8
-        SHOW
-        shr     eax, 8
-        SHOW
-        shr     eax, 8
-        SHOW
         .endm
 
         // One decimal instruction over all of AL, with CF and AF clear and set. `mask`: the flags that it defines.
@@ -71,18 +45,6 @@
         and     bh, 0x10
         xor     bh, 0x10
         jnz     3b
-        .endm
-
-        // A gate of vector `number` to `target`, of a type with its DPL.
-        .macro  GATE number, target, type
-        mov     eax, offset \target
-        mov     ebx, eax
-        and     eax, 0xFFFF
-        or      eax, 0x00080000         // selector 8
-        mov     [IDT + \number * 8], eax
-        and     ebx, 0xFFFF0000
-        or      ebx, \type << 8
-        mov     [IDT + \number * 8 + 4], ebx
         .endm
 
 entry:  mov     esp, STACK
@@ -158,17 +120,9 @@ ones:   popcnt  eax, ebx
         // To ring 3 by IRET, back by an exception, to ring 3 by RETF, back by an exception.
         mov     dword ptr [TSS + 4], offset STACK0
         mov     dword ptr [TSS + 8], 0x10
-        mov     eax, 0x28
-        ltr     ax
+        LOAD_TASK
         mov     ebp, offset BACK1       // where the handler goes on
-        push    0x23
-        mov     eax, offset STACK3
-        push    eax
-        push    0x3002                  // IOPL 3, so that ring 3 may print
-        push    0x1B
-        mov     eax, offset USER1
-        push    eax
-        iretd
+        TO_RING3 USER1
 user1:  mov     eax, ds                 // ring 0's data is gone
         SHOW
         mov     al, '3'
@@ -217,13 +171,7 @@ trap:   mov     edx, 0x10               // its own data
         SHOW32  esp
         jmp     ebp
 
-        .p2align 3
-gdt:    .quad   0
-        .quad   0x00CF9B000000FFFF      // 08: code
-        .quad   0x00CF93000000FFFF      // 10: data
-        .quad   0x00CFFB000000FFFF      // 18: code of ring 3
-        .quad   0x00CFF3000000FFFF      // 20: data of ring 3
-        .quad   0x0000890000000067 + ((TSS & 0xFFFF) << 16) + ((TSS >> 16 & 0xFF) << 32) // 28: a TSS
+        SEGMENTS
         .quad   0x00409F0000001234      // 30: conforming code, in bytes
         .quad   0x0000130000004321      // 38: data that is not present
         .quad   0x0000820000000010      // 40: an LDT
@@ -234,9 +182,5 @@ gdt:    .quad   0
         .quad   0x0000810000000020      // 68: a 16-bit TSS
         .quad   0x0000840000081234      // 70: a 16-bit call gate
         .quad   0x0000800000000000      // 78: a type that is reserved
-gdt_end:
-gdtr:   .word   gdt_end - gdt - 1
-        .long   GDT
-idtr:   .word   0x7FF
-        .long   IDT
+        TABLES
         KERNEL_END assist

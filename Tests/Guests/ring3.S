@@ -1,70 +1,15 @@
 // A Multiboot kernel that goes to ring 3 and comes back by INT n of several vectors, INT3, INTO, a gate that is not for
 // ring 3, and an undefined instruction. Each handler prints its frame and its own stack, to be compared with what another
 // machine prints. Ends by port F4h. Loaded at 1 MiB.
-#include "Kernel.h"
-
-        .set    BASE, 0x100000
-        .set    FLAGS, 0x10003
-        .set    EXIT, 0xF4              // isa-debug-exit's port
+#include "Rings.h"
 
         KERNEL  ring3
-        .set    GDT, BASE + gdt - start
-        .set    GDTR, BASE + gdtr - start
-        .set    IDTR, BASE + idtr - start
-        .set    TSS, BASE + 0x6000      // in the zeroed memory
-        .set    IDT, BASE + 0x7000
-        .set    STACK, BASE + 0x9000
-        .set    STACK0, BASE + 0xA000   // the TSS's stack for ring 0
-        .set    STACK3, BASE + 0xB000
         .set    FLAT, BASE + flat - start
         .set    USER, BASE + user - start
         .set    CALLED, BASE + called - start
         .set    FAULTED, BASE + faulted - start
         .set    UNDEFINED, BASE + undefined - start
-        .code32
-        .long   0x1BADB002, FLAGS, -(0x1BADB002 + FLAGS)
-        .long   BASE, BASE, 0, BASE + 0xC000, BASE + (entry - start)
-
-        // Prints the four bytes of a register or a place; changes EAX.
-        .macro  SHOW32 value
-        mov     eax, \value
-        out     CONSOLE, al
-        shr     eax, 8
-        out     CONSOLE, al
-        shr     eax, 8
-        out     CONSOLE, al
-        shr     eax, 8
-        out     CONSOLE, al
-        .endm
-
-        // A gate of `type` for `vector` to `handler`.
-        .macro  GATE vector, handler, type
-        mov     eax, offset \handler
-        mov     [IDT + \vector * 8], ax
-        mov     word ptr [IDT + \vector * 8 + 2], 8
-        mov     word ptr [IDT + \vector * 8 + 4], \type << 8
-        shr     eax, 16
-        mov     [IDT + \vector * 8 + 6], ax
-        .endm
-
-        // The frame at ESP + `at`, of a change of stack, and ESP itself.
-        .macro  FRAME at
-        SHOW32  [esp + \at]             // EIP
-        SHOW32  [esp + \at + 4]         // CS
-        mov     edi, [esp + \at + 8]    // EFLAGS
-        and     edi, 0xFFFEFFFF         // but RF, which a processor sets for a fault, and TCG does not
-        SHOW32  edi
-        SHOW32  [esp + \at + 12]        // ESP
-        SHOW32  [esp + \at + 16]        // SS
-        SHOW32  esp
-        mov     edi, ss
-        SHOW32  edi
-        mov     edi, cs
-        SHOW32  edi
-        pushfd
-        pop     edi
-        SHOW32  edi
-        .endm
+        MULTIBOOT 0xC000
 
 entry:  mov     esp, STACK
         lgdt    [GDTR]
@@ -87,16 +32,8 @@ flat:   mov     eax, 0x10
         GATE    13, FAULTED, 0x8E
         mov     dword ptr [TSS + 4], offset STACK0
         mov     dword ptr [TSS + 8], 0x10
-        mov     eax, 0x28
-        ltr     ax
-        push    0x23
-        mov     eax, offset STACK3
-        push    eax
-        push    0x3002                  // IOPL 3, so that ring 3 may print; nothing interrupts
-        push    0x1B
-        mov     eax, offset USER
-        push    eax
-        iretd
+        LOAD_TASK
+        TO_RING3 USER
 user:   mov     ecx, 0x23
         mov     ds, ecx
         stc
@@ -144,16 +81,6 @@ undefined:
 1:      add     dword ptr [esp], 2
         iretd
 
-        .p2align 3
-gdt:    .quad   0
-        .quad   0x00CF9B000000FFFF      // 08: code
-        .quad   0x00CF93000000FFFF      // 10: data
-        .quad   0x00CFFB000000FFFF      // 18: code of ring 3
-        .quad   0x00CFF3000000FFFF      // 20: data of ring 3
-        .quad   0x0000890000000067 + ((TSS & 0xFFFF) << 16) + ((TSS >> 16 & 0xFF) << 32) // 28: a TSS
-gdt_end:
-gdtr:   .word   gdt_end - gdt - 1
-        .long   GDT
-idtr:   .word   0x7FF
-        .long   IDT
+        SEGMENTS
+        TABLES
         KERNEL_END ring3

@@ -31,7 +31,8 @@ final class BIOSTests {
         // Shorter than its medium.
         try Data(repeating: 0x5A, count: 1024).write(to: URL(filePath: floppyPath))
         let cdPath = folder.appending(path: "cd.iso").path
-        try Self.iso().write(to: URL(filePath: cdPath))
+        try bootableDisc(sectors: 24, medium: 0, count: 4, at: 22, [0xEB, 0xFE])
+            .write(to: URL(filePath: cdPath))
         let drives = [
             Drive(.floppy, number: 0, image: try DiskImage(path: floppyPath)),
             Drive(.disk, number: 0x80, image: try DiskImage(path: diskPath)),
@@ -46,24 +47,6 @@ final class BIOSTests {
     }
 
     deinit { try? FileManager.default.removeItem(at: folder) }
-
-    /// 24 sectors: a primary descriptor, a boot record, its catalog at 20, boot code at 22.
-    private static func iso() -> Data {
-        var bytes = [UInt8](repeating: 0, count: 24 * 2048)
-        func put(_ place: Int, _ data: [UInt8]) {
-            bytes.replaceSubrange(place..<place + data.count, with: data)
-        }
-        put(16 * 2048, [1] + Array("CD001".utf8) + [1])
-        put(17 * 2048, [0] + Array("CD001".utf8) + [1] + Array("EL TORITO SPECIFICATION".utf8))
-        put(17 * 2048 + 0x47, [20, 0, 0, 0])
-        put(20 * 2048, [1, 0, 0, 0])
-        put(20 * 2048 + 30, [0x55, 0xAA])
-        // The words add up to 0: 0001 + 55AA + AA55 = 10000.
-        put(20 * 2048 + 28, [0xAA, 0x55])
-        put(20 * 2048 + 32, [0x88, 0, 0, 0, 0, 0, 4, 0, 22, 0, 0, 0])
-        put(22 * 2048, [0xEB, 0xFE])
-        return Data(bytes)
-    }
 
     // MARK: calling
 

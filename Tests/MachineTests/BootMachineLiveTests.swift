@@ -232,20 +232,10 @@ final class BootMachineLiveTests {
 
     /// A CD of 64 sectors whose boot entry asks for a medium at sector 24.
     private func disc(medium: UInt8, _ code: [UInt8]) throws -> String {
-        var bytes = [UInt8](repeating: 0, count: 64 * 2048)
-        func put(_ place: Int, _ data: [UInt8]) {
-            bytes.replaceSubrange(place..<place + data.count, with: data)
-        }
-        put(16 * 2048, [1] + Array("CD001".utf8) + [1])
-        put(17 * 2048, [0] + Array("CD001".utf8) + [1] + Array("EL TORITO SPECIFICATION".utf8))
-        put(17 * 2048 + 0x47, [20, 0, 0, 0])
-        put(20 * 2048, [1, 0, 0, 0])
-        put(20 * 2048 + 28, [0xAA, 0x55, 0x55, 0xAA])
-        put(20 * 2048 + 32, [0x88, medium, 0, 0, 0, 0, 1, 0, 24, 0, 0, 0])
-        put(24 * 2048, code)
-        put(24 * 2048 + 512, [0x21])
+        let sector = [UInt8](repeating: 0, count: 512 - code.count)
+        let bytes = bootableDisc(sectors: 64, medium: medium, count: 1, at: 24, code + sector + [0x21])
         let path = folder.appending(path: "\(medium).iso").path
-        try Data(bytes).write(to: URL(filePath: path))
+        try bytes.write(to: URL(filePath: path))
         return path
     }
 

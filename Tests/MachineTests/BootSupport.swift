@@ -53,3 +53,23 @@ func use(_ name: String, _ arguments: [String]) throws {
     try #require(
         process.terminationStatus == 0, "\(name) \(arguments) ended with \(process.terminationStatus)")
 }
+
+/// A CD of so many sectors of 2048 bytes: a primary descriptor, a boot record, its catalog at 20, and there a boot entry for
+/// `count` sectors of 512 bytes at `sector`, where `code` is.
+///
+/// - Parameter medium: what it stands for, as El Torito has it; 0 for none.
+func bootableDisc(sectors: Int, medium: UInt8, count: UInt8, at sector: UInt8, _ code: [UInt8]) -> Data {
+    var bytes = Data(count: sectors * 2048)
+    func put(_ place: Int, _ data: [UInt8]) {
+        bytes.replaceSubrange(place..<place + data.count, with: data)
+    }
+    put(16 * 2048, [1] + Array("CD001".utf8) + [1])
+    put(17 * 2048, [0] + Array("CD001".utf8) + [1] + Array("EL TORITO SPECIFICATION".utf8))
+    put(17 * 2048 + 0x47, [20, 0, 0, 0])
+    put(20 * 2048, [1, 0, 0, 0])
+    // The words add up to 0: 0001 + 55AA + AA55 = 10000.
+    put(20 * 2048 + 28, [0xAA, 0x55, 0x55, 0xAA])
+    put(20 * 2048 + 32, [0x88, medium, 0, 0, 0, 0, count, 0, sector, 0, 0, 0])
+    put(Int(sector) * 2048, code)
+    return bytes
+}
