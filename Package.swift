@@ -140,7 +140,7 @@ let package = Package(
         + module("Host", ["Locking", "CLinux", "KVMCore", system])
         + module("PreciseTimes", [.product(name: "Histogram", package: "hdrhistogram-swift")])
         + module(
-            "Monitor", ["Host", "KVMCore", "PreciseTimes", "CLinux"],
+            "Monitor", ["Host", "KVMCore", "PreciseTimes", "Locking", "CLinux"],
             tests: ["RecordedHosts", "TinyVMM", "X86"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])

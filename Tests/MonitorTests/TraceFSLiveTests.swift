@@ -69,27 +69,24 @@ struct TraceFSLiveTests {
             snapshot.counters.reduce(0) { $1.key.kind == .userspaceExit ? $0 + $1.counter.count : $0 }
         }
         let before = counted(try programs.read())
-        // Two pages or a few more a CPU hold some hundreds of events.
-        let buffers = try source(Self.returns, size: 8192)
+        // Two pages or a few more a CPU hold some hundreds of events, and nobody takes them before the guest has made more.
+        let rings = try TraceRings(
+            try KVMEvents.ofThisKernel(Self.returns), try KernelFileSystem.instances(), keeper: Self.keeper,
+            size: 8192)
         let inside = counted(try programs.read())
-        var snapshot = try buffers.read()
         let end = ContinuousClock.now + .seconds(60)
-        while snapshot.losses.records == 0, ContinuousClock.now < end {
-            usleep(300_000)
-            snapshot = try buffers.read()
-        }
-        #expect(snapshot.losses.records > 0)
+        while counted(try programs.read()) < inside + 5000, ContinuousClock.now < end { usleep(10_000) }
         guest.end()
-        // Once nothing comes any more each event is either counted or lost. What is written over while it is read is told with
-        // the next page.
-        usleep(50_000)
-        _ = try buffers.read()
-        snapshot = try buffers.read()
+        // Once nothing comes any more each event is either counted or lost.
+        var counter = RingCounter()
+        for _ in 0..<2 { counter.count(rings.take()) }
+        let snapshot = counter.snapshot(at: 0)
         let all = counted(snapshot) + snapshot.losses.records
         let last = counted(try programs.read())
-        #expect(counted(snapshot) > 0)
+        #expect(counted(snapshot) > 0 && snapshot.losses.records > 0)
         #expect(Double(all) >= Double(last - inside) * 0.98)
         #expect(Double(all) <= Double(last - before) * 1.02 + 2)
+        #expect(rings.trouble == nil && rings.problems.isEmpty)
     }
 
     @Test func threadsThatAreForgottenLeaveNothing() throws {

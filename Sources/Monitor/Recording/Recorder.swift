@@ -1,7 +1,7 @@
 import Glibc
 import KVMCore
 
-/// Where a recorder has its events from.
+/// Where events come from, one after the other.
 protocol EventStream: AnyObject {
     /// What has come, in the order of time.
     ///
@@ -9,6 +9,12 @@ protocol EventStream: AnyObject {
     func take(before end: UInt64) -> [PerfRings.Found]
     /// Readable once it is time to take.
     var descriptors: [Int32] { get }
+    /// Why some could not be had.
+    var trouble: MonitorError? { get }
+}
+
+extension EventStream {
+    var trouble: MonitorError? { nil }
 }
 
 extension PerfRings: EventStream {}

@@ -1,6 +1,4 @@
-import Glibc
 package import Host
-import KVMCore
 
 /// Reads every event from the buffers of a trace instance of its own, and counts them here: where neither programs may be
 /// loaded nor perf's rings be opened.
@@ -8,8 +6,7 @@ package final class TraceFSSource: ExitSource {
     package let badge: SourceBadge
     package var names: ExitNames { events.names }
     private let events: KVMEvents
-    private let rings: TraceRings
-    private var counter = RingCounter()
+    private let reader: RingReader
 
     /// Of each CPU's buffer, in bytes.
     static let bufferSize = 1 << 21
@@ -33,21 +30,17 @@ package final class TraceFSSource: ExitSource {
         }
         let system = try KernelFileSystem.instances()
         events = try KVMEvents.ofThisKernel(rules)
-        rings = try TraceRings(events, system, keeper: keeper, size: size)
-        badge = SourceBadge(
-            .tracefs, missing: missing + (Array(events.problems.values) + rings.problems.values).sorted())
+        let rings = try TraceRings(events, system, keeper: keeper, size: size)
+        let problems = Array(events.problems.values) + rings.problems.values
+        reader = try RingReader(rings)
+        badge = SourceBadge(.tracefs, missing: missing + problems.sorted())
     }
 
-    package func read() throws(MonitorError) -> CounterSnapshot {
-        let now = monotonicTime()
-        counter.count(rings.take(before: now))
-        if let trouble = rings.trouble { throw trouble }
-        return counter.snapshot(at: now)
-    }
+    package func read() throws(MonitorError) -> CounterSnapshot { try reader.snapshot() }
 
-    package func forget(_ threads: Set<Int32>) { counter.forget(threads) }
+    package func forget(_ threads: Set<Int32>) { reader.forget(threads) }
 
     package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
-        try counter.countInstructionPointers(isWanted, events)
+        try reader.countInstructionPointers(isWanted, events)
     }
 }
