@@ -57,6 +57,22 @@ struct TraceInstanceTests {
         try wait("a keeper is left") { try self.keepers(of: process).isEmpty }
     }
 
+    private static let refusesPerf =
+        (try? String(contentsOfFile: "/proc/sys/kernel/perf_event_paranoid", encoding: .utf8))
+        .flatMap { Int($0.dropLast()) }.map { $0 > 0 } ?? false
+
+    /// Root without capabilities, as in many containers: its files are still its own.
+    @Test(
+        .enabled(
+            if: refusesPerf && Host.has("setpriv"), "needs kernel.perf_event_paranoid above 0 and setpriv"))
+    func itIsTakenWhereProgramsAndRingsAreRefused() throws {
+        let done = try run(
+            "/usr/bin/setpriv", ["--bounding-set=-all", "--inh-caps=-all", Built.kvmscope, "top", "--once"])
+        #expect(done.status == 0, "\(done.errors)")
+        for line in ["source tracefs", "no BPF: ", "no perf rings: "] { #expect(done.output.contains(line)) }
+        #expect(done.output.contains("CAP_PERFMON"))
+    }
+
     @Test func itIsToldAsTheSource() throws {
         let done = try run(Built.kvmscope, ["top", "--once", "--source", "tracefs", "--json"])
         #expect(done.status == 0, "\(done.errors)")

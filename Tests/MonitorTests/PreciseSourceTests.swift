@@ -1,3 +1,4 @@
+import Foundation
 import PreciseTimes
 import RecordedHosts
 import Testing
@@ -31,9 +32,13 @@ import Testing
                 PerfRings.Found(time: event.time, process: event.thread / 100 * 100, what: .event(event)))
         }
 
-        func read() -> CounterSnapshot {
+        func take() {
             counter.count(found)
             found = []
+        }
+
+        func read() -> CounterSnapshot {
+            take()
             time += 1_000_000
             return counter.snapshot(at: time)
         }
@@ -168,6 +173,43 @@ import Testing
         exit(1)
         #expect(accountant.takePreciseTimes().mapValues(\.total) == [first: 1])
         #expect(accountant.counters[first]?.count == 3)
+    }
+
+    /// In bytes.
+    private func residentSize() throws -> Int {
+        let words = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8).split(separator: " ")
+        return try #require(words.dropFirst().first.flatMap { Int($0) }) * 4096
+    }
+
+    /// 100 guests of 4 vCPUs with 16 reasons each, and two minutes of them: nothing else may run meanwhile.
+    @Test(.enabled(if: ProcessInfo.processInfo.environment["KVMSCOPE_SLOW"] != nil, "needs KVMSCOPE_SLOW=1"))
+    func aLargeHostTakesLittleMemory() throws {
+        let before = try residentSize()
+        let host = RecordedHost()
+        for guest in 0..<100 as Range<Int32> { host.add(10_000 + guest * 100, "guest-\(guest)", vcpus: 4) }
+        let source = EventSource()
+        let monitor = Monitor(source: source, directory: host)
+        try monitor.begin()
+        var history = SampleHistory()
+        var most = 0
+        for round in 0..<120 as Range<UInt64> {
+            for thread in host.listed.flatMap(\.threads) {
+                for reason in 0..<16 as Range<UInt64> {
+                    for step in 0..<3 as Range<UInt64> {
+                        source.exits(
+                            1, of: thread, reason: reason, taking: 700 << (2 * step) + round * 13 % 900)
+                    }
+                }
+                // Rings are read often.
+                source.take()
+            }
+            let sample = try monitor.sample()
+            #expect(sample.cells.count == 6400 && sample.preciseTimes.count == 2048)
+            history.append(sample)
+            most = max(most, try residentSize())
+        }
+        print("400 vCPUs: \((most - before) >> 20) MiB, \(history.count) samples kept")
+        #expect(most - before < 64 << 20)
     }
 
     @Test func theDebuggersExitsHaveThemSinceTheStart() throws {
