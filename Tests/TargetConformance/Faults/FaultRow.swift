@@ -21,6 +21,10 @@ public struct FaultRow: Sendable, CustomStringConvertible {
     public let cause: Cause?
     /// It is about state that is not put into a VM here, or about processors that differ.
     public let isMadeUpOnly: Bool
+    /// Another vector with the same error code, which the manual gives elsewhere: a processor may raise either.
+    public let otherVector: UInt8?
+    /// The exception cannot be delivered for what raised it: a processor shuts down.
+    public let endsInShutdown: Bool
     private let change: @Sendable (inout FaultStage) -> Void
 
     public var description: String { name }
@@ -29,6 +33,7 @@ public struct FaultRow: Sendable, CustomStringConvertible {
         _ name: String, _ mode: FaultStage.Mode, _ code: [UInt8], _ vector: UInt8?,
         _ errorCode: UInt32? = nil,
         _ cause: FaultCause? = nil, page: FaultCause.PageDenial? = nil, isMadeUpOnly: Bool = false,
+        otherVector: UInt8? = nil, endsInShutdown: Bool = false,
         _ change: @escaping @Sendable (inout FaultStage) -> Void = { _ in }
     ) {
         self.name = name
@@ -38,6 +43,8 @@ public struct FaultRow: Sendable, CustomStringConvertible {
         self.errorCode = errorCode
         self.cause = cause.map { .exactly($0) } ?? page.map { .page($0) }
         self.isMadeUpOnly = isMadeUpOnly
+        self.otherVector = otherVector
+        self.endsInShutdown = endsInShutdown
         self.change = change
     }
 

@@ -6,12 +6,13 @@ extension FaultRow {
     private static func selector(
         _ name: String, _ mode: FaultStage.Mode, _ code: [UInt8], _ selector: UInt16,
         _ problem: FaultCause.SelectorProblem, vector: UInt8 = 13, isMadeUpOnly: Bool = false,
+        otherVector: UInt8? = nil,
         _ change: @escaping @Sendable (inout FaultStage) -> Void = { _ in }
     ) -> FaultRow {
         FaultRow(
             name, mode, code, vector, problem == .null ? 0 : UInt32(selector & ~3),
             .selector(selector, problem),
-            isMadeUpOnly: isMadeUpOnly
+            isMadeUpOnly: isMadeUpOnly, otherVector: otherVector
         ) { stage in
             stage.registers.rax = UInt64(selector)
             change(&stage)
@@ -123,7 +124,9 @@ extension FaultRow {
         FaultRow("a call gate to a null selector", .protected, jump(0xD8), 13, 0, .throughGate(0, .null)),
         FaultRow(
             "a call gate to ring 0 with no stack", .protectedUser, jump(0x80, call: true), 10, 0,
-            .stackSelector(0, .null)
+            .stackSelector(0, .null),
+            // The handler is ring 0's, too.
+            endsInShutdown: true
         ) {
             $0.put(0x3004, 0x0000_0000_7800)
         },
@@ -187,7 +190,9 @@ extension FaultRow {
         },
         selector("IRET to data", .protected, [0xCF], 0x10, .notCode) { $0.push([0x6300, 0x10, 2], size: 4) },
         selector(
-            "IRET to ring 3 with SS that is not present", .protected, [0xCF], 0x3B, .notPresent, vector: 12
+            // #SS by the manual's operation, #NP by its list of exceptions.
+            "IRET to ring 3 with SS that is not present", .protected, [0xCF], 0x3B, .notPresent, vector: 12,
+            otherVector: 11
         ) {
             $0.put(0x2038, 0x00CF_7300_0000_FFFF)
             $0.push([0x6300, 0x43, 2, 0x7000, 0x3B], size: 4)
