@@ -149,6 +149,9 @@ public struct MemoryFault: Error, Sendable, Hashable, CustomStringConvertible {
 ///
 /// Only valid on the thread that lent it, while it is lent.
 public protocol VCPUAccess: AnyObject {
+    /// The vCPU is out of the guest from here to the end of the access: what is read is of now, and stays so. Without it a
+    /// target may give the registers of the last exit, to spare the guest a stop.
+    func holdStill() throws(KVMError)
     func registers() throws(KVMError) -> GeneralRegisters
     func setRegisters(_ registers: GeneralRegisters) throws(KVMError)
     func specialRegisters() throws(KVMError) -> SpecialRegisters
@@ -166,6 +169,11 @@ public protocol VCPUAccess: AnyObject {
     func setEvents(_ events: VCPUEvents) throws(KVMError)
     func translate(_ linear: UInt64) throws(KVMError) -> Translation
     func setGuestDebug(_ debug: GuestDebug) throws(KVMError)
+}
+
+extension VCPUAccess {
+    /// Most targets give access to a vCPU only while it is out of the guest.
+    public func holdStill() throws(KVMError) {}
 }
 
 extension VCPU: VCPUAccess {}

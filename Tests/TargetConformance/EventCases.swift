@@ -290,6 +290,19 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.breakpoint([place.number]))
         },
+        ConformanceCase("steps that begin while the guest runs begin where it is, not at its last exit") {
+            fixture in
+            // 9000 out e9, al; 9002 xchg bx, bx; 9004 inc cx; 9005 jmp 9004
+            try fixture.load([0xE6, 0xE9, 0x87, 0xDB, 0x41, 0xEB, 0xFD], at: Fixture.code)
+            try fixture.debugger.startContinue()
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(50))
+            try fixture.debugger.setMagicBreakpoint(true)
+            _ = try fixture.debugger.collectStop(timeout: .milliseconds(100))
+            fixture.debugger.interrupt()
+            try fixture.collect()
+            try fixture.expect(.interrupted)
+            try fixture.debugger.setMagicBreakpoint(false)
+        },
         ConformanceCase("what is found by steps is found, too, where it is set while the guest runs") {
             fixture in
             // 9000 inc cx; 9001 xchg bx, bx; 9003 int 21h; 9005 jmp 9000

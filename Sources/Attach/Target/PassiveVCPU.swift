@@ -47,6 +47,8 @@ final class PassiveVCPU: VCPUAccess {
         return try stopped()
     }
 
+    func holdStill() throws(KVMError) { _ = try stopped() }
+
     func registers() throws(KVMError) -> GeneralRegisters {
         let seen = seen()
         gaveOld.general = seen != nil

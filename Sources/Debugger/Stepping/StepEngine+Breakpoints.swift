@@ -9,7 +9,8 @@ extension StepEngine {
         try endStep()
         breakpoints.set = set
         if !isStepping, set.needsStepping {
-            // What ran freely is stepped from here on.
+            // What ran freely is stepped from where it is now on, not from its last exit.
+            try vcpu.holdStill()
             let registers = try vcpu.registers()
             let special = try vcpu.specialRegisters()
             trapFlag.isSet = registers.rflags.contains(.tf)
