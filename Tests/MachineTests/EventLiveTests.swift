@@ -68,7 +68,8 @@ struct EventLiveTests {
             let place = try #require(
                 try debugger.readMemory(.linear(sp), count: 2).value(at: 0, width: 2))
             #expect(
-                (0x7C21...0x7C22).contains(place) && sp == 0x6FFA, "it returns into the loop: \(place), \(sp)"
+                (0x7C20...0x7C22).contains(place) && sp == 0x6FFA,
+                "it returns to the STI, or into the loop: \(place), \(sp)"
             )
         }
         #expect(try debugger.breakpoint(catchpoint.number).hits == 20)
