@@ -290,19 +290,6 @@ extension ConformanceCase {
             try fixture.go()
             try fixture.expect(.breakpoint([place.number]))
         },
-        ConformanceCase("steps that begin while the guest runs begin where it is, not at its last exit") {
-            fixture in
-            // 9000 out e9, al; 9002 xchg bx, bx; 9004 inc cx; 9005 jmp 9004
-            try fixture.load([0xE6, 0xE9, 0x87, 0xDB, 0x41, 0xEB, 0xFD], at: Fixture.code)
-            try fixture.debugger.startContinue()
-            _ = try fixture.debugger.collectStop(timeout: .milliseconds(50))
-            try fixture.debugger.setMagicBreakpoint(true)
-            _ = try fixture.debugger.collectStop(timeout: .milliseconds(100))
-            fixture.debugger.interrupt()
-            try fixture.collect()
-            try fixture.expect(.interrupted)
-            try fixture.debugger.setMagicBreakpoint(false)
-        },
         ConformanceCase("what is found by steps is found, too, where it is set while the guest runs") {
             fixture in
             // 9000 inc cx; 9001 xchg bx, bx; 9003 int 21h; 9005 jmp 9000
@@ -313,12 +300,15 @@ extension ConformanceCase {
                 // Some hosts take long to begin; none is stepped.
                 _ = try fixture.debugger.collectStop(timeout: .milliseconds(50))
             }
-            try goFreely()
-            try fixture.debugger.setMagicBreakpoint(true)
-            try fixture.collect()
-            try fixture.expect(.magicBreakpoint)
-            try fixture.expect("rip", 0x9003)
-            try fixture.debugger.setMagicBreakpoint(false)
+            // Steps begin where the guest is, not at its last exit, which may be before any instruction of the loop.
+            for _ in 1...8 {
+                try goFreely()
+                try fixture.debugger.setMagicBreakpoint(true)
+                try fixture.collect()
+                try fixture.expect(.magicBreakpoint)
+                try fixture.expect("rip", 0x9003)
+                try fixture.debugger.setMagicBreakpoint(false)
+            }
             try goFreely()
             let catchpoint = try fixture.debugger.setCatchpoint(.interrupt(0x21))
             try fixture.collect()
