@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -48,6 +49,23 @@ int clinux_leave_cpu(int cpu) {
     if (CPU_COUNT(&others) == 0) return -ENODEV;
     if (sched_setaffinity(0, sizeof others, &others) < 0) return -errno;
     return result(sched_setaffinity(0, sizeof all, &all));
+}
+
+int clinux_thread_timer(int thread, int signal, timer_t *timer) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = signal};
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+    event.sigev_notify_thread_id = thread;
+    return result(timer_create(CLOCK_MONOTONIC, &event, timer));
+}
+
+int clinux_set_timer(timer_t timer, uint64_t time, uint64_t interval) {
+    struct itimerspec value = {
+        .it_interval = {(time_t)(interval / 1000000000), (long)(interval % 1000000000)},
+        .it_value = {(time_t)(time / 1000000000), (long)(time % 1000000000)},
+    };
+    return result(timer_settime(timer, TIMER_ABSTIME, &value, NULL));
 }
 
 int clinux_name_thread(const char *name) { return result(prctl(PR_SET_NAME, name)); }

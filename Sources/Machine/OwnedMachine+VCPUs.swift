@@ -85,7 +85,7 @@ extension OwnedMachine: VCPUCreating {
         mark = monotonicTime()
         let runner = VCPURunner(
             vcpu, thread: thread, parts: shared, recorder: recorder, waitsForEntry: waits)
-        try thread.start { runner.serve() }
+        try thread.start { runner.serve($0) }
         did("thread")
         let member = Member(
             runner: runner, isBoot: id == 0, start: start, startsAtEntry: startsAtEntry && entry != nil)

@@ -149,20 +149,6 @@ public final class OwnedMachine: Target {
             try makeVCPU(id: id, entry: starts ? configuration.image?.entry : nil, startsAtEntry: starts)
         }
         if let bios, bootsDrive { try boot(bios) }
-        if let devices, let thread = members.withLock({ $0.first?.thread }) {
-            try devices.startAlarm { thread.kick() }
-        }
-    }
-
-    /// On a host that stays on some instructions, all vCPUs are looked at now and then. It begins with the first run: a guest
-    /// that is only made needs nothing to be known of the host.
-    private func startLookout() throws(MachineError) {
-        guard VCPURunner.staysAtHighInterrupts, parts.lookout.withLock({ $0 == nil }) else { return }
-        let lookout = AlarmClock { [weak self] in
-            for member in self?.members.withLock({ $0 }) ?? [] { member.thread.kick() }
-        }
-        try lookout.start()
-        parts.lookout.withLock { $0 = lookout }
     }
 
     /// What answers at the ports, by first port and how many there are.
@@ -185,8 +171,6 @@ public final class OwnedMachine: Target {
 
     deinit {
         parts.coordinator.stopAll(.interrupted)
-        parts.devices?.endAlarm()
-        parts.lookout.withLock { $0 }?.end()
         for member in members.withLock({ $0 }) { member.thread.end() }
     }
 
@@ -234,7 +218,8 @@ public final class OwnedMachine: Target {
             threads.append(try runner(order.vcpu).thread)
         }
         guard !threads.isEmpty else { throw MachineError(.noVCPU, "no vCPU is to run") }
-        try startLookout()
+        // Found before the threads of vCPUs ask for it.
+        _ = VCPURunner.staysAtHighInterrupts
         guard parts.coordinator.start(threads, { orders[$0].controller }) else {
             throw MachineError(.running, "the guest runs", remedy: "stop it first")
         }

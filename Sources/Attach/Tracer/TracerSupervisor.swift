@@ -103,28 +103,12 @@ final class TracerSupervisor: Sendable {
     func watch(_ socket: Int32) {
         let ours = fcntl(socket, F_DUPFD_CLOEXEC, 0)
         connection.store(ours, ordering: .sequentiallyConsistent)
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        // The new thread inherits the mask: signals are for others.
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
-        let own = Unmanaged.passRetained(self)
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                // SAFETY: retained above for this one use.
-                Unmanaged<TracerSupervisor>.fromOpaque(argument).takeRetainedValue().watchEnd()
-                return nil
-            }, own.toOpaque())
-        guard result == 0 else {
+        do {
+            pthread_detach(try ThreadStart.begin { self.watchEnd() })
+        } catch {
+            // Whoever asks the tracer for something next finds it gone.
             if ours >= 0 { close(ours) }
-            // SAFETY: no thread took the reference. Whoever asks the tracer for something next finds it gone.
-            return own.release()
         }
-        pthread_detach(thread)
     }
 
     private func watchEnd() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <time.h>
 
 #include "CLinuxTrace.h"
 #include "CLinuxWatch.h"
@@ -21,6 +22,12 @@ int clinux_name_thread(const char *name);
 
 /* gettid. */
 int clinux_thread_id(void);
+
+/* timer_create on CLOCK_MONOTONIC, SIGEV_THREAD_ID: a timer that sends `signal` to `thread`, of this process. */
+int clinux_thread_timer(int thread, int signal, timer_t *timer);
+
+/* timer_settime: at `time`, in nanoseconds of CLOCK_MONOTONIC, and each `interval` nanoseconds after it; 0 is never. */
+int clinux_set_timer(timer_t timer, uint64_t time, uint64_t interval);
 
 /* Opens /dev/null as standard input, output and error where those are closed. First of all: what is opened before gets
  * their numbers. */

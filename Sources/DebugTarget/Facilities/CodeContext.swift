@@ -29,6 +29,19 @@ public enum CodeContext: String, Sendable, Hashable, CaseIterable {
         self.init(CPUMode(registers, special), privilege: special.ss.attributes.privilege)
     }
 
+    /// From 0 on, for a place in a word.
+    public var number: UInt8 {
+        switch self {
+        case .real: 0
+        case .virtual8086: 1
+        case .protectedKernel: 2
+        case .protectedUser: 3
+        case .longKernel: 4
+        case .longUser: 5
+        case .compatibilityUser: 6
+        }
+    }
+
     public var isUser: Bool {
         switch self {
         case .virtual8086, .protectedUser, .longUser, .compatibilityUser: true

@@ -1,4 +1,5 @@
 package import Glibc
+import Locking
 package import SystemPackage
 
 /// The signal that makes KVM_RUN return. Its handler does nothing: that the system call is interrupted is all.
@@ -27,31 +28,11 @@ package enum KickSignal {
     ///
     /// - Throws: what `pthread_create` returns.
     package static func startThread(_ body: @escaping @Sendable () -> Void) throws(Errno) -> pthread_t {
-        final class Start {
-            let body: @Sendable () -> Void
-            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-        }
         _ = install
-        let start = Start(body)
-        // The new thread inherits the mask.
-        var mask = blockedSet()
-        var before = sigset_t()
-        pthread_sigmask(SIG_SETMASK, &mask, &before)
-        var thread = pthread_t()
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                // SAFETY: retained below for this one use.
-                Unmanaged<Start>.fromOpaque(argument).takeRetainedValue().body()
-                return nil
-            }, Unmanaged.passRetained(start).toOpaque())
-        pthread_sigmask(SIG_SETMASK, &before, nil)
-        guard result == 0 else {
-            // SAFETY: no thread took the reference made above.
-            Unmanaged.passUnretained(start).release()
-            throw Errno(rawValue: result)
+        do {
+            return try ThreadStart.begin(blocking: blockedSet(), body)
+        } catch {
+            throw Errno(rawValue: error.code)
         }
-        return thread
     }
 }

@@ -23,14 +23,27 @@ final class Patching: Sendable {
     /// The kinds of patches that this guest may have, the best one first.
     let kinds: [PatchTable.Kind]
     /// What the host honours. The first who asks waits until it was tried, which a guest that is only looked at need not.
-    private var honours: HostHonours { tried.load() ?? tried.storeIfNil(HostHonours(find())) }
     private let tried = AtomicLazyReference<HostHonours>()
     private let find: @Sendable () -> DebugFacilities
-    var facilities: DebugFacilities { honours.facilities }
+    /// What each step asks, of ``tried``: 0 until it is there. A look into that costs a tenth of a step.
+    private let habits = Atomic<StepHabits.RawValue>(0)
+    private var stepHabits: StepHabits {
+        let known = StepHabits(rawValue: habits.load(ordering: .relaxed))
+        return known.contains(.known) ? known : findHabits()
+    }
+
+    @inline(never) private func findHabits() -> StepHabits {
+        let found = StepHabits(facilities)
+        habits.store(found.rawValue, ordering: .relaxed)
+        return found
+    }
+
+    var facilities: DebugFacilities { (tried.load() ?? tried.storeIfNil(HostHonours(find()))).facilities }
     /// ``DebugFacility/handlerStep`` works wherever KVM delivers exceptions by itself.
-    var endsStepsInHandlers: Bool { honours.endsStepsInHandlers }
-    /// Code that the host was seen not to single-step.
-    var unsteppable: Set<CodeContext> { honours.unsteppable }
+    var endsStepsInHandlers: Bool { stepHabits.contains(.endsInHandlers) }
+    /// The host was seen not to single-step code of some kind.
+    var hasUnsteppable: Bool { stepHabits.contains(.hasUnsteppable) }
+    func isUnsteppable(_ context: CodeContext) -> Bool { stepHabits.contains(.unsteppable(context)) }
     /// The host steps with the processor's own TF, and KVM's emulator takes that away: whatever it did for the guest, as
     /// an access to a device, a string of port I/O or a write to a page table that KVM watches, the next KVM_RUN would
     /// not step. No one tells when it did, so single-step is asked for anew before each (x86_emulate_instruction and
@@ -78,16 +91,32 @@ final class Patching: Sendable {
     }
 }
 
-/// What follows from the facilities of a host.
 private final class HostHonours: Sendable {
     let facilities: DebugFacilities
-    let endsStepsInHandlers: Bool
-    let unsteppable: Set<CodeContext>
+
+    init(_ facilities: DebugFacilities) { self.facilities = facilities }
+}
+
+/// How the host steps, in one word.
+private struct StepHabits: OptionSet {
+    let rawValue: UInt32
+
+    static let known = StepHabits(rawValue: 1)
+    static let endsInHandlers = StepHabits(rawValue: 2)
+    static let hasUnsteppable = StepHabits(rawValue: 4)
+    /// Code of that kind is not single-stepped.
+    static func unsteppable(_ context: CodeContext) -> StepHabits {
+        StepHabits(rawValue: 1 << (8 + UInt32(context.number)))
+    }
+
+    init(rawValue: UInt32) { self.rawValue = rawValue }
 
     init(_ facilities: DebugFacilities) {
-        self.facilities = facilities
-        endsStepsInHandlers = facilities.works(.handlerStep, in: [.real, .protectedKernel])
-        unsteppable = Set(CodeContext.allCases.filter { !facilities.works(.singleStep, in: $0) })
+        self = .known
+        if facilities.works(.handlerStep, in: [.real, .protectedKernel]) { insert(.endsInHandlers) }
+        for context in CodeContext.allCases where !facilities.works(.singleStep, in: context) {
+            formUnion([.hasUnsteppable, .unsteppable(context)])
+        }
     }
 }
 

@@ -164,9 +164,9 @@ extension StepEngine {
 
     /// The host may run on in code of this kind, where a step begins or leads there.
     mutating func noteUnsteppable(_ context: @autoclosure () -> CodeContext) {
-        guard !patching.unsteppable.isEmpty else { return }
+        guard patching.hasUnsteppable else { return }
         let context = context()
-        if patching.unsteppable.contains(context) { outcome.unsteppable = context }
+        if patching.isUnsteppable(context) { outcome.unsteppable = context }
     }
 
     /// After it, however it ended.

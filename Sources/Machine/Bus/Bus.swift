@@ -77,8 +77,13 @@ final class Bus: Sendable {
 
     private func note(_ address: UInt64, size: Int, written value: UInt64?) {
         nobody.withLock { all in
-            guard all[address] != nil || all.count < Self.listed else { return }
-            all[address, default: UnclaimedAccess(address: address)].note(size: size, written: value)
+            if let place = all.index(forKey: address) {
+                all.values[place].note(size: size, written: value)
+            } else if all.count < Self.listed {
+                var access = UnclaimedAccess(address: address)
+                access.note(size: size, written: value)
+                all[address] = access
+            }
         }
     }
 

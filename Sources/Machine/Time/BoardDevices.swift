@@ -1,6 +1,5 @@
 import DebugTarget
 import KVMCore
-import Locking
 
 /// What a PC has beside its interrupt controllers and timer, wherever those are: clock, keyboard, A20, and the guest's
 /// time that they live in. The boot processor's thread advances them.
@@ -10,8 +9,6 @@ final class BoardDevices: Sendable {
     let a20: AddressLine20
     let keyboard: KeyboardController
     let postCodes = PostCodePort()
-    /// Who gets the boot processor out of KVM_RUN when a time has come.
-    private let alarm = Lock<AlarmClock?>(nil)
 
     /// - Parameters:
     ///   - origin: what the real-time clock shows at first, in seconds since 1970, UTC.
@@ -47,33 +44,4 @@ final class BoardDevices: Sendable {
 
     /// When an interrupt will come by itself, in nanoseconds of the guest's time; nil where none will.
     var nextInterrupt: UInt64? { realTimeClock.nextInterrupt(after: clock.now) }
-
-    // MARK: the alarm
-
-    /// Starts the thread that gets the vCPU out of KVM_RUN.
-    func startAlarm(_ ring: @escaping @Sendable () -> Void) throws(MachineError) {
-        let made = AlarmClock(ring: ring)
-        try made.start()
-        alarm.withLock { $0 = made }
-    }
-
-    /// - Parameter time: by the host's clock; nil for none.
-    func setAlarm(_ time: UInt64?) { alarm.withLock { $0 }?.set(time) }
-
-    /// Rings when `time` of the guest's has come, and not too soon.
-    func setAlarm(at time: UInt64?, atLeast shortest: UInt64) {
-        setAlarm(
-            time.map { time in
-                let now = clock.now
-                return monotonicTime() &+ max(time > now ? time - now : 0, shortest)
-            })
-    }
-
-    func endAlarm() {
-        let ended = alarm.withLock { alarm in
-            defer { alarm = nil }
-            return alarm
-        }
-        ended?.end()
-    }
 }

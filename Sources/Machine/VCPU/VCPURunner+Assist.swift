@@ -158,9 +158,12 @@ extension VCPURunner {
     /// A vCPU that runs freely is looked at again after this time, in nanoseconds.
     private static let lookoutInterval: UInt64 = 50_000_000
 
-    /// Has this vCPU kicked once, after a while.
+    /// Has this vCPU leave the guest after a while, on a host that stays on some instructions.
     func watchForStandstill() {
-        parts.lookout.withLock { $0 }?.set(monotonicTime() &+ Self.lookoutInterval)
+        guard Self.staysAtHighInterrupts else { return }
+        let time = monotonicTime() &+ Self.lookoutInterval
+        nextLook = time
+        timer?.set(time)
     }
 
     /// Hosts that step by KVM's emulator are those.

@@ -11,11 +11,16 @@ struct EnteredFirmware {
 
 /// Calls of the guest to the machine's BIOS.
 extension VCPURunner {
+    /// An exit that is not one costs no more than this.
+    func mayCallFirmware(_ exit: VCPUExit) -> Bool {
+        guard case .io(let io) = exit else { return false }
+        return io.port == BIOSROM.port && io.direction == .out && io.size == 1 && io.count == 1
+            && parts.bios != nil
+    }
+
     /// The call of the BIOS that an exit is; nil for an access to a device. The OUT may not be completed yet.
     func firmwareCall(_ exit: VCPUExit) throws(KVMError) -> EnteredFirmware? {
-        guard let bios = parts.bios, case .io(let io) = exit, io.direction == .out, io.port == BIOSROM.port,
-            io.size == 1, io.count == 1
-        else { return nil }
+        guard let bios = parts.bios, mayCallFirmware(exit) else { return nil }
         let special = try vcpu.specialRegisters()
         guard special.cs.base == BIOSROM.base else { return nil }
         let general = try vcpu.registers()

@@ -25,18 +25,24 @@ extension VCPURunner {
         }
         takesInterruptNow = false
         if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
-        guard !pace.isStepping else { return chips.devices.setAlarm(nil) }
         // One that waits for its window needs no alarm: KVM says when it opens.
-        let next = wantsWindow ? nil : chips.nextInterrupt
-        chips.devices.setAlarm(at: next, atLeast: Self.shortestAlarm)
+        leaveGuest(for: pace.isStepping || wantsWindow ? nil : chips.nextInterrupt, chips.clock)
     }
 
     /// Likewise where the controllers are in the kernel: the devices' lines are raised there, and the guest is left when
     /// the next is due, also out of a HLT in the kernel.
     func prepareEntry(_ devices: BoardDevices, _ pace: RunPace) {
         devices.advance()
-        devices.setAlarm(
-            at: pace.isStepping ? nil : devices.nextInterrupt, atLeast: Self.shortestAlarm)
+        leaveGuest(for: pace.isStepping ? nil : devices.nextInterrupt, devices.clock)
+    }
+
+    /// The guest is left when `time` of its own has come, and not too soon; and when the vCPU is to be looked at.
+    private func leaveGuest(for time: UInt64?, _ clock: GuestClock) {
+        guard let timer else { return }
+        guard let time else { return timer.set(nextLook) }
+        let now = clock.now
+        let alarm = monotonicTime() &+ max(time > now ? time - now : 0, Self.shortestAlarm)
+        timer.set(min(alarm, nextLook ?? .max))
     }
 
     /// The guest ran from `start` to `end`, by the host's clock.
@@ -61,13 +67,13 @@ extension VCPURunner {
         case never
     }
 
-    /// How long after the end of a wait in a HLT the alarm would ring, in nanoseconds.
-    private static let alarmAfterHalt: UInt64 = 2_000_000
+    /// How long after the end of a wait in a HLT the timer would ring, in nanoseconds.
+    private static let timerAfterHalt: UInt64 = 2_000_000
 
     /// Waits in a HLT for an interrupt; a kick ends it at once.
     ///
-    /// It waits for its time by itself. The alarm is put off past it, and not switched off: it is set anew as soon as the
-    /// guest runs, and a thread that sleeps until some time or other need not be woken for a later one.
+    /// It waits for its time by itself. The timer is put off past it, and not switched off: a guest that soon halts again
+    /// costs one call for it.
     func waitAtHalt(_ chips: MachineChips) -> HaltEnd {
         while true {
             let token = thread.kicks.token
@@ -79,11 +85,12 @@ extension VCPURunner {
             let now = monotonicTime()
             let passed = chips.clock.now
             let end = next.map { now &+ ($0 > passed ? $0 - passed : 0) }
-            chips.devices.setAlarm(end.map { $0 &+ Self.alarmAfterHalt })
+            timer?.putOff(to: end.map { $0 &+ Self.timerAfterHalt })
             chips.clock.begin(at: now)
             thread.kicks.wait(since: token, until: end, spins: false)
             chips.clock.end(at: monotonicTime())
             parts.inputs.pass(.time(chips.clock.now))
+            watchForStandstill()
         }
     }
 

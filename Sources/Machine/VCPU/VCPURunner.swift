@@ -15,8 +15,6 @@ final class MachineParts: Sendable {
     let ioDebug: IODebugPort
     let inputs = GuestInputs()
     let assist: AssistRecord
-    /// Gets vCPUs out of an instruction that the host never leaves; nil on hosts that leave all.
-    let lookout = Lock<AlarmClock?>(nil)
     /// Nil where the interrupt controllers are in the kernel, or there are none.
     let chips: MachineChips?
     /// Keyboard, clock and what else a PC has; nil without interrupt controllers.
@@ -51,7 +49,7 @@ final class MachineParts: Sendable {
 }
 
 /// What a vCPU's thread does: waits for work, and runs the guest under a controller.
-// SAFETY: `serve()` is the one way in, is called once, on the vCPU's own thread, and everything else is reached from it;
+// SAFETY: `serve(_:)` is the one way in, is called once, on the vCPU's own thread, and everything else is reached from it;
 // `run` checks that in debug builds. What other threads use is `thread`, which is a constant and Sendable.
 final class VCPURunner: @unchecked Sendable {
     let vcpu: VCPU
@@ -89,6 +87,10 @@ final class VCPURunner: @unchecked Sendable {
     private var exitsBefore: UInt64 = 0
     /// The controller wants to hear of an access to a protected page.
     private var isSeen = false
+    /// Gets the vCPU out of the guest at a time.
+    var timer: KickTimer?
+    /// When a vCPU that has not left the guest since is to be looked at; nil where the host leaves every instruction.
+    var nextLook: UInt64?
     /// RIP at the last entry, where the instruction there may be one that the host never leaves.
     private var enteredAt: UInt64?
 
@@ -116,14 +118,19 @@ final class VCPURunner: @unchecked Sendable {
     }
 
     /// Until the thread is to end.
-    func serve() {
+    func serve(_ own: KickTimer) {
+        timer = own
+        defer { timer = nil }
         while true {
             let token = thread.work.token
             switch thread.take() {
             case .job(let job): job.perform(vcpu)
             case .run(let controller): run(controller)
             case .quit: return
-            case nil: thread.wait(since: token)
+            case nil:
+                thread.wait(since: token)
+                // One run after another need not set it anew each time; a vCPU that stays stopped is left alone.
+                if thread.work.token == token { timer?.putOff(to: nil) }
             }
         }
     }
@@ -182,7 +189,6 @@ final class VCPURunner: @unchecked Sendable {
             departure = .stopped(.failed(error))
         }
         ended = monotonicTime()
-        devices?.setAlarm(nil)
         if isHandling {
             recorder.handled(at: ended)
             isHandling = false
@@ -262,7 +268,8 @@ final class VCPURunner: @unchecked Sendable {
             let isInterrupted = if case .interrupted = exit { true } else { false }
             if let devices { passTime(devices, pace, isWhole: !isInterrupted, end: end) }
             if isInterrupted {
-                // A kick, or a signal from elsewhere: look, and go on.
+                // A kick, the timer, or a signal from elsewhere: look, and go on.
+                timer?.rang()
                 isKicked = true
                 continue
             }
@@ -320,7 +327,9 @@ final class VCPURunner: @unchecked Sendable {
             _ = try settle(controller)
             return try controller.decide(.claimed(exit), vcpu)
         }
-        if let call = try firmwareCall(exit) { return try callFirmware(call, exit, controller) }
+        if mayCallFirmware(exit), let call = try firmwareCall(exit) {
+            return try callFirmware(call, exit, controller)
+        }
         guard try handle(exit, controller) else {
             if let verdict = try assist(exit, controller) { return verdict }
             return try controller.decide(.fatal(exit), vcpu)

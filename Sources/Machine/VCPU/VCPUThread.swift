@@ -24,6 +24,8 @@ final class VCPUThread: Sendable {
     private let jobs = Lock<[Job]>([])
     private let hasJobs = Atomic<Bool>(false)
     private let quits = Atomic<Bool>(false)
+    /// Why the thread has no timer, and so does not serve.
+    private let refusal = Lock<Errno?>(nil)
 
     /// Work to do, as the thread takes it.
     enum Work {
@@ -131,15 +133,22 @@ final class VCPUThread: Sendable {
         attention.store(false, ordering: .sequentiallyConsistent)
     }
 
-    /// Starts the thread, which calls `body` once.
-    func start(_ body: @escaping @Sendable () -> Void) throws(MachineError) {
+    /// Starts the thread, which calls `body` once, with the timer that is its own.
+    func start(_ body: @escaping @Sendable (KickTimer) -> Void) throws(MachineError) {
         let thread: pthread_t
         do {
             thread = try KickSignal.startThread { [self] in
                 _ = clinux_name_thread("vcpu \(id)")
-                number.store(clinux_thread_id(), ordering: .releasing)
+                let own = clinux_thread_id()
+                var timer: KickTimer?
+                do throws(Errno) {
+                    timer = try KickTimer(thread: own)
+                } catch {
+                    refusal.withLock { $0 = error }
+                }
+                number.store(own, ordering: .releasing)
                 work.signal()
-                body()
+                if let timer { body(timer) }
             }
         } catch {
             throw MachineError(
@@ -150,6 +159,12 @@ final class VCPUThread: Sendable {
         while threadID == 0 {
             let token = work.token
             if threadID == 0 { work.wait(since: token) }
+        }
+        if let refused = refusal.withLock({ $0 }) {
+            end()
+            throw MachineError(
+                .thread, "cannot make the timer of vCPU \(id): \(refused)",
+                remedy: "see `ulimit -i`: each vCPU takes one signal that can be pending")
         }
     }
 }

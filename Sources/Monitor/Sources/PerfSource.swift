@@ -1,9 +1,8 @@
 /// Reads every event from perf's rings, one a CPU, and counts them here: where programs may not be loaded.
-package final class PerfSource: ExitSource {
+package final class PerfSource: RingSource {
     package let badge: SourceBadge
-    package var names: ExitNames { events.names }
-    private let events: KVMEvents
-    private let reader: RingReader
+    package let events: KVMEvents
+    package let reader: RingReader
 
     /// Of each ring, in bytes: a power of two.
     static let ringSize = 1 << 21
@@ -19,13 +18,5 @@ package final class PerfSource: ExitSource {
         events = try KVMEvents.ofThisKernel(rules)
         reader = try RingReader(try PerfRings(events, size: size))
         badge = SourceBadge(.perf, missing: missing + events.problems.values.sorted())
-    }
-
-    package func read() throws(MonitorError) -> CounterSnapshot { try reader.snapshot() }
-
-    package func forget(_ threads: Set<Int32>) { reader.forget(threads) }
-
-    package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
-        try reader.countInstructionPointers(isWanted, events)
     }
 }

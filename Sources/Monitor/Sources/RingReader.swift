@@ -7,7 +7,7 @@ import Locking
 /// second or once an hour.
 ///
 /// The rings live as long as this does. Any thread may call.
-final class RingReader: Sendable {
+package final class RingReader: Sendable {
     private let shared: Shared
     private let thread: pthread_t
     /// Its other end is the thread's, which ends with it.
@@ -45,30 +45,13 @@ final class RingReader: Sendable {
         guard paired >= 0 else { throw Self.refused(-paired) }
         shared = Shared(stream, end: ends.1)
         end = ends.0
-        var all = sigset_t()
-        var before = sigset_t()
-        sigfillset(&all)
-        // The new thread inherits the mask: signals are for others.
-        pthread_sigmask(SIG_SETMASK, &all, &before)
-        defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
-        var thread = pthread_t()
-        let own = Unmanaged.passRetained(shared)
-        let result = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                // SAFETY: retained above for this one use.
-                RingReader.serve(Unmanaged<Shared>.fromOpaque(argument).takeRetainedValue())
-                return nil
-            }, own.toOpaque())
-        guard result == 0 else {
-            // SAFETY: no thread took the reference.
-            own.release()
+        do {
+            thread = try ThreadStart.begin { [shared] in Self.serve(shared) }
+        } catch {
             close(ends.0)
             close(ends.1)
-            throw Self.refused(result)
+            throw Self.refused(error.code)
         }
-        self.thread = thread
     }
 
     deinit {
@@ -117,5 +100,23 @@ final class RingReader: Sendable {
         try shared.state.withLock { (state) throws(MonitorError) in
             try state.counter.countInstructionPointers(isWanted, events)
         }
+    }
+}
+
+/// A source that counts what it reads from rings.
+package protocol RingSource: ExitSource {
+    var events: KVMEvents { get }
+    var reader: RingReader { get }
+}
+
+extension RingSource {
+    package var names: ExitNames { events.names }
+
+    package func read() throws(MonitorError) -> CounterSnapshot { try reader.snapshot() }
+
+    package func forget(_ threads: Set<Int32>) { reader.forget(threads) }
+
+    package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
+        try reader.countInstructionPointers(isWanted, events)
     }
 }

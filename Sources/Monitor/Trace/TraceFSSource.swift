@@ -2,11 +2,10 @@ package import Host
 
 /// Reads every event from the buffers of a trace instance of its own, and counts them here: where neither programs may be
 /// loaded nor perf's rings be opened.
-package final class TraceFSSource: ExitSource {
+package final class TraceFSSource: RingSource {
     package let badge: SourceBadge
-    package var names: ExitNames { events.names }
-    private let events: KVMEvents
-    private let reader: RingReader
+    package let events: KVMEvents
+    package let reader: RingReader
 
     /// Of each CPU's buffer, in bytes.
     static let bufferSize = 1 << 21
@@ -34,13 +33,5 @@ package final class TraceFSSource: ExitSource {
         let problems = Array(events.problems.values) + rings.problems.values
         reader = try RingReader(rings)
         badge = SourceBadge(.tracefs, missing: missing + problems.sorted())
-    }
-
-    package func read() throws(MonitorError) -> CounterSnapshot { try reader.snapshot() }
-
-    package func forget(_ threads: Set<Int32>) { reader.forget(threads) }
-
-    package func countInstructionPointers(_ isWanted: Bool) throws(MonitorError) {
-        try reader.countInstructionPointers(isWanted, events)
     }
 }
