@@ -8,6 +8,7 @@ extension StepEngine {
     mutating func rearm(_ set: ArmedSet, _ vcpu: any VCPUAccess) throws(KVMError) {
         try endStep()
         breakpoints.set = set
+        var found: SpecialRegisters?
         if !isStepping, set.needsStepping {
             // What ran freely is stepped from where it is now on, not from its last exit.
             try vcpu.holdStill()
@@ -16,8 +17,9 @@ extension StepEngine {
             trapFlag.isSet = registers.rflags.contains(.tf)
             prepare(registers, special, pc: VCPUSnapshot.pc(registers, special), vcpu)
             isStepping = true
+            found = special
         }
-        try arm(vcpu)
+        try arm(found, vcpu)
         if isStepping { try beginStep(vcpu) }
     }
 
@@ -63,7 +65,7 @@ extension StepEngine {
     ) throws(KVMError) {
         prepare(registers, special, pc: VCPUSnapshot.pc(registers, special), vcpu)
         isStepping = true
-        try arm(vcpu)
+        try arm(special, vcpu)
     }
 
     // MARK: patches
@@ -198,11 +200,14 @@ extension StepEngine {
     }
 
     /// Makes guest debug what the moment needs, if it is not so already.
-    mutating func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
+    ///
+    /// - Parameter special: as the instruction at hand begins; nil where that is known.
+    mutating func arm(_ special: SpecialRegisters?, _ vcpu: any VCPUAccess) throws(KVMError) {
         if !isStepping { blackBox.markFree() }
+        if let special { prepareHandlers(special) }
         let needs = neededDebug()
         // Where steps end within handlers anyway, a patch would cost more than it gives.
-        here.unarmedHandlers = patching.losesTF ? needs.unarmed : []
+        here.unarmedHandlers = isStepping && patching.losesTF ? needs.unarmed : []
         let wanted = needs.guestDebug
         guard armed != wanted || isStepping && patching.losesTF else { return }
         armed = nil

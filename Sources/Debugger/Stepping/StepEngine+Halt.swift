@@ -40,7 +40,7 @@ extension StepEngine {
         prepare(registers, special, pc: pc, vcpu)
         if let verdict = emptyVectorAtHand(registers, special) { return verdict }
         isStepping = mustStep(pc, special)
-        try arm(vcpu)
+        try arm(special, vcpu)
         return try proceed(vcpu)
     }
 

@@ -69,7 +69,7 @@ struct StepEngine: Sendable {
         isStepping = mustStep(here.pc, snapshot.special)
         prepareGuard(snapshot.registers, snapshot.special, here.pc)
         if let verdict = emptyVectorAtHand(snapshot.registers, snapshot.special) { return verdict }
-        try arm(vcpu)
+        try arm(snapshot.special, vcpu)
         return try proceed(vcpu)
     }
 
@@ -215,7 +215,7 @@ struct StepEngine: Sendable {
         guard running else { return outcome.snapshot }
         try endStep()
         prepare(registers, special, pc: outcome.snapshot.pc, vcpu)
-        try arm(vcpu)
+        try arm(special, vcpu)
         if isStepping { try beginStep(vcpu) }
         return outcome.snapshot
     }
@@ -318,7 +318,7 @@ struct StepEngine: Sendable {
         prepare(registers, special, pc: pc, vcpu)
         if let verdict = emptyVectorAtHand(registers, special) { return verdict }
         isStepping = mustStep(pc, special)
-        try arm(vcpu)
+        try arm(special, vcpu)
         return .resume
     }
 
@@ -399,15 +399,10 @@ struct StepEngine: Sendable {
     ) {
         let patching = patching
         let first = LinearMemory.prefix(patching.inSight, special, pc)
-        let stepped = here.faultHandlers
         here.move(
             registers, special, pc: pc, prefix: first.bytes, count: first.count, memory: patching.memory)
-        here.mayStartHandler =
-            !patching.endsStepsInHandlers
-            || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
         here.faults = OpcodeFaults(
             bytes: first.bytes, count: first.count, isLong: special.codeWidth == 64)
-        here.faultHandlers = faultHandlers(here.faults, special, before: stepped)
         halt.beganAtHalt = here.opcode.isHalt
         if case .loadsFlags = here.opcode {
             trapFlag.loaded = trapFlag.value(
@@ -416,6 +411,19 @@ struct StepEngine: Sendable {
         }
         note(before: special, prefix: first.bytes, count: first.count)
         if case .walk(let walk) = plan, walked.detour == nil { plan(walk, registers, special) }
+    }
+
+    /// Before ``arm(_:_:)``, where the instruction at hand is stepped: what its exceptions lead to. A guest that is only
+    /// looked at need not know how the host steps, which takes some milliseconds to find.
+    mutating func prepareHandlers(_ special: SpecialRegisters) {
+        guard isStepping else {
+            here.faultHandlers = []
+            return
+        }
+        here.mayStartHandler =
+            !patching.endsStepsInHandlers
+            || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
+        here.faultHandlers = faultHandlers(here.faults, special, before: here.faultHandlers)
     }
 
     /// The handlers of the exceptions that the instruction at hand may raise. Hosts that step with TF would run through

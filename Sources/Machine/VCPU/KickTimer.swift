@@ -15,7 +15,8 @@ final class KickTimer {
     /// What cannot be rung at.
     private static let never = UInt64.max
 
-    private let timer: timer_t
+    /// The kernel's number, which is 0 for the first.
+    private let timer: timer_t?
     /// When it rings next, at the latest.
     private var deadline = never
     /// It may have rung since it was set.
@@ -27,7 +28,7 @@ final class KickTimer {
         _ = KickSignal.install
         var made: timer_t?
         let result = clinux_thread_timer(thread, KickSignal.number, &made)
-        guard result == 0, let made else { throw Errno(rawValue: -result) }
+        guard result == 0 else { throw Errno(rawValue: -result) }
         timer = made
     }
 
