@@ -84,6 +84,26 @@ import Testing
         #expect(host.listings == 4)
     }
 
+    /// The host is looked through every five seconds where something may have changed, and else every thirty.
+    @Test func aHostWhereNothingChangedIsSeldomLookedThrough() throws {
+        let host = RecordedHost()
+        let monitor = Monitor(source: host, directory: host)
+        try monitor.begin()
+        host.mayHaveChanged = false
+        func listings(after seconds: UInt64) throws -> Int {
+            let before = host.listings
+            for _ in 0..<seconds {
+                host.time += 1_000_000_000
+                _ = try monitor.sample()
+            }
+            return host.listings - before
+        }
+        #expect(try listings(after: 29) == 0)
+        #expect(try listings(after: 1) == 1)
+        host.mayHaveChanged = true
+        #expect(try listings(after: 10) == 2)
+    }
+
     @Test func aThreadsNumberThatComesBackIsTold() throws {
         let host = RecordedHost()
         host.add(100, "web")

@@ -96,6 +96,30 @@ struct StatisticsSourceTests {
         }
     }
 
+    /// A VM's folder in debugfs tells that it came, that a vCPU came, and that it is gone.
+    @Test(.enabled(if: TinyVMM.isThere, "needs /dev/kvm and root"))
+    func machinesComeAndGoInDebugFS() throws {
+        let machines = DebugFSMachines(try .debugging())
+        // Those that this thread has made: other tests make some, too.
+        let thread = clinux_thread_id()
+        func own() throws -> Set<String> {
+            try #require(machines.marks).filter { $0.hasPrefix("\(thread)-") }
+        }
+        let before = try own()
+        var made: Set<String> = []
+        do {
+            let vm = try KVM.open().createVM()
+            made = try own()
+            #expect(made.count == before.count + 1)
+            #expect(machines.all.contains { $0.folder.hasPrefix("\(thread)-") && $0.process == getpid() })
+            let vcpu = try vm.createVCPU(id: 0)
+            let grown = try own()
+            #expect(grown.count == made.count && grown != made)
+            withExtendedLifetime(vcpu) {}
+        }
+        #expect(try own() == before)
+    }
+
     @Test func aDuplicateIsTheSameFile() {
         let first = open("/dev/null", O_RDONLY | O_CLOEXEC)
         let copy = fcntl(first, F_DUPFD_CLOEXEC, 0)

@@ -14,6 +14,7 @@ package final class RecordedHost: ExitSource, GuestDirectory {
     package var time: UInt64 = 1_000_000_000
     package var threads: [Int32: ThreadSample] = [:]
     package var hidden = 0
+    package var mayHaveChanged = true
     package private(set) var forgotten: Set<Int32> = []
     package private(set) var listings = 0
 

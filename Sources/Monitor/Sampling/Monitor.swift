@@ -13,6 +13,7 @@ package final class Monitor {
     private var guests: [MonitoredGuest] = []
     private var hidden = 0
     private var listed: UInt64 = 0
+    private var looked: UInt64 = 0
     private var threads: [Int32: Watched] = [:]
 
     private struct Watched {
@@ -21,8 +22,11 @@ package final class Monitor {
         var moves: UInt64 = 0
     }
 
-    /// The host is looked through for guests so often, and whenever something is seen that no known guest explains.
-    private static let listingPeriod: UInt64 = 5_000_000_000
+    /// A look at whether a guest came or went, so often.
+    private static let lookingPeriod: UInt64 = 5_000_000_000
+    /// The host is looked through for guests so often, whatever that says, and whenever something is seen that no known guest
+    /// explains: all descriptors of all processes, which takes more than everything else together.
+    private static let listingPeriod: UInt64 = 30_000_000_000
 
     package init(source: any ExitSource, directory: any GuestDirectory) {
         self.source = source
@@ -100,13 +104,19 @@ package final class Monitor {
         let isNew = snapshot.processes.contains { thread, process in
             !explained.contains(thread) && !(known.contains(process) && knownThreads.contains(thread))
         }
-        let isDue = last == nil || snapshot.time &- listed >= Self.listingPeriod || isNew
-        guard isDue else { return }
-        listed = snapshot.time
+        guard last == nil || isNew || isListingDue(snapshot.time) else { return }
+        (listed, looked) = (snapshot.time, snapshot.time)
         (guests, hidden) = directory.guests()
         explained = Set(snapshot.processes.keys)
     }
     private var explained: Set<Int32> = []
+
+    private func isListingDue(_ now: UInt64) -> Bool {
+        if now &- listed >= Self.listingPeriod { return true }
+        guard now &- looked >= Self.lookingPeriod else { return false }
+        looked = now
+        return directory.mayHaveChanged
+    }
 
     /// Threads that something is kept of.
     var watchedThreads: Int { ledger.threads.union(threads.keys).count }

@@ -48,10 +48,13 @@ package protocol GuestDirectory: AnyObject {
     func thread(_ thread: Int32, of process: Int32) -> ThreadSample?
     /// It lists every guest of the host, not only one that was asked for.
     var isWhole: Bool { get }
+    /// A cheap look: false where no VM and no vCPU has come or gone since ``guests()``.
+    var mayHaveChanged: Bool { get }
 }
 
 extension GuestDirectory {
     package var isWhole: Bool { true }
+    package var mayHaveChanged: Bool { true }
 }
 
 /// What one vCPU's thread did with an interval, each a share of it: 0 to 1.

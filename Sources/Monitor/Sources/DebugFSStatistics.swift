@@ -9,7 +9,7 @@ struct DebugFSStatistics: StatisticsFiles {
 
     func values() throws(MonitorError) -> [StatisticsValue] {
         var values: [StatisticsValue] = []
-        for (folder, process) in machines() {
+        for (folder, process) in DebugFSMachines(system).all {
             for (place, name) in KernelCounter.names.enumerated() {
                 guard let text = system.text("kvm/\(folder)/\(name)"), let count = Self.number(text) else {
                     continue
@@ -23,18 +23,6 @@ struct DebugFSStatistics: StatisticsFiles {
 
     /// The number that a file begins with; nil for anything else.
     static func number(_ text: String) -> UInt64? { UInt64(text.prefix { !$0.isWhitespace }) }
-
-    /// The folders, and the process of each. A folder's name has the thread that made the VM, which is the VMM's first
-    /// one as a rule.
-    private func machines() -> [(folder: String, process: Int32)] {
-        var machines: [(folder: String, process: Int32)] = []
-        for name in ProcessFiles.names(in: "\(system.root)/kvm") ?? [] {
-            let parts = name.split(separator: "-")
-            guard parts.count == 2, let thread = Int32(parts[0]), Int32(parts[1]) != nil else { continue }
-            machines.append((name, ProcessFiles.process(of: thread) ?? thread))
-        }
-        return machines
-    }
 
     /// Why nothing can be read; nil where there is just nothing.
     private func problem() -> String? {
