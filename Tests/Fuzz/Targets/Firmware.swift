@@ -129,6 +129,9 @@ struct Firmware {
         general.rdi = word(14) | upper
         general.rbp = word(16) | upper
         let vector = bytes[0] & 0x80 == 0 ? 0x10 + bytes[0] % 11 : bytes[0]
+        // Of characters, many only repeat what some do.
+        let writesMany = vector == 0x10 && [0x09, 0x0A, 0x13].contains(word(4) >> 8)
+        if writesMany { general.rcx &= ~0xFE00 }
         general.rip = UInt64(BIOSROM.stub(vector)) + 2
         general.rsp = 0x8000
         var special = SpecialRegisters()

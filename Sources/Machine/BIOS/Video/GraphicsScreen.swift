@@ -75,12 +75,20 @@ struct GraphicsScreen {
         else { return }
         let combines = combines(color)
         for (step, bits) in glyph.enumerated() {
-            for x in 0..<8 {
-                let isSet = bits & 0x80 >> UInt8(x) != 0
-                if combines, !isSet { continue }
-                setDot(
-                    column * 8 + x, row * mode.height + step, isSet ? color : 0, combines: combines)
+            let line = row * mode.height + step
+            guard line < mode.lines else { return }
+            // Eight dots are as many bytes as a dot has bits; the first in each byte has the highest.
+            var dots: UInt64 = 0
+            for x in 0..<8 where bits & 0x80 >> UInt8(x) != 0 {
+                let bit = x * depth
+                dots |= UInt64(color & mask) << UInt64(bit / 8 * 8 + 8 - depth - bit % 8)
             }
+            let address = start(line) + UInt64(column * depth)
+            if combines {
+                guard let old = memory.number(address, size: depth) else { continue }
+                dots ^= old
+            }
+            memory.setNumber(address, dots, size: depth)
         }
     }
 
