@@ -34,6 +34,8 @@ extension StepEngine {
     /// A HLT that the target waited at is over.
     mutating func woke(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
         halt.isParked = false
+        // Where nothing is looked for it goes on as it ran: an idle guest comes here at each tick.
+        if case .run = plan, !isStepping, !armedSet.hasPlaces, !armedSet.needsStepping { return .resume }
         let registers = trapFlag.shown(try vcpu.registers())
         let special = try vcpu.specialRegisters()
         let pc = VCPUSnapshot.pc(registers, special)
