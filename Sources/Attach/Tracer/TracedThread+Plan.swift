@@ -9,6 +9,9 @@ extension TracedThread {
     private static let looks = 200
     /// So many steps at a time; in between, the front end is listened to.
     private static let stretch = 64
+    /// So many nanoseconds, on a host with much else to do: the front end takes steps that give no sign of life for lost
+    /// after a second.
+    private static let longest: UInt64 = 200_000_000
     /// The general and the special registers (KVM_SYNC_X86_REGS, KVM_SYNC_X86_SREGS).
     private static let needed: UInt64 = 3
 
@@ -19,9 +22,12 @@ extension TracedThread {
             let registers = page.registers,
             plan?.covers(page.debugExit, registers, memory: memory) == true
         else { return false }
+        let now = monotonicTime()
+        if passed.count == 0 { planEnd = now &+ Self.longest }
+        guard now < planEnd else { return false }
         plan?.wentOn(registers)
         passed.count += 1
-        passed.last = monotonicTime()
+        passed.last = now
         page.copyRegisters(to: &passed.registers)
         return true
     }
