@@ -1,13 +1,38 @@
-import Attach
 import DebugTarget
 import Debugger
+import Foundation
 import Glibc
 import Locking
 import Synchronization
 import Testing
 
-/// A guest of another program on a host with much else to do.
-@Suite(.enabled(if: Host.runsKVM, "needs /dev/kvm"), .serialized)
+@testable import Attach
+
+/// However fast or slow steps are, the front end hears of them in time.
+struct UntoldTimeTests {
+    @Test(arguments: [20_000, 1_000_000, 150_000_000, 3_000_000_000] as [UInt64])
+    func stepsAreToldOfInTime(_ each: UInt64) {
+        var untold = UntoldTime()
+        var (count, told, last, now): (UInt64, Int, UInt64, UInt64) = (0, 0, 1, 1)
+        for _ in 0..<30_000 {
+            now += each
+            if untold.goesOn(after: count, at: now) {
+                count += 1
+                continue
+            }
+            // The span begins with the first of them, and ends with the first after it.
+            #expect(now - last <= UntoldTime.longest + 2 * each)
+            (count, told, last) = (0, told + 1, now)
+        }
+        #expect(told > 0)
+    }
+}
+
+/// A guest of another program on a host with much else to do: with `KVMSCOPE_SLOW=1`, as it leaves no processor to others.
+@Suite(
+    .enabled(
+        if: Host.runsKVM && ProcessInfo.processInfo.environment["KVMSCOPE_SLOW"] == "1",
+        "needs /dev/kvm, and KVMSCOPE_SLOW=1"), .serialized)
 struct BusyHostLiveTests {
     /// Threads that leave no processor alone, until this is gone.
     private final class Load {

@@ -9,9 +9,6 @@ extension TracedThread {
     private static let looks = 200
     /// So many steps at a time; in between, the front end is listened to.
     private static let stretch = 64
-    /// So many nanoseconds, on a host with much else to do: the front end takes steps that give no sign of life for lost
-    /// after a second.
-    private static let longest: UInt64 = 200_000_000
     /// The general and the special registers (KVM_SYNC_X86_REGS, KVM_SYNC_X86_SREGS).
     private static let needed: UInt64 = 3
 
@@ -23,8 +20,7 @@ extension TracedThread {
             plan?.covers(page.debugExit, registers, memory: memory) == true
         else { return false }
         let now = monotonicTime()
-        if passed.count == 0 { planEnd = now &+ Self.longest }
-        guard now < planEnd else { return false }
+        guard untold.goesOn(after: passed.count, at: now) else { return false }
         plan?.wentOn(registers)
         passed.count += 1
         passed.last = now
@@ -52,5 +48,23 @@ extension TracedThread {
             issueRunAgain()
         }
         return 0
+    }
+}
+
+/// For how long steps are made that the front end is not told of. On a host with much else to do each waits for a processor,
+/// and it takes those that give no sign of life for a second for one that is lost.
+struct UntoldTime {
+    /// In nanoseconds.
+    static let longest: UInt64 = 200_000_000
+    private var end: UInt64 = 0
+
+    /// Whether one more need not be told of.
+    ///
+    /// - Parameters:
+    ///   - count: so many were not, since the front end last heard of the thread.
+    ///   - now: by `monotonicTime()`.
+    mutating func goesOn(after count: UInt64, at now: UInt64) -> Bool {
+        if count == 0 { end = now &+ Self.longest }
+        return now < end
     }
 }

@@ -96,8 +96,7 @@ final class TracedThread {
     /// Debug exits that are not to be told of, and those that were not.
     var plan: UnattendedSteps?
     var passed = TracerReply.Passed()
-    /// When the front end is to hear of the steps that ``passed`` counts, by the host's clock.
-    var planEnd: UInt64 = 0
+    var untold = UntoldTime()
     /// With these KVM_RUN was last issued.
     private var runRegisters = user_regs_struct()
     /// The guest's, to see which instruction comes next; nil where it is not known.
