@@ -9,6 +9,7 @@
 /^◇ Test case passing/ && !/ started\.$/ { isArgument = 1; next }
 isArgument { if (/ started\.$/) isArgument = 0; next }
 
+/ Test case passing .* started\.$/ { begun = name(" started\\.$"); next }
 / Test .* started\.$/ { running[name(" started\\.$")] = 1 }
 / Test .* (passed|failed|skipped|cancelled)/ { delete running[name(" (passed|failed|skipped|cancelled).*$")] }
 
@@ -40,6 +41,7 @@ END {
     if (closing != "") { print closing; exit }
     print "No closing line; still running:"
     for (test in running) print "  " test
+    if (begun != "") print "The last case that began: " begun
 }
 
 function name(end,   text) {
