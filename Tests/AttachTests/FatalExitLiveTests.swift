@@ -2,6 +2,7 @@ import DebugTarget
 import Debugger
 import Foundation
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -35,7 +36,7 @@ struct FatalExitLiveTests {
         try debugger.setCatchpoint(.tripleFault)
         try debugger.setRegister("bx", to: 1)
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.reason == .tripleFault)
         #expect(stop.caught.map(\.what) == [.tripleFault])
         #expect(stop.vcpus[0].activity == .dead)
@@ -51,7 +52,7 @@ struct FatalExitLiveTests {
         let tiny = try TinyGuest(image: Self.mortal, "mortal")
         let (_, debugger) = try caught(tiny)
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(what.contains("has ended"))
         tiny.process.waitUntilExit()
@@ -64,7 +65,7 @@ struct FatalExitLiveTests {
         let tiny = try TinyGuest(image: Self.mortal)
         let (target, debugger) = try caught(tiny)
         if detaches { try debugger.detach() } else { try debugger.startContinue() }
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while try tiny.vcpu().other == 0, ContinuousClock.now < end { usleep(1000) }
         let log = try tiny.vcpu()
         #expect(log.other >= 1 && log.otherReason == 8 && log.debug == 0 && log.interrupted == 0)
@@ -87,7 +88,7 @@ struct FatalExitLiveTests {
         #expect(log.other == 0 && log.debug == 0 && log.interrupted == 0)
         guard !detaches else { return #expect(try !tiny.isTraced(0)) }
         debugger.interrupt()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.vcpus[0].pc == 0x7C1F)
         _ = target
     }
@@ -104,7 +105,7 @@ struct FatalExitLiveTests {
     private static let shutDown: [UInt8] = [0x0F, 0x0B]
 
     static func awaitFreeze(_ tiny: TinyGuest) throws {
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while try tiny.vcpu().other == 0 {
             guard ContinuousClock.now < end else { throw Failure("it does not come to its end") }
             usleep(1000)
@@ -125,7 +126,7 @@ struct FatalExitLiveTests {
         let target = try tiny.attach()
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         expect(stop.reason, isOf: reason)
         #expect(stop.vcpus[0].activity == .dead)
         let withheld = try debugger.step().reason
@@ -164,7 +165,7 @@ struct FatalExitLiveTests {
         try debugger.setRegister("bx", to: 1)
         try debugger.startContinue()
         var taken: Stop?
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while taken == nil, try tiny.vcpu().io == 0, ContinuousClock.now < end {
             taken = try debugger.collectStop(timeout: .milliseconds(20))
         }
@@ -188,7 +189,7 @@ struct FatalExitLiveTests {
         if isArmed { try debugger.setBreakpoint(at: .linear(0x9000)) }
         try debugger.setRegister("bx", to: 1)
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.reason == .tripleFault)
         #expect(try tiny.vcpu().other == 1)
         try debugger.detach()

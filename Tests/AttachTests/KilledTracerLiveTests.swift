@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -37,19 +38,23 @@ struct KilledTracerLiveTests {
         }
     }
 
-    /// At code that the guest never comes to: three in debug registers, then patches.
-    private func setBreakpoints(_ debugger: Debugger) throws {
+    /// At code that the guest never comes to: three in debug registers, where those fire, then patches.
+    /// - Returns: how many bytes the patches have.
+    @discardableResult
+    private func setBreakpoints(_ debugger: Debugger) throws -> Int {
         for place: UInt64 in [0x1050, 0x1052, 0x1054, 0x1056, 0x1058] {
             try debugger.setBreakpoint(at: .linear(place))
         }
-        #expect(debugger.breakpoints.count { $0.mechanism == .portOut } == 2)
+        let patches = debugger.breakpoints.filter(\.mechanism.isPatch)
+        #expect(patches.count == 5 - Host.registerBreakpoints)
+        return patches.reduce(0) { $0 + ($1.mechanism == .int3 ? 1 : 2) }
     }
 
     private func killTracer(_ target: AttachedTarget) { kill(target.client.tracerProcess, SIGKILL) }
 
     /// With nobody who asks for it.
     private func expectPutBack(_ target: AttachedTarget, _ tiny: TinyGuest, _ before: Leavings) throws {
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while !target.client.isLost {
             guard ContinuousClock.now < end else { throw Failure("the tracer's end is not noticed") }
             usleep(1000)
@@ -74,15 +79,15 @@ struct KilledTracerLiveTests {
         let tiny = try TinyGuest(vcpus: 2, options.first ?? "-", options.last ?? "-")
         let before = try Leavings(tiny)
         let (target, debugger) = try tiny.stopped()
-        try setBreakpoints(debugger)
+        let patched = try setBreakpoints(debugger)
         try debugger.startContinue()
         #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
         #expect(try Leavings(tiny) != before)
         killTracer(target)
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(
-            what.contains("put back kvm_run of 2 vCPUs, 4 patched bytes, guest debug of 2 vCPUs"), "\(what)")
+            what.contains("put back kvm_run of 2 vCPUs, \(patched) patched bytes"), "\(what)")
         #expect(try Leavings(tiny) == before)
         // Nobody knows what they do now.
         #expect(stop.vcpus.map(\.activity) == [.unreachable, .unreachable])
@@ -107,7 +112,7 @@ struct KilledTracerLiveTests {
         #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
         #expect(try Leavings(tiny) != before)
         kill(target.client.tracerProcess, SIGTERM)
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         // What another one finds is as it was.
         #expect(what.contains("put back kvm_run of 2 vCPUs"), "\(what)")
@@ -130,7 +135,7 @@ struct KilledTracerLiveTests {
 
     /// Until the tracer has laid it to rest, which it does after 0.2 s, with guest debug off first of all.
     private func leaveAlone(_ tiny: TinyGuest) throws {
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while try Leavings(tiny).guestDebug.contains(where: { $0 != 0 }) {
             guard ContinuousClock.now < end else { throw Failure("it is not made ready") }
             usleep(10_000)
@@ -164,7 +169,7 @@ struct KilledTracerLiveTests {
         let before = try Leavings(tiny)
         let (target, debugger) = try tiny.stopped()
         let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
-        for round in 0..<Rounds.scaled(3, full: 20) {
+        for round in 0..<Rounds.scaled(3, full: 20, atLeast: 3) {
             let here = try #require(debugger.stop[debugger.stop.vcpu]?.registers)
             try leaveAlone(tiny)
             switch round % 4 {
@@ -194,7 +199,7 @@ struct KilledTracerLiveTests {
 
     /// The thread's tracer, once there is one.
     private func tracer(of tiny: TinyGuest) throws -> Int32 {
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while ContinuousClock.now < end {
             let path = "task/\(try tiny.vcpu().thread)/status"
             let tracer = ProcessFiles(tiny.pid).text(path).flatMap(ProcessStatus.init)?.tracer ?? 0
@@ -230,7 +235,7 @@ struct KilledTracerLiveTests {
             }
             try leaveAlone(tiny)
         } else {
-            let end = ContinuousClock.now + .seconds(20)
+            let end = ContinuousClock.now + .paced(20)
             while try Leavings(tiny).guestDebug == [0], ContinuousClock.now < end { usleep(1000) }
             usleep(300_000)
         }
@@ -245,7 +250,7 @@ struct KilledTracerLiveTests {
         for round in 1...3 {
             // KVM_RUN comes back to the VMM: each is taken by the main thread, and by the vCPU's.
             kill(tiny.pid, SIGUSR1)
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .paced(10)
             while try tiny.signals < before + UInt64(2 * round), tiny.process.isRunning {
                 guard ContinuousClock.now < end else { throw Failure("KVM_RUN does not come back") }
                 usleep(1000)
@@ -271,7 +276,7 @@ struct KilledTracerLiveTests {
         if isStopped { kill(tiny.pid, SIGSTOP) }
         usleep(400_000)
         killTracer(target)
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
         if isStopped { kill(tiny.pid, SIGCONT) }
         usleep(100_000)
@@ -296,7 +301,7 @@ struct KilledTracerLiveTests {
         front.standardOutput = FileHandle.nullDevice
         front.standardError = FileHandle.nullDevice
         kill(tiny.pid, SIGUSR2)
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while try !String(contentsOfFile: "/proc/\(tiny.pid)/syscall", encoding: .utf8).hasPrefix("58 ") {
             guard ContinuousClock.now < end else { throw Failure("it does not call vfork") }
             usleep(1000)
@@ -328,7 +333,7 @@ struct KilledTracerLiveTests {
         let tiny = try TinyGuest(vcpus: 1, "prompt", "vfork=600")
         let left = try guardIsLeft(tiny)
         kill(left, SIGTERM)
-        try awaitEnd(of: left, within: .seconds(60))
+        try awaitEnd(of: left, within: .paced(60))
         #expect(try String(contentsOfFile: "/proc/\(tiny.pid)/syscall", encoding: .utf8).hasPrefix("58 "))
         #expect(tiny.process.isRunning)
     }
@@ -341,7 +346,7 @@ struct KilledTracerLiveTests {
     func staleGuardLeftAlone() throws {
         let tiny = try TinyGuest(vcpus: 1, "prompt", "vfork=600")
         let left = try guardIsLeft(tiny)
-        try awaitEnd(of: left, within: .seconds(240))
+        try awaitEnd(of: left, within: .paced(240))
         #expect(try String(contentsOfFile: "/proc/\(tiny.pid)/syscall", encoding: .utf8).hasPrefix("58 "))
         #expect(tiny.process.isRunning)
     }
@@ -363,7 +368,7 @@ struct KilledTracerLiveTests {
             try debugger.startContinue()
             #expect(try debugger.collectStop(timeout: .milliseconds(Int64.random(in: 20...80))) == nil)
             killTracer(target)
-            let end = ContinuousClock.now + .seconds(20)
+            let end = ContinuousClock.now + .paced(20)
             while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
             #expect(target.client.isLost)
             usleep(20_000)

@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -84,7 +85,7 @@ struct LaunchLiveTests {
         front.standardInput = FileHandle.nullDevice
         try front.run()
         var process: Int32 = 0
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while process == 0, ContinuousClock.now < deadline {
             usleep(2000)
             if stage == 0 {
@@ -132,7 +133,7 @@ struct LaunchLiveTests {
         func code(_ command: [String], _ output: String = "/dev/null") -> HostGuestError? {
             #expect(throws: HostGuestError.self) {
                 let vmm = try LaunchedVMM(command, output: output, tracer: Built.tracer)
-                let deadline = ContinuousClock.now + .seconds(20)
+                let deadline = ContinuousClock.now + .paced(20)
                 while try vmm.progress() != .ready {
                     guard ContinuousClock.now < deadline else { throw Failure("neither refused nor ready") }
                     usleep(2000)
@@ -181,7 +182,7 @@ struct LaunchLiveTests {
         #expect(target.attachedMemory.source == .calls(isChecked: true))
         _ = try debugger.setBreakpoint(at: .linear(0x7C00))
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(120)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(120)))
         #expect(stop.reason == .breakpoint([1]))
         #expect(stop.vcpus[0].pc == 0x7C00)
         let image = try debugger.readMemory(.linear(0x7C00), count: 512)
@@ -200,7 +201,7 @@ struct LaunchLiveTests {
             return bytes
         }
         let one = try count()
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         while try count() == one, ContinuousClock.now < deadline { usleep(1000) }
         #expect(try count() != one)
     }
@@ -229,7 +230,7 @@ struct LaunchLiveTests {
         #expect(try first == kernelRegions())
         _ = try debugger.setBreakpoint(at: .linear(0x7C00))
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(120)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(120)))
         #expect(stop.reason == .breakpoint([1]))
         // The firmware has moved memory about: its copy in RAM, the screen.
         #expect(target.memory.regions != first)
@@ -243,7 +244,7 @@ struct LaunchLiveTests {
         let launched = try Launched([
             try #require(Host.qemu), "-accel", "kvm", "-display", "none", "-m", "64", "-S", "-nodefaults",
         ])
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while try launched.vmm.progress() == .starting, ContinuousClock.now < deadline { usleep(2000) }
         #expect(try launched.vmm.progress() == .hasMachine)
         #expect(throws: HostGuestError.self) { try launched.vmm.target() }

@@ -1,6 +1,7 @@
 import CLinux
 import Foundation
 import Host
+import TargetConformance
 import Testing
 
 @testable import Attach
@@ -61,7 +62,7 @@ struct NonVCPUThreadsTests {
         #expect(others.isWatching)
         kill(tiny.pid, SIGUSR1)
         var runners: [NonVCPUThreads.Runner] = []
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while runners.count < 2, ContinuousClock.now < end {
             runners += others.collect { _ in true }
             usleep(500)
@@ -105,7 +106,7 @@ struct PendingDetachesTests {
         let process = Process(of: "/bin/sleep", ["100"])
         try process.run()
         // Until it is that program.
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while ProcessFiles(process.processIdentifier).text("comm") != "sleep\n", ContinuousClock.now < end {
             usleep(1000)
         }
@@ -117,7 +118,7 @@ struct PendingDetachesTests {
     }
 
     private func collect(_ pending: PendingDetaches) {
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while !pending.isEmpty, ContinuousClock.now < end { if !pending.collect() { usleep(500) } }
     }
 
@@ -147,7 +148,7 @@ struct PendingDetachesTests {
         _ = clinux_ptrace_interrupt(thread)
         func stop() throws -> Int32 {
             var status: Int32 = 0
-            let end = ContinuousClock.now + .seconds(20)
+            let end = ContinuousClock.now + .paced(20)
             while clinux_wait(thread, &status, 0) == 0 {
                 guard ContinuousClock.now < end else { throw Failure("no stop") }
                 usleep(500)

@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -21,13 +22,13 @@ struct OddVMMLiveTests {
             let debugger = try Debugger(target: target)
             try debugger.startContinue()
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
             #expect(try tiny.isTraced(0))
         }
         #expect(Launched.waitForEnd(of: tracer))
         #expect(try !tiny.isTraced(0))
         let before = try tiny.vcpu().returns
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while try tiny.vcpu().returns < before + 100, ContinuousClock.now < end { usleep(1000) }
         #expect(try tiny.vcpu().returns >= before + 100)
         // The next one is not told of another.
@@ -48,13 +49,13 @@ struct OddVMMLiveTests {
     private func poke(_ tiny: TinyGuest) {
         let before = (try? tiny.signals) ?? 0
         kill(tiny.pid, SIGUSR1)
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while (try? tiny.signals) == before, ContinuousClock.now < end { usleep(1000) }
         usleep(100_000)
     }
 
     private func waitUntilFree(_ tiny: TinyGuest, _ vcpu: Int = 0) throws {
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while try tiny.isTraced(vcpu) {
             guard ContinuousClock.now < end else { throw Failure("vCPU \(vcpu) is still traced") }
             usleep(500)
@@ -81,7 +82,7 @@ struct OddVMMLiveTests {
             try debugger.startStep(count: 1)
             #expect(try debugger.collectStop(timeout: .milliseconds(200)) == nil)
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
             _ = try debugger.fpu()
             try target.detach()
         }
@@ -106,7 +107,7 @@ struct OddVMMLiveTests {
         #expect("\(try #require(again))".contains("does not come back"), "\(String(describing: again))")
         // The main thread lets the vCPU go.
         kill(tiny.pid, SIGUSR1)
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         while (try? debugger.fpu()) == nil {
             guard ContinuousClock.now < deadline else { throw Failure("it does not come back") }
             usleep(1000)
@@ -129,7 +130,7 @@ struct OddVMMLiveTests {
             try debugger.startContinue()
             #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
             #expect(try guestDebug(tiny) != 0)
             poke(tiny)
             #expect(throws: (any Error).self) { try debugger.fpu() }
@@ -154,13 +155,13 @@ struct OddVMMLiveTests {
             try debugger.startContinue()
             #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
             // The main thread takes the vCPU before the tracer has been idle for long enough, and keeps it for longer than a
             // call may take.
             kill(tiny.pid, SIGUSR1)
             usleep(3_500_000)
             kill(tiny.pid, SIGUSR1)
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .paced(10)
             while (try? debugger.fpu()) == nil {
                 guard ContinuousClock.now < end else { throw Failure("it does not come back") }
                 usleep(1000)
@@ -190,7 +191,7 @@ struct OddVMMLiveTests {
         }
         try debugger.startContinue()
         kill(tiny.pid, SIGUSR1)
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(what.contains("runs another program now"))
         _ = try? debugger.detach()
@@ -201,13 +202,13 @@ struct OddVMMLiveTests {
     private func expectSleep(_ tiny: TinyGuest) throws {
         let comm = try String(contentsOfFile: "/proc/\(tiny.pid)/comm", encoding: .utf8)
         #expect(comm == "sleep\n")
-        let free = ContinuousClock.now + .seconds(10)
+        let free = ContinuousClock.now + .paced(10)
         while try isTraced(tiny.pid) {
             guard ContinuousClock.now < free else { throw Failure("it is still traced") }
             usleep(1000)
         }
         // It comes to its sleep, and is not stopped.
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while ProcessFiles(tiny.pid).state() != "S" {
             guard ContinuousClock.now < end else { throw Failure("it does not go on") }
             usleep(1000)
@@ -224,7 +225,7 @@ struct OddVMMLiveTests {
         try debugger.startContinue()
         if isHeld {
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         }
         kill(tiny.pid, SIGUSR2)
         if isHeld {
@@ -232,7 +233,7 @@ struct OddVMMLiveTests {
             usleep(50_000)
             try debugger.startContinue()
         }
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(what.contains("runs another program now"))
         _ = try? debugger.detach()
@@ -246,9 +247,9 @@ struct OddVMMLiveTests {
         let debugger = try Debugger(target: try tiny.attach())
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         kill(tiny.pid, SIGKILL)
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while tiny.process.isRunning {
             guard ContinuousClock.now < end else { throw Failure("it does not end") }
             usleep(1000)
@@ -267,7 +268,7 @@ struct OddVMMLiveTests {
         }
         try debugger.startStep(count: 100_000_000)
         kill(tiny.pid, SIGUSR1)
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         while try tiny.vcpu().halts == 0 {
             #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
             guard ContinuousClock.now < deadline else { throw Failure("it makes no child") }
@@ -277,7 +278,7 @@ struct OddVMMLiveTests {
         #expect(try !isTraced(child))
         #expect(["S", "R"].contains(ProcessFiles(child).state()))
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         try debugger.detach()
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()
@@ -307,7 +308,7 @@ struct OddVMMLiveTests {
         let tiny = try TinyGuest(vcpus: 2, "prompt", "vfork")
         let debugger = try Debugger(target: try tiny.attach())
         kill(tiny.pid, SIGUSR2)
-        let end = ContinuousClock.now + .seconds(5)
+        let end = ContinuousClock.now + .paced(5)
         while try !String(contentsOfFile: "/proc/\(tiny.pid)/syscall", encoding: .utf8).hasPrefix("58 ") {
             guard ContinuousClock.now < end else { throw Failure("it does not call vfork") }
             usleep(1000)
@@ -337,7 +338,7 @@ struct OddVMMLiveTests {
         try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
         try debugger.startContinue()
         func collecting(until isSo: () throws -> Bool) throws {
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .paced(20)
             while try !isSo() {
                 guard ContinuousClock.now < deadline else { throw Failure("the guest does not go on") }
                 #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
@@ -349,7 +350,7 @@ struct OddVMMLiveTests {
         kill(tiny.pid, SIGUSR1)
         try collecting { try tiny.vcpu(1).rounds > 2 }
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(try target.vcpus.map { UInt64($0.thread) } == [tiny.vcpu(0).thread, tiny.vcpu(1).thread])
         try debugger.detach()
         for vcpu in 0..<2 {
@@ -365,13 +366,13 @@ struct OddVMMLiveTests {
         _ = try debugger.setBreakpoint(at: .linear(0x9000))
         try debugger.startContinue()
         kill(tiny.pid, SIGUSR1)
-        let end = ContinuousClock.now + .seconds(10)
+        let end = ContinuousClock.now + .paced(10)
         while try tiny.vcpu(0).halts == 0 || tiny.vcpu(1).halts == 0 {
             #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
             guard ContinuousClock.now < end else { throw Failure("it puts no filter on") }
         }
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         _ = try debugger.fpu()
         try debugger.detach()
         for vcpu in 0..<2 {
@@ -388,16 +389,16 @@ struct OddVMMLiveTests {
         let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
         try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
         try debugger.startContinue()
-        for number in 1...Rounds.scaled(300, full: 10_000) {
+        for number in 1...Rounds.scaled(300, full: 10_000, atLeast: 20) {
             kill(tiny.pid, SIGUSR1)
-            let deadline = ContinuousClock.now + .seconds(10)
+            let deadline = ContinuousClock.now + .paced(10)
             while try tiny.signals < number {
                 #expect(try debugger.collectStop(timeout: .zero) == nil)
                 guard ContinuousClock.now < deadline else { throw Failure("signal \(number) is not taken") }
             }
         }
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         try debugger.detach()
         for vcpu in 0..<2 {
             try tiny.waitForRounds(3, vcpu: vcpu)

@@ -1,6 +1,7 @@
 import DebugTarget
 import Debugger
 import Foundation
+import TargetConformance
 import Testing
 
 @testable import Attach
@@ -120,7 +121,7 @@ struct PatchLedgerTests {
         memory.patch(ledger, 0x10, 0xCC, count: 1)
         var changeWatcher = VMMChangeWatcher(getpid())
         func tells() -> Bool {
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .paced(10)
             while ContinuousClock.now < end {
                 if changeWatcher.isToTell(ledger) { return true }
                 usleep(1000)

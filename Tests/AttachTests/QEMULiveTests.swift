@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -185,16 +186,16 @@ struct QEMULiveTests {
         // Stopped on its way there by nothing but the breakpoint.
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try debugger.collectStop(timeout: .seconds(10))
+        _ = try debugger.collectStop(timeout: .paced(10))
         _ = try debugger.setBreakpoint(at: .linear(0x7C03))
         try debugger.startContinue()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(120)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(120)))
         #expect(stop.reason == .breakpoint([1]))
         try debugger.deleteAllBreakpoints()
         try debugger.startContinue()
         for value in [0x1234, 0x5678] as [UInt64] {
             try debugger.setRegister("bx", to: value, vcpu: 0)
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .paced(20)
             var stored: UInt16 = 0
             while stored != UInt16(value), ContinuousClock.now < deadline {
                 usleep(1000)
@@ -222,7 +223,7 @@ struct QEMULiveTests {
         for _ in 0..<5 {
             usleep(20_000)
             debugger.interrupt()
-            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
             #expect(stop.reason == .interrupted)
             let stepped = try debugger.step(count: 50)
             guard case .step(count: 50) = stepped.reason else {
@@ -235,7 +236,7 @@ struct QEMULiveTests {
         }
         if debugger.isRunning {
             debugger.interrupt()
-            _ = try debugger.collectStop(timeout: .seconds(10))
+            _ = try debugger.collectStop(timeout: .paced(10))
         }
         try target.detach()
         usleep(50_000)
@@ -257,7 +258,7 @@ struct QEMULiveTests {
         #expect(try debugger.liveSnapshot().activity == .paused)
         #expect(target.valueSources.first { $0.kind == .registers }?.way == .injectedCalls)
         debugger.interrupt()
-        let held = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let held = try #require(try debugger.collectStop(timeout: .paced(10)))
         let stop = try debugger.step()
         guard case .withheld(let withholding) = stop.reason else { throw Failure("\(stop.reason)") }
         #expect(withholding.reason.contains("keeps vCPU 0 from running"))
@@ -267,13 +268,13 @@ struct QEMULiveTests {
         // It is let run there, and runs; then it is stepped.
         try debugger.startContinue()
         try qemu.ask("cont")
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while try debugger.liveSnapshot().activity == .paused {
             guard ContinuousClock.now < deadline else { throw Failure("it does not run") }
             _ = try debugger.collectStop(timeout: .milliseconds(5))
         }
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         let stepped = try debugger.step()
         guard [.step(count: 1), .hlt].contains(stepped.reason) else { throw Failure("\(stepped.reason)") }
         try debugger.detach()
@@ -288,7 +289,7 @@ struct QEMULiveTests {
         try debugger.startContinue()
         #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
         try qemu.ask("cont")
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(20)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(20)))
         #expect(stop.reason == .breakpoint([breakpoint.number]) && stop.vcpu == 0)
         // The one instruction before it is the jump of the reset vector: EDX has the processor's signature still.
         #expect(stop[0]?.pc == 0xFE05B && stop[0]?.registers.rax == 0 && stop[0]?.registers.rdx != 0)
@@ -320,7 +321,7 @@ struct QEMULiveTests {
         try debugger.setBreakpoint(at: .linear(0x7C03), isTemporary: true)
         func next() throws -> Stop {
             try debugger.startContinue()
-            return try #require(try debugger.collectStop(timeout: .seconds(120)))
+            return try #require(try debugger.collectStop(timeout: .paced(120)))
         }
         #expect(try next().reason == .breakpoint([1]))
         let watch = try debugger.setWatchpoint(at: .linear(0x600), length: 2, access: .write)

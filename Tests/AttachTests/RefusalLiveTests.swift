@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 
 @testable import Attach
@@ -153,7 +154,7 @@ struct RefusalLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try debugger.collectStop(timeout: .seconds(10))
+        _ = try debugger.collectStop(timeout: .paced(10))
         expectRefused(
             try kvmscope(["attach", "\(tiny.pid)", "--batch"], as: []), "already traced by process",
             "(kvmscope); `detach` or `quit` there first")
@@ -194,7 +195,7 @@ struct RefusalLiveTests {
         // A hardware breakpoint far away, and on: KVM_SET_GUEST_DEBUG is the VMM's now.
         #expect(try debugger.ask("Z1,fff00,1") == "OK")
         try debugger.send("c")
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         var obstacle: HostGuestError?
         repeat {
             usleep(10_000)
@@ -257,7 +258,7 @@ struct RefusalLiveTests {
         try front.run()
         // Until its threads are watched.
         let tasks = { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(tiny.pid)/task")) ?? [] }
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while !tasks().allSatisfy({ task in
             let status = try? String(contentsOfFile: "/proc/\(tiny.pid)/task/\(task)/status", encoding: .utf8)
             return status?.contains("TracerPid:\t0\n") == false && status?.contains("tracing stop") == false

@@ -2,6 +2,7 @@ import DebugTarget
 import Debugger
 import Foundation
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -19,7 +20,7 @@ struct StoppedVMMLiveTests {
 
     private func stop(_ tiny: TinyGuest) throws {
         kill(tiny.pid, SIGSTOP)
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         while state(tiny) != "T" {
             guard ContinuousClock.now < deadline else { throw Failure("it does not stop") }
             usleep(500)
@@ -31,7 +32,7 @@ struct StoppedVMMLiveTests {
     private func held(_ debugger: Debugger) throws {
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
     }
 
     private func returns(_ tiny: TinyGuest) throws -> [UInt64] {
@@ -73,7 +74,7 @@ struct StoppedVMMLiveTests {
             kill(tiny.pid, SIGCONT)
             for vcpu in 0..<2 {
                 let rounds = try tiny.vcpu(vcpu).rounds
-                let deadline = ContinuousClock.now + .seconds(10)
+                let deadline = ContinuousClock.now + .paced(10)
                 while try tiny.vcpu(vcpu).rounds < rounds + 2 {
                     guard ContinuousClock.now < deadline else { throw Failure("it does not go on") }
                     #expect(try debugger.collectStop(timeout: .milliseconds(1)) == nil)
@@ -106,7 +107,7 @@ struct StoppedVMMLiveTests {
             try expectStill(tiny)
             // Stopped again, and let go again, it still stands.
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
             _ = try debugger.fpu()
             try debugger.startContinue()
             #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
@@ -114,7 +115,7 @@ struct StoppedVMMLiveTests {
             kill(tiny.pid, SIGCONT)
             for vcpu in 0..<2 { try tiny.waitForRounds(2, vcpu: vcpu) }
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         }
         try stop(tiny)
         try debugger.detach()
@@ -148,7 +149,7 @@ struct StoppedVMMLiveTests {
             #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
         }
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         try debugger.detach()
         try expectGoesOn(tiny, stops: 2)
     }
@@ -185,7 +186,7 @@ struct StoppedVMMLiveTests {
         #expect(try debugger.collectStop(timeout: .milliseconds(50)) == nil)
         #expect(try returns(tiny) == [0, 0])
         kill(tiny.pid, SIGCONT)
-        let hit = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let hit = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(hit.reason == .breakpoint([breakpoint.number]))
         #expect(try tiny.vcpu(hit.vcpu).io == 1)
         try debugger.detach()

@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -39,7 +40,7 @@ struct TinyGuestLiveTests {
         #expect(UInt64(target.mappingSize) == target.host.runSize)
         let debugger = try Debugger(target: target)
         try debugger.startStep(count: 3)
-        guard case .step? = try debugger.collectStop(timeout: .seconds(20))?.reason else {
+        guard case .step? = try debugger.collectStop(timeout: .paced(20))?.reason else {
             throw Failure("no step")
         }
         try debugger.detach()
@@ -57,7 +58,7 @@ struct TinyGuestLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.writeMemory(.physical(last.gpa), [0x90, 0x90])
         try debugger.startStep(count: 3)
-        let stop = try debugger.collectStop(timeout: .seconds(20))
+        let stop = try debugger.collectStop(timeout: .paced(20))
         guard case .step? = stop?.reason else {
             throw Failure("no step: \(String(describing: stop?.reason))")
         }
@@ -107,7 +108,7 @@ struct TinyGuestLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
         debugger.interrupt()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.reason == .interrupted)
         return (target, debugger)
     }
@@ -117,7 +118,7 @@ struct TinyGuestLiveTests {
         arguments: [[], ["filter"], ["kick"], ["filter", "kick"], ["mask", "kick"]])
     func steps(options: [String]) throws {
         let tiny = try TinyGuest(vcpus: 1, options.first ?? "-", options.last ?? "-")
-        let count = Rounds.scaled(2000, full: 10_000)
+        let count = Rounds.scaled(2000, full: 10_000, atLeast: 600)
         do {
             let (target, debugger) = try stopped(tiny)
             let before = try tiny.vcpu().rounds
@@ -140,7 +141,7 @@ struct TinyGuestLiveTests {
             let (target, debugger) = try stopped(tiny)
             // jmp start: both vCPUs come by.
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034))
-            for _ in 0..<Rounds.scaled(100, full: 1000) {
+            for _ in 0..<Rounds.scaled(100, full: 1000, atLeast: 10) {
                 let stop = try debugger.continueRun()
                 #expect(stop.reason == .breakpoint([breakpoint.number]))
                 #expect(stop[stop.vcpu]?.registers.rip == 0x1034)
@@ -157,7 +158,7 @@ struct TinyGuestLiveTests {
     @Test("attaching and detaching again and again leaves nothing behind")
     func rounds() throws {
         let tiny = try TinyGuest(vcpus: 2, "filter")
-        for round in 0..<Rounds.scaled(12, full: 1000) {
+        for round in 0..<Rounds.scaled(12, full: 1000, atLeast: 5) {
             let (target, debugger) = try stopped(tiny)
             if round % 2 == 0 { _ = try debugger.step(count: 3) }
             if round % 4 == 0 { try debugger.startContinue() }
@@ -231,7 +232,7 @@ struct TinyGuestLiveTests {
             try debugger.startContinue()
             _ = try debugger.collectStop(timeout: .milliseconds(2))
             debugger.interrupt()
-            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
             let spread = try #require(stop.spread)
             #expect(spread > .zero && target.standstills.commonStops == first + number)
             // It is a part of the standstill that began with it.
@@ -331,13 +332,13 @@ struct TinyGuestLiveTests {
             front.standardInput = FileHandle.nullDevice
             try front.run()
             // Until it holds the guest, and then some.
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .paced(20)
             while try !tiny.isTraced(0), ContinuousClock.now < deadline { usleep(500) }
             usleep(UInt32.random(in: 0...40_000, using: &generator))
             #expect(front.isRunning)
             kill(front.processIdentifier, SIGKILL)
             front.waitUntilExit()
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .paced(10)
             while try tiny.isTraced(0) || tiny.isTraced(1), ContinuousClock.now < end { usleep(500) }
             for vcpu in 0..<2 {
                 try tiny.waitForRounds(1, vcpu: vcpu)
@@ -359,7 +360,7 @@ struct TinyGuestLiveTests {
         let debugger = try Debugger(target: target)
         _ = try debugger.startContinue()
         debugger.interrupt()
-        _ = try debugger.collectStop(timeout: .seconds(10))
+        _ = try debugger.collectStop(timeout: .paced(10))
         // A second debugger, while the first one traces.
         let again = try #require(GuestFinder().guest(process: tiny.pid))
         #expect(again.obstacle?.code == .attachedElsewhere)
@@ -379,7 +380,7 @@ struct TinyGuestLiveTests {
             kill(tiny.pid, SIGUSR2)
             try tiny.waitForRounds(2, vcpu: 1)
             debugger.interrupt()
-            let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
             #expect(stop.vcpus.map(\.id) == [0, 1])
             let before = try tiny.vcpu(1)
             usleep(5000)
@@ -414,7 +415,7 @@ struct TinyGuestLiveTests {
             try debugger.startContinue()
             _ = try debugger.collectStop(timeout: .milliseconds(3))
             debugger.interrupt()
-            _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+            _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         }
         try target.detach()
         for vcpu in 0..<4 {
@@ -434,7 +435,7 @@ struct TinyGuestLiveTests {
             usleep(20_000)
             kill(tiny.pid, number)
             let stop = try #require(
-                try debugger.collectStop(timeout: .seconds(10)), sourceLocation: location)
+                try debugger.collectStop(timeout: .paced(10)), sourceLocation: location)
             guard case .ended(let what) = stop.reason else { throw Failure("\(stop.reason)") }
             #expect(what.contains("has ended"))
             // Nothing of what follows hangs, and the end of the session least.

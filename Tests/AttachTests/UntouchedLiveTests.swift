@@ -3,6 +3,7 @@ import Debugger
 import Foundation
 import Host
 import KVMCore
+import TargetConformance
 import Testing
 import X86
 
@@ -71,7 +72,7 @@ struct UntouchedLiveTests {
         // From now on its registers come with each exit, and its threads are known at the next stop.
         #expect(try debugger.liveSnapshot().activity == .running)
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(try target.vcpus.map { UInt64($0.thread) } == [tiny.vcpu(0).thread, tiny.vcpu(1).thread])
         #expect(try debugger.step(count: 100).reason == .step(count: 100))
         try debugger.detach()
@@ -101,7 +102,7 @@ struct UntouchedLiveTests {
         try debugger.startContinue()
         #expect(try debugger.collectStop(timeout: .milliseconds(20)) == nil)
         begin(tiny)
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.reason == .breakpoint([breakpoint.number]))
         #expect(stop[stop.vcpu]?.registers.rip == 0x1002)
         // The IN, and nothing since.
@@ -118,7 +119,7 @@ struct UntouchedLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         begin(tiny)
         usleep(20_000)
         #expect(try (0..<2).allSatisfy { try tiny.vcpu($0).returns == 0 })
@@ -146,7 +147,7 @@ struct UntouchedLiveTests {
             front.standardInput = FileHandle.nullDevice
             try front.run()
             let guest = try #require(GuestFinder().guest(process: tiny.pid))
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .paced(20)
             let reader = try KernelReader.shared()
             while reader.guestDebug(of: tiny.pid, vcpu: guest.vcpus[0].descriptor) == 0,
                 ContinuousClock.now < deadline
@@ -159,7 +160,7 @@ struct UntouchedLiveTests {
             }
             kill(front.processIdentifier, SIGKILL)
             front.waitUntilExit()
-            let end = ContinuousClock.now + .seconds(10)
+            let end = ContinuousClock.now + .paced(10)
             while (try? expectUntracedQuietly(tiny)) != true, ContinuousClock.now < end { usleep(500) }
             begin(tiny)
             try expectGoesOn(tiny)

@@ -2,6 +2,7 @@ import DebugTarget
 import Debugger
 import Foundation
 import Host
+import TargetConformance
 import Testing
 import X86
 
@@ -13,7 +14,7 @@ struct VMMHabitsLiveTests {
     @Test("a vCPU's thread that is busy in the VMM's own code, in no call")
     func busy() throws {
         let tiny = try TinyGuest(vcpus: 2, "busy")
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while try tiny.vcpu(1).rounds < 10, ContinuousClock.now < end { usleep(1000) }
         let target = try tiny.attach()
         let debugger = try Debugger(target: target)
@@ -21,7 +22,7 @@ struct VMMHabitsLiveTests {
         // Nothing has come with an exit since: they are asked for, where the thread is.
         #expect(try debugger.liveSnapshot(vcpu: 1).special.cr0.contains(.pe) == false)
         debugger.interrupt()
-        let stop = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(stop.vcpus.map(\.id) == [0, 1])
         try debugger.select(vcpu: 0)
         #expect(try debugger.step(count: 50).reason == .step(count: 50))
@@ -43,7 +44,7 @@ struct VMMHabitsLiveTests {
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         #expect(try debugger.step(count: 50).reason == .step(count: 50))
         #expect(target.memory.regions.count == 3)
         try debugger.detach()
@@ -70,7 +71,7 @@ struct VMMHabitsLiveTests {
         "a process that was forked and has the descriptors is no VMM", .enabled(if: asksKernel, "needs BPF"))
     func heir() throws {
         let tiny = try TinyGuest(vcpus: 2, "heir")
-        let end = ContinuousClock.now + .seconds(20)
+        let end = ContinuousClock.now + .paced(20)
         while try tiny.heir == 0, ContinuousClock.now < end { usleep(1000) }
         let heir = try tiny.heir
         let listed = GuestFinder().guests().guests.map(\.process)

@@ -58,10 +58,12 @@ struct MachineChipsLiveTests {
                     0xFA, 0xF4,  // cli; hlt
                 ]))
         #expect(try machine.runToStop().reason == .hlt)
-        #expect(count(machine) == 5)
+        // On a slow host one more may be due before the guest has looked, each delivered and counted once.
+        let count = try #require(self.count(machine))
+        #expect(count >= 5)
         let state = machine.deviceState
-        #expect(state.interrupts == [DeliveredInterrupt(vector: 0x20, count: 5)])
-        #expect(state.inputs.interrupts == 5)
+        #expect(state.interrupts == [DeliveredInterrupt(vector: 0x20, count: count)])
+        #expect(state.inputs.interrupts == count)
         // Five periods of 1193 ticks have passed, and they are of the guest's own time.
         #expect(machine.guestTime >= .microseconds(4_999))
         #expect(state.inputs.time > 0)
@@ -78,7 +80,8 @@ struct MachineChipsLiveTests {
                     0xFA, 0xF4,  // cli; hlt
                 ]))
         #expect(try machine.runToStop().reason == .hlt)
-        #expect(count(machine) == 3)
+        // Or more, where the next is due before the guest has looked.
+        #expect(try #require(count(machine)) >= 3)
     }
 
     /// One that asks for an interrupt each microsecond gets on all the same.

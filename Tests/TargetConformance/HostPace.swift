@@ -20,6 +20,9 @@ public enum HostPace {
         max(Int(Double(count) / factor), min(least, count))
     }
 
+    /// So many minutes, and more on a slow host, for a test's limit.
+    public static func minutes(_ count: Int) -> Int { Int((Double(count) * factor).rounded(.up)) }
+
     /// The median of some exits: others on the host do not count.
     private static func exitCost() throws -> Duration {
         let vm = try KVM.open().createVM()

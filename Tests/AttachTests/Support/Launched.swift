@@ -1,6 +1,7 @@
 import Attach
 import Foundation
 import Host
+import TargetConformance
 import Testing
 
 /// A VMM started by kvmscope's own means; ended with its last reference, whatever became of it.
@@ -33,7 +34,7 @@ final class Launched {
 
     /// Waits until its guest is about to run.
     func target(readsKernel: Bool = true) throws -> AttachedTarget {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .paced(30)
         while try vmm.progress() != .ready {
             guard ContinuousClock.now < deadline else { throw Failure("the VMM does not come to KVM_RUN") }
             usleep(5000)
@@ -75,7 +76,7 @@ final class Launched {
     func expectGoesOn(_ vcpus: Int, _ location: SourceLocation = #_sourceLocation) throws {
         for vcpu in 0..<vcpus {
             let start = try counts(vcpu).rounds
-            let deadline = ContinuousClock.now + .seconds(20)
+            let deadline = ContinuousClock.now + .paced(20)
             while try counts(vcpu).rounds < start + 3 {
                 guard ContinuousClock.now < deadline else { throw Failure("vCPU \(vcpu) does not go on") }
                 usleep(1000)
@@ -104,7 +105,7 @@ final class Launched {
     }
 
     static func waitForEnd(of process: Int32) -> Bool {
-        let deadline = ContinuousClock.now + .seconds(10)
+        let deadline = ContinuousClock.now + .paced(10)
         while isAlive(process), ContinuousClock.now < deadline { usleep(1000) }
         return !isAlive(process)
     }

@@ -1,6 +1,7 @@
 import Attach
 import Foundation
 import Host
+import TargetConformance
 import Testing
 
 /// A stock QEMU at work; ended with its last reference.
@@ -22,7 +23,7 @@ final class QEMU {
         process.standardError = FileHandle.nullDevice
         try process.run()
         if monitor { try connect(socket) }
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .paced(30)
         while true {
             let vcpu = GuestFinder().guest(process: pid)?.vcpus.last
             if let vcpu, !waits || vcpu.thread != nil { break }
@@ -43,7 +44,7 @@ final class QEMU {
     var pid: Int32 { process.processIdentifier }
 
     private func connect(_ path: String) throws {
-        let deadline = ContinuousClock.now + .seconds(30)
+        let deadline = ContinuousClock.now + .paced(30)
         while ContinuousClock.now < deadline {
             let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
             var address = sockaddr_un()

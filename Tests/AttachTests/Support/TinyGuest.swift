@@ -1,7 +1,9 @@
 import Attach
+import DebugTarget
 import Debugger
 import Foundation
 import Host
+import TargetConformance
 import Testing
 
 /// The programs that this package builds, found beside the running test bundle.
@@ -20,6 +22,8 @@ enum Host {
     static let qemu: String? =
         access("/usr/bin/qemu-system-x86_64", X_OK) == 0 ? "/usr/bin/qemu-system-x86_64" : nil
     static let runsQEMU = isCI || (runsKVM && qemu != nil)
+    /// How many of several breakpoints in real mode are in debug registers: one is kept for steps.
+    static let registerBreakpoints = DebugFacilities.ofHost.works(.executionBreakpoint, in: .real) ? 3 : 0
 }
 
 /// A VMM of the tests' own at work; ended with its last reference.
@@ -49,7 +53,7 @@ final class TinyGuest {
             $1
         }
         try process.run()
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while (try? words().first) != UInt64(vcpus) {
             guard process.isRunning, ContinuousClock.now < deadline else {
                 throw Failure("TinyVMM does not start")
@@ -109,7 +113,7 @@ final class TinyGuest {
     /// Waits until the guest has finished `count` more rounds of right sums.
     func waitForRounds(_ count: UInt64 = 3, vcpu index: Int = 0) throws {
         let start = try vcpu(index).rounds
-        let deadline = ContinuousClock.now + .seconds(20)
+        let deadline = ContinuousClock.now + .paced(20)
         while try vcpu(index).rounds < start + count {
             guard process.isRunning else {
                 throw Failure("TinyVMM has ended (status \(process.terminationStatus))")
@@ -143,7 +147,7 @@ final class TinyGuest {
         let debugger = try Debugger(target: target)
         try debugger.startContinue()
         debugger.interrupt()
-        _ = try #require(try debugger.collectStop(timeout: .seconds(10)))
+        _ = try #require(try debugger.collectStop(timeout: .paced(10)))
         return (target, debugger)
     }
 
@@ -168,9 +172,11 @@ struct Failure: Error, CustomStringConvertible {
     init(_ description: String) { self.description = description }
 }
 
-/// How often the long cases do what they do: ATTACH_ROUNDS=full takes minutes.
+/// How often the long cases do what they do: ATTACH_ROUNDS=full takes minutes. A slow host does fewer.
 enum Rounds {
-    static func scaled(_ few: Int, full: Int) -> Int {
-        ProcessInfo.processInfo.environment["ATTACH_ROUNDS"] == "full" ? full : few
+    /// - Parameter least: those that it takes to see what the case is there for.
+    static func scaled(_ few: Int, full: Int, atLeast least: Int = 1) -> Int {
+        let isFull = ProcessInfo.processInfo.environment["ATTACH_ROUNDS"] == "full"
+        return HostPace.rounds(isFull ? full : few, atLeast: least)
     }
 }
