@@ -18,6 +18,20 @@ import X86
         return guest
     }
 
+    /// By TF, an interrupt's handler takes the steps with it.
+    @Test func whatIsMissedInHandlersIsSaid() throws {
+        let session = Session(debugger: try Debugger(target: TargetConformance.FakeTarget(quirks: .tfIsReal)))
+        for (line, isMissed) in [("catch mode", true), ("catch cr", true), ("catch int 8", false)] {
+            guard case .done(let output) = try session.execute(line, origin: .script) else {
+                Issue.record("\(line) does not end")
+                continue
+            }
+            let text = output.lines(width: 120).map(\.text).joined()
+            #expect(text.contains("every instruction is stepped"))
+            #expect(text.contains("the handlers of interrupts run unseen") == isMissed, "\(text)")
+        }
+    }
+
     @Test func eachEventIsSetAndListed() throws {
         let guest = try guest()
         let slow = "  every instruction is stepped: slow."

@@ -84,7 +84,10 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     private static func mechanismNote(_ breakpoint: Breakpoint) -> String? {
         switch breakpoint.mechanism {
         case .debugRegister, .pageProtection, .exit, .msrFilter: nil
-        case .stepping: "every instruction is stepped: slow"
+        case .stepping:
+            breakpoint.missesHandlers
+                ? "every instruction is stepped: slow; on this host the handlers of interrupts run unseen"
+                : "every instruction is stepped: slow"
         case .int3, .portOut:
             switch (breakpoint.isUnprotected, breakpoint.isWatched) {
             case (true, true):

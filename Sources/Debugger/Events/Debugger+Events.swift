@@ -14,10 +14,13 @@ extension Debugger {
         let mechanism = try mechanism(of: event)
         return try changing { () throws(DebuggerError) in
             let number = placement.table.takeNumber()
+            var breakpoint = Breakpoint(
+                number: number, kind: .event, address: .linear(0), linear: nil, event: event,
+                isTemporary: isTemporary, condition: condition, mechanism: mechanism)
+            breakpoint.missesHandlers =
+                mechanism == .stepping && !event.isHandlerItself && patching.losesTF
             let entry = BreakpointTable.Entry(
-                breakpoint: Breakpoint(
-                    number: number, kind: .event, address: .linear(0), linear: nil, event: event,
-                    isTemporary: isTemporary, condition: condition, mechanism: mechanism),
+                breakpoint: breakpoint,
                 state: BreakpointState(number: number, far: nil, condition: expression))
             placement.table.append(entry)
             return entry.current
@@ -152,5 +155,15 @@ extension Debugger {
         case .trace(let trace): try setTracing(!trace.isEmpty)
         }
         return true
+    }
+}
+
+extension CatchEvent {
+    /// It is found at a handler's first instruction, whose place is known before.
+    fileprivate var isHandlerItself: Bool {
+        switch self {
+        case .interrupt, .exception: true
+        default: false
+        }
     }
 }
