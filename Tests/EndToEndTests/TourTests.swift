@@ -69,7 +69,13 @@ struct TourTests {
             let screen = try terminal.wait("\(step.inputs) to show \(step.shown)") { screen in
                 step.shown.allSatisfy(screen.contains)
             }
-            if step.inputs.last == "F5" { try compareWithReadme(screen) }
+            if step.inputs.last == "F5" {
+                // What the step shows may be there before all of the screen is drawn.
+                let whole = try? terminal.wait("README's screen") {
+                    (try? missing(from: $0).isEmpty) ?? false
+                }
+                try compareWithReadme(whole ?? screen)
+            }
         }
         try terminal.enter("quit")
         try terminal.wait("the end") { _ in (try? terminal.property("alternate_on")) == "0" }
@@ -101,15 +107,20 @@ struct TourTests {
             Issue.record("put the screen into README; run again without KVMSCOPE_RECORD")
             return
         }
-        let shown = try #require(Self.readme.fences.first { $0.language == "text" })
-        #expect(shown.lines.count >= 24)
-        let words = Set(words(of: shown.lines.joined(separator: " ")))
-        #expect(words.count > 30)
-        let missing = words.subtracting(self.words(of: screen))
+        let missing = try missing(from: screen)
         #expect(
             missing.isEmpty,
             "README's screen shows \(missing.sorted()); KVMSCOPE_RECORD=1 swift test --filter TourTests takes it anew"
         )
+    }
+
+    /// The words of README's screen that another has not.
+    private func missing(from screen: String) throws -> Set<String> {
+        let shown = try #require(Self.readme.fences.first { $0.language == "text" })
+        #expect(shown.lines.count >= 24)
+        let words = Set(words(of: shown.lines.joined(separator: " ")))
+        #expect(words.count > 30)
+        return words.subtracting(self.words(of: screen))
     }
 
     private func words(of text: String) -> [String] {
