@@ -3,7 +3,7 @@ import Glibc
 
 /// The tables in the kernel that the programs count in. They live as long as this value or a loaded program.
 struct CounterMaps: Sendable {
-    /// How many there may be of each; what finds no room is counted in ``losses``.
+    /// How many there may be of each; what finds no room is counted in ``totals``.
     struct Sizes: Sendable, Hashable {
         var threads: UInt32 = 8192
         var timed: UInt32 = 16384
@@ -36,10 +36,13 @@ struct CounterMaps: Sendable {
         static let size = 24 + Histogram.bucketCount * 8
     }
 
-    enum Losses {
+    /// Of the words of ``totals``.
+    enum Totals {
         static let unkept = 0
         static let unpaired = 8
-        static let size = 16
+        /// Keys that were made in any of the maps: counted once they are there.
+        static let entered = 16
+        static let size = 24
     }
 
     static let keySize = 16
@@ -70,7 +73,7 @@ struct CounterMaps: Sendable {
     let timed: Map
     /// By ``CounterKey``: 8 bytes.
     let counted: Map
-    let losses: Map
+    let totals: Map
     /// A timed counter of zeros: it is too large for a program's stack.
     let zero: Map
 
@@ -81,7 +84,7 @@ struct CounterMaps: Sendable {
             type: clinux_bpf_map_hash, keySize: Self.keySize, valueSize: Timed.size, entries: sizes.timed)
         counted = try Map(
             type: clinux_bpf_map_hash, keySize: Self.keySize, valueSize: 8, entries: sizes.counted)
-        losses = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Losses.size, entries: 1)
+        totals = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Totals.size, entries: 1)
         zero = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Timed.size, entries: 1)
     }
 }

@@ -16,14 +16,14 @@ struct CounterProgram {
         var threads: Int32
         var timed: Int32
         var counted: Int32
-        var losses: Int32
+        var totals: Int32
         var zero: Int32
 
         init(_ maps: CounterMaps) {
             threads = maps.threads.descriptor
             timed = maps.timed.descriptor
             counted = maps.counted.descriptor
-            losses = maps.losses.descriptor
+            totals = maps.totals.descriptor
             zero = maps.zero.descriptor
         }
     }
@@ -160,13 +160,13 @@ struct CounterProgram {
         }
         code.load(1, Self.frame, Stack.process)
         code.store(Self.frame, Stack.state + CounterMaps.State.process, 1)
-        update(maps.threads, key: Stack.thread) { code in
+        enter(maps.threads, key: Stack.thread) { code in
             code.copy(3, Self.frame)
             code.add(3, value: Int32(Stack.state))
         }
         lookUp(maps.threads, key: Stack.thread)
         code.jump(if: 0, .notEqual, 0, to: found)
-        lose(CounterMaps.Losses.unkept)
+        add(to: CounterMaps.Totals.unkept)
         code.jump(to: end)
         code.place(found)
         code.copy(9, 0)
@@ -183,22 +183,28 @@ struct CounterProgram {
         code.place(isSame)
     }
 
+    /// Makes an entry, which is counted once it is there.
     /// - Parameter value: puts the address of the value into r3.
-    private mutating func update(_ map: Int32, key: Int, value: (inout ProgramAssembler) -> Void) {
+    private mutating func enter(_ map: Int32, key: Int, value: (inout ProgramAssembler) -> Void) {
         value(&code)
         code.map(1, map)
         code.copy(2, Self.frame)
         code.add(2, value: Int32(key))
         code.set(4, 0)
         code.call(Helper.update)
+        let isRefused = code.label()
+        code.jump(if: 0, .notEqual, 0, to: isRefused)
+        add(to: CounterMaps.Totals.entered)
+        code.place(isRefused)
     }
 
-    private mutating func lose(_ what: Int) {
+    /// One more of a word of the totals.
+    private mutating func add(to word: Int) {
         let none = code.label()
-        lookUp(maps.losses, key: Stack.zero)
+        lookUp(maps.totals, key: Stack.zero)
         code.jump(if: 0, .equal, 0, to: none)
         code.set(1, 1)
-        code.addAtomically(0, what, 1)
+        code.addAtomically(0, word, 1)
         code.place(none)
     }
 
@@ -238,11 +244,11 @@ struct CounterProgram {
         code.jump(if: 0, .notEqual, 0, to: found)
         lookUp(maps.zero, key: Stack.zero)
         code.jump(if: 0, .equal, 0, to: full)
-        update(maps.timed, key: Stack.key) { $0.copy(3, 0) }
+        enter(maps.timed, key: Stack.key) { $0.copy(3, 0) }
         lookUp(maps.timed, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
         code.place(full)
-        lose(CounterMaps.Losses.unkept)
+        add(to: CounterMaps.Totals.unkept)
         code.jump(to: none)
         code.place(found)
     }
@@ -292,13 +298,13 @@ struct CounterProgram {
         code.store(Self.frame, Stack.keyCode, 3)
         lookUp(maps.counted, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
-        update(maps.counted, key: Stack.key) { code in
+        enter(maps.counted, key: Stack.key) { code in
             code.copy(3, Self.frame)
             code.add(3, value: Int32(Stack.zero))
         }
         lookUp(maps.counted, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
-        lose(CounterMaps.Losses.unkept)
+        add(to: CounterMaps.Totals.unkept)
         code.jump(to: end)
         code.place(found)
         countOne()
@@ -311,7 +317,7 @@ struct CounterProgram {
         findState()
         code.load(1, 9, CounterMaps.State.exitTime)
         code.jump(if: 1, .equal, 0, to: isPaired)
-        lose(CounterMaps.Losses.unpaired)
+        add(to: CounterMaps.Totals.unpaired)
         code.place(isPaired)
         buildCode()
         code.store(9, CounterMaps.State.exitTime, 8)

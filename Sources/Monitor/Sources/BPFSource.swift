@@ -13,8 +13,11 @@ package final class BPFSource: ExitSource {
     private let namespace: CounterProgram.PIDNamespace?
     private var programs: [Tracepoint] = []
     private var instructionPointers: Tracepoint?
-    /// BPF_MAP_LOOKUP_BATCH is of Linux 5.6.
-    private var hasBatches = true
+    private var timed: CounterMapReader
+    private var counted: CounterMapReader
+    private var threads: CounterMapReader
+    /// How many keys had been made when the maps were read last.
+    private var entered: UInt64?
 
     /// A program and the tracepoint that runs it.
     private final class Tracepoint {
@@ -57,6 +60,9 @@ package final class BPFSource: ExitSource {
         // Where it is refused and needed, making the maps says so.
         _ = clinux_unlimit_locked_memory()
         maps = try CounterMaps(sizes)
+        timed = CounterMapReader(maps.timed, keySize: CounterMaps.keySize)
+        counted = CounterMapReader(maps.counted, keySize: CounterMaps.keySize)
+        threads = CounterMapReader(maps.threads, keySize: 4)
         namespace = CounterProgram.PIDNamespace.own
         badge = SourceBadge(.bpf, missing: events.problems.values.sorted())
         for layout in events.layouts {
@@ -82,16 +88,28 @@ package final class BPFSource: ExitSource {
     // MARK: Reading
 
     package func read() throws(MonitorError) -> CounterSnapshot {
+        var words = [UInt64](repeating: 0, count: CounterMaps.Totals.size / 8)
+        var place: UInt32 = 0
+        guard clinux_bpf_map_lookup(maps.totals.descriptor, &place, &words) == 0 else {
+            throw MonitorError("the counters in the kernel cannot be read: their totals are gone")
+        }
+        var losses = Losses()
+        losses.unkept = words[CounterMaps.Totals.unkept / 8]
+        losses.unpaired = words[CounterMaps.Totals.unpaired / 8]
+        // Looked at first: a key that comes while the maps are read is counted after it is made, and seen the next time.
+        let mayHaveCome = entered != words[CounterMaps.Totals.entered / 8]
+        // Where reading them fails, the next time is a whole one.
+        entered = nil
         var counters: [(key: CounterKey, counter: Counter)] = []
-        try entries(maps.timed, keySize: CounterMaps.keySize) { key, value in
+        try timed.read(mayHaveCome: mayHaveCome) { key, value in
             counters.append((CounterKey(key), Counter(timed: value)))
         }
-        try entries(maps.counted, keySize: CounterMaps.keySize) { key, value in
+        try counted.read(mayHaveCome: mayHaveCome) { key, value in
             counters.append((CounterKey(key), Counter(count: value.loadUnaligned(as: UInt64.self))))
         }
         var processes: [Int32: Int32] = [:]
         var lastExits: [Int32: UInt64] = [:]
-        try entries(maps.threads, keySize: 4) { key, value in
+        try threads.read(mayHaveCome: mayHaveCome) { key, value in
             func word(_ offset: Int) -> UInt64 {
                 value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             }
@@ -101,80 +119,11 @@ package final class BPFSource: ExitSource {
                 lastExits[thread] = word(CounterMaps.State.userspaceCode)
             }
         }
-        var words = [UInt64](repeating: 0, count: CounterMaps.Losses.size / 8)
-        var place: UInt32 = 0
-        var losses = Losses()
-        if clinux_bpf_map_lookup(maps.losses.descriptor, &place, &words) == 0 {
-            losses.unkept = words[CounterMaps.Losses.unkept / 8]
-            losses.unpaired = words[CounterMaps.Losses.unpaired / 8]
-        }
+        entered = words[CounterMaps.Totals.entered / 8]
         let now = monotonicTime()
         return CounterSnapshot(
             time: now, counters: counters,
             losses: losses, processes: processes, lastExits: lastExits)
-    }
-
-    /// Calls `body` with each entry of a map. Entries that come or go meanwhile may be left out.
-    private func entries(
-        _ map: CounterMaps.Map, keySize: Int,
-        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
-    ) throws(MonitorError) {
-        if hasBatches, try batches(map, keySize: keySize, body) { return }
-        hasBatches = false
-        try each(map, keySize: keySize, body)
-    }
-
-    /// - Returns: false where the kernel has no batches.
-    private func batches(
-        _ map: CounterMaps.Map, keySize: Int,
-        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
-    ) throws(MonitorError) -> Bool {
-        // All entries of a bucket come together.
-        let room = 1024
-        var keys = [UInt8](repeating: 0, count: room * keySize)
-        var values = [UInt8](repeating: 0, count: room * map.valueSize)
-        var position: UInt32 = 0
-        var isFirst = true
-        while true {
-            var count = UInt32(room)
-            let result = clinux_bpf_map_batch(
-                map.descriptor, isFirst ? 1 : 0, &position, &keys, &values, &count)
-            if isFirst, result == -EINVAL || result == -ENOTSUP || result == -524 { return false }
-            guard result == 0 || result == -ENOENT else { throw Self.unreadable(result) }
-            isFirst = false
-            keys.withUnsafeBytes { keys in
-                values.withUnsafeBytes { values in
-                    for index in 0..<Int(count) {
-                        body(
-                            UnsafeRawBufferPointer(rebasing: keys[index * keySize..<(index + 1) * keySize]),
-                            UnsafeRawBufferPointer(
-                                rebasing: values[index * map.valueSize..<(index + 1) * map.valueSize]))
-                    }
-                }
-            }
-            if result == -ENOENT { return true }
-        }
-    }
-
-    private func each(
-        _ map: CounterMaps.Map, keySize: Int,
-        _ body: (_ key: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) -> Void
-    ) throws(MonitorError) {
-        var key = [UInt8](repeating: 0, count: keySize)
-        var value = [UInt8](repeating: 0, count: map.valueSize)
-        var result = clinux_bpf_map_next(map.descriptor, nil, &key)
-        while result == 0 {
-            let current = key
-            if clinux_bpf_map_lookup(map.descriptor, current, &value) == 0 {
-                current.withUnsafeBytes { key in value.withUnsafeBytes { body(key, $0) } }
-            }
-            result = clinux_bpf_map_next(map.descriptor, current, &key)
-        }
-        guard result == -ENOENT else { throw Self.unreadable(result) }
-    }
-
-    private static func unreadable(_ result: Int32) -> MonitorError {
-        MonitorError("the counters in the kernel cannot be read (\(String(cString: strerror(-result))))")
     }
 
     package func forget(_ threads: Set<Int32>) {
@@ -192,7 +141,15 @@ package final class BPFSource: ExitSource {
             }
             for key in gone { _ = clinux_bpf_map_delete(descriptor, key) }
         }
+        // The thread's number stands first in each of their keys.
+        let isGone = { (key: UnsafeRawBufferPointer) in threads.contains(key.loadUnaligned(as: Int32.self)) }
+        timed.forget(isGone)
+        counted.forget(isGone)
+        self.threads.forget(isGone)
     }
+
+    /// How often each of the maps was gone through as a whole.
+    var walks: [Int] { [timed.walks, counted.walks, threads.walks] }
 }
 
 extension CounterKey {
