@@ -3,6 +3,9 @@ import SystemPackage
 import Testing
 import X86
 
+/// KVM_CAP_SYNC_REGS has KVM_SYNC_X86_EVENTS.
+private let eventsComeWithTheExit = ((try? KVM.open().check(.syncRegs)) ?? 0) & 4 != 0
+
 @Suite(.enabled(if: liveTestsRun, "needs /dev/kvm"))
 struct InterruptTests {
     @Test func controllersAreMadeOnceAndTheirStateRoundTrips() throws {
@@ -104,6 +107,58 @@ struct InterruptTests {
         #expect(try guest.vcpu.run() == .hlt)
         #expect(try guest.vcpu.registers().rip == 0x3001)
     }
+
+    @Test(.enabled(if: eventsComeWithTheExit, "needs KVM_SYNC_X86_EVENTS"))
+    func anInterruptGoesInWithTheNextRun() throws {
+        let guest = try Guest([0xFB, 0xF4, 0xEB, 0xFD])  // sti; hlt; jmp hlt
+        // IVT entries 0x40 and 0x41: 0000:3000 and 0000:3010, an OUT to port 0x80 and an IRET.
+        try guest.memory.store(0x3000 as UInt32, at: 0x40 * 4)
+        try guest.memory.store(0x3010 as UInt32, at: 0x41 * 4)
+        try guest.memory.write(0x3000, [0xE6, 0x80, 0xCF])
+        try guest.memory.write(0x3010, [0xE6, 0x80, 0xCF])
+        let vcpu = guest.vcpu
+        #expect(try vcpu.run() == .hlt)
+        // Nothing is known of the events yet.
+        #expect(!vcpu.interruptWithNextRun(vector: 0x40))
+        vcpu.keepsEvents = true
+        #expect(!vcpu.interruptWithNextRun(vector: 0x40))
+        #expect(try vcpu.run() == .hlt)
+
+        #expect(vcpu.interruptWithNextRun(vector: 0x40))
+        // It is to be seen, and one is as many as can be on its way.
+        #expect(try vcpu.events().interruptInjected)
+        #expect(try vcpu.events().interruptVector == 0x40)
+        #expect(!vcpu.interruptWithNextRun(vector: 0x41))
+        // Registers that are set meanwhile do not take it away.
+        var registers = try vcpu.registers()
+        registers.rbx = 7
+        try vcpu.setRegisters(registers)
+        #expect(try vcpu.events().interruptInjected)
+        guard case .io = try vcpu.run() else { throw Unexpected() }
+        _ = try vcpu.completeIO()
+        #expect(try vcpu.registers().rip == 0x3002)
+        #expect(try vcpu.registers().rbx == 7)
+        #expect(try !vcpu.events().interruptInjected)
+        #expect(try vcpu.run() == .hlt)
+
+        // Events that are set in its place do.
+        #expect(vcpu.interruptWithNextRun(vector: 0x40))
+        var events = try vcpu.events()
+        events.interruptVector = 0x41
+        try vcpu.setEvents(events)
+        guard case .io = try vcpu.run() else { throw Unexpected() }
+        _ = try vcpu.completeIO()
+        #expect(try vcpu.registers().rip == 0x3012)
+        #expect(try vcpu.run() == .hlt)
+
+        // An NMI is first.
+        try vcpu.nmi()
+        #expect(!vcpu.interruptWithNextRun(vector: 0x40))
+        vcpu.keepsEvents = false
+        #expect(!vcpu.keepsEvents)
+    }
+
+    private struct Unexpected: Error {}
 
     @Test func withControllersInTheKernelKVM_INTERRUPTIsRefused() throws {
         let guest = try Guest([0xF4], irqchip: true)

@@ -24,7 +24,7 @@ extension VCPU {
         try requireCompleted(.setRegs)
         var argument = registers.encoded
         try handle.call(.setRegs, &argument)
-        if canSetRegistersWithNextRun { dropWaitingRegisters() }
+        dropWaiting(Self.syncRegisters)
         forgetRegisters()
     }
 
@@ -86,6 +86,7 @@ extension VCPU {
             errno == .invalidArgument
                 ? "the flags, or an exception that is injected and pending at once, are not taken" : nil
         }
+        dropWaiting(Self.syncEvents)
         forgetRegisters()
     }
 

@@ -302,6 +302,7 @@ extension VCPU {
             default: nil
             }
         }
+        dropWaiting(Self.syncEvents)
         forgetRegisters()
     }
 

@@ -47,8 +47,10 @@ public final class VCPU {
     /// Where the VM has dirty rings.
     var dirtyRing: DirtyRing?
 
+    /// What KVM_CAP_SYNC_REGS said.
+    private let supportedSync: UInt64
     /// The classes of registers (KVM_SYNC_X86_*) that each run leaves in the page.
-    private let synced: UInt64
+    private var synced: UInt64
     // SAFETY of the two that are unchecked: a vCPU is not `Sendable`, so that one thread uses it at a time, and no
     // closure is called while one of them is being changed. The check would cost a step as much as reading a register.
 
@@ -88,7 +90,7 @@ public final class VCPU {
         let ringSize: Int
         (mayHaveLocalAPIC, ringSize) = state.contents.withLock { ($0.mayHaveLocalAPIC, $0.dirtyRingSize) }
         if ringSize > 0 { dirtyRing = try DirtyRing(of: self.handle.descriptor, size: ringSize) }
-        // Events are asked for seldom, and KVM takes as long for them at each exit as for the general registers.
+        self.supportedSync = supportedSync
         synced = supportedSync & (Self.syncRegisters | Self.syncSpecialRegisters)
         page.bytes.setField(RunLayout.validRegisters, synced)
     }
@@ -123,6 +125,7 @@ public final class VCPU {
         countsEventData = true
         creationCost = nil
         mayHaveLocalAPIC = true
+        supportedSync = 0
         synced = 0
     }
 
@@ -233,15 +236,18 @@ public final class VCPU {
     func isCurrent(_ registers: UInt64) -> Bool { current & registers != 0 }
 
     /// State has changed behind the page, or may have. What waits there for the next run stays.
-    func forgetRegisters() { current = areRegistersWaiting ? Self.syncRegisters : 0 }
+    func forgetRegisters() { current = waiting }
 
     /// ``setRegistersWithNextRun(_:)`` can be used.
     public var canSetRegistersWithNextRun: Bool { synced & Self.syncRegisters != 0 }
 
-    /// The page has general registers that the next KVM_RUN takes.
-    private var areRegistersWaiting: Bool {
-        canSetRegistersWithNextRun
-            && page.bytes.field(RunLayout.dirtyRegisters, as: UInt64.self) & Self.syncRegisters != 0
+    /// The classes that the page has for the next KVM_RUN to take.
+    private var waiting: UInt64 {
+        get {
+            supportedSync == 0
+                ? 0 : page.bytes.field(RunLayout.dirtyRegisters, as: UInt64.self) & supportedSync
+        }
+        set { page.bytes.setField(RunLayout.dirtyRegisters, newValue) }
     }
 
     /// Sets the general registers, RIP and RFLAGS without a call: the next KVM_RUN takes them from the page before it does
@@ -256,13 +262,50 @@ public final class VCPU {
     public func setRegistersWithNextRun(_ registers: GeneralRegisters) -> Bool {
         guard canSetRegistersWithNextRun else { return false }
         page.bytes.setField(RunLayout.registers, registers.encoded)
-        page.bytes.setField(RunLayout.dirtyRegisters, Self.syncRegisters)
+        waiting |= Self.syncRegisters
         current |= Self.syncRegisters
         return true
     }
 
-    /// What waits in the page counts no more.
-    func dropWaitingRegisters() { page.bytes.setField(RunLayout.dirtyRegisters, UInt64(0)) }
+    /// What waits in the page of these classes counts no more.
+    func dropWaiting(_ registers: UInt64) {
+        if waiting & registers != 0 { waiting &= ~registers }
+    }
+
+    /// Each run leaves the events in the page, too, which takes KVM as long as the general registers; they are asked for
+    /// seldom otherwise. Stays false without KVM_CAP_SYNC_REGS.
+    public var keepsEvents: Bool {
+        get { synced & Self.syncEvents != 0 }
+        set {
+            guard newValue != keepsEvents, supportedSync & Self.syncEvents != 0 else { return }
+            synced ^= Self.syncEvents
+            page.bytes.setField(RunLayout.validRegisters, synced)
+        }
+    }
+
+    /// What ``interrupt(vector:)`` does, without a call: the next KVM_RUN takes it from the page before it does anything else.
+    ///
+    /// - Returns: false, and nothing done, where the last run did not leave the events (``keepsEvents``), or they were
+    ///   changed since, or something else is on its way into the guest already.
+    ///
+    /// Corresponds to `kvm_dirty_regs` with KVM_SYNC_X86_EVENTS. For a VM without interrupt controllers in the kernel.
+    public func interruptWithNextRun(vector: UInt8) -> Bool {
+        guard isCurrent(Self.syncEvents) else { return false }
+        var events: kvm_vcpu_events = page.bytes.field(RunLayout.events)
+        let others =
+            events.exception.injected | events.exception.pending | events.interrupt.injected
+            | events.nmi.injected | events.nmi.pending | events.smi.smm | events.smi.pending
+            | events.triple_fault.pending
+        guard others == 0 else { return false }
+        events.interrupt.injected = 1
+        events.interrupt.nr = vector
+        events.interrupt.soft = 0
+        // NMIs, SMIs and the shadow stay as they are, also where they change until then.
+        events.flags = 0
+        page.bytes.setField(RunLayout.events, events)
+        waiting |= Self.syncEvents
+        return true
+    }
 
     /// Refuses a change that the completion of pending I/O could undo.
     func requireCompleted(_ request: Request) throws(KVMError) {

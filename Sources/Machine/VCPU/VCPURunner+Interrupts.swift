@@ -18,7 +18,9 @@ extension VCPURunner {
             let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
             if isReady || takesInterruptNow, let vector = chips.controllers.acknowledge() {
                 parts.inputs.pass(.interrupt(vector: vector))
-                try vcpu.interrupt(vector: vector)
+                if pace.isStepping || !vcpu.interruptWithNextRun(vector: vector) {
+                    try vcpu.interrupt(vector: vector)
+                }
                 isReadinessKnown = false
             }
             wantsWindow = chips.controllers.hasRequest
@@ -130,6 +132,8 @@ extension VCPURunner {
         haltedAt = try? vcpu.registers().rip
         isHalted = true
         mayLeaveHalt = false
+        // It goes on with an interrupt, and most likely soon halts again.
+        vcpu.keepsEvents = true
         return true
     }
 

@@ -270,6 +270,7 @@ final class VCPURunner: @unchecked Sendable {
             if isInterrupted {
                 // A kick, the timer, or a signal from elsewhere: look, and go on.
                 timer?.rang()
+                vcpu.keepsEvents = false
                 isKicked = true
                 continue
             }
