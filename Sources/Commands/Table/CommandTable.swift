@@ -16,6 +16,8 @@ public struct CommandTable: Sendable {
         var seconds = SortedNames([])
     }
     private var names = SortedNames([])
+    /// First words that a misspelling may have meant: none that ends or deletes something.
+    private var suggested: [String] = []
 
     /// The table of this program.
     public static let standard = CommandTable(
@@ -47,6 +49,11 @@ public struct CommandTable: Sendable {
             }
         }
         names = SortedNames(entries.keys)
+        suggested = names.all.filter {
+            // A sign is nothing that a letter was meant for.
+            $0.first?.isLetter == true
+                && !["delete", "del", "d", "quit", "q", "exit", "detach", "unwatch", "undisplay"].contains($0)
+        }
         for word in names.all {
             guard var entry = entries[word] else { continue }
             entry.seconds = SortedNames(entry.second.keys)
@@ -135,15 +142,6 @@ public struct CommandTable: Sendable {
                 remedy: "one of: " + entry.seconds.all.joined(separator: ", "))
         }
         return (commands[index], 1)
-    }
-
-    /// First words that a misspelling may have meant: none that ends or deletes something.
-    private var suggested: [String] {
-        firstWords.filter {
-            // A sign is nothing that a letter was meant for.
-            $0.first?.isLetter == true
-                && !["delete", "del", "d", "quit", "q", "exit", "detach", "unwatch", "undisplay"].contains($0)
-        }
     }
 
     /// What another debugger's name stands for.
