@@ -25,6 +25,12 @@ struct BareLoop: ~Copyable {
         return least
     }
 
+    /// From now on each exit copies so many bytes into the guest's memory.
+    func copy(_ count: Int) throws {
+        let status = cbench_copy(number, UInt64(count))
+        guard status == 0 else { throw BenchFailure("the bare C loop cannot copy (errno \(-status))") }
+    }
+
     /// Nanoseconds that `count` exits take.
     func run(_ count: Int) throws -> Double {
         var time: UInt64 = 0

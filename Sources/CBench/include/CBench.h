@@ -23,6 +23,8 @@ int cbench_open(enum cbench_guest guest);
 /// is not the one expected. Of CBENCH_BREAK, `count` times: guest debug set, KVM_RUN to the breakpoint, the registers
 /// looked at, guest debug set, KVM_RUN past it. `*nanoseconds` is the time it took.
 int cbench_run(int number, uint64_t count, uint64_t *nanoseconds);
+/// From now on each exit copies so many bytes into the guest's memory, once; 0 for none. 0 or -errno.
+int cbench_copy(int number, uint64_t count);
 void cbench_close(int number);
 /// The guest's code, loaded at and entered at 0x7C00, so that others can run the same.
 const uint8_t *cbench_code(enum cbench_guest guest, uint64_t *length);
