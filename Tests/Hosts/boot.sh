@@ -2,12 +2,19 @@
 
 append="console=ttyS0,115200 quiet panic=-1"
 
+# A processor that is stuck is told of every 20 s or so; a slow one is told of once or twice and goes on.
+is_locked_up() { (($(grep -ca 'soft lockup - CPU' "$log/console" || true) >= 5)); }
+
 # wait_for_end: until the emulator is gone, the command is done, or the kernel has died.
 wait_for_end() {
     local end=$((SECONDS + seconds))
     while kill -0 "$emulator" 2> /dev/null; do
         if ((SECONDS >= end)); then
             echo "Stopped after $seconds s (HOSTS_SECONDS)." >&2
+            break
+        fi
+        if is_locked_up; then
+            echo "Stopped: a processor of the host is stuck (soft lockup)." >&2
             break
         fi
         # Bochs stays when the guest has powered off; a kernel that has panicked may stay, too.
