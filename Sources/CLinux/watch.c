@@ -45,6 +45,15 @@ int clinux_bpf_map_lookup(int map, const void *key, void *value) {
     return call(BPF_MAP_LOOKUP_ELEM, &attributes);
 }
 
+int clinux_bpf_map_update(int map, const void *key, const void *value) {
+    union bpf_attr attributes;
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = (uint32_t)map;
+    attributes.key = (uintptr_t)key;
+    attributes.value = (uintptr_t)value;
+    return call(BPF_MAP_UPDATE_ELEM, &attributes);
+}
+
 int clinux_bpf_map_delete(int map, const void *key) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);

@@ -170,3 +170,45 @@ import Testing
         #expect(accountant.counters[CounterKey(7, .hardwareExit, 1 << 32 | 1)]?.time == 0)
     }
 }
+
+@Suite struct OpenExitTests {
+    private static let halt = CounterKey(7, .userspaceExit, 5)
+    private static let io = CounterKey(7, .userspaceExit, 2)
+    private static let port = CounterKey(7, .port, 5)
+
+    /// What is given where the counters are these and those exits are open.
+    private func given(
+        _ exits: inout OpenExits, _ counts: [CounterKey: UInt64], open: [CounterKey]
+    ) -> [CounterKey: UInt64] {
+        var counters = counts.map { (key: $0.key, counter: Counter(count: $0.value)) }
+        exits.add(open, to: &counters)
+        return Dictionary(uniqueKeysWithValues: counters.map { ($0.key, $0.counter.count) })
+    }
+
+    @Test func anOpenExitIsCountedOnce() {
+        var exits = OpenExits()
+        let halts = [Self.halt]
+        #expect(given(&exits, [:], open: halts) == [Self.halt: 1])
+        #expect(given(&exits, [:], open: halts) == [Self.halt: 1])
+        #expect(given(&exits, [Self.halt: 1, Self.port: 9], open: []) == [Self.halt: 1, Self.port: 9])
+        #expect(given(&exits, [Self.halt: 1], open: halts) == [Self.halt: 2])
+        #expect(given(&exits, [Self.halt: 2, Self.io: 3], open: [Self.io]) == [Self.halt: 2, Self.io: 4])
+    }
+
+    /// The guest is entered after its counter was read and before its state is.
+    @Test func noCountGoesBack() {
+        var exits = OpenExits()
+        #expect(given(&exits, [Self.halt: 4], open: [Self.halt]) == [Self.halt: 5])
+        #expect(given(&exits, [Self.halt: 4], open: []) == [Self.halt: 5])
+        #expect(given(&exits, [Self.halt: 4], open: [Self.io]) == [Self.halt: 5, Self.io: 1])
+        #expect(given(&exits, [Self.halt: 5], open: []) == [Self.halt: 5, Self.io: 1])
+        #expect(given(&exits, [Self.halt: 6, Self.io: 1], open: []) == [Self.halt: 6, Self.io: 1])
+    }
+
+    @Test func whatIsForgottenHasNoLeastCount() {
+        var exits = OpenExits()
+        #expect(given(&exits, [Self.halt: 4], open: [Self.halt]) == [Self.halt: 5])
+        exits.forget([7])
+        #expect(given(&exits, [Self.halt: 1], open: []) == [Self.halt: 1])
+    }
+}

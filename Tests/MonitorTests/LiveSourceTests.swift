@@ -91,12 +91,46 @@ struct LiveSourceTests {
 
     @Test func whatFindsNoRoomIsCounted() throws {
         let guest = try TinyVMM(vcpus: 2)
-        let source = try BPFSource(sizes: CounterMaps.Sizes(threads: 1, timed: 1, counted: 1))
+        let source = try BPFSource(sizes: CounterMaps.Sizes(threads: 1, hashed: 1, timed: 1, counted: 1))
         _ = guest
         usleep(100_000)
         let snapshot = try source.read()
-        #expect(snapshot.processes.count <= 1)
+        // One has the slot, and one is in the hash.
+        #expect(snapshot.processes.count <= 2)
         #expect(snapshot.losses.unkept > 0)
+    }
+
+    /// More threads than slots: some have their state in the hash, and all are counted alike.
+    @Test func threadsThatShareASlotAreCountedAlike() throws {
+        let guest = try TinyVMM(vcpus: 6)
+        let source = try BPFSource(sizes: CounterMaps.Sizes(threads: 4))
+        let threads = try guest.threads()
+        func returns() throws -> [UInt64] {
+            let snapshot = try source.read()
+            return threads.map { thread in
+                snapshot.counters.first { $0.key == CounterKey(thread, .userspaceExit, Self.io) }?
+                    .counter.count ?? 0
+            }
+        }
+        usleep(50_000)
+        let before = try guest.returns()
+        let first = try returns()
+        let inside = try guest.returns()
+        usleep(300_000)
+        let last = try guest.returns()
+        let end = try returns()
+        let after = try guest.returns()
+        for vcpu in threads.indices {
+            #expect(end[vcpu] - first[vcpu] + 1 >= last[vcpu] - inside[vcpu])
+            #expect(end[vcpu] - first[vcpu] <= after[vcpu] - before[vcpu] + 1)
+            #expect(end[vcpu] > first[vcpu])
+        }
+        #expect(Set(threads).isSubset(of: try source.read().processes.keys))
+        guest.end()
+        source.forget(Set(threads))
+        let left = try source.read()
+        #expect(left.processes.keys.allSatisfy { !threads.contains($0) })
+        #expect(!left.counters.contains { threads.contains($0.key.thread) })
     }
 
     @Test func threadsThatAreForgottenLeaveNoEntry() throws {

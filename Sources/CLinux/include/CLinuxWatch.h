@@ -13,6 +13,7 @@ int clinux_bpf_map_create(int type, uint32_t key_size, uint32_t value_size, uint
 static const int clinux_bpf_map_hash = 1;
 static const int clinux_bpf_map_array = 2;
 int clinux_bpf_map_lookup(int map, const void *key, void *value);
+int clinux_bpf_map_update(int map, const void *key, const void *value);
 int clinux_bpf_map_delete(int map, const void *key);
 // BPF_MAP_GET_NEXT_KEY; `key` NULL gives the first. -ENOENT after the last.
 int clinux_bpf_map_next(int map, const void *key, void *next);

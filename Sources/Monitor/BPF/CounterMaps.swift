@@ -5,7 +5,10 @@ import Glibc
 struct CounterMaps: Sendable {
     /// How many there may be of each; what finds no room is counted in ``totals``.
     struct Sizes: Sendable, Hashable {
+        /// Slots; a power of two.
         var threads: UInt32 = 8192
+        /// Threads whose slot another one has.
+        var hashed: UInt32 = 1024
         var timed: UInt32 = 16384
         var counted: UInt32 = 65536
     }
@@ -24,7 +27,9 @@ struct CounterMaps: Sendable {
         static let emulatedCode = 64
         /// KVM_RUN has come back once: the code says with what.
         static let hasReturned = 72
-        static let size = 80
+        /// The thread's number; 0 in a slot that is nobody's.
+        static let thread = 80
+        static let size = 88
     }
 
     /// Of the words of a timed counter, which the histogram follows.
@@ -67,7 +72,11 @@ struct CounterMaps: Sendable {
         deinit { close(descriptor) }
     }
 
-    /// By thread.
+    /// Threads' states: each has the slot of its number's low bits, which a program finds without a call.
+    let slots: Map
+    /// By slot: the thread that has it. Who makes the entry has the slot, so that two cannot take it at once.
+    let claims: Map
+    /// By thread: the states of those whose slot another thread has.
     let threads: Map
     /// By ``CounterKey``: those with times.
     let timed: Map
@@ -76,10 +85,18 @@ struct CounterMaps: Sendable {
     let totals: Map
     /// A timed counter of zeros: it is too large for a program's stack.
     let zero: Map
+    let slotCount: UInt32
+
+    func slot(of thread: Int32) -> UInt32 { UInt32(bitPattern: thread) & (slotCount - 1) }
 
     init(_ sizes: Sizes) throws(MonitorError) {
+        precondition(sizes.threads.nonzeroBitCount == 1, "slots are found by a number's low bits")
+        slotCount = sizes.threads
+        slots = try Map(
+            type: clinux_bpf_map_array, keySize: 4, valueSize: State.size, entries: slotCount)
+        claims = try Map(type: clinux_bpf_map_hash, keySize: 4, valueSize: 8, entries: slotCount)
         threads = try Map(
-            type: clinux_bpf_map_hash, keySize: 4, valueSize: State.size, entries: sizes.threads)
+            type: clinux_bpf_map_hash, keySize: 4, valueSize: State.size, entries: sizes.hashed)
         timed = try Map(
             type: clinux_bpf_map_hash, keySize: Self.keySize, valueSize: Timed.size, entries: sizes.timed)
         counted = try Map(

@@ -6,13 +6,16 @@ import CLinux
 /// the time, r9 the thread's state.
 struct CounterProgram {
     private let layout: EventLayout
-    private let maps: Descriptors
+    let maps: Descriptors
     private let namespace: PIDNamespace?
-    private var code = ProgramAssembler()
-    private let end: ProgramAssembler.Label
+    var code = ProgramAssembler()
+    let end: ProgramAssembler.Label
 
     /// The maps, by their descriptors.
     struct Descriptors {
+        var slots: Int32
+        var slotCount: UInt32
+        var claims: Int32
         var threads: Int32
         var timed: Int32
         var counted: Int32
@@ -20,6 +23,9 @@ struct CounterProgram {
         var zero: Int32
 
         init(_ maps: CounterMaps) {
+            slots = maps.slots.descriptor
+            slotCount = maps.slotCount
+            claims = maps.claims.descriptor
             threads = maps.threads.descriptor
             timed = maps.timed.descriptor
             counted = maps.counted.descriptor
@@ -52,16 +58,17 @@ struct CounterProgram {
         static let currentThreadInNamespace: Int32 = 120
     }
 
-    private static let frame: UInt8 = 10
+    static let frame: UInt8 = 10
     /// Of the stack, from the frame pointer.
-    private enum Stack {
+    enum Stack {
         static let key = -16
         static let keyTag = -12
         static let keyCode = -8
         static let thread = -24
         static let zero = -32
         static let process = -40
-        static let state = -120
+        static let slot = -48
+        static let state = -48 - CounterMaps.State.size
     }
 
     private init(_ layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?) {
@@ -76,7 +83,11 @@ struct CounterProgram {
         for layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?
     ) -> [ProgramAssembler.Instruction] {
         var program = CounterProgram(layout, maps, namespace)
-        program.begin()
+        switch layout.rule.role {
+        case .exit, .entry, .userspaceExit: program.begin(needsTime: true)
+        case .count: program.begin(needsTime: layout.rule.emulation != nil)
+        case .timed: program.begin(needsTime: false)
+        }
         switch layout.rule.role {
         case .exit: program.exit()
         case .entry: program.entry()
@@ -93,7 +104,7 @@ struct CounterProgram {
     ) -> [ProgramAssembler.Instruction]? {
         guard let name = layout.rule.instructionPointer, let field = layout.named[name] else { return nil }
         var program = CounterProgram(layout, maps, namespace)
-        program.begin()
+        program.begin(needsTime: false)
         program.buildCode()
         program.code.copy(1, 3)
         program.code.shiftLeft(1, 8)
@@ -112,7 +123,7 @@ struct CounterProgram {
 
     // MARK: Parts
 
-    private mutating func begin() {
+    private mutating func begin(needsTime: Bool) {
         code.copy(6, 1)
         if let namespace {
             code.set64(1, namespace.device)
@@ -138,68 +149,56 @@ struct CounterProgram {
         code.store(Self.frame, Stack.thread, 7, bytes: 4)
         code.store(Self.frame, Stack.zero, value: 0)
         code.store(Self.frame, Stack.key, 7, bytes: 4)
+        guard needsTime else { return }
         code.call(Helper.time)
         code.copy(8, 0)
     }
 
     /// r0 = the entry of a map, or 0.
-    private mutating func lookUp(_ map: Int32, key: Int) {
+    mutating func lookUp(_ map: Int32, key: Int) {
         code.map(1, map)
         code.copy(2, Self.frame)
         code.add(2, value: Int32(key))
         code.call(Helper.lookup)
     }
 
-    /// r9 = the thread's state, made if there is none.
-    private mutating func findState() {
-        let found = code.label()
-        lookUp(maps.threads, key: Stack.thread)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        for word in stride(from: 0, to: CounterMaps.State.size, by: 8) {
-            code.store(Self.frame, Stack.state + word, value: 0)
-        }
-        code.load(1, Self.frame, Stack.process)
-        code.store(Self.frame, Stack.state + CounterMaps.State.process, 1)
-        enter(maps.threads, key: Stack.thread) { code in
-            code.copy(3, Self.frame)
-            code.add(3, value: Int32(Stack.state))
-        }
-        lookUp(maps.threads, key: Stack.thread)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        add(to: CounterMaps.Totals.unkept)
-        code.jump(to: end)
-        code.place(found)
-        code.copy(9, 0)
-        // Another process' thread has the number of one that has ended: what was open was not its.
-        let isSame = code.label()
-        code.load(1, 9, CounterMaps.State.process)
-        code.load(2, Self.frame, Stack.process)
-        code.subtract(1, 2)
-        code.jump(if: 1, .equal, 0, to: isSame)
-        for word in stride(from: 0, to: CounterMaps.State.size, by: 8) {
-            code.store(9, word, value: 0)
-        }
-        code.store(9, CounterMaps.State.process, 2)
-        code.place(isSame)
+    /// Makes an entry, which is counted once it is there.
+    mutating func enter(_ map: Int32, key: Int, value: Int) {
+        code.copy(3, Self.frame)
+        code.add(3, value: Int32(value))
+        enterValue(map, key: key)
     }
 
-    /// Makes an entry, which is counted once it is there.
-    /// - Parameter value: puts the address of the value into r3.
-    private mutating func enter(_ map: Int32, key: Int, value: (inout ProgramAssembler) -> Void) {
-        value(&code)
-        code.map(1, map)
-        code.copy(2, Self.frame)
-        code.add(2, value: Int32(key))
-        code.set(4, 0)
-        code.call(Helper.update)
+    /// Likewise, where there is none: else on to `taken`.
+    mutating func enter(_ map: Int32, key: Int, value: Int, orElse taken: ProgramAssembler.Label) {
+        code.copy(3, Self.frame)
+        code.add(3, value: Int32(value))
+        // BPF_NOEXIST.
+        update(map, key: key, flags: 1)
+        code.jump(if: 0, .notEqual, 0, to: taken)
+        add(to: CounterMaps.Totals.entered)
+    }
+
+    /// Makes an entry of the value at r3.
+    mutating func enterValue(_ map: Int32, key: Int) {
         let isRefused = code.label()
+        update(map, key: key, flags: 0)
         code.jump(if: 0, .notEqual, 0, to: isRefused)
         add(to: CounterMaps.Totals.entered)
         code.place(isRefused)
     }
 
+    /// The value is at r3; r0 = 0 where it was taken.
+    private mutating func update(_ map: Int32, key: Int, flags: Int32) {
+        code.map(1, map)
+        code.copy(2, Self.frame)
+        code.add(2, value: Int32(key))
+        code.set(4, flags)
+        code.call(Helper.update)
+    }
+
     /// One more of a word of the totals.
-    private mutating func add(to word: Int) {
+    mutating func add(to word: Int) {
         let none = code.label()
         lookUp(maps.totals, key: Stack.zero)
         code.jump(if: 0, .equal, 0, to: none)
@@ -244,7 +243,8 @@ struct CounterProgram {
         code.jump(if: 0, .notEqual, 0, to: found)
         lookUp(maps.zero, key: Stack.zero)
         code.jump(if: 0, .equal, 0, to: full)
-        enter(maps.timed, key: Stack.key) { $0.copy(3, 0) }
+        code.copy(3, 0)
+        enterValue(maps.timed, key: Stack.key)
         lookUp(maps.timed, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
         code.place(full)
@@ -298,10 +298,7 @@ struct CounterProgram {
         code.store(Self.frame, Stack.keyCode, 3)
         lookUp(maps.counted, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
-        enter(maps.counted, key: Stack.key) { code in
-            code.copy(3, Self.frame)
-            code.add(3, value: Int32(Stack.zero))
-        }
+        enter(maps.counted, key: Stack.key, value: Stack.zero)
         lookUp(maps.counted, key: Stack.key)
         code.jump(if: 0, .notEqual, 0, to: found)
         add(to: CounterMaps.Totals.unkept)
@@ -312,19 +309,31 @@ struct CounterProgram {
 
     // MARK: Programs
 
+    /// An exit is counted at the entry after it, with its time; until then it is open, and who reads the states adds it.
     private mutating func exit() {
-        let isPaired = code.label()
         findState()
+        let isPaired = code.label()
         code.load(1, 9, CounterMaps.State.exitTime)
         code.jump(if: 1, .equal, 0, to: isPaired)
         add(to: CounterMaps.Totals.unpaired)
         code.place(isPaired)
+        countOpen(.hardwareExit, CounterMaps.State.exitTime, CounterMaps.State.exitCode)
         buildCode()
-        code.store(9, CounterMaps.State.exitTime, 8)
+        // Who reads the state meanwhile finds no time without its code.
         code.store(9, CounterMaps.State.exitCode, 3)
+        code.store(9, CounterMaps.State.exitTime, 8)
         code.store(9, CounterMaps.State.hasHardwareExits, value: 1)
-        findTimed(.hardwareExit, orElse: end)
+    }
+
+    /// Counts an exit that is open though the next one has come.
+    private mutating func countOpen(_ kind: CounterKind, _ time: Int, _ name: Int) {
+        let none = code.label()
+        code.load(1, 9, time)
+        code.jump(if: 1, .equal, 0, to: none)
+        code.load(3, 9, name)
+        findTimed(kind, orElse: none)
         countOne()
+        code.place(none)
     }
 
     private mutating func entry() {
@@ -333,17 +342,19 @@ struct CounterProgram {
             (CounterKind.hardwareExit, CounterMaps.State.exitTime, CounterMaps.State.exitCode),
             (.userspaceExit, CounterMaps.State.userspaceTime, CounterMaps.State.userspaceCode),
         ] {
-            let none = code.label()
+            let (isLost, none) = (code.label(), code.label())
             code.load(1, 9, time)
             code.jump(if: 1, .equal, 0, to: none)
             code.load(3, 9, name)
-            findTimed(kind, orElse: none)
+            findTimed(kind, orElse: isLost)
+            countOne()
             code.load(1, 9, time)
             code.copy(3, 8)
             code.subtract(3, 1)
             record()
-            code.place(none)
+            code.place(isLost)
             code.store(9, time, value: 0)
+            code.place(none)
         }
     }
 
@@ -351,6 +362,7 @@ struct CounterProgram {
         guard let reason = layout.named["reason"], let errno = layout.named["errno"] else { return }
         let (hasReason, isCoded, isCommitted) = (code.label(), code.label(), code.label())
         findState()
+        countOpen(.userspaceExit, CounterMaps.State.userspaceTime, CounterMaps.State.userspaceCode)
         code.load(1, 6, errno.offset, bytes: 4)
         code.copy(2, 1)
         code.shiftRight(2, 31)
@@ -368,10 +380,6 @@ struct CounterProgram {
         code.store(9, CounterMaps.State.userspaceCode, 3)
         code.store(9, CounterMaps.State.userspaceTime, 8)
         code.store(9, CounterMaps.State.hasReturned, value: 1)
-        let isCounted = code.label()
-        findTimed(.userspaceExit, orElse: isCounted)
-        countOne()
-        code.place(isCounted)
 
         code.load(1, 9, CounterMaps.State.emulated)
         code.jump(if: 1, .equal, 0, to: isCommitted)

@@ -15,7 +15,9 @@ package final class BPFSource: ExitSource {
     private var instructionPointers: Tracepoint?
     private var timed: CounterMapReader
     private var counted: CounterMapReader
-    private var threads: CounterMapReader
+    private var claims: CounterMapReader
+    private var hashed: CounterMapReader
+    private var openExits = OpenExits()
     /// How many keys had been made when the maps were read last.
     private var entered: UInt64?
 
@@ -62,7 +64,8 @@ package final class BPFSource: ExitSource {
         maps = try CounterMaps(sizes)
         timed = CounterMapReader(maps.timed, keySize: CounterMaps.keySize)
         counted = CounterMapReader(maps.counted, keySize: CounterMaps.keySize)
-        threads = CounterMapReader(maps.threads, keySize: 4)
+        claims = CounterMapReader(maps.claims, keySize: 4)
+        hashed = CounterMapReader(maps.threads, keySize: 4)
         namespace = CounterProgram.PIDNamespace.own
         badge = SourceBadge(.bpf, missing: events.problems.values.sorted())
         for layout in events.layouts {
@@ -107,18 +110,26 @@ package final class BPFSource: ExitSource {
         try counted.read(mayHaveCome: mayHaveCome) { key, value in
             counters.append((CounterKey(key), Counter(count: value.loadUnaligned(as: UInt64.self))))
         }
+        // After the counters: an exit that is open here is in none of them.
         var processes: [Int32: Int32] = [:]
         var lastExits: [Int32: UInt64] = [:]
-        try threads.read(mayHaveCome: mayHaveCome) { key, value in
+        var open: [CounterKey] = []
+        try states(mayHaveCome: mayHaveCome) { thread, state in
             func word(_ offset: Int) -> UInt64 {
-                value.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                state.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             }
-            let thread = key.loadUnaligned(as: Int32.self)
             processes[thread] = Int32(truncatingIfNeeded: word(CounterMaps.State.process))
             if word(CounterMaps.State.hasReturned) != 0 {
                 lastExits[thread] = word(CounterMaps.State.userspaceCode)
             }
+            if word(CounterMaps.State.exitTime) != 0 {
+                open.append(CounterKey(thread, .hardwareExit, word(CounterMaps.State.exitCode)))
+            }
+            if word(CounterMaps.State.userspaceTime) != 0 {
+                open.append(CounterKey(thread, .userspaceExit, word(CounterMaps.State.userspaceCode)))
+            }
         }
+        openExits.add(open, to: &counters)
         entered = words[CounterMaps.Totals.entered / 8]
         let now = monotonicTime()
         return CounterSnapshot(
@@ -126,8 +137,35 @@ package final class BPFSource: ExitSource {
             losses: losses, processes: processes, lastExits: lastExits)
     }
 
+    /// Calls `body` with the state of each thread that has one.
+    private func states(
+        mayHaveCome: Bool, _ body: (_ thread: Int32, _ state: UnsafeRawBufferPointer) -> Void
+    ) throws(MonitorError) {
+        var owners: [(slot: UInt32, thread: Int32)] = []
+        try claims.read(mayHaveCome: mayHaveCome) { key, value in
+            owners.append((key.loadUnaligned(as: UInt32.self), value.loadUnaligned(as: Int32.self)))
+        }
+        var state = [UInt8](repeating: 0, count: CounterMaps.State.size)
+        for owner in owners {
+            var slot = owner.slot
+            guard clinux_bpf_map_lookup(maps.slots.descriptor, &slot, &state) == 0 else { continue }
+            state.withUnsafeBytes { state in
+                // One that was taken a moment ago may not say so yet.
+                let thread = state.loadUnaligned(
+                    fromByteOffset: CounterMaps.State.thread, as: UInt64.self)
+                if thread == UInt64(UInt32(bitPattern: owner.thread)) { body(owner.thread, state) }
+            }
+        }
+        try hashed.read(mayHaveCome: mayHaveCome) { key, state in
+            body(key.loadUnaligned(as: Int32.self), state)
+        }
+    }
+
     package func forget(_ threads: Set<Int32>) {
-        for var thread in threads { _ = clinux_bpf_map_delete(maps.threads.descriptor, &thread) }
+        for var thread in threads {
+            _ = clinux_bpf_map_delete(maps.threads.descriptor, &thread)
+            freeSlot(of: thread)
+        }
         for descriptor in [maps.timed.descriptor, maps.counted.descriptor] {
             // A walk begins anew where its key is gone: first all keys, then the end of some.
             var gone: [[UInt8]] = []
@@ -145,11 +183,25 @@ package final class BPFSource: ExitSource {
         let isGone = { (key: UnsafeRawBufferPointer) in threads.contains(key.loadUnaligned(as: Int32.self)) }
         timed.forget(isGone)
         counted.forget(isGone)
-        self.threads.forget(isGone)
+        hashed.forget(isGone)
+        openExits.forget(threads)
+    }
+
+    private func freeSlot(of thread: Int32) {
+        var slot = maps.slot(of: thread)
+        var owner: UInt64 = 0
+        guard clinux_bpf_map_lookup(maps.claims.descriptor, &slot, &owner) == 0,
+            owner == UInt64(UInt32(bitPattern: thread))
+        else { return }
+        // The state first: until the claim is gone nobody takes the slot.
+        let nobody = [UInt8](repeating: 0, count: CounterMaps.State.size)
+        guard clinux_bpf_map_update(maps.slots.descriptor, &slot, nobody) == 0 else { return }
+        _ = clinux_bpf_map_delete(maps.claims.descriptor, &slot)
+        claims.forget { $0.loadUnaligned(as: UInt32.self) == slot }
     }
 
     /// How often each of the maps was gone through as a whole.
-    var walks: [Int] { [timed.walks, counted.walks, threads.walks] }
+    var walks: [Int] { [timed.walks, counted.walks, claims.walks, hashed.walks] }
 }
 
 extension CounterKey {
