@@ -125,7 +125,7 @@ private func callFigures(_ file: TemporaryFile, rounds: Int) throws -> [Figure] 
     let copying = try BareLoop(CBENCH_PORT_OUT)
     try copying.copy(127 * 512)
     var times: [String: [Double]] = [:]
-    for _ in 0..<max(rounds, 5) {
+    for _ in 0..<max(2 * rounds, 5) {
         times["OUT", default: []].append(try turn([0xE6, 0x80]))
         times["INT 12h", default: []].append(try turn([0xCD, 0x12]))
         times["of no sectors", default: []].append(try turn(reading, nothing))

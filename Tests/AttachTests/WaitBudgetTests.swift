@@ -1,3 +1,6 @@
+import CLinux
+import Foundation
+import Glibc
 import Testing
 
 @testable import Attach
@@ -21,5 +24,49 @@ struct WaitBudgetTests {
         // Hours lie between them.
         let looks = [1 << 44, 1 << 45, 1 << 46].map { budget.isOver(now: $0) }
         #expect(looks == [false, false, true])
+    }
+}
+
+/// A thread that is ready and is not run is waited for, within a bound; one that runs or sleeps is not.
+@Suite struct ReadyThreadTests {
+    private static let second: UInt64 = 1_000_000_000
+
+    @Test func oneThatIsKeptFromProcessorsIsWaitedFor() {
+        var ready = ReadyThread(process: 1, thread: 1)
+        let had = [5, 5, 5 + Self.second / 11]
+        let looks = had.enumerated().map { ready.isKept(onCPU: $1, now: UInt64($0 + 1) * Self.second) }
+        #expect(looks == [true, true, true])
+    }
+
+    @Test func oneThatRunsIsNot() {
+        var ready = ReadyThread(process: 1, thread: 1)
+        let had = [0, Self.second / 9]
+        let looks = had.enumerated().map { ready.isKept(onCPU: $1, now: UInt64($0 + 1) * Self.second) }
+        #expect(looks == [true, false])
+    }
+
+    @Test func thereIsABound() {
+        var ready = ReadyThread(process: 1, thread: 1)
+        let looks = (0..<200).map { ready.isKept(onCPU: 0, now: $0 * Self.second / 5) }
+        #expect(looks.prefix(100).allSatisfy { $0 })
+        #expect(looks.suffix(100).allSatisfy { !$0 })
+    }
+
+    /// This one is on a processor, and a child that sleeps is not ready.
+    @Test func realThreadsAreTold() throws {
+        let child = Process()
+        child.executableURL = URL(fileURLWithPath: "/bin/sleep")
+        child.arguments = ["60"]
+        try child.run()
+        defer { child.terminate() }
+        var asleep = ReadyThread(process: child.processIdentifier, thread: child.processIdentifier)
+        let end = ContinuousClock.now + .seconds(20)
+        // It may not have come to its sleep yet.
+        while asleep.waitsForProcessor(), ContinuousClock.now < end { usleep(10_000) }
+        let isReady = asleep.waitsForProcessor()
+        #expect(!isReady)
+        var own = ReadyThread(process: getpid(), thread: clinux_thread_id())
+        let runs = own.waitsForProcessor()
+        #expect(runs)
     }
 }

@@ -10,6 +10,8 @@ extension TracedThread {
     /// How long a call may take, in nanoseconds, and how long its end may take once it was interrupted.
     private static let callLimit: UInt64 = 2_000_000_000
     private static let interruptLimit: UInt64 = 200_000_000
+    /// How often it is looked at whether one that is ready is still kept from a processor.
+    private static let readyLimit: UInt64 = 200_000_000
     /// How often its stop is looked for before the tracer sleeps: most calls take some tens of looks.
     private static let callLooks = 200
     /// More traps than this in a row, from one and the same instruction, are a loop and not left over from before.
@@ -163,9 +165,10 @@ extension TracedThread {
         return (-516 ... -512).contains(result) ? Int64(-ETIMEDOUT) : result
     }
 
-    /// Waits for the thread's next stop; nil where it is not there in time.
+    /// Waits for the thread's next stop; nil where it is not there in time, though it had a processor.
     func nextStop(_ budget: inout WaitBudget) -> Stop? {
         var look = 0
+        var ready = ReadyThread(process: process, thread: thread)
         while true {
             var status: Int32 = 0
             let result = clinux_wait(thread, &status, 0)
@@ -176,7 +179,10 @@ extension TracedThread {
                 sched_yield()
                 continue
             }
-            guard !budget.isOver() else { return nil }
+            if budget.isOver() {
+                guard ready.waitsForProcessor() else { return nil }
+                budget = WaitBudget(Self.readyLimit)
+            }
             _ = clinux_next_signal(5_000_000)
         }
     }
