@@ -180,6 +180,25 @@ public protocol StatisticsProviding: Target {
     func kernelStatistics() throws -> [KernelStatistics]
 }
 
+/// A target that knows what its vCPUs' threads get of the host's processors.
+public protocol ProcessorTimeProviding: Target {
+    /// Of the thread that runs the vCPU; nil where that is not known. Stops nothing.
+    func processorTime(vcpu id: Int) -> ProcessorTime?
+}
+
+/// What a thread has had of the host's processors.
+public struct ProcessorTime: Sendable, Hashable {
+    /// In nanoseconds, since it began.
+    public var used: UInt64
+    /// It runs, or waits for a processor; false while it sleeps.
+    public var isReady: Bool
+
+    public init(used: UInt64, isReady: Bool) {
+        self.used = used
+        self.isReady = isReady
+    }
+}
+
 /// A target whose vCPUs are run by another program, which may keep them from running.
 public protocol VCPUWithholding: Target {
     /// What keeps the vCPU from running, as far as looks at its thread tell; nil where nothing does. Stops nothing.

@@ -123,3 +123,11 @@ extension OwnedMachine: ConsoleProviding {
         return true
     }
 }
+
+extension OwnedMachine: ProcessorTimeProviding {
+    public func processorTime(vcpu id: Int) -> ProcessorTime? {
+        vcpus.first { $0.id == id }.flatMap {
+            ThreadSample.processorTime(process: $0.process, thread: $0.thread)
+        }.map { ProcessorTime(used: $0.used, isReady: $0.isReady) }
+    }
+}

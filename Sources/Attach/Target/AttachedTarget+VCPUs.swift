@@ -142,3 +142,11 @@ extension AttachedTarget: VCPUAppearing {
         return others.contains { !files.isEnding(thread: $0.isAbsent ? guest.process : $0.identity.thread) }
     }
 }
+
+extension AttachedTarget: ProcessorTimeProviding {
+    public func processorTime(vcpu id: Int) -> ProcessorTime? {
+        vcpus.first { $0.id == id }.flatMap {
+            ThreadSample.processorTime(process: $0.process, thread: $0.thread)
+        }.map { ProcessorTime(used: $0.used, isReady: $0.isReady) }
+    }
+}

@@ -49,7 +49,7 @@ final class NonVCPUThreads {
     /// - Throws: where one does not stop in time; then all go on.
     func hold(except known: Set<Int32>, isWanted: (Int32) -> Bool) throws(HostGuestError) -> [Runner] {
         var runners: [Runner] = []
-        var budget = WaitBudget(Self.limit)
+        var budget = ThreadWait(Self.limit)
         do throws(HostGuestError) {
             while true {
                 let new = ProcessFiles(process).threads.filter { threads[$0] == nil && !known.contains($0) }
@@ -60,8 +60,8 @@ final class NonVCPUThreads {
                 for thread in goingThreads { _ = clinux_ptrace_interrupt(thread) }
                 while !goingThreads.isEmpty {
                     runners += collect(isStopping: true, isWanted: isWanted)
-                    guard !budget.isOver() else {
-                        let late = goingThreads.first ?? 0
+                    guard let late = goingThreads.first else { break }
+                    guard !budget.isOver(for: late, of: process) else {
                         throw HostGuestError(
                             .notRunning,
                             "thread \(late) of the VMM (\(ProcessFiles(process).place(of: late))) does not stop "

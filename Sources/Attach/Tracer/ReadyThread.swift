@@ -1,4 +1,3 @@
-import DebugTarget
 import Host
 import KVMCore
 
@@ -22,14 +21,10 @@ struct ReadyThread {
     /// It is ready, and had less than a tenth of a processor since the last look; of the first look it is enough that it is
     /// ready.
     mutating func waitsForProcessor() -> Bool {
-        let files = ProcessFiles(process)
-        // Source: proc(5), `stat` field 3 and `schedstat` field 1, in nanoseconds.
-        guard files.state(thread: thread) == "R",
-            let onCPU = files.text("task/\(thread)/schedstat")?.split(separator: " ").first.flatMap({
-                UInt64($0)
-            })
-        else { return false }
-        return isKept(onCPU: onCPU, now: monotonicTime())
+        guard let time = ThreadSample.processorTime(process: process, thread: thread), time.isReady else {
+            return false
+        }
+        return isKept(onCPU: time.used, now: monotonicTime())
     }
 
     /// - Parameters:
@@ -40,5 +35,31 @@ struct ReadyThread {
         guard let last else { return true }
         spent &+= now &- last.time
         return spent < Self.limit && onCPU &- last.onCPU < (now &- last.time) / 10
+    }
+}
+
+/// How much longer a thread is waited for: a budget, and more where the thread is kept from a processor.
+struct ThreadWait {
+    /// How often it is looked at whether one that is ready is still kept from a processor, in nanoseconds.
+    private static let between: UInt64 = 200_000_000
+
+    private var budget: WaitBudget
+    private var ready: [Int32: ReadyThread] = [:]
+    private(set) var spent: UInt64 = 0
+
+    /// - Parameter limit: in nanoseconds, of one that has a processor.
+    init(_ limit: UInt64) { budget = WaitBudget(limit) }
+
+    /// After a look that was in vain: whether it was the last.
+    mutating func isOver(for thread: Int32, of process: Int32) -> Bool {
+        let before = budget.spent
+        let isOver = budget.isOver()
+        spent &+= budget.spent &- before
+        guard isOver else { return false }
+        guard ready[thread, default: ReadyThread(process: process, thread: thread)].waitsForProcessor() else {
+            return true
+        }
+        budget = WaitBudget(Self.between)
+        return false
     }
 }

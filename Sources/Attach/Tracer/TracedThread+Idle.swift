@@ -28,7 +28,7 @@ extension TracedThread {
         // Only going on ends the single-step mode of the thread. Interrupted, it stops before it is out of the kernel.
         interrupt()
         guard isHeld, clinux_ptrace_go(How.free.rawValue, thread, 0) >= 0 else { return lose() }
-        var budget = WaitBudget(Self.stopLimit)
+        var budget = ThreadWait(Self.stopLimit)
         switch nextStop(&budget) {
         case .event(let signal): isGroupStopped = signal != SIGTRAP
         case .ended: leave(.ended)

@@ -10,8 +10,6 @@ extension TracedThread {
     /// How long a call may take, in nanoseconds, and how long its end may take once it was interrupted.
     private static let callLimit: UInt64 = 2_000_000_000
     private static let interruptLimit: UInt64 = 200_000_000
-    /// How often it is looked at whether one that is ready is still kept from a processor.
-    private static let readyLimit: UInt64 = 200_000_000
     /// How often its stop is looked for before the tracer sleeps: most calls take some tens of looks.
     private static let callLooks = 200
     /// More traps than this in a row, from one and the same instruction, are a loop and not left over from before.
@@ -112,7 +110,7 @@ extension TracedThread {
     private func inject(_ hold: Hold, _ start: user_regs_struct) -> Outcome {
         var registers = start
         set(&registers)
-        var budget = WaitBudget(Self.callLimit)
+        var budget = ThreadWait(Self.callLimit)
         var isInterrupted = false
         var traps = 0
         var signal: Int32 = 0
@@ -125,7 +123,7 @@ extension TracedThread {
             var next = nextStop(&budget)
             if next == nil, !isInterrupted {
                 isInterrupted = true
-                budget = WaitBudget(Self.interruptLimit)
+                budget = ThreadWait(Self.interruptLimit)
                 interrupt()
                 next = nextStop(&budget)
             }
@@ -153,7 +151,7 @@ extension TracedThread {
             case .signal: return .astray
             case .event, .systemCall, .ended, .exec: break
             }
-            if traps > Self.trapLimit || budget.isOver() { return .astray }
+            if traps > Self.trapLimit || budget.isOver(for: thread, of: process) { return .astray }
         }
         return .gone
     }
@@ -166,9 +164,8 @@ extension TracedThread {
     }
 
     /// Waits for the thread's next stop; nil where it is not there in time, though it had a processor.
-    func nextStop(_ budget: inout WaitBudget) -> Stop? {
+    func nextStop(_ budget: inout ThreadWait) -> Stop? {
         var look = 0
-        var ready = ReadyThread(process: process, thread: thread)
         while true {
             var status: Int32 = 0
             let result = clinux_wait(thread, &status, 0)
@@ -179,10 +176,7 @@ extension TracedThread {
                 sched_yield()
                 continue
             }
-            if budget.isOver() {
-                guard ready.waitsForProcessor() else { return nil }
-                budget = WaitBudget(Self.readyLimit)
-            }
+            guard !budget.isOver(for: thread, of: process) else { return nil }
             _ = clinux_next_signal(5_000_000)
         }
     }

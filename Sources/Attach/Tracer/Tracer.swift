@@ -325,11 +325,11 @@ final class Tracer {
     }
 
     func waitForAll() throws(HostGuestError) {
-        var budget = WaitBudget(Self.limit)
+        var budget = ThreadWait(Self.limit)
         while let late = threads.first(where: \.isGoing) {
             let any = collectStops()
             if !late.isGoing { continue }
-            if budget.isOver() {
+            if budget.isOver(for: late.thread, of: late.process) {
                 let files = ProcessFiles(late.process)
                 if files.isEnding(thread: late.thread) { throw .ended(late.process) }
                 throw HostGuestError(

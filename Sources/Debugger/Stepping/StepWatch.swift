@@ -11,24 +11,35 @@ struct StepWatch {
     /// The exits of all vCPUs at the last look, and when that was.
     private var exits: UInt64
     private var since: UInt64
+    /// What the vCPU's thread had had of a processor then; nil where that is not known.
+    private var used: UInt64?
     /// RCX at the last look, if that was within a repeated instruction.
     var counter: UInt64?
 
-    init(exits: UInt64) {
+    /// - Parameters:
+    ///   - exits: those that there were, of all vCPUs.
+    ///   - time: of the vCPU's thread.
+    ///   - now: of the monotonic clock.
+    init(exits: UInt64, _ time: ProcessorTime?, now: UInt64 = monotonicTime()) {
         self.exits = exits
-        since = monotonicTime()
+        since = now
+        used = time?.used
     }
 
-    /// No exit has come for too long.
-    mutating func isDue(_ now: UInt64) -> Bool {
-        guard now == exits else {
-            exits = now
-            since = monotonicTime()
+    /// No exit has come for too long; not of a vCPU whose thread waits for a processor all the while, as on a host with much
+    /// else to do: that may take seconds for one step.
+    mutating func isDue(_ exits: UInt64, _ time: ProcessorTime?, now: UInt64 = monotonicTime()) -> Bool {
+        guard exits == self.exits else {
+            self = StepWatch(exits: exits, time, now: now)
             return false
         }
-        guard monotonicTime() &- since >= Self.patience else { return false }
-        since = monotonicTime()
-        return true
+        guard now &- since >= Self.patience else { return false }
+        let elapsed = now &- since
+        since = now
+        let before = used
+        used = time?.used
+        guard let time, time.isReady, let before else { return true }
+        return time.used &- before >= elapsed / 10
     }
 }
 
@@ -111,11 +122,12 @@ extension Debugger {
 
     private func check(_ id: Int) throws(DebuggerError) {
         let exits = target.exits.total
+        let time = (target as? any ProcessorTimeProviding)?.processorTime(vcpu: id)
         guard var watch = order?.watch else {
-            order?.watch = StepWatch(exits: exits)
+            order?.watch = StepWatch(exits: exits, time)
             return
         }
-        let isDue = watch.isDue(exits)
+        let isDue = watch.isDue(exits, time)
         order?.watch = watch
         guard isDue else { return }
         if let withholding = (target as? any VCPUWithholding)?.withholding(vcpu: id) {

@@ -117,3 +117,17 @@ extension ThreadSample {
     /// The unit of the tick counts: how many there are in a second.
     public static var ticksPerSecond: UInt64 { UInt64(max(1, sysconf(Int32(_SC_CLK_TCK)))) }
 }
+
+extension ThreadSample {
+    /// What a thread has had of a processor, in nanoseconds, and whether it runs or waits for one now: `schedstat` field 1 and
+    /// `stat` field 3 of proc(5). Nil where it is gone or the kernel does not keep it.
+    package static func processorTime(process: Int32, thread: Int32) -> (used: UInt64, isReady: Bool)? {
+        let files = ProcessFiles(process)
+        guard let state = files.state(thread: thread),
+            let used = files.text("task/\(thread)/schedstat")?.split(separator: " ").first.flatMap({
+                UInt64($0)
+            })
+        else { return nil }
+        return (used, state == "R")
+    }
+}
