@@ -51,7 +51,7 @@ final class Patching: Sendable {
     var losesTF: Bool { !endsStepsInHandlers }
     /// The target, where it can make WRMSR exit.
     var msrTrap: (any MSRTrapping)? { trapping.flatMap { $0.canTrapMSRWrites ? $0 : nil } }
-    private let trapping: (any MSRTrapping)?
+    private weak let trapping: (any MSRTrapping)?
     /// The guest's ports to its debugger, where it has them.
     let ioDebug: IODebugPort?
     /// Steps take interrupts, because the user wants that.
