@@ -1,12 +1,12 @@
 // A VMM of the tests' own, for being attached to:
 // `TinyVMM LOG VCPUS [filter] [kick] [image=FILE] [stay] [bits32] [wide] [slots=N] [prompt] [mortal]
-// [busy] [probe] [heir]`.
+// [busy] [probe] [heir] [pause=N]`.
 //
 // LOG is a file that it maps and keeps true: every return of KVM_RUN that a vCPU's thread sees is counted there by
 // kind, and every result of the guest's arithmetic is checked against the same arithmetic done here. `filter` puts
 // a seccomp filter on the vCPU threads that allows the ioctl KVM_RUN and nothing else that matters; `kick` sends
-// them a signal now and then, whose EINTR is theirs; with `mask` it is one that is open in KVM_RUN alone
-// (KVM_SET_SIGNAL_MASK), and is taken by sigtimedwait(). `image` runs another guest instead: the file at 0000:7C00, in
+// them a signal every `pause` microseconds (3000), whose EINTR is theirs; with `mask` it is one that is open in
+// KVM_RUN alone (KVM_SET_SIGNAL_MASK), and is taken by sigtimedwait(). `image` runs another guest instead: the file at 0000:7C00, in
 // real mode, on a machine whose ports answer 0xFF and whose HLT lasts a millisecond. SIGUSR2 plugs in one more
 // vCPU. It runs until it is killed, or until who started it ends, unless `stay` is given. `bits32` makes a VM as a
 // 32-bit program would, before its own. `wide` maps far more of `kvm_run` than KVM has. `slots` adds so
@@ -361,9 +361,11 @@ int main(int count, char **arguments) {
     if (count < 3) return 2;
     unsigned vcpus = (unsigned)atoi(arguments[2]);
     int with_kick = 0, with_stay = 0;
+    useconds_t pause_between_kicks = 3000;
     for (int i = 3; i < count; i++) {
         if (!strcmp(arguments[i], "filter")) with_filter = 1;
         if (!strcmp(arguments[i], "kick")) with_kick = 1;
+        if (!strncmp(arguments[i], "pause=", 6)) pause_between_kicks = (useconds_t)atoi(arguments[i] + 6);
         if (!strcmp(arguments[i], "loop")) with_loop = 1;
         if (!strcmp(arguments[i], "thief")) with_thief = 1;
         if (!strcmp(arguments[i], "relay")) with_relay = 1;
@@ -458,7 +460,7 @@ int main(int count, char **arguments) {
         fork_heir();
     }
     for (unsigned i = 0;; i++) {
-        usleep(with_kick ? 3000 : 1000000);
+        usleep(with_kick ? pause_between_kicks : 1000000);
         if (with_loop && pokes != poked) {
             poked = pokes;
             // jmp $
