@@ -11,6 +11,7 @@ wait_for_end() {
     while kill -0 "$emulator" 2> /dev/null; do
         if ((SECONDS >= end)); then
             echo "Stopped after $seconds s (HOSTS_SECONDS)." >&2
+            is_late=1
             break
         fi
         if is_locked_up; then
