@@ -47,7 +47,7 @@
         SHOW32  [\sp + \at], \accumulator               // IP
         SHOW32  [\sp + \at + \size], \accumulator       // CS
         mov     \di, [\sp + \at + \size * 2]            // flags
-        and     edi, 0xFFFEFFFF         // but RF, which a processor sets for a fault, and TCG does not
+        and     edi, 0xFFFEFFEF         // but RF, which a processor sets for a fault, and AF, as below
         SHOW32  \di, \accumulator
         SHOW32  [\sp + \at + \size * 3], \accumulator   // SP
         SHOW32  [\sp + \at + \size * 4], \accumulator   // SS
@@ -58,6 +58,7 @@
         SHOW32  \di, \accumulator
         \pushf
         pop     \di
+        and     edi, 0xFFFFFFEF         // but AF, which AND and shifts leave undefined: processors differ
         SHOW32  \di, \accumulator
         .endm
 

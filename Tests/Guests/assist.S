@@ -153,6 +153,7 @@ same:   SHOW32  [esp]                   // EIP
         SHOW32  [esp + 8]               // EFLAGS
         pushfd
         pop     edx
+        and     edx, 0xFFFFFFEF         // but AF, which shifts leave undefined: processors differ
         SHOW32  edx                     // its own: IF and TF
         clc
         iretd
@@ -164,7 +165,7 @@ trap:   mov     edx, 0x10               // its own data
         SHOW32  [esp + 4]
         SHOW32  [esp + 8]
         mov     edi, [esp + 12]
-        and     edi, 0xFFFEFFFF         // but RF: a processor sets it for a fault, and TCG does not
+        and     edi, 0xFFFEFFEF         // but RF, which a processor sets for a fault, and AF, as above
         SHOW32  edi
         SHOW32  [esp + 16]              // ESP
         SHOW32  [esp + 20]              // SS
