@@ -36,39 +36,28 @@ int clinux_bpf_map_create(int type, uint32_t key_size, uint32_t value_size, uint
     return call(BPF_MAP_CREATE, &attributes);
 }
 
-int clinux_bpf_map_lookup(int map, const void *key, void *value) {
+// What each command on one key takes; `other` is where a value is, or where the next key goes.
+static int on_key(int command, int map, const void *key, const void *other) {
     union bpf_attr attributes;
     memset(&attributes, 0, sizeof attributes);
     attributes.map_fd = (uint32_t)map;
     attributes.key = (uintptr_t)key;
-    attributes.value = (uintptr_t)value;
-    return call(BPF_MAP_LOOKUP_ELEM, &attributes);
+    attributes.value = (uintptr_t)other;
+    return call(command, &attributes);
+}
+
+int clinux_bpf_map_lookup(int map, const void *key, void *value) {
+    return on_key(BPF_MAP_LOOKUP_ELEM, map, key, value);
 }
 
 int clinux_bpf_map_update(int map, const void *key, const void *value) {
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.map_fd = (uint32_t)map;
-    attributes.key = (uintptr_t)key;
-    attributes.value = (uintptr_t)value;
-    return call(BPF_MAP_UPDATE_ELEM, &attributes);
+    return on_key(BPF_MAP_UPDATE_ELEM, map, key, value);
 }
 
-int clinux_bpf_map_delete(int map, const void *key) {
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.map_fd = (uint32_t)map;
-    attributes.key = (uintptr_t)key;
-    return call(BPF_MAP_DELETE_ELEM, &attributes);
-}
+int clinux_bpf_map_delete(int map, const void *key) { return on_key(BPF_MAP_DELETE_ELEM, map, key, NULL); }
 
 int clinux_bpf_map_next(int map, const void *key, void *next) {
-    union bpf_attr attributes;
-    memset(&attributes, 0, sizeof attributes);
-    attributes.map_fd = (uint32_t)map;
-    attributes.key = (uintptr_t)key;
-    attributes.next_key = (uintptr_t)next;
-    return call(BPF_MAP_GET_NEXT_KEY, &attributes);
+    return on_key(BPF_MAP_GET_NEXT_KEY, map, key, next);
 }
 
 int clinux_bpf_map_batch(
