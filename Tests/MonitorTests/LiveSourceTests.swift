@@ -1,5 +1,7 @@
+import CLinux
 import Foundation
 import Host
+import KVMCore
 import PreciseTimes
 import Testing
 
@@ -131,6 +133,35 @@ struct LiveSourceTests {
         let left = try source.read()
         #expect(left.processes.keys.allSatisfy { !threads.contains($0) })
         #expect(!left.counters.contains { threads.contains($0.key.thread) })
+    }
+
+    /// The first counters of a thread stand in its slot, and others in the hash: each key has one.
+    @Test func countersBeyondAThreadsSlotAreCountedToo() throws {
+        // out PORT, al: once to ten ports, three times over; then all again.
+        let ports = (0x30..<0x3A).map { UInt8($0) }
+        let round = ports.flatMap { [0xE6, $0] as [UInt8] }
+        let back = UInt8(truncatingIfNeeded: -(round.count + 2))
+        let guest = try CodeGuest(round + [0xEB, back])
+        let source = try BPFSource()
+        let thread = clinux_thread_id()
+        func counters() throws -> [CounterKey: UInt64] {
+            let all = try source.read().counters.filter { $0.key.thread == thread && $0.key.kind == .port }
+            #expect(Set(all.map(\.key)).count == all.count)
+            return Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0.counter.count) })
+        }
+        for rounds in [1, 3] as [UInt64] {
+            let before = try counters()
+            for _ in 0..<Int(rounds) * ports.count { _ = try guest.vcpus[0].run() }
+            let after = try counters()
+            for port in ports {
+                let key = CounterKey(thread, .port, CounterKey.write | UInt64(port))
+                #expect((after[key] ?? 0) - (before[key] ?? 0) == rounds, "port \(port)")
+            }
+        }
+        source.forget([thread])
+        #expect(try counters().isEmpty)
+        _ = try guest.vcpus[0].run()
+        #expect(try counters().values.reduce(0, +) == 1)
     }
 
     @Test func threadsThatAreForgottenLeaveNoEntry() throws {

@@ -2,7 +2,6 @@ import CLinux
 import Glibc
 import KVMCore
 import Testing
-import X86
 
 @testable import Monitor
 
@@ -64,21 +63,9 @@ struct StatisticsSourceTests {
 
     @Test(.enabled(if: KVM.isAvailable && geteuid() == 0, "needs /dev/kvm and root"))
     func descriptorsThatAVMMHoldsAreRead() throws {
-        let vm = try KVM.open().createVM()
-        let memory = try GuestMemory(size: 0x10000)
-        try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
         // out 0x80, al; jmp $-2
-        try memory.write(0x1000, [0xE6, 0x80, 0xEB, 0xFC])
-        let vcpus = [try vm.createVCPU(id: 0), try vm.createVCPU(id: 1)]
-        for vcpu in vcpus {
-            var special = try vcpu.specialRegisters()
-            special.cs = .real(0, code: true)
-            try vcpu.setSpecialRegisters(special)
-            var general = GeneralRegisters()
-            general.rip = 0x1000
-            try vcpu.setRegisters(general)
-            try vcpu.setMPState(.runnable)
-        }
+        let guest = try CodeGuest([0xE6, 0x80, 0xEB, 0xFC], vcpus: 2)
+        let vcpus = guest.vcpus
         let first = try vcpus[0].statistics()
         let second = try vcpus[1].statistics()
         func total(_ name: String) throws -> UInt64 {

@@ -6,7 +6,7 @@ struct CounterMaps: Sendable {
     /// How many there may be of each; what finds no room is counted in ``totals``.
     struct Sizes: Sendable, Hashable {
         /// Slots; a power of two.
-        var threads: UInt32 = 8192
+        var threads: UInt32 = 4096
         /// Threads whose slot another one has.
         var hashed: UInt32 = 1024
         var timed: UInt32 = 16384
@@ -39,6 +39,21 @@ struct CounterMaps: Sendable {
         static let maximum = 16
         static let histogram = 24
         static let size = 24 + Histogram.bucketCount * 8
+    }
+
+    /// Of the words of ``near``: places of counters, those with times first. Each is a kind, a code and the counter.
+    enum Near {
+        /// A ``CounterKind``; 0 where the place is free.
+        static let kind = 0
+        static let code = 8
+        static let counter = 16
+        private static let timedSize = counter + Timed.size
+        private static let plainSize = counter + 8
+        /// Two reasons of KVM_RUN's return with the times of their emulation, or more of either kind where there is but one.
+        static let timed = stride(from: 0, to: 6 * timedSize, by: timedSize)
+        static let plain = stride(
+            from: 6 * timedSize, to: 6 * timedSize + 4 * plainSize, by: plainSize)
+        static let size = 6 * timedSize + 4 * plainSize
     }
 
     /// Of the words of ``totals``.
@@ -74,6 +89,8 @@ struct CounterMaps: Sendable {
 
     /// Threads' states: each has the slot of its number's low bits, which a program finds without a call.
     let slots: Map
+    /// By slot: the first counters of the thread that has it.
+    let near: Map
     /// By slot: the thread that has it. Who makes the entry has the slot, so that two cannot take it at once.
     let claims: Map
     /// By thread: the states of those whose slot another thread has.
@@ -94,6 +111,7 @@ struct CounterMaps: Sendable {
         slotCount = sizes.threads
         slots = try Map(
             type: clinux_bpf_map_array, keySize: 4, valueSize: State.size, entries: slotCount)
+        near = try Map(type: clinux_bpf_map_array, keySize: 4, valueSize: Near.size, entries: slotCount)
         claims = try Map(type: clinux_bpf_map_hash, keySize: 4, valueSize: 8, entries: slotCount)
         threads = try Map(
             type: clinux_bpf_map_hash, keySize: 4, valueSize: State.size, entries: sizes.hashed)

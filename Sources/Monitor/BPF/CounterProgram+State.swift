@@ -3,12 +3,14 @@ extension CounterProgram {
     /// r9 = the thread's state, made if there is none: in the slot of its number, else in the hash.
     mutating func findState() {
         let (isHashed, found) = (code.label(), code.label())
+        hasState = true
         code.copy(1, 7)
         code.and(1, value: Int32(maps.slotCount - 1))
         code.store(Self.frame, Stack.slot, 1, bytes: 4)
         lookUpSlot()
         code.load(1, 0, CounterMaps.State.thread)
         code.subtract(1, 7)
+        code.store(Self.frame, Stack.isHashed, 1)
         code.jump(if: 1, .equal, 0, to: found)
         // One that is in the hash stays there, also when the slot is free again.
         lookUp(maps.threads, key: Stack.thread)
@@ -20,6 +22,7 @@ extension CounterProgram {
         enter(maps.claims, key: Stack.slot, value: Stack.state, orElse: isHashed)
         lookUpSlot()
         beginState(0, 0)
+        code.store(Self.frame, Stack.isHashed, value: 0)
         code.jump(to: found)
 
         code.place(isHashed)

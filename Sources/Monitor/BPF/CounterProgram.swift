@@ -10,11 +10,14 @@ struct CounterProgram {
     private let namespace: PIDNamespace?
     var code = ProgramAssembler()
     let end: ProgramAssembler.Label
+    /// The thread's state has been looked for: it is known whether the thread has a slot.
+    var hasState = false
 
     /// The maps, by their descriptors.
     struct Descriptors {
         var slots: Int32
         var slotCount: UInt32
+        var near: Int32
         var claims: Int32
         var threads: Int32
         var timed: Int32
@@ -25,6 +28,7 @@ struct CounterProgram {
         init(_ maps: CounterMaps) {
             slots = maps.slots.descriptor
             slotCount = maps.slotCount
+            near = maps.near.descriptor
             claims = maps.claims.descriptor
             threads = maps.threads.descriptor
             timed = maps.timed.descriptor
@@ -68,7 +72,9 @@ struct CounterProgram {
         static let zero = -32
         static let process = -40
         static let slot = -48
-        static let state = -48 - CounterMaps.State.size
+        /// Not 0 where another thread has the slot.
+        static let isHashed = -56
+        static let state = -56 - CounterMaps.State.size
     }
 
     private init(_ layout: EventLayout, _ maps: Descriptors, _ namespace: PIDNamespace?) {
@@ -231,80 +237,6 @@ struct CounterProgram {
             code.shiftLeft(1, part.rule.shiftLeft)
             code.or(3, 1)
         }
-    }
-
-    /// r0 = the timed counter of the code in r3, made if there is none; on to `none` where there is no room.
-    private mutating func findTimed(_ kind: CounterKind, orElse none: ProgramAssembler.Label) {
-        let found = code.label()
-        let full = code.label()
-        code.store(Self.frame, Stack.keyTag, value: Int32(kind.rawValue), bytes: 4)
-        code.store(Self.frame, Stack.keyCode, 3)
-        lookUp(maps.timed, key: Stack.key)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        lookUp(maps.zero, key: Stack.zero)
-        code.jump(if: 0, .equal, 0, to: full)
-        code.copy(3, 0)
-        enterValue(maps.timed, key: Stack.key)
-        lookUp(maps.timed, key: Stack.key)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        code.place(full)
-        add(to: CounterMaps.Totals.unkept)
-        code.jump(to: none)
-        code.place(found)
-    }
-
-    /// One more of the counter at r0.
-    private mutating func countOne() {
-        code.load(1, 0, CounterMaps.Timed.count)
-        code.add(1, value: 1)
-        code.store(0, CounterMaps.Timed.count, 1)
-    }
-
-    /// Adds the nanoseconds in r3 to the timed counter at r0, which is lost then.
-    private mutating func record() {
-        let isShorter = code.label()
-        code.load(1, 0, CounterMaps.Timed.time)
-        code.add(1, 3)
-        code.store(0, CounterMaps.Timed.time, 1)
-        code.load(1, 0, CounterMaps.Timed.maximum)
-        code.jump(if: 1, isAbove: 3, to: isShorter)
-        code.store(0, CounterMaps.Timed.maximum, 3)
-        code.place(isShorter)
-        // The place of the highest bit, by halves.
-        code.set(4, 0)
-        for bits in [32, 16, 8, 4, 2, 1] as [UInt64] {
-            let isLow = code.label()
-            code.copy(1, 3)
-            code.shiftRight(1, bits)
-            code.jump(if: 1, .equal, 0, to: isLow)
-            code.copy(3, 1)
-            code.add(4, value: Int32(bits))
-            code.place(isLow)
-        }
-        code.and(4, value: 63)
-        code.shiftLeft(4, 3)
-        code.add(0, 4)
-        code.load(1, 0, CounterMaps.Timed.histogram)
-        code.add(1, value: 1)
-        code.store(0, CounterMaps.Timed.histogram, 1)
-    }
-
-    /// One more of the plain counter of the code in r3.
-    ///
-    /// - Parameter tag: nil where the key has it already.
-    private mutating func addOne(tag: CounterKind?) {
-        let found = code.label()
-        if let tag { code.store(Self.frame, Stack.keyTag, value: Int32(tag.rawValue), bytes: 4) }
-        code.store(Self.frame, Stack.keyCode, 3)
-        lookUp(maps.counted, key: Stack.key)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        enter(maps.counted, key: Stack.key, value: Stack.zero)
-        lookUp(maps.counted, key: Stack.key)
-        code.jump(if: 0, .notEqual, 0, to: found)
-        add(to: CounterMaps.Totals.unkept)
-        code.jump(to: end)
-        code.place(found)
-        countOne()
     }
 
     // MARK: Programs

@@ -110,6 +110,10 @@ struct ProgramAssembler {
         jumps.append((instructions.count, label))
         add(Instruction(code: 0x2D, destination: left, source: right))
     }
+    mutating func jump(if left: UInt8, equals right: UInt8, to label: Label) {
+        jumps.append((instructions.count, label))
+        add(Instruction(code: 0x1D, destination: left, source: right))
+    }
     mutating func jump(to label: Label) {
         jumps.append((instructions.count, label))
         add(Instruction(code: 0x05))

@@ -114,7 +114,8 @@ package final class BPFSource: ExitSource {
         var processes: [Int32: Int32] = [:]
         var lastExits: [Int32: UInt64] = [:]
         var open: [CounterKey] = []
-        try states(mayHaveCome: mayHaveCome) { thread, state in
+        func take(_ key: CounterKey, _ counter: Counter) { counters.append((key, counter)) }
+        try threads(mayHaveCome: mayHaveCome, take) { thread, state in
             func word(_ offset: Int) -> UInt64 {
                 state.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
             }
@@ -137,17 +138,23 @@ package final class BPFSource: ExitSource {
             losses: losses, processes: processes, lastExits: lastExits)
     }
 
-    /// Calls `body` with the state of each thread that has one.
-    private func states(
-        mayHaveCome: Bool, _ body: (_ thread: Int32, _ state: UnsafeRawBufferPointer) -> Void
+    /// Calls `near` with each counter in a slot, and `body` with the state of each thread that has one.
+    private func threads(
+        mayHaveCome: Bool, _ near: (CounterKey, Counter) -> Void,
+        _ body: (_ thread: Int32, _ state: UnsafeRawBufferPointer) -> Void
     ) throws(MonitorError) {
         var owners: [(slot: UInt32, thread: Int32)] = []
         try claims.read(mayHaveCome: mayHaveCome) { key, value in
             owners.append((key.loadUnaligned(as: UInt32.self), value.loadUnaligned(as: Int32.self)))
         }
         var state = [UInt8](repeating: 0, count: CounterMaps.State.size)
+        var places = [UInt8](repeating: 0, count: CounterMaps.Near.size)
         for owner in owners {
             var slot = owner.slot
+            // The counters first, as in the whole.
+            if clinux_bpf_map_lookup(maps.near.descriptor, &slot, &places) == 0 {
+                places.withUnsafeBytes { Self.readNear($0, of: owner.thread, near) }
+            }
             guard clinux_bpf_map_lookup(maps.slots.descriptor, &slot, &state) == 0 else { continue }
             state.withUnsafeBytes { state in
                 // One that was taken a moment ago may not say so yet.
@@ -159,6 +166,22 @@ package final class BPFSource: ExitSource {
         try hashed.read(mayHaveCome: mayHaveCome) { key, state in
             body(key.loadUnaligned(as: Int32.self), state)
         }
+    }
+
+    private static func readNear(
+        _ places: UnsafeRawBufferPointer, of thread: Int32, _ body: (CounterKey, Counter) -> Void
+    ) {
+        typealias Near = CounterMaps.Near
+        func read(_ place: Int, _ counter: (UnsafeRawBufferPointer) -> Counter) {
+            let kind = places.loadUnaligned(fromByteOffset: place + Near.kind, as: UInt64.self)
+            guard kind != 0 else { return }
+            let code = places.loadUnaligned(fromByteOffset: place + Near.code, as: UInt64.self)
+            body(
+                CounterKey(thread: thread, tag: UInt32(truncatingIfNeeded: kind), code: code),
+                counter(UnsafeRawBufferPointer(rebasing: places[(place + Near.counter)...])))
+        }
+        for place in Near.timed { read(place) { Counter(timed: $0) } }
+        for place in Near.plain { read(place) { Counter(count: $0.loadUnaligned(as: UInt64.self)) } }
     }
 
     package func forget(_ threads: Set<Int32>) {
@@ -193,9 +216,12 @@ package final class BPFSource: ExitSource {
         guard clinux_bpf_map_lookup(maps.claims.descriptor, &slot, &owner) == 0,
             owner == UInt64(UInt32(bitPattern: thread))
         else { return }
-        // The state first: until the claim is gone nobody takes the slot.
+        // What stands there first: until the claim is gone nobody takes the slot.
         let nobody = [UInt8](repeating: 0, count: CounterMaps.State.size)
-        guard clinux_bpf_map_update(maps.slots.descriptor, &slot, nobody) == 0 else { return }
+        let nothing = [UInt8](repeating: 0, count: CounterMaps.Near.size)
+        guard clinux_bpf_map_update(maps.slots.descriptor, &slot, nobody) == 0,
+            clinux_bpf_map_update(maps.near.descriptor, &slot, nothing) == 0
+        else { return }
         _ = clinux_bpf_map_delete(maps.claims.descriptor, &slot)
         claims.forget { $0.loadUnaligned(as: UInt32.self) == slot }
     }
