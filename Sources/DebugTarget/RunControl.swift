@@ -75,7 +75,7 @@ public struct RunPace: Sendable, Hashable {
     }
 
     /// As fast as it can.
-    public static let free = RunPace(isStepping: false, holdsOffInterrupts: false)
+    public static var free: RunPace { RunPace(isStepping: false, holdsOffInterrupts: false) }
 }
 
 /// What became of an access to a protected page.

@@ -4,6 +4,7 @@ import Expressions
 import Glibc
 import KVMCore
 import Machine
+import TargetConformance
 import Testing
 import X86
 
@@ -132,8 +133,8 @@ struct MachineChipsLiveTests {
         #expect(debugger.stop.reason == .step(count: 1))
     }
 
-    @Test func serialInputInterrupts() throws {
-        // Vector 24h, line 4: reads the byte and prints it.
+    /// Waits in a HLT for a byte on COM1: vector 24h, line 4, reads it and prints it. Then CLI and HLT.
+    private static let serialGuest: [UInt8] = {
         let code: [UInt8] = [
             0xFA, 0x31, 0xC0, 0x8E, 0xD8,
             0xC7, 0x06, 0x90, 0x00, 0x00, 0x7D,  // mov word [0x90], 0x7D00
@@ -149,12 +150,29 @@ struct MachineChipsLiveTests {
             0xBA, 0xF8, 0x03, 0xEC, 0xE6, 0xE9,  // in al, COM1; out e9
             0xB0, 0x20, 0xE6, 0x20, 0xCF,
         ]
-        let machine = try machine(code + [UInt8](repeating: 0, count: 0x100 - code.count) + handler)
+        return code + [UInt8](repeating: 0, count: 0x100 - code.count) + handler
+    }()
+
+    @Test func serialInputInterrupts() throws {
+        let machine = try machine(Self.serialGuest)
         try machine.go()
         #expect(machine.waitForStop(timeout: .milliseconds(50)) == nil)
         #expect(machine.consoleInput(.serial, [0x41]))
         #expect(machine.waitForStop(timeout: .seconds(60))?.reason == .hlt)
         #expect(machine.text(.debug) == "A")
+    }
+
+    /// The user switches interrupts off while the guest waits in its HLT: one that ends the wait does not come in.
+    @Test func interruptsThatAreSwitchedOffInAHaltDoNotComeIn() throws {
+        let machine = try machine(Self.serialGuest)
+        let debugger = try Debugger(target: machine)
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(Int(200 * HostPace.factor))) == nil)
+        try debugger.setRegister("rflags", to: 2)
+        #expect(machine.consoleInput(.serial, [0x41]))
+        #expect(try debugger.collectStop(timeout: .seconds(60))?.reason == .hlt)
+        #expect(machine.text(.debug) == "" && debugger.selected.registers.rflags == .reserved1)
+        #expect(machine.deviceState.interrupts.allSatisfy { $0.count == 0 })
     }
 
     @Test func timeStandsWhileStoppedAndPassesByStep() throws {

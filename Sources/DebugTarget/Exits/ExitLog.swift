@@ -83,6 +83,9 @@ public final class ExitRecorder: Sendable {
         /// The packed key before, for the same port or page often comes again.
         var lastPacked = UInt64.max
         var lastIndex = 0
+        /// And the one before that: a guest that waits has two kinds of exits in turns.
+        var otherPacked = UInt64.max
+        var otherIndex = 0
     }
 
     /// Exits since the recorder was made; ``reset()`` does not touch it.
@@ -163,6 +166,11 @@ public final class ExitRecorder: Sendable {
 
     private static func place(of packed: UInt64, in state: inout State) -> Int {
         if packed == state.lastPacked { return state.lastIndex }
+        if packed == state.otherPacked {
+            swap(&state.lastPacked, &state.otherPacked)
+            swap(&state.lastIndex, &state.otherIndex)
+            return state.lastIndex
+        }
         var packed = packed
         if state.index[packed] == nil, state.keys.count >= maximumKeys { packed = ExitKey.packedOverflow }
         let place: Int
@@ -174,8 +182,8 @@ public final class ExitRecorder: Sendable {
             state.counts.append(ExitCount())
             state.index[packed] = place
         }
-        state.lastPacked = packed
-        state.lastIndex = place
+        (state.otherPacked, state.otherIndex) = (state.lastPacked, state.lastIndex)
+        (state.lastPacked, state.lastIndex) = (packed, place)
         return place
     }
 

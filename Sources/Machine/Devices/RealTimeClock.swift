@@ -62,7 +62,8 @@ final class RealTimeClock: TimedDevice {
             flags |= 0x10
             if isAlarmIn(state, before / Self.second + 1, now / Self.second) { flags |= 0x20 }
         }
-        guard flags != 0 else { return }
+        // Flags stay until they are read: one that is set already changes nothing.
+        guard flags & ~state.memory[Register.statusC] != 0 else { return }
         state.memory[Register.statusC] |= flags
         update(&state)
     }

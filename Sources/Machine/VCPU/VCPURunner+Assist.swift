@@ -160,7 +160,7 @@ extension VCPURunner {
 
     /// Has this vCPU leave the guest after a while, on a host that stays on some instructions.
     func watchForStandstill() {
-        guard Self.staysAtHighInterrupts else { return }
+        guard hostStaysAtHighInterrupts else { return }
         let time = monotonicTime() &+ Self.lookoutInterval
         nextLook = time
         timer?.set(time)

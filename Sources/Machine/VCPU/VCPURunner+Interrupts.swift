@@ -12,7 +12,8 @@ extension VCPURunner {
     /// Before KVM_RUN: gives the guest an interrupt, or asks to hear when it can be given one, and sees to it that the
     /// guest is left when the next is due.
     func prepareEntry(_ chips: MachineChips, _ pace: RunPace) throws(KVMError) {
-        chips.advance()
+        if !isAdvanced { chips.advance() }
+        isAdvanced = false
         var wantsWindow = false
         if !pace.holdsOffInterrupts, chips.controllers.hasRequest {
             let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
@@ -80,7 +81,10 @@ extension VCPURunner {
         while true {
             let token = thread.kicks.token
             chips.advance()
-            if chips.controllers.hasRequest { return .interrupt }
+            if chips.controllers.hasRequest {
+                isAdvanced = true
+                return .interrupt
+            }
             if thread.attention.load(ordering: .sequentiallyConsistent) { return .attention }
             let next = chips.nextInterrupt
             guard next != nil || parts.mayTypeInterrupt else { return .never }
@@ -119,7 +123,7 @@ extension VCPURunner {
             isHalted = false
             // The HLT is done, and its interrupt comes before the next instruction: also where a kick has come between,
             // after which KVM's own word on that is out of date.
-            takesInterruptNow = try vcpu.registers().rflags.contains(.if)
+            takesInterruptNow = mayBeEdited ? try vcpu.registers().rflags.contains(.if) : true
             return departure(try controller.woke(vcpu))
         case .attention: return nil
         case .never: return .parked
@@ -131,6 +135,7 @@ extension VCPURunner {
         guard case .park = verdict, chips != nil, vcpu.interruptFlag else { return false }
         haltedAt = try? vcpu.registers().rip
         isHalted = true
+        mayBeEdited = false
         mayLeaveHalt = false
         // It goes on with an interrupt, and most likely soon halts again.
         vcpu.keepsEvents = true
@@ -142,6 +147,8 @@ extension VCPURunner {
         isReadinessKnown = false
         takesInterruptNow = false
         mayLeaveHalt = true
+        mayBeEdited = true
+        isAdvanced = false
         if isHalted, (try? vcpu.registers().rip) != haltedAt { isHalted = false }
     }
 }

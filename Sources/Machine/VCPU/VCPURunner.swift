@@ -91,6 +91,12 @@ final class VCPURunner: @unchecked Sendable {
     var timer: KickTimer?
     /// When a vCPU that has not left the guest since is to be looked at; nil where the host leaves every instruction.
     var nextLook: UInt64?
+    /// Asked for when the guest runs first: finding it out makes a VM.
+    lazy var hostStaysAtHighInterrupts = Self.staysAtHighInterrupts
+    /// The devices have done what was due, and no time has passed since.
+    var isAdvanced = false
+    /// Jobs were done since the vCPU halted: its registers may be other ones.
+    var mayBeEdited = false
     /// RIP at the last entry, where the instruction there may be one that the host never leaves.
     private var enteredAt: UInt64?
 
@@ -294,7 +300,10 @@ final class VCPURunner: @unchecked Sendable {
     {
         thread.acknowledge()
         let further = try settle(controller)
-        for job in thread.takeJobs() { job.perform(vcpu) }
+        for job in thread.takeJobs() {
+            job.perform(vcpu)
+            mayBeEdited = true
+        }
         isReadinessKnown = false
         takesInterruptNow = false
         if let further, let end = departure(try dispatch(further, controller)) { return end }
