@@ -145,12 +145,12 @@ struct RunLiveTests {
     /// What is read through memory-mapped I/O is there when the step is over.
     @Test func stepOverMMIO() throws {
         let machine = try machine("exits")
-        let steps = Steps(400)
-        #expect(try machine.runToStop { steps }.reason == .step(count: 400))
-        let repeated = zip(steps.addresses, steps.addresses.dropFirst()).filter { $0 == $1 }.count
-        // REP OUTSB alone stays where it is.
-        #expect(repeated <= 16)
-        #expect(try machine.runToStop().reason == .hlt)
+        let steps = Steps(100_000)
+        let report = try machine.runToStop { steps }
+        #expect(report.reason == .hlt && steps.addresses.count > 300, "\(report.reason)")
+        let repeated = Set(zip(steps.addresses, steps.addresses.dropFirst()).filter { $0 == $1 }.map(\.0))
+        // REP OUTSB alone stays where it is, for an iteration or for each exit within one.
+        #expect(repeated.count <= 1, "\(repeated)")
         #expect(machine.text(.debug) == "string out: ok\nport: ok\nmmio: ok\ncpuid: ok\nmsr: ok\n")
     }
 

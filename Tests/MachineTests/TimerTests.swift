@@ -274,6 +274,15 @@ struct TimerTests {
         #expect(CalendarTime.days(in: 2, of: 1900) == 28)
     }
 
+    /// So soon may one interrupt follow another into a guest that runs freely: by what its host's exits take.
+    @Test(
+        arguments: [
+            (3_000, 50_000), (12_000, 96_000), (500_000, 4_000_000), (.max, 16_000_000),
+        ] as [(UInt64, UInt64)])
+    func interruptsLeaveTheGuestTimeBetweenThem(exit: UInt64, gap: UInt64) {
+        #expect(VCPURunner.interruptGap(exit: exit) == gap)
+    }
+
     // MARK: the guest's time
 
     @Test func timePassesOnlyWhileTheGuestRuns() {

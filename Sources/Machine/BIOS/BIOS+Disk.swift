@@ -200,10 +200,10 @@ extension BIOS {
         _ direction: FirmwareCall.Transfer.Direction, _ drive: Drive, _ call: inout BIOSCall
     ) -> UInt8 {
         let packet = call.special.ds.base &+ UInt64(call.si)
-        guard drive.kind != .floppy, let bytes = call.memory.bytes(packet, count: 16), bytes[0] >= 16
+        guard drive.kind != .floppy, let head = call.memory.number(packet, size: 8),
+            let sector = call.memory.number(packet &+ 8, size: 8), head & 0xFF >= 16
         else { return Status.badCommand }
-        func word(_ place: Int) -> UInt16 { UInt16(bytes[place]) | UInt16(bytes[place + 1]) << 8 }
-        let sector = (8..<16).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[$1]) }
+        func word(_ place: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: head >> (place * 8)) }
         let count = UInt32(word(2))
         let (offset, segment) = (word(4), word(6))
         let transfer = FirmwareCall.Transfer(
@@ -212,10 +212,10 @@ extension BIOS {
         var linear = UInt64(segment) << 4 &+ UInt64(offset)
         if segment == 0xFFFF, offset == 0xFFFF {
             // A flat address follows in packets of 24 bytes.
-            guard bytes[0] >= 24, let flat = call.memory.bytes(packet + 16, count: 8) else {
+            guard head & 0xFF >= 24, let flat = call.memory.number(packet &+ 16, size: 8) else {
                 return Status.badCommand
             }
-            linear = flat.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            linear = flat
         }
         guard count <= Self.mostSectors else { return Status.badCommand }
         let status = move(transfer, drive, to: linear, sector, &call)

@@ -15,6 +15,8 @@ package final class DiskImage: Sendable {
     private struct State {
         /// With what the guest wrote.
         var chunks: [UInt64: [UInt8]] = [:]
+        /// The one that was read last.
+        var recent: (index: UInt64, bytes: [UInt8])?
         var blocks: [UInt64: [UInt8]] = [:]
         var reads: UInt64 = 0
         var writes: UInt64 = 0
@@ -57,7 +59,7 @@ package final class DiskImage: Sendable {
     }
 
     /// Forgets what the guest wrote.
-    package func revert() { state.withLock { ($0.blocks, $0.chunks) = ([:], [:]) } }
+    package func revert() { state.withLock { ($0.blocks, $0.chunks, $0.recent) = ([:], [:], nil) } }
 
     /// Fills `buffer` from `offset` on; beyond the image's end with zeros. False where the file cannot be read.
     func read(_ offset: UInt64, into buffer: UnsafeMutableRawBufferPointer) -> Bool {
@@ -82,7 +84,7 @@ package final class DiskImage: Sendable {
                 let part = min(count - done, Self.chunkSize - place)
                 let index = at / UInt64(Self.chunkSize)
                 let isGiven: Bool
-                if let known = state.chunks[index] ?? load(index, &state) {
+                if let known = chunk(index, &state) {
                     // SAFETY: the range is within the chunk, and the pointer is used within this closure only.
                     isGiven = known.withUnsafeBytes {
                         body(UnsafeRawBufferPointer(rebasing: $0[place..<place + part]))
@@ -98,6 +100,13 @@ package final class DiskImage: Sendable {
             }
             return true
         }
+    }
+
+    private func chunk(_ index: UInt64, _ state: inout State) -> [UInt8]? {
+        if let recent = state.recent, recent.index == index { return recent.bytes }
+        guard let found = state.chunks[index] ?? load(index, &state) else { return nil }
+        state.recent = (index, found)
+        return found
     }
 
     /// Reads a chunk and keeps it; nil where it cannot be read as a whole.
@@ -174,6 +183,7 @@ package final class DiskImage: Sendable {
                 }
                 state.blocks[index] = kept
                 state.chunks[index * block / UInt64(Self.chunkSize)] = nil
+                state.recent = nil
             }
             return true
         }

@@ -9,19 +9,35 @@ extension VCPURunner {
     /// each microsecond must get on all the same.
     static let shortestAlarm: UInt64 = 50_000
 
+    /// How soon one interrupt may follow another into a guest that runs freely, in nanoseconds: one whose interrupts come
+    /// faster than it leaves their handlers, as by a timer of one tick, must get on between them. A host on which each exit
+    /// takes long needs longer.
+    ///
+    /// - Parameter exit: the least that a KVM_RUN has taken, in nanoseconds.
+    static func interruptGap(exit: UInt64) -> UInt64 {
+        max(shortestAlarm, min(exit, longestExit) * 8)
+    }
+    /// No host's exits take longer: what did was a guest that ran.
+    private static let longestExit: UInt64 = 2_000_000
+
     /// Before KVM_RUN: gives the guest an interrupt, or asks to hear when it can be given one, and sees to it that the
     /// guest is left when the next is due.
     func prepareEntry(_ chips: MachineChips, _ pace: RunPace) throws(KVMError) {
         if !isAdvanced { chips.advance() }
         isAdvanced = false
         var wantsWindow = false
+        var held: UInt64?
         if !pace.holdsOffInterrupts, chips.controllers.hasRequest {
+            held = heldUntil(pace)
+        }
+        if !pace.holdsOffInterrupts, held == nil, chips.controllers.hasRequest {
             let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
             if isReady || takesInterruptNow, let vector = chips.controllers.acknowledge() {
                 parts.inputs.pass(.interrupt(vector: vector))
                 if pace.isStepping || !vcpu.interruptWithNextRun(vector: vector) {
                     try vcpu.interrupt(vector: vector)
                 }
+                lastInterrupt = monotonicTime()
                 isReadinessKnown = false
             }
             wantsWindow = chips.controllers.hasRequest
@@ -29,7 +45,15 @@ extension VCPURunner {
         takesInterruptNow = false
         if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
         // One that waits for its window needs no alarm: KVM says when it opens.
-        leaveGuest(for: pace.isStepping || wantsWindow ? nil : chips.nextInterrupt, chips.clock)
+        leaveGuest(for: pace.isStepping || wantsWindow ? nil : chips.nextInterrupt, chips.clock, or: held)
+    }
+
+    /// Until when the interrupt that is asked for has to wait after the last one; nil where it need not.
+    private func heldUntil(_ pace: RunPace) -> UInt64? {
+        // One that ends a HLT keeps the guest from nothing.
+        guard !pace.isStepping, !takesInterruptNow else { return nil }
+        let end = lastInterrupt &+ Self.interruptGap(exit: leastRun)
+        return end > monotonicTime() ? end : nil
     }
 
     /// Likewise where the controllers are in the kernel: the devices' lines are raised there, and the guest is left when
@@ -40,12 +64,15 @@ extension VCPURunner {
     }
 
     /// The guest is left when `time` of its own has come, and not too soon; and when the vCPU is to be looked at.
-    private func leaveGuest(for time: UInt64?, _ clock: GuestClock) {
+    ///
+    /// - Parameter held: likewise, by the host's clock.
+    private func leaveGuest(for time: UInt64?, _ clock: GuestClock, or held: UInt64? = nil) {
         guard let timer else { return }
-        guard let time else { return timer.set(nextLook) }
+        let look = min(held ?? .max, nextLook ?? .max)
+        guard let time else { return timer.set(look == .max ? nil : look) }
         let now = clock.now
         let alarm = monotonicTime() &+ max(time > now ? time - now : 0, Self.shortestAlarm)
-        timer.set(min(alarm, nextLook ?? .max))
+        timer.set(min(alarm, look))
     }
 
     /// The guest ran from `start` to `end`, by the host's clock.

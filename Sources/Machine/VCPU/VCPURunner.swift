@@ -95,6 +95,9 @@ final class VCPURunner: @unchecked Sendable {
     lazy var hostStaysAtHighInterrupts = Self.staysAtHighInterrupts
     /// The devices have done what was due, and no time has passed since.
     var isAdvanced = false
+    /// When the last interrupt was given to the guest, and the least that a KVM_RUN has taken.
+    var lastInterrupt: UInt64 = 0
+    private(set) var leastRun = UInt64.max
     /// Jobs were done since the vCPU halted: its registers may be other ones.
     var mayBeEdited = false
     /// RIP at the last entry, where the instruction there may be one that the host never leaves.
@@ -281,6 +284,7 @@ final class VCPURunner: @unchecked Sendable {
                 continue
             }
             recorder.entered(exit, start: start, end: end)
+            leastRun = min(leastRun, end &- start)
             isHandling = true
             let verdict = try dispatch(exit, controller)
             if waits(for: verdict) { continue }
