@@ -145,12 +145,16 @@ struct RunLiveTests {
     /// What is read through memory-mapped I/O is there when the step is over.
     @Test func stepOverMMIO() throws {
         let machine = try machine("exits")
-        let steps = Steps(100_000)
+        let steps = Steps(400)
         let report = try machine.runToStop { steps }
-        #expect(report.reason == .hlt && steps.addresses.count > 300, "\(report.reason)")
+        // Hosts that step two instructions at once, as after MOV SS, come to the HLT before.
+        let isOver = report.reason == .hlt
+        #expect(isOver || report.reason == .step(count: 400), "\(report.reason)")
+        #expect(steps.addresses.count > 300)
         let repeated = Set(zip(steps.addresses, steps.addresses.dropFirst()).filter { $0 == $1 }.map(\.0))
         // REP OUTSB alone stays where it is, for an iteration or for each exit within one.
         #expect(repeated.count <= 1, "\(repeated)")
+        if !isOver { #expect(try machine.runToStop().reason == .hlt) }
         #expect(machine.text(.debug) == "string out: ok\nport: ok\nmmio: ok\ncpuid: ok\nmsr: ok\n")
     }
 
