@@ -32,6 +32,11 @@ final class Bench {
     private let file: Int32
     private var path: String { "/proc/self/fd/\(file)" }
 
+    /// Whether what commands yield is read as text and as JSON.
+    private var readsOutput = true
+    /// How long a command may take.
+    private var limit = Duration.milliseconds(40)
+
     /// When a command that takes long is ended, as Ctrl-C ends it.
     private var patience = ContinuousClock.now
 
@@ -118,6 +123,7 @@ final class Bench {
 
     private func check(_ error: CommandError, _ line: String) {
         precondition(!error.message.isEmpty)
+        guard readsOutput else { return }
         if let column = error.column, !error.line.isEmpty {
             precondition(column >= 0 && column <= error.line.count, "\(column): \(error)")
         }
@@ -134,7 +140,11 @@ final class Bench {
         }
     }
 
-    func session(_ text: String) {
+    func session(
+        _ text: String, readsOutput: Bool = true, limit: Duration = .milliseconds(40)
+    ) {
+        (self.readsOutput, self.limit) = (readsOutput, limit)
+        defer { self.readsOutput = true }
         // A new line of the input is a new line of the user's.
         for line in text.split(separator: "\n").prefix(16) {
             let line = String(line)
@@ -162,7 +172,7 @@ final class Bench {
     }
 
     private func perform(_ line: String) {
-        patience = .now + .milliseconds(40)
+        patience = .now + limit
         do {
             switch try session.execute(line, origin: .interactive) {
             case .done(let output):
@@ -178,11 +188,12 @@ final class Bench {
             }
         } catch {
             check(error, line)
-            checkJSON(JSONRecord.line(command: line, error: error))
+            if readsOutput { checkJSON(JSONRecord.line(command: line, error: error)) }
         }
     }
 
     private func check(_ output: any CommandOutput, _ line: String) {
+        guard readsOutput else { return }
         check(output.lines(width: 80))
         checkJSON(JSONRecord.line(command: line, result: output))
     }

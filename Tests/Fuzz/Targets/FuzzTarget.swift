@@ -6,7 +6,8 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
     case command
     /// Commands, done: one a line, with what they yield as text and as JSON.
     case session
-    /// Scripts: the same, seeded with blocks, loops, commands of the user's and formats.
+    /// Scripts: the same, seeded with blocks, loops, commands of the user's and formats. What they yield is read
+    /// in one of eight, and what takes long is ended soon: that is what `session` is for.
     case script
     /// ELF and DWARF, through elfutils.
     case elf
@@ -50,7 +51,11 @@ public enum FuzzTarget: String, Sendable, CaseIterable {
         switch self {
         case .expression: bench.evaluate(String(decoding: bytes, as: UTF8.self))
         case .command: bench.command(String(decoding: bytes, as: UTF8.self))
-        case .session, .script: bench.session(String(decoding: bytes, as: UTF8.self))
+        case .session: bench.session(String(decoding: bytes, as: UTF8.self))
+        case .script:
+            bench.session(
+                String(decoding: bytes, as: UTF8.self), readsOutput: bytes.reduce(0, &+) % 8 == 0,
+                limit: .milliseconds(4))
         case .elf: bench.symbols(bytes, magic: [0x7F, 0x45, 0x4C, 0x46])
         case .map: bench.symbols(bytes, magic: [])
         case .image: bench.image(bytes)
