@@ -150,10 +150,9 @@ struct RunLiveTests {
         // Hosts that step two instructions at once, as after MOV SS, come to the HLT before.
         let isOver = report.reason == .hlt
         #expect(isOver || report.reason == .step(count: 400), "\(report.reason)")
-        #expect(steps.addresses.count > 300)
-        let repeated = Set(zip(steps.addresses, steps.addresses.dropFirst()).filter { $0 == $1 }.map(\.0))
-        // REP OUTSB alone stays where it is, for an iteration or for each exit within one.
-        #expect(repeated.count <= 1, "\(repeated)")
+        // Of REP OUTSB each iteration may end a step, and of an access its exit and its trap may both be told.
+        let moves = zip(steps.addresses, steps.addresses.dropFirst()).filter { $0 != $1 }.count
+        #expect(moves > 300, "\(moves)")
         if !isOver { #expect(try machine.runToStop().reason == .hlt) }
         #expect(machine.text(.debug) == "string out: ok\nport: ok\nmmio: ok\ncpuid: ok\nmsr: ok\n")
     }

@@ -127,7 +127,10 @@ final class Steps: RunController {
                 trace.append(rip)
                 return trace.count
             }
-            return done >= count ? .stop(.step(count: done)) : .resume
+            guard done < count else { return .stop(.step(count: done)) }
+            // Where TF steps, KVM sets it only where guest debug was set at this very RIP.
+            try vcpu.setGuestDebug(GuestDebug(control: [.enable, .singleStep]))
+            return .resume
         }
     }
 
