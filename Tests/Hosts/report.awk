@@ -18,8 +18,9 @@ sub(/^.*declared away: /, "") { away[$0]++; total++; next }
 
 / (skipped|was cancelled|cancelled)(:| after)/ {
     reason = $0
-    if (!sub(/^.*(skipped|cancelled): /, "", reason)) reason = "no reason given"
+    if (!sub(/^.*(skipped|cancelled|cancelled after [0-9.]+ seconds): /, "", reason)) reason = "no reason given"
     gsub(/"/, "", reason)
+    sub(/^needs: /, "needs ", reason)
     away[reason]++
     total++
     isIssue = 0
