@@ -8,11 +8,53 @@ import Machine
 import X86
 
 /// What the PC that boot code runs on costs.
-func bootFigures(rounds: Int) throws -> [Figure] {
+func bootFigures(program: String, rounds: Int) throws -> [Figure] {
     let folder = try TemporaryFile(sectors: 256)
     return [
-        try firstInstructionFigure(folder, rounds: rounds), try idleFigure(folder),
+        try firstInstructionFigure(folder, rounds: rounds), try promptFigure(program, rounds: rounds),
+        try idleFigure(folder),
     ] + (try callFigures(folder, rounds: rounds))
+}
+
+/// From exec to GRUB legacy's prompt on its own floppy: to its first call for a key, with the screen printed.
+private func promptFigure(_ program: String, rounds: Int) throws -> Figure {
+    let name = "GRUB legacy's prompt after exec"
+    let folder = "/usr/lib/grub/x86_64-pc"
+    guard let first = fileBytes("\(folder)/stage1"), let second = fileBytes("\(folder)/stage2") else {
+        return Figure(
+            name: name, value: .nan, unit: "ms", line: .reported,
+            parts: [("grub-legacy is not installed", 0, "")])
+    }
+    let floppy = try TemporaryFile(sectors: 2880)
+    try floppy.write(first + second)
+    var times: [Double] = []
+    for _ in 0..<rounds {
+        let start = cbench_now()
+        let whole = try WholeProgram(
+            program,
+            [
+                "--no-init", "--batch", "-ex", "catch bios 16", "-ex", "continue", "-ex", "info screen",
+                floppy.path,
+            ], columns: 100, rows: 40)
+        var drawn: [UInt8] = []
+        let last = whole.drain(silence: 5000) { drawn += $0 }.last
+        guard String(decoding: drawn, as: UTF8.self).contains("grub>") else {
+            throw BenchFailure("GRUB legacy showed no prompt")
+        }
+        times.append(Double(last - start) / 1e6)
+    }
+    return Figure(
+        name: name, value: median(times), unit: "ms", line: .under(1500),
+        parts: [("fastest", times.min() ?? .nan, "ms"), ("slowest", times.max() ?? .nan, "ms")])
+}
+
+/// A whole file; nil where it cannot be read.
+private func fileBytes(_ path: String) -> [UInt8]? {
+    guard let file = fopen(path, "r") else { return nil }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: 1 << 20)
+    let count = fread(&bytes, 1, bytes.count, file)
+    return Array(bytes.prefix(count))
 }
 
 /// A disk image that is gone with this.

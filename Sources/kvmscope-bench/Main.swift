@@ -84,7 +84,7 @@ struct Bench: ParsableCommand {
                     ]
                 }
             ),
-            ("boot", { try bootFigures(rounds: rounds) }),
+            ("boot", { try bootFigures(program: program, rounds: rounds) }),
             ("break", { try breakpointFigures(count: count, rounds: rounds) }),
             ("view", { [try viewFigure(program: try sibling("kvmscope-bench"), frames: 200)] }),
             ("program", { try wholeProgramFigures(program, rounds: rounds) }),

@@ -25,9 +25,12 @@ struct WholeProgram: ~Copyable {
         close(terminal)
     }
 
-    /// Takes what the program draws until it has been silent for `milliseconds`. When the last byte came, on
-    /// the clock of `cbench_now`, and how many came.
-    func drain(silence milliseconds: Int32) -> (last: UInt64, bytes: Int) {
+    /// Takes what the program draws until it has been silent for `milliseconds`, or has ended. When the last byte came,
+    /// on the clock of `cbench_now`, and how many came.
+    @discardableResult
+    func drain(silence milliseconds: Int32, _ body: (ArraySlice<UInt8>) -> Void = { _ in }) -> (
+        last: UInt64, bytes: Int
+    ) {
         var last = cbench_now()
         var total = 0
         var buffer = [UInt8](repeating: 0, count: 65536)
@@ -37,6 +40,7 @@ struct WholeProgram: ~Copyable {
             let count = read(terminal, &buffer, buffer.count)
             guard count > 0 else { break }
             answer(buffer.prefix(count))
+            body(buffer.prefix(count))
             total += count
             last = cbench_now()
         }
