@@ -141,7 +141,7 @@ let package = Package(
         + module("PreciseTimes", [.product(name: "Histogram", package: "hdrhistogram-swift")])
         + module(
             "Monitor", ["Host", "KVMCore", "PreciseTimes", "Locking", "CLinux"],
-            tests: ["RecordedHosts", "TinyVMM", "X86"])
+            tests: [conformance, "RecordedHosts", "TinyVMM"])
         + module("Symbols", ["CElf", "CLinux", "Expressions", "X86", system])
         + module("Expressions", ["Locking", "X86"])
         + module("DebugTarget", ["Locking", "KVMCore", "X86", system])

@@ -27,7 +27,6 @@ struct WholeProgram: ~Copyable {
 
     /// Takes what the program draws until it has been silent for `milliseconds`, or has ended. When the last byte came,
     /// on the clock of `cbench_now`, and how many came.
-    @discardableResult
     func drain(silence milliseconds: Int32, _ body: (ArraySlice<UInt8>) -> Void = { _ in }) -> (
         last: UInt64, bytes: Int
     ) {

@@ -112,7 +112,7 @@ final class Steps: RunController {
     var addresses: [UInt64] { trace.withLock { $0 } }
 
     func begin(_ vcpu: any VCPUAccess) throws(KVMError) -> Verdict {
-        try vcpu.setGuestDebug(GuestDebug(control: [.enable, .singleStep]))
+        try arm(vcpu)
         let rip = try vcpu.registers().rip
         last.withLock { $0 = rip }
         return .resume
@@ -128,10 +128,14 @@ final class Steps: RunController {
                 return trace.count
             }
             guard done < count else { return .stop(.step(count: done)) }
-            // Where TF steps, KVM sets it only where guest debug was set at this very RIP.
-            try vcpu.setGuestDebug(GuestDebug(control: [.enable, .singleStep]))
+            try arm(vcpu)
             return .resume
         }
+    }
+
+    /// Before each step: where hosts step with TF, KVM sets it only at the RIP at which guest debug was set.
+    private func arm(_ vcpu: any VCPUAccess) throws(KVMError) {
+        try vcpu.setGuestDebug(GuestDebug(control: [.enable, .singleStep]))
     }
 
     func end(_ vcpu: any VCPUAccess) throws(KVMError) {

@@ -3,6 +3,7 @@ import Foundation
 import Host
 import KVMCore
 import PreciseTimes
+import TargetConformance
 import Testing
 
 @testable import Monitor

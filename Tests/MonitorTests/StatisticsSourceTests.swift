@@ -1,6 +1,7 @@
 import CLinux
 import Glibc
 import KVMCore
+import TargetConformance
 import Testing
 
 @testable import Monitor

@@ -1,5 +1,4 @@
 import KVMCore
-import X86
 
 /// How much slower this host is than those that the tests' limits and rounds were written for.
 ///
@@ -25,18 +24,8 @@ public enum HostPace {
 
     /// The median of some exits: others on the host do not count.
     private static func exitCost() throws -> Duration {
-        let vm = try KVM.open().createVM()
-        let memory = try GuestMemory(size: 0x10000)
-        try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
-        let vcpu = try vm.createVCPU(id: 0)
         // out 0x80, al; jmp $-2
-        try memory.write(0x1000, [0xE6, 0x80, 0xEB, 0xFC])
-        var special = try vcpu.specialRegisters()
-        special.cs = .real(0, code: true)
-        try vcpu.setSpecialRegisters(special)
-        var general = GeneralRegisters()
-        general.rip = 0x1000
-        try vcpu.setRegisters(general)
+        let vcpu = try CodeGuest([0xE6, 0x80, 0xEB, 0xFC]).vcpus[0]
         let clock = ContinuousClock()
         var costs: [Duration] = []
         for _ in 0..<101 {

@@ -9,9 +9,9 @@ extension VCPURunner {
     /// each microsecond must get on all the same.
     static let shortestAlarm: UInt64 = 50_000
 
-    /// How soon one interrupt may follow another into a guest that runs freely, in nanoseconds: one whose interrupts come
-    /// faster than it leaves their handlers, as by a timer of one tick, must get on between them. A host on which each exit
-    /// takes long needs longer.
+    /// How soon one interrupt may follow another into a guest that runs freely, in nanoseconds. A guest whose interrupts
+    /// come faster than their handlers end, as with a timer of one tick, gets on between them; where each exit takes long,
+    /// so do the handlers.
     ///
     /// - Parameter exit: the least that a KVM_RUN has taken, in nanoseconds.
     static func interruptGap(exit: UInt64) -> UInt64 {
@@ -29,23 +29,26 @@ extension VCPURunner {
         var held: UInt64?
         if !pace.holdsOffInterrupts, chips.controllers.hasRequest {
             held = heldUntil(pace)
-        }
-        if !pace.holdsOffInterrupts, held == nil, chips.controllers.hasRequest {
-            let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
-            if isReady || takesInterruptNow, let vector = chips.controllers.acknowledge() {
-                parts.inputs.pass(.interrupt(vector: vector))
-                if pace.isStepping || !vcpu.interruptWithNextRun(vector: vector) {
-                    try vcpu.interrupt(vector: vector)
-                }
-                lastInterrupt = monotonicTime()
-                isReadinessKnown = false
-            }
-            wantsWindow = chips.controllers.hasRequest
+            if held == nil { wantsWindow = try giveInterrupt(chips, pace) }
         }
         takesInterruptNow = false
         if vcpu.requestsInterruptWindow != wantsWindow { vcpu.requestsInterruptWindow = wantsWindow }
         // One that waits for its window needs no alarm: KVM says when it opens.
         leaveGuest(for: pace.isStepping || wantsWindow ? nil : chips.nextInterrupt, chips.clock, or: held)
+    }
+
+    /// Gives the guest the interrupt that is asked for, if it can be given now. Whether one is still to be given.
+    private func giveInterrupt(_ chips: MachineChips, _ pace: RunPace) throws(KVMError) -> Bool {
+        let isReady = isReadinessKnown && vcpu.isReadyForInterrupt
+        if isReady || takesInterruptNow, let vector = chips.controllers.acknowledge() {
+            parts.inputs.pass(.interrupt(vector: vector))
+            if pace.isStepping || !vcpu.interruptWithNextRun(vector: vector) {
+                try vcpu.interrupt(vector: vector)
+            }
+            lastInterrupt = monotonicTime()
+            isReadinessKnown = false
+        }
+        return chips.controllers.hasRequest
     }
 
     /// Until when the interrupt that is asked for has to wait after the last one; nil where it need not.
@@ -56,7 +59,7 @@ extension VCPURunner {
         return end > monotonicTime() ? end : nil
     }
 
-    /// Likewise where the controllers are in the kernel: the devices' lines are raised there, and the guest is left when
+    /// Before KVM_RUN where the controllers are in the kernel: the devices' lines are raised there, and the guest is left when
     /// the next is due, also out of a HLT in the kernel.
     func prepareEntry(_ devices: BoardDevices, _ pace: RunPace) {
         devices.advance()

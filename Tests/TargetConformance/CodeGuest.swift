@@ -1,12 +1,12 @@
-import KVMCore
+public import KVMCore
 import X86
 
 /// A guest of the test's own process: vCPUs in real mode at 0:1000h, run by whoever calls ``KVMCore/VCPU/run()``.
-struct CodeGuest {
+public struct CodeGuest {
     /// They keep their VM.
-    let vcpus: [VCPU]
+    public let vcpus: [VCPU]
 
-    init(_ code: [UInt8], vcpus count: Int = 1) throws {
+    public init(_ code: [UInt8], vcpus count: Int = 1) throws {
         let vm = try KVM.open().createVM()
         let memory = try GuestMemory(size: 0x10000)
         try vm.setMemoryRegion(slot: 0, gpa: 0, memory: memory)
