@@ -41,8 +41,9 @@ public struct PageWalkOutput: CommandOutput, Hashable {
         linear = Hex(walk.linear)
         mode = walk.mode.rawValue
         title = walk.mode.title
-        steps = walk.steps.map { step in
-            let isLast = step == walk.steps.last && walk.mapping != nil
+        let entries = walk.steps
+        steps = entries.map { step in
+            let isLast = step == entries.last && walk.mapping != nil
             return Step(
                 entry: step.level.rawValue, address: Hex(step.address), value: Hex(step.value),
                 flags: Self.flags(step, mode: walk.mode, isPage: isLast), size: step.size)

@@ -109,10 +109,11 @@ struct AssistState {
 
     /// Bit 5, accessed, of every entry that was gone through, and bit 6, dirty, of the last.
     private func mark(_ walk: PageWalk, _ isWrite: Bool) {
-        for (index, step) in walk.steps.enumerated() {
+        let steps = walk.steps
+        for (index, step) in steps.enumerated() {
             // A PAE directory pointer has neither.
             if step.level == .directoryPointers, PagingMode(special) == .pae { continue }
-            let isLast = index == walk.steps.count - 1
+            let isLast = index == steps.count - 1
             let marked = step.value | 1 << 5 | (isLast && isWrite ? 1 << 6 : 0)
             if marked != step.value { put(marked, at: step.address, size: step.size) }
         }

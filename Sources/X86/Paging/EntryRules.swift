@@ -6,6 +6,8 @@ struct EntryRules {
     let usesNoExecute: Bool
     let usesGlobal: Bool
     let features: PagingFeatures
+    /// What must be clear at every level, but for the PDPTEs of PAE paging and in 32-bit paging.
+    private let reservedEverywhere: UInt64
 
     init(mode: PagingMode, special: SpecialRegisters, features: PagingFeatures) {
         self.mode = mode
@@ -14,6 +16,10 @@ struct EntryRules {
         usesBigPages = mode != .bits32 || special.cr4.contains(.pse)
         usesNoExecute = mode != .bits32 && special.efer.contains(.nxe)
         usesGlobal = special.cr4.contains(.pge)
+        let physical = features.physicalAddressBits
+        reservedEverywhere =
+            (physical < 52 ? Self.bits(physical...51) : 0) | (mode == .pae ? Self.bits(52...62) : 0)
+            | (usesNoExecute ? 0 : 1 << 63)
     }
 
     private static func bits(_ range: ClosedRange<Int>) -> UInt64 {
@@ -22,7 +28,7 @@ struct EntryRules {
     }
 
     /// Bits 51-12: the address of a table or a page.
-    private static let addressBits = bits(12...51)
+    private static let addressBits: UInt64 = 0x000F_FFFF_FFFF_F000
 
     /// The physical address of the uppermost table: PCID and cache bits of CR3 are masked off.
     func root(cr3: UInt64) -> UInt64 {
@@ -58,27 +64,23 @@ struct EntryRules {
 
     /// The bits that must be clear in a present entry.
     func reservedMask(_ level: PageTableLevel, isPage: Bool) -> UInt64 {
-        let physical = features.physicalAddressBits
         if mode == .bits32 {
             // PSE-36: bits 20-13 of a 4 MiB page's entry hold bits 39-32 of its address, as many as there are.
             guard level == .directory, isPage else { return 0 }
-            let extra = min(physical, 40) - 32
+            let extra = min(features.physicalAddressBits, 40) - 32
             return Self.bits((13 + extra)...21)
         }
-        var mask: UInt64 = physical < 52 ? Self.bits(physical...51) : 0
-        if mode == .pae {
-            mask |= Self.bits(52...62)
-            if level == .directoryPointers { return mask | Self.bits(63...63) | Self.bits(5...8) | 0b110 }
+        if mode == .pae, level == .directoryPointers {
+            return reservedEverywhere | 1 << 63 | Self.bits(5...8) | 0b110
         }
-        if !usesNoExecute { mask |= Self.bits(63...63) }
-        switch level {
-        case .map5, .map4: mask |= 1 << 7 | (features.reservesUpperGlobal ? 1 << 8 : 0)
-        case .directoryPointers:
-            mask |= isPage ? Self.bits(13...29) : features.hasGigabytePages ? 0 : 1 << 7
-        case .directory: mask |= isPage ? Self.bits(13...20) : 0
-        case .table: break
-        }
-        return mask
+        let own: UInt64 =
+            switch level {
+            case .map5, .map4: 1 << 7 | (features.reservesUpperGlobal ? 1 << 8 : 0)
+            case .directoryPointers: isPage ? Self.bits(13...29) : features.hasGigabytePages ? 0 : 1 << 7
+            case .directory: isPage ? Self.bits(13...20) : 0
+            case .table: 0
+            }
+        return reservedEverywhere | own
     }
 
     /// Takes away what this level does not allow.

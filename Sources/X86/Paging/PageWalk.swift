@@ -33,20 +33,19 @@ public enum PagingMode: String, Sendable, Hashable, CaseIterable {
 
     /// The tables in the order of the walk.
     public var levels: [PageTableLevel] {
-        switch self {
-        case .none: []
-        case .bits32: Self.twoLevels
-        case .pae: Self.threeLevels
-        case .level4: Self.fourLevels
-        case .level5: Self.fiveLevels
-        }
+        rootLevel.map { Array(sequence(first: $0, next: \.next)) } ?? []
     }
 
-    // Made once, because every walk asks.
-    private static let twoLevels: [PageTableLevel] = [.directory, .table]
-    private static let threeLevels: [PageTableLevel] = [.directoryPointers] + twoLevels
-    private static let fourLevels: [PageTableLevel] = [.map4] + threeLevels
-    private static let fiveLevels: [PageTableLevel] = [.map5] + fourLevels
+    /// The uppermost table; nil without paging.
+    var rootLevel: PageTableLevel? {
+        switch self {
+        case .none: nil
+        case .bits32: .directory
+        case .pae: .directoryPointers
+        case .level4: .map4
+        case .level5: .map5
+        }
+    }
 
     /// Bytes of an entry.
     public var entrySize: Int { self == .bits32 ? 4 : 8 }
@@ -64,6 +63,17 @@ public enum PageTableLevel: String, Sendable, Hashable, CaseIterable {
     case directory = "PDE"
     /// Page table: 4 KiB an entry.
     case table = "PTE"
+
+    /// The level that an entry of this one points to; nil below the last.
+    var next: PageTableLevel? {
+        switch self {
+        case .map5: .map4
+        case .map4: .directoryPointers
+        case .directoryPointers: .directory
+        case .directory: .table
+        case .table: nil
+        }
+    }
 
     /// The lowest bit of a linear address that indexes this level.
     func indexShift(_ mode: PagingMode) -> UInt64 {
@@ -151,10 +161,16 @@ public struct PageWalk: Sendable, Hashable {
     public let linear: UInt64
     /// The paging mode that the registers make.
     public let mode: PagingMode
-    /// The entries read, the uppermost first. Empty without paging.
-    public private(set) var steps: [Step] = []
     /// What the walk came to.
     public private(set) var outcome: Outcome
+    /// The entries read, the uppermost first. Empty without paging.
+    public var steps: [Step] {
+        zip(mode.levels, 0..<entries.count).map { level, depth in
+            let (address, value) = (entries.addresses[depth], entries.values[depth])
+            return Step(level: level, address: address, value: value, size: mode.entrySize)
+        }
+    }
+    private var entries = Entries()
 
     /// The mapping, if there is one.
     public var mapping: Mapping? {
@@ -190,9 +206,8 @@ public struct PageWalk: Sendable, Hashable {
 
         let rules = EntryRules(mode: mode, special: special, features: features)
         var table = rules.root(cr3: special.cr3)
-        let levels = mode.levels
-        steps.reserveCapacity(levels.count)
-        for level in levels {
+        var next = mode.rootLevel
+        while let level = next {
             let index = self.linear >> level.indexShift(mode) & rules.indexMask(level)
             let address = table &+ index &* UInt64(mode.entrySize)
             guard let raw = read(address, mode.entrySize) else {
@@ -200,7 +215,7 @@ public struct PageWalk: Sendable, Hashable {
                 return
             }
             let value = mode.entrySize == 4 ? raw & 0xFFFF_FFFF : raw
-            steps.append(Step(level: level, address: address, value: value, size: mode.entrySize))
+            entries.append(value, at: address)
             guard value & 1 == 1 else {
                 outcome = .notPresent(level)
                 return
@@ -221,6 +236,36 @@ public struct PageWalk: Sendable, Hashable {
                 return
             }
             table = rules.nextTable(value)
+            next = level.next
+        }
+    }
+}
+
+extension PageWalk {
+    /// What was read, kept in place: walks are made by the thousand, and allocate nothing.
+    private struct Entries: Sendable, Hashable {
+        private(set) var count = 0
+        private(set) var addresses = InlineArray<5, UInt64>(repeating: 0)
+        private(set) var values = InlineArray<5, UInt64>(repeating: 0)
+
+        mutating func append(_ value: UInt64, at address: UInt64) {
+            addresses[count] = address
+            values[count] = value
+            count += 1
+        }
+
+        static func == (one: Entries, other: Entries) -> Bool {
+            one.count == other.count
+                && (0..<one.count).allSatisfy {
+                    one.addresses[$0] == other.addresses[$0] && one.values[$0] == other.values[$0]
+                }
+        }
+
+        func hash(into hasher: inout Hasher) {
+            for depth in 0..<count {
+                hasher.combine(addresses[depth])
+                hasher.combine(values[depth])
+            }
         }
     }
 }
