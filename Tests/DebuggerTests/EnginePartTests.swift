@@ -267,6 +267,32 @@ import X86
         #expect(io.string == [0x41, 0x41])
     }
 
+    /// An interrupt comes in place of an OUT, which has not been done then; what the handler begins with may have been.
+    @Test func anInterruptInPlaceOfAnInstructionIsNotThatInstruction() throws {
+        let state = BreakpointState(number: 1, far: nil, condition: nil)
+        let event = CatchEvent.io(ports: 0x20...0x21, direction: .out)
+        let armed = ArmedEvents(
+            [ArmedEvents.Entry(event: event, counter: state, mechanism: .stepping)], isMagic: false)
+        var watcher = EventWatcher()
+        // out 0x21, al
+        let here = try place([0xE6, 0x21], at(0x7C00))
+        func ports(_ entry: HandlerEntry?, first: UInt64) -> [UInt16] {
+            watcher.prepare(here, real, prefix: 0x21E6, count: 8, armed, ram)
+            watcher.stepped(
+                from: here, to: at(entry == nil ? 0x7C02 : 0x7D00), real, armed, entry, first: (first, 8))
+            return watcher.takeNoted().events.compactMap {
+                if case .io(let io) = $0.what { io.port } else { nil }
+            }
+        }
+        let arrival = InterruptDelivery.Arrival(linear: 0x7D00, frame: 0x6FFA, width: 2)
+        var entry = HandlerEntry(vectors: [0x20], isSoftware: false, isInside: false, arrival: arrival)
+        #expect(ports(nil, first: 0x20E6) == [0x21])
+        #expect(ports(entry, first: 0x20E6) == [])
+        entry.isInside = true
+        #expect(ports(entry, first: 0x20E6) == [0x20], "the handler's first instruction is done")
+        #expect(ports(entry, first: 0x9090) == [])
+    }
+
     @Test func aHandlerThatNobodyLooksForAnyMoreIsLeftOut() throws {
         try put(13 * 4, [0x00, 0x7D, 0, 0])
         let state = BreakpointState(number: 1, far: nil, condition: nil)

@@ -47,6 +47,26 @@ import X86
         #expect(target.processors[0].pendingInterrupt == 0x20)
     }
 
+    /// A run that is stepped sees what the handler of an interrupt does, on hosts that step with TF, too, where it can be
+    /// known which one comes.
+    @Test(arguments: FakeConformanceTests.hosts)
+    func itsHandlerIsSteppedToo(_ host: FakeQuirks) throws {
+        let (debugger, target) = try guest(host)
+        target.processors[0].hasLocalAPIC = true
+        try debugger.setTracing(true)
+        for count: UInt64 in 1...4 {
+            let end = try debugger.setBreakpoint(at: .linear(0x7C01), condition: "$dx == \(count)")
+            target.processors[0].pendingInterrupt = 0x20
+            try debugger.continueRun()
+            #expect(debugger.stop.reason == .breakpoint([end.number]))
+            let places = try debugger.blackBox(limit: 6).steps.map(\.record.registers.rip)
+            #expect(places.contains(0x7D00) && places.contains(0x7D01), "\(places)")
+            #expect(try debugger.registerValue("sp").bits == debugger.stop.vcpus[0].registers.rsp)
+            #expect(try debugger.registerValue("tf").bits == 0)
+            try debugger.deleteAllBreakpoints()
+        }
+    }
+
     @Test(arguments: FakeConformanceTests.hosts)
     func aStepHoldsItOffAndAFreeRunGivesIt(_ host: FakeQuirks) throws {
         let (debugger, target) = try guest(host)

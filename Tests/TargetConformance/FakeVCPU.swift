@@ -57,6 +57,8 @@ public final class FakeVCPU: VCPUAccess {
     var trappedMSRs = TrappedMSRs.none
     /// An interrupt from outside that waits until IF is set.
     public var pendingInterrupt: UInt8?
+    /// It waits in a local APIC, where it can be seen beforehand.
+    public var hasLocalAPIC = false
     private var state = MPState.runnable
     private var pendingEvents = VCPUEvents()
     /// What KVM_SET_GUEST_DEBUG last set.
@@ -127,7 +129,13 @@ public final class FakeVCPU: VCPUAccess {
     public func msr(_ index: UInt32) throws(KVMError) -> UInt64 { msrs[index] ?? 0 }
     public func setMSR(_ index: UInt32, _ value: UInt64) throws(KVMError) { msrs[index] = value }
     public func localAPIC() throws(KVMError) -> LocalAPICState {
-        throw KVMError("KVM_GET_LAPIC", .invalidArgument)
+        let empty = [UInt8](repeating: 0, count: LocalAPICState.size)
+        guard hasLocalAPIC, var apic = LocalAPICState(bytes: empty) else {
+            throw KVMError("KVM_GET_LAPIC", .invalidArgument)
+        }
+        apic[0xF0] = 0x1FF
+        if let vector = pendingInterrupt { apic[0x200 + Int(vector >> 5) * 16] = 1 << UInt32(vector & 31) }
+        return apic
     }
     public func mpState() throws(KVMError) -> MPState { state }
     public func setMPState(_ state: MPState) throws(KVMError) { self.state = state }

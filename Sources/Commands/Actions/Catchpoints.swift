@@ -77,8 +77,9 @@ enum CatchKind: String, CaseIterable, Sendable {
     }
 
     private static let slow =
-        "It leaves no trace outside of the guest, so every instruction is stepped: slow. Interrupts come as ever; where "
-        + "the host single-steps by TF their handlers run unseen."
+        "It leaves no trace outside of the guest, so every instruction is stepped: slow. Interrupts come as ever. Where "
+        + "the host single-steps by TF, the handlers of those that are not known beforehand run unseen: the PIC's of a "
+        + "guest that was attached to, and all on kernels before 5.16; `info breakpoints` says so."
 
     var details: String {
         switch self {

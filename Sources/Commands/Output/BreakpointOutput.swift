@@ -86,7 +86,7 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         case .debugRegister, .pageProtection, .exit, .msrFilter: nil
         case .stepping:
             breakpoint.missesHandlers
-                ? "every instruction is stepped: slow; on this host the handlers of interrupts run unseen"
+                ? "every instruction is stepped: slow; on this host the handlers of some interrupts run unseen"
                 : "every instruction is stepped: slow"
         case .int3, .portOut:
             switch (breakpoint.isUnprotected, breakpoint.isWatched) {

@@ -49,9 +49,14 @@ final class Patching: Sendable {
     /// not step. No one tells when it did, so single-step is asked for anew before each (x86_emulate_instruction and
     /// __kvm_set_rflags in arch/x86/kvm).
     var losesTF: Bool { !endsStepsInHandlers }
+    /// Handlers of interrupts may run unseen while the guest is stepped, as not all can be known before they come; see
+    /// `StepEngine.prepareInterrupt`.
+    func missesHandlers(_ canHoldInterrupts: Bool) -> Bool { losesTF && !(canHoldInterrupts && chips != nil) }
     /// The target, where it can make WRMSR exit.
     var msrTrap: (any MSRTrapping)? { trapping.flatMap { $0.canTrapMSRWrites ? $0 : nil } }
     private weak let trapping: (any MSRTrapping)?
+    /// The target, where its PICs can be looked at.
+    weak let chips: (any InterruptControllerProviding)?
     /// The guest's ports to its debugger, where it has them.
     let ioDebug: IODebugPort?
     /// Steps take interrupts, because the user wants that.
@@ -73,6 +78,7 @@ final class Patching: Sendable {
         holder = target as? any VCPUHolding
         protector = target as? any MemoryProtecting
         trapping = target as? any MSRTrapping
+        chips = target as? any InterruptControllerProviding
         ioDebug = (target as? any IODebugProviding)?.ioDebug
         var kinds: [PatchTable.Kind] = []
         if let patched = target as? any CodePatching {

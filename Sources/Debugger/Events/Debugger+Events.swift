@@ -18,7 +18,7 @@ extension Debugger {
                 number: number, kind: .event, address: .linear(0), linear: nil, event: event,
                 isTemporary: isTemporary, condition: condition, mechanism: mechanism)
             breakpoint.missesHandlers =
-                mechanism == .stepping && !event.isHandlerItself && patching.losesTF
+                mechanism == .stepping && !event.isHandlerItself && patching.missesHandlers(canHoldInterrupts)
             let entry = BreakpointTable.Entry(
                 breakpoint: breakpoint,
                 state: BreakpointState(number: number, far: nil, condition: expression))

@@ -126,21 +126,25 @@ struct EventWatcher: Sendable {
         }
     }
 
-    /// After a step: an interrupt that came in place of the instruction, or by it, is all that happened; otherwise the
-    /// instruction was executed.
+    /// After a step: an interrupt that came in place of the instruction, or by it, is all that happened, but where the
+    /// handler's first instruction was executed with it; otherwise the instruction was executed.
+    ///
+    /// - Parameter first: of the handler.
     mutating func stepped(
         from place: InstructionAtHand, to registers: GeneralRegisters, _ now: SpecialRegisters,
-        _ armed: ArmedEvents, _ entry: HandlerEntry?
+        _ armed: ArmedEvents, _ entry: HandlerEntry?, first: (bytes: UInt64, count: Int) = (0, 0)
     ) {
         guard armed.watchesSteps else { return }
         noteModeSwitch(from: place.registers, to: registers, now, armed)
-        if let what = entry?.event(wanted: armed.vectors) {
-            noteInterrupt(what, place, armed)
-            if case .interrupt(_, false, _) = what { return }
+        if let entry {
+            if let what = entry.event(wanted: armed.vectors) { noteInterrupt(what, place, armed) }
+            guard entry.isInside else { return }
+            (prefix, prefixCount) = first
         }
-        noteControl(place.registers, now, armed)
+        let width = entry == nil ? special.codeWidth : now.codeWidth
+        noteControl(place.registers, now, armed, width)
         switch EventOpcode(
-            bytes: prefix, count: prefixCount, width: codeWidth, before: place.registers, after: registers)
+            bytes: prefix, count: prefixCount, width: width, before: place.registers, after: registers)
         {
         case .io(let io):
             for entry in armed.entries where entry.mechanism == .stepping {
@@ -156,8 +160,6 @@ struct EventWatcher: Sendable {
         }
     }
 
-    private var codeWidth: Int { special.codeWidth }
-
     private mutating func noteModeSwitch(
         from before: GeneralRegisters, to registers: GeneralRegisters, _ now: SpecialRegisters,
         _ armed: ArmedEvents
@@ -171,11 +173,11 @@ struct EventWatcher: Sendable {
     }
 
     private mutating func noteControl(
-        _ before: GeneralRegisters, _ now: SpecialRegisters, _ armed: ArmedEvents
+        _ before: GeneralRegisters, _ now: SpecialRegisters, _ armed: ArmedEvents, _ width: Int
     ) {
         var written: CatchEvent.ControlRegister?
         let opcode = EventOpcode(
-            bytes: prefix, count: prefixCount, width: codeWidth, before: before, after: before)
+            bytes: prefix, count: prefixCount, width: width, before: before, after: before)
         if case .writesControl(let register) = opcode { written = register }
         for entry in armed.entries {
             guard case .control(let wanted) = entry.event else { continue }

@@ -64,7 +64,8 @@ extension StepEngine {
             entry = arrival.entry(registers, special)
             if let entry, !entry.isSoftware { arrival.book(entry, special, in: &blackBox) }
         }
-        events.stepped(from: here, to: registers, special, armedSet.events, entry)
+        let first = entry.map { LinearMemory.prefix(memory, special, $0.arrival.linear) } ?? (0, 0)
+        events.stepped(from: here, to: registers, special, armedSet.events, entry, first: first)
     }
 
     // MARK: verdicts

@@ -28,32 +28,69 @@ extension Debugger {
         guard !isRunning, !isRevisiting, let vcpu = try? vcpu(stop.vcpu), vcpu.last.holdsOffInterrupts,
             mayHaveInterrupts
         else { return nil }
-        let isEnabled = vcpu.snapshot.registers.rflags.contains(.if)
-        let found = try? target.withVCPU(vcpu.id) { vcpu -> (HeldInterrupt?, LocalAPICState?) in
-            let events = try vcpu.events()
-            if events.smiPending { return (.smi, nil) }
-            if events.nmiPending > 0, !events.nmiMasked { return (.nmi, nil) }
-            guard isEnabled else { return (nil, nil) }
-            if events.interruptInjected { return (.vector(events.interruptVector), nil) }
-            return (nil, try? vcpu.localAPIC())
+        let (flags, special) = (vcpu.snapshot.registers.rflags, vcpu.snapshot.special)
+        let (id, chips) = (vcpu.id, target as? any InterruptControllerProviding)
+        let due = try? target.withVCPU(vcpu.id) { vcpu in
+            try DueInterrupt(vcpu, id: id, isEnabled: flags.contains(.if), special, chips)
         }
-        guard let (held, apic) = found else { return nil }
-        if held != nil || !isEnabled { return held }
-        if let vector = apic?.deliverable { return .vector(vector) }
-        let isBoot = target.vcpus.first { $0.id == vcpu.id }?.isBoot ?? false
-        return isBoot && apic?.takesPIC ?? true ? picInterrupt().map { .vector($0) } : nil
+        guard case .interrupt(let held)? = due else { return nil }
+        return held
     }
 
     /// False for a machine of ours that has nothing to interrupt with.
     private var mayHaveInterrupts: Bool {
         (target as? any InterruptControllerProviding)?.hasInterruptControllers ?? true
     }
+}
 
+/// What a vCPU would take before its next instruction if nothing held it off.
+enum DueInterrupt: Sendable, Hashable {
+    case interrupt(HeldInterrupt)
+    case nothing
+    /// Not all that could ask is seen: the chips are another program's.
+    case unknown
+
+    /// - Parameters:
+    ///   - isEnabled: IF.
+    ///   - special: the vCPU's, for IA32_APIC_BASE.
+    ///   - chips: the two PICs, where they are the target's own or the kernel's.
+    init(
+        _ vcpu: any VCPUAccess, id: Int, isEnabled: Bool, _ special: SpecialRegisters,
+        _ chips: (any InterruptControllerProviding)?
+    ) throws(KVMError) {
+        let events = try vcpu.events()
+        if events.smiPending {
+            self = .interrupt(.smi)
+        } else if events.nmiPending > 0, !events.nmiMasked {
+            self = .interrupt(.nmi)
+        } else if !isEnabled {
+            self = .nothing
+        } else if events.interruptInjected {
+            self = .interrupt(.vector(events.interruptVector))
+        } else {
+            self = Self.requested(try? vcpu.localAPIC(), ofBoot: id == 0, special, chips)
+        }
+    }
+
+    /// - Parameters:
+    ///   - apic: nil where it is not the kernel's.
+    ///   - ofBoot: without a local APIC the PICs are wired to the boot processor.
+    private static func requested(
+        _ apic: LocalAPICState?, ofBoot: Bool, _ special: SpecialRegisters,
+        _ chips: (any InterruptControllerProviding)?
+    ) -> DueInterrupt {
+        if let vector = apic?.deliverable { return .interrupt(.vector(vector)) }
+        if let apic, !apic.takesPIC(special) { return .nothing }
+        guard let chips else { return .unknown }
+        guard apic != nil || ofBoot, let vector = chips.pendingVector else { return .nothing }
+        return .interrupt(.vector(vector))
+    }
+}
+
+extension InterruptControllerProviding {
     /// The vector that the two PICs would give.
-    private func picInterrupt() -> UInt8? {
-        guard let chips = target as? any InterruptControllerProviding,
-            var primary = try? chips.picState(.master), let secondary = try? chips.picState(.slave)
-        else { return nil }
+    fileprivate var pendingVector: UInt8? {
+        guard var primary = try? picState(.master), let secondary = try? picState(.slave) else { return nil }
         // The secondary one is input 2 of the primary.
         let behind = secondary.request
         if behind == nil { primary.irr &= ~4 }
@@ -90,10 +127,10 @@ extension LocalAPICState {
         return request & 0xF0 > level ? request : nil
     }
 
-    /// It passes the PIC's interrupts on: it is off, or LINT0 is ExtINT and not masked.
-    var takesPIC: Bool {
-        guard self[0xF0] & 0x100 != 0 else { return true }
-        return self[0x350] & 0x1_0700 == 0x700
+    /// It passes the PIC's interrupts on: it is switched off in IA32_APIC_BASE (bit 11), or LINT0 is ExtINT and not
+    /// masked. Source: kvm_apic_accept_pic_intr in arch/x86/kvm/lapic.c, which does not ask for the software enable.
+    func takesPIC(_ special: SpecialRegisters) -> Bool {
+        special.apicBase & 1 << 11 == 0 || self[0x350] & 0x1_0700 == 0x700
     }
 
     /// The highest bit of 256 that stand in eight registers, 16 bytes apart.

@@ -23,6 +23,8 @@ struct InstructionAtHand: Sendable {
     var handler: UInt64?
     /// Where its exceptions would lead to, as far as the step has to know it.
     var faultHandlers: [UInt64] = []
+    /// None is due that could be stopped at in its handler.
+    var holdsOffInterrupts = false
     /// Of all these, those that no debug register is left for, or that none fires at.
     var unarmedHandlers: [UInt64] = []
     /// The exceptions that it may raise, as far as its first bytes tell.

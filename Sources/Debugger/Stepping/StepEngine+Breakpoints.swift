@@ -182,15 +182,17 @@ extension StepEngine {
 
     /// Interrupts wait while the user steps, and for one step past a breakpoint; a run that is stepped all the way,
     /// because something can be found only so, is a free run to the guest.
-    private var holdsOffInterrupts: Bool {
-        if patching.takesInterrupts.load(ordering: .relaxed) { return false }
+    var letsInterruptsIn: Bool {
+        if patching.takesInterrupts.load(ordering: .relaxed) { return true }
         switch plan {
-        case .step: return true
-        case .walk where walked.detour == nil: return true
+        case .step: return false
+        case .walk where walked.detour == nil: return false
         case .run, .until, .walk: break
         }
-        return !armedSet.needsStepping && !stepsAlways
+        return armedSet.needsStepping || stepsAlways
     }
+
+    private var holdsOffInterrupts: Bool { !letsInterruptsIn || here.holdsOffInterrupts }
 
     var runPace: RunPace {
         guard isStepping else { return .free }
@@ -204,7 +206,7 @@ extension StepEngine {
     /// - Parameter special: as the instruction at hand begins; nil where that is known.
     mutating func arm(_ special: SpecialRegisters?, _ vcpu: any VCPUAccess) throws(KVMError) {
         if !isStepping { blackBox.markFree() }
-        if let special { prepareHandlers(special) }
+        if let special { try prepareHandlers(special, vcpu) }
         let needs = neededDebug()
         // Where steps end within handlers anyway, a patch would cost more than it gives.
         here.unarmedHandlers = isStepping && patching.losesTF ? needs.unarmed : []

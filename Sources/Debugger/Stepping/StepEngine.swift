@@ -415,7 +415,8 @@ struct StepEngine: Sendable {
 
     /// Before ``arm(_:_:)``, where the instruction at hand is stepped: what its exceptions lead to. A guest that is only
     /// looked at need not know how the host steps, which takes some milliseconds to find.
-    mutating func prepareHandlers(_ special: SpecialRegisters) {
+    mutating func prepareHandlers(_ special: SpecialRegisters, _ vcpu: any VCPUAccess) throws(KVMError) {
+        here.holdsOffInterrupts = false
         guard isStepping else {
             here.faultHandlers = []
             return
@@ -424,6 +425,7 @@ struct StepEngine: Sendable {
             !patching.endsStepsInHandlers
             || armedSet.hasExecutionRegisters && handlerCheck.leads(to: armedSet, special, memory)
         here.faultHandlers = faultHandlers(here.faults, special, before: here.faultHandlers)
+        if patching.losesTF, letsInterruptsIn { try prepareInterrupt(special, vcpu) }
     }
 
     /// The handlers of the exceptions that the instruction at hand may raise. Hosts that step with TF would run through
