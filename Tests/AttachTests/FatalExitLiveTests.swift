@@ -40,10 +40,14 @@ struct FatalExitLiveTests {
         #expect(stop.reason == .tripleFault)
         #expect(stop.caught.map(\.what) == [.tripleFault])
         #expect(stop.vcpus[0].activity == .dead)
-        // It stands before the VMM has seen that, as it was then.
+        // It stands before the VMM has seen that, as it was then; SVM's KVM has reset the vCPU by then.
         #expect(try tiny.vcpu().other == 0 && tiny.process.isRunning)
-        #expect(stop.vcpus[0].registers.rbx == 1)
-        #expect(stop.vcpus[0].special.idt.limit == 0 && stop.vcpus[0].pc == 0x7C1F)
+        if try debugger.blackBox(limit: 1).fault?.origin == .lost {
+            #expect(stop.vcpus[0].registers.rip == 0xFFF0 && stop.vcpus[0].special.cs.base == 0xFFFF_0000)
+        } else {
+            #expect(stop.vcpus[0].registers.rbx == 1)
+            #expect(stop.vcpus[0].special.idt.limit == 0 && stop.vcpus[0].pc == 0x7C1F)
+        }
         return (target, debugger)
     }
 
@@ -77,6 +81,9 @@ struct FatalExitLiveTests {
     func mended(detaches: Bool) throws {
         let tiny = try TinyGuest(image: Self.mortal, "mortal")
         let (target, debugger) = try caught(tiny)
+        if try debugger.blackBox(limit: 1).fault?.origin == .lost {
+            try Test.cancel("needs a host whose KVM keeps the vCPU as it is at a shutdown")
+        }
         // `jmp protected`
         try debugger.writeMemory(.physical(0x7C1F), [0xEB, 0xFE])
         try debugger.setRegister("eip", to: 0x7C1F)

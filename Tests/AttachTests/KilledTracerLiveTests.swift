@@ -189,7 +189,8 @@ struct KilledTracerLiveTests {
         }
         try leaveAlone(tiny)
         let detachment = try target.detach()
-        #expect(detachment.guestDebug == 2)
+        // Where no debug register fires, the breakpoint is a patch, and the vCPU that was stepped alone has it.
+        #expect(detachment.guestDebug == (breakpoint.mechanism == .debugRegister ? 2 : 1))
         #expect(try Leavings(tiny) == before)
         for vcpu in 0..<2 {
             try tiny.waitForRounds(3, vcpu: vcpu)

@@ -39,7 +39,7 @@ struct LaunchLiveTests {
 
         let stop = try debugger.step(count: 5)
         // in, add, mov, imul, add: one round through the loop has begun.
-        #expect(stop[stop.vcpu]?.registers.rip == 0x1019)
+        #expect(stop[stop.vcpu]?.registers.rip == 0x1019, "\(stop.reason), after \(stop.steps)")
         _ = try debugger.setBreakpoint(at: .linear(0x1034))
         for _ in 0..<10 { #expect(try debugger.continueRun().reason == .breakpoint([1])) }
         #expect(target.attachedMemory.source == .kernel)

@@ -35,7 +35,7 @@ wait_for_end() {
 boot_qemu() {
     local work=$1 kernel=$2
     (cd "$work/root" && find . | cpio -o -H newc --quiet > "$work/initrd")
-    qemu-system-x86_64 -accel tcg,thread=single,tb-size=1024 -cpu EPYC,+svm,+npt -smp 2 -m "$memory" \
+    qemu-system-x86_64 -accel tcg,thread=single,tb-size=1024 -cpu EPYC,+svm,+npt -smp "${HOSTS_CPUS:-2}" -m "$memory" \
         -display none -monitor none -no-reboot -serial "file:$log/console" -serial "file:$log/output" \
         -kernel "$kernel"/boot/vmlinuz-* -initrd "$work/initrd" -append "$append" < /dev/null 2> "$log/emulator" &
     emulator=$!

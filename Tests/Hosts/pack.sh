@@ -41,6 +41,12 @@ pack() {
         cp -L "$file" "$to$file"
     done
     ln -sfn "$build" "$to$root/.build/debug"
+    # Where busybox's own knows less.
+    rm "$to/bin/setpriv"
+    with_libraries /usr/bin/setpriv | while read -r file; do
+        mkdir -p "$to$(dirname "$file")"
+        cp -L "$file" "$to$file"
+    done
     # Most of the bundle is what a debugger would read.
     strip -g "$to$bundle"
 
