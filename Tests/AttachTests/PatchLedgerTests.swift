@@ -50,6 +50,33 @@ struct PatchLedgerTests {
         #expect(ledger.isEmpty && ledger.restoreAll(getpid()) == 0)
     }
 
+    @Test("the guest's own OUT, under a patch that is lifted for its step, is no patch")
+    func ownOut() {
+        let memory = Memory()
+        let ledger = PatchLedger()
+        let map = memory.map(page: 0)
+        func isPatch(_ offset: UInt64, _ port: UInt16, isStep: Bool) -> Bool {
+            ledger.isPatch(at: 0x1000 + offset, port, map, isStep: isStep)
+        }
+        // out e9, al; in al, e9; inc bx. Two patches side by side, and one of OUT E6h.
+        for (offset, byte) in [0xE6, 0xE9, 0xE4, 0xE9, 0x43].enumerated() {
+            memory.bytes[offset] = UInt8(byte)
+        }
+        memory.patch(ledger, 0, 0xE6, count: 2)
+        memory.patch(ledger, 2, 0xE6, count: 2)
+        #expect(isPatch(0, 0xE6, isStep: false) && isPatch(2, 0xE6, isStep: false))
+        #expect(isPatch(0, 0xE6, isStep: true), "a handler's, say")
+        #expect(isPatch(1, 0xE6, isStep: false), "a branch into the middle, with another patch after it")
+        #expect(isPatch(3, 0x43, isStep: false), "and with the guest's own byte")
+        #expect(!isPatch(3, 0x44, isStep: false))
+        // Lifted for a step.
+        (memory.bytes[0], memory.bytes[1]) = (0xE6, 0xE9)
+        #expect(!isPatch(0, 0xE9, isStep: true) && !isPatch(0, 0xE6, isStep: true))
+        (memory.bytes[16], memory.bytes[17]) = (0xE6, 0xE6)
+        memory.patch(ledger, 16, 0xE6, count: 2)
+        #expect(isPatch(16, 0xE6, isStep: false) && !isPatch(16, 0xE6, isStep: true))
+    }
+
     @Test("one that was told of and never written changes nothing")
     func neverWritten() {
         let memory = Memory()

@@ -389,16 +389,16 @@ extension ConformanceCase {
             try fixture.expect("bx", 30)
         },
         ConformanceCase("a condition among port I/O") { fixture in
-            // 7C00 out e9, al; 7C02 in al, e9; 7C04 inc bx; 7C05 jmp 7C00
-            try fixture.load([0xE6, 0xE9, 0xE4, 0xE9, 0x43, 0xEB, 0xF9])
-            for address: UInt64 in [0x7C00, 0x7C02, 0x7C04, 0x7C05] {
-                try fixture.debugger.setBreakpoint(at: .linear(address), condition: "$bx == 9")
-            }
-            for (number, ip) in [(4, 0x7C05), (1, 0x7C00), (2, 0x7C02), (3, 0x7C04)] {
-                try fixture.go()
-                try fixture.expect(.breakpoint([number]))
-                try fixture.expect("rip", UInt64(ip))
-                try fixture.expect("bx", 9)
+            _ = try conditionAmongPorts(fixture, 0xE9)
+        },
+        ConformanceCase("a condition among port I/O, by patches") { fixture in
+            try fixture.load([0x90], at: Fixture.code)
+            try fixture.useUpRegisters()
+            try fixture.useUpLastRegister()
+            // To port E6h is what a patch is, too.
+            for port: UInt8 in [0xE9, 0xE6] {
+                let numbers = try conditionAmongPorts(fixture, port)
+                for number in numbers { try fixture.debugger.deleteBreakpoint(number) }
             }
         },
         ConformanceCase("ignores so many hits") { fixture in
@@ -430,4 +430,20 @@ extension ConformanceCase {
             try fixture.expect(fixture.debugger.breakpoints.count == 1, "nothing was set")
         },
     ]
+
+    private static func conditionAmongPorts(_ fixture: Fixture, _ port: UInt8) throws -> [Int] {
+        // 7C00 out PORT, al; 7C02 in al, e9; 7C04 inc bx; 7C05 jmp 7C00
+        try fixture.load([0xE6, port, 0xE4, 0xE9, 0x43, 0xEB, 0xF9])
+        try fixture.debugger.setRegister("bx", to: 0)
+        let numbers = try [0x7C00, 0x7C02, 0x7C04, 0x7C05].map { address in
+            try fixture.debugger.setBreakpoint(at: .linear(address), condition: "$bx == 9").number
+        }
+        for (place, ip) in [(3, 0x7C05), (0, 0x7C00), (1, 0x7C02), (2, 0x7C04)] {
+            try fixture.go()
+            try fixture.expect(.breakpoint([numbers[place]]))
+            try fixture.expect("rip", UInt64(ip))
+            try fixture.expect("bx", 9)
+        }
+        return numbers
+    }
 }

@@ -49,9 +49,7 @@ final class PatchLedger {
         let isRead = chunk.withUnsafeMutableBytes { (try? memory.read(start, into: $0)) != nil }
         return { place in
             if isRead { return place &- start < UInt64(chunk.count) ? chunk[Int(place &- start)] : nil }
-            var byte: UInt8 = 0
-            return withUnsafeMutableBytes(of: &byte) { (try? memory.read(place, into: $0)) != nil }
-                ? byte : nil
+            return byte(place, memory)
         }
     }
 
@@ -67,16 +65,30 @@ final class PatchLedger {
     func covers(_ gpa: UInt64) -> Bool { entries[gpa] != nil }
 
     /// Whether the exit in the page is the OUT of a patch, or one that a branch into a patch made of its second byte.
-    func isPatch(_ page: borrowing SharedRunPage, _ memory: AttachedMemory) -> Bool {
+    ///
+    /// - Parameter isStep: the vCPU was stepped: the patch on its instruction is lifted then.
+    func isPatch(_ page: borrowing SharedRunPage, _ memory: AttachedMemory, isStep: Bool) -> Bool {
         guard !isEmpty, let port = page.outOfOneByte, let registers = page.syncedRegisters else {
             return false
         }
         return OutPlace.candidates(registers, memory: memory).contains { gpa in
-            guard covers(gpa) else { return isCopy(gpa, port, memory) }
-            var next: UInt8 = 0
-            let isRead = withUnsafeMutableBytes(of: &next) { (try? memory.read(gpa &+ 1, into: $0)) != nil }
-            return isRead && UInt16(next) == port
+            covers(gpa) ? isPatch(at: gpa, port, memory, isStep: isStep) : isCopy(gpa, port, memory)
         }
+    }
+
+    /// The guest's own OUT imm8 is what a patch looks like, too: where it is lifted, the OUT is the guest's.
+    func isPatch(at gpa: UInt64, _ port: UInt16, _ memory: AttachedMemory, isStep: Bool) -> Bool {
+        guard let next = Self.byte(gpa &+ 1, memory), UInt16(next) == port else { return false }
+        // The place that is executed may be the second byte of a patch; what follows it then is the guest's.
+        let first = entries[gpa &+ 1] == nil ? gpa &- 1 : gpa
+        let bytes = (0..<2).map { (entries[first &+ $0], Self.byte(first &+ $0, memory)) }
+        guard bytes.allSatisfy({ $0?.patch == Self.out && $1 == Self.out }) else { return false }
+        return !(isStep && bytes.allSatisfy { entry, _ in entry?.hidden == Self.out })
+    }
+
+    private static func byte(_ gpa: UInt64, _ memory: AttachedMemory) -> UInt8? {
+        var byte: UInt8 = 0
+        return withUnsafeMutableBytes(of: &byte) { (try? memory.read(gpa, into: $0)) != nil } ? byte : nil
     }
 
     /// Whether the OUT is a patch that the guest has copied with its code: there it is nobody's, and the VMM would get it.

@@ -11,7 +11,9 @@ extension TracedThread {
     ///
     /// - Returns: whether it is one.
     func claimsPatch(_ registers: user_regs_struct) -> Bool {
-        guard registers.rax == 0, hasPatches, let ledger, let memory, ledger.isPatch(page, memory) else {
+        guard registers.rax == 0, hasPatches, let ledger, let memory,
+            ledger.isPatch(page, memory, isStep: isStepArmed)
+        else {
             return false
         }
         claimedExit = page.exitCopy()

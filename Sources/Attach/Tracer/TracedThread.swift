@@ -302,8 +302,10 @@ final class TracedThread {
     /// dies of the next trap: a guest that is to run for longer costs two stops, of which nothing is left.
     var howToRun: How {
         guard seesReturns else { return .free }
-        return (guestDebug.first ?? 0) & Self.guestDebugStep != 0 ? .run : .toSystemCall
+        return isStepArmed ? .run : .toSystemCall
     }
+
+    var isStepArmed: Bool { (guestDebug.first ?? 0) & Self.guestDebugStep != 0 }
 
     /// The registers with which KVM_RUN is about to be issued.
     func atRun(_ returned: user_regs_struct) -> user_regs_struct {
