@@ -401,6 +401,24 @@ extension ConformanceCase {
                 for number in numbers { try fixture.debugger.deleteBreakpoint(number) }
             }
         },
+        ConformanceCase("a condition on the guest's own INT3, by a patch") { fixture in
+            // 7C00 int3; 7C01 inc bx; 7C02 jmp 7C00. The handler: inc dx; iret
+            try fixture.load([0xCC, 0x43, 0xEB, 0xFC])
+            try fixture.handler(3, [0x42, 0xCF])
+            try fixture.useUpRegisters()
+            try fixture.useUpLastRegister()
+            let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C00), condition: "$bx == 5")
+            try fixture.go()
+            try fixture.expect(.breakpoint([breakpoint.number]))
+            try fixture.expect("rip", 0x7C00)
+            try fixture.expect("bx", 5)
+            try fixture.expect("dx", 5)
+            try fixture.step()
+            try fixture.expect("rip", 0x7D00)
+            try fixture.step(3)
+            try fixture.expect("rip", 0x7C02)
+            try fixture.expect("dx", 6)
+        },
         ConformanceCase("ignores so many hits") { fixture in
             try fixture.load(counting)
             let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C04))

@@ -122,10 +122,12 @@ extension StepEngine {
         let registers = try vcpu.registers()
         let special = try vcpu.specialRegisters()
         if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
-        if let gpa = physical(VCPUSnapshot.pc(registers, special), special), patching.table.covers(gpa) {
-            return try decide(atBreakpoint: registers, special, vcpu)
-        }
-        if let gpa = physical(VCPUSnapshot.pc(registers, special), special), undoesCopies(.int3, at: gpa) {
+        let pc = VCPUSnapshot.pc(registers, special)
+        // Where the instruction at hand is an INT3 it is the guest's: the patch on it is lifted for its step.
+        let isOwn = isStepping && pc == here.pc
+        if !isOwn, let gpa = physical(pc, special),
+            patching.table.covers(gpa) || undoesCopies(.int3, at: gpa)
+        {
             return try decide(atBreakpoint: registers, special, vcpu)
         }
         var wanted = armed ?? .off
