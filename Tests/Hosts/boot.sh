@@ -22,7 +22,7 @@ wait_for_end() {
         ! grep -qa 'reboot: Power down\|end Kernel panic' "$log/console" || { sleep 1; break; }
         sleep 1
     done
-    kill "$emulator" 2> /dev/null || true
+    end_emulator
     wait "$emulator" 2> /dev/null || true
     emulator=
 }
