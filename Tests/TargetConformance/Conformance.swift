@@ -134,6 +134,10 @@ final class Fixture {
         try debugger.setRegister("rip", to: ip, vcpu: vcpu)
     }
 
+    /// For a guest that runs until it is stopped. An emulated processor may leave a guest with IF clear for no interrupt
+    /// of its host, which then stands still (Bochs 2.7, VMX).
+    func allowInterrupts(vcpu: Int = 0) throws { try debugger.setRegister("if", to: 1, vcpu: vcpu) }
+
     func register(_ name: String, vcpu: Int? = nil) throws -> UInt64 {
         try debugger.registerValue(name, vcpu: vcpu).bits
     }

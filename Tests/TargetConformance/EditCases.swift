@@ -59,6 +59,7 @@ extension ConformanceCase {
     static let running: [ConformanceCase] = [
         ConformanceCase("stops a guest that never exits") { fixture in
             try fixture.load(spinning)
+            try fixture.allowInterrupts()
             try fixture.debugger.startContinue()
             try fixture.expect(
                 try fixture.debugger.collectStop(timeout: .milliseconds(20)) == nil, "it stopped by itself")
@@ -73,6 +74,7 @@ extension ConformanceCase {
         },
         ConformanceCase("edits a guest that runs", stopsAtHalt: true) { fixture in
             try fixture.load(spinning)
+            try fixture.allowInterrupts()
             try fixture.debugger.startContinue()
             _ = try fixture.debugger.collectStop(timeout: .milliseconds(5))
             try fixture.debugger.setRegister("bx", to: 6)
@@ -84,6 +86,7 @@ extension ConformanceCase {
         },
         ConformanceCase("sets a breakpoint in a guest that runs") { fixture in
             try fixture.load(counting)
+            try fixture.allowInterrupts()
             try fixture.debugger.startContinue()
             _ = try fixture.debugger.collectStop(timeout: .milliseconds(5))
             let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C05))
@@ -103,6 +106,7 @@ extension ConformanceCase {
             // 7C20 inc bx; 7C21 jmp 7C20
             try fixture.debugger.writeMemory(.physical(0x7C20), [0x43, 0xEB, 0xFD])
             try fixture.place(1, at: 0x7C20)
+            try fixture.allowInterrupts()
             let breakpoint = try fixture.debugger.setBreakpoint(at: .linear(0x7C20))
             for count: UInt64 in 1...3 {
                 try fixture.go()

@@ -190,6 +190,7 @@ extension ConformanceCase {
             try fixture.load(halts)
             try fixture.debugger.writeMemory(.physical(0x9000), [0xEB, 0xFE])
             try fixture.place(1, at: 0x9000)
+            try fixture.allowInterrupts(vcpu: 1)
             let catchpoint = try fixture.debugger.setCatchpoint(.hlt)
             try fixture.go()
             try fixture.expect(catchpoint.number, .hlt)
@@ -295,6 +296,7 @@ extension ConformanceCase {
             // 9000 inc cx; 9001 xchg bx, bx; 9003 int 21h; 9005 jmp 9000
             try fixture.load([0x41, 0x87, 0xDB, 0xCD, 0x21, 0xEB, 0xF9], at: Fixture.code)
             try fixture.handler(0x21, [0xCF])
+            try fixture.allowInterrupts()
             func goFreely() throws {
                 try fixture.debugger.startContinue()
                 // Some hosts take long to begin; none is stepped.

@@ -92,6 +92,7 @@ extension ConformanceCase {
                 [0x40, 0x43, 0x48, 0x74, 0x03, 0x40, 0xEB, 0xF9, 0xF4], at: Fixture.code)
             try fixture.useUpRegisters()
             try fixture.debugger.setRegister("ax", to: 2)
+            try fixture.allowInterrupts()
             try fixture.debugger.setBreakpoint(at: .linear(0x9000))
             // Until it was seen to go round, however slow the host.
             for round in 1...1000 {
@@ -333,6 +334,7 @@ extension ConformanceCase {
             // 9000 inc ax; 9001 inc bx; 9002 jmp 9000
             try fixture.load([0x40, 0x43, 0xEB, 0xFC], at: Fixture.code)
             try fixture.useUpRegisters()
+            try fixture.allowInterrupts()
             let others = fixture.debugger.breakpoints.count
             for _ in 0..<5 {
                 try fixture.debugger.startContinue()

@@ -225,6 +225,7 @@ extension ConformanceCase {
             fixture in
             // 9000 inc cx; 9001 jmp 9000
             try fixture.load([0x41, 0xEB, 0xFD], at: Fixture.code)
+            try fixture.allowInterrupts()
             // In the stack's page, which is watched by steps where no debug register fires.
             let watch = try fixture.debugger.setWatchpoint(at: .linear(0x6F00), length: 2, access: .write)
             try fixture.debugger.startContinue()
