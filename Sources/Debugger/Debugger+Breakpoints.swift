@@ -228,11 +228,21 @@ extension Debugger {
             try trapMSRs()
             return result
         }
+        // Before a patch is planted that is an INT3: a vCPU that came to it any earlier would give it to the guest.
+        if patching.kinds.contains(.int3), !placement.table.set.hasINT3 {
+            try rearm(placement.table.set.trappingINT3)
+        }
         let result = try whileHeld(change)
         try trapMSRs()
         let set = placement.table.set
         placement.armed = set
         for watch in set.watches { watch.remember(memory) }
+        try rearm(set)
+        return result
+    }
+
+    /// Gives the set to each vCPU that runs.
+    private func rearm(_ set: ArmedSet) throws(DebuggerError) {
         do {
             for driver in vcpus.map(\.driver) {
                 try target.withVCPU(driver.id) { vcpu in try driver.rearm(set, vcpu) }
@@ -240,7 +250,6 @@ extension Debugger {
         } catch {
             throw DebuggerError("setting guest debug", error)
         }
-        return result
     }
 
     /// Does something while no vCPU is in the guest.

@@ -22,6 +22,33 @@ import X86
         try (0..<0x40).map { UInt8($0) }.withUnsafeBytes { try ram.write(0x1000, $0) }
     }
 
+    /// In a guest that runs: a vCPU that comes to it before INT3 exits would give it to the guest.
+    @Test func anINT3IsPlantedWhereItExitsAlready() throws {
+        // 7C00 inc cx; 7C01 jmp 7C00
+        let (debugger, target) = try debugger(
+            [0x41, 0xEB, 0xFD], quirks: [.tfIsReal, .int3Traps, .registersNeverFire])
+        var seen: [(isPlanted: Bool, exits: Bool)] = []
+        target.released = {
+            seen.append(
+                (
+                    target.ram.word(0x7C01, size: 1) == 0xCC,
+                    target.processors[0].guestDebug.control.contains(.softwareBreakpoints)
+                ))
+        }
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
+        let breakpoint = try debugger.setBreakpoint(at: .linear(0x7C01))
+        #expect(breakpoint.mechanism == .int3)
+        #expect(seen.contains { $0.isPlanted } && seen.allSatisfy { !$0.isPlanted || $0.exits }, "\(seen)")
+        #expect(try debugger.collectStop(timeout: nil)?.reason == .breakpoint([breakpoint.number]))
+        try debugger.deleteAllBreakpoints()
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .milliseconds(5)) == nil)
+        #expect(!target.processors[0].guestDebug.control.contains(.softwareBreakpoints))
+        debugger.interrupt()
+        _ = try debugger.collectStop(timeout: nil)
+    }
+
     @Test func neighboursShareBytes() throws {
         try fill()
         let table = PatchTable(base: ram)

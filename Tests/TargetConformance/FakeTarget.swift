@@ -208,6 +208,9 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     /// How often all vCPUs were made to stop for a change.
     public private(set) var holds = 0
 
+    /// Called when all may go on.
+    public var released: (() -> Void)?
+
     public func holdVCPUs(except vcpu: Int?) {
         holder = vcpu
         if vcpu == nil { holds += 1 }
@@ -230,7 +233,10 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
         for processor in processors { processor.trappedMSRs = which }
     }
 
-    public func releaseVCPUs(except vcpu: Int?) { holder = nil }
+    public func releaseVCPUs(except vcpu: Int?) {
+        holder = nil
+        if vcpu == nil { released?() }
+    }
 
     public func protect(page: UInt64, _ access: PageAccess?) throws(KVMError) {
         guard page < ram.regions[0].size else { throw KVMError("protect", .invalidArgument) }

@@ -77,10 +77,18 @@ final class ArmedSet: Sendable {
     /// Some breakpoint or watchpoint has no other way: all code is single-stepped.
     let needsStepping: Bool
     let hasPatches: Bool
-    /// Some patch is an INT3.
+    /// Some patch is an INT3, or may be at any moment.
     let hasINT3: Bool
     let watches: [WatchState]
     let events: ArmedEvents
+
+    /// The same where INT3 leaves the guest.
+    var trappingINT3: ArmedSet {
+        ArmedSet(
+            registers: registers, linear: linear, physical: physical, ahead: ahead,
+            needsStepping: needsStepping, hasPatches: hasPatches, hasINT3: true, watches: watches,
+            events: events)
+    }
 
     static let none = ArmedSet(
         registers: ArmedBreakpoints(), linear: PlaceTable(), physical: PlaceTable(), needsStepping: false,

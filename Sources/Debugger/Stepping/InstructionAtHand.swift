@@ -25,6 +25,8 @@ struct InstructionAtHand: Sendable {
     var faultHandlers: [UInt64] = []
     /// None is due that could be stopped at in its handler.
     var holdsOffInterrupts = false
+    /// IRET or POPF came before it.
+    private(set) var followsFlags = false
     /// Of all these, those that no debug register is left for, or that none fires at.
     var unarmedHandlers: [UInt64] = []
     /// The exceptions that it may raise, as far as its first bytes tell.
@@ -50,6 +52,7 @@ struct InstructionAtHand: Sendable {
         _ registers: GeneralRegisters, _ special: SpecialRegisters, pc: UInt64, prefix: UInt64, count: Int,
         memory: @autoclosure () -> any PhysicalMemory
     ) {
+        followsFlags = opcode == .loadsFlags
         self.registers = registers
         self.pc = pc
         selector = special.cs.selector

@@ -9,9 +9,16 @@ extension StepEngine {
     /// a time there: the next one is known before the step, and its handler is stopped at as an exception's is; while
     /// none is due they are held off, so that none comes unknown. At HLT they are what ends it.
     ///
+    /// Right after an IRET they are held off, too: where a step takes longer than a timer's period one is due at each, and
+    /// the code that is interrupted would never go on.
+    ///
     /// Called where the instruction's own handlers are known already.
     mutating func prepareInterrupt(_ special: SpecialRegisters, _ vcpu: any VCPUAccess) throws(KVMError) {
         guard here.registers.rflags.contains(.if), !here.opcode.isHalt else { return }
+        if here.followsFlags {
+            here.holdsOffInterrupts = true
+            return
+        }
         let vector: UInt8
         switch try DueInterrupt(vcpu, id: id, isEnabled: true, special, patching.chips) {
         case .nothing:
