@@ -237,7 +237,10 @@ struct RefusalLiveTests {
         #expect(try qemu.ask("info status").contains("running"))
     }
 
-    @Test("without BPF, too, a guest that has not begun to run is attached to, and caught when it begins")
+    /// A patch would stand where the memory map, which is a guess then, has the place.
+    @Test(
+        "without BPF, too, a guest that has not begun to run is attached to, and caught when it begins",
+        .enabled(if: Host.registerBreakpoints > 0, "needs debug registers fire on this host"))
     func neverRanWithoutBPF() throws {
         let tiny = try TinyGuest(vcpus: 2, "prompt")
         let rights = ["--bounding-set=-bpf,-perfmon,-sys_admin"]
