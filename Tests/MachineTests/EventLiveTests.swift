@@ -89,15 +89,14 @@ struct EventLiveTests {
         #expect(try debugger.registerValue("cx").bits == (count + 1) & 0xFFFF)
     }
 
-    private static let seesHandlers =
-        DebugFacilities.ofHost.works(.handlerStep, in: .real)
-        || (try? machine(code: [0xF4]).debugAbilities.contains(.blockInterrupts)) ?? false
+    /// What handlers of interrupts do is seen while the guest is stepped.
+    private static let seesHandlers: ConditionTrait = .enabled(
+        if: DebugFacilities.ofHost.works(.handlerStep, in: .real)
+            || (try? machine(code: [0xF4]).debugAbilities.contains(.blockInterrupts)) ?? false,
+        "needs a host that can hold interrupts off, or steps into their handlers")
 
     /// The kernel serves these ports itself: they are found by stepping, with the timer's interrupts on the way.
-    @Test(
-        .enabled(
-            if: Self.seesHandlers, "needs a host that can hold interrupts off, or steps into their handlers"),
-        .timeLimit(.minutes(HostPace.minutes(2))))
+    @Test(Self.seesHandlers, .timeLimit(.minutes(HostPace.minutes(2))))
     func portsOfTheKernelsChipsAreCaughtBetweenInterrupts() throws {
         let debugger = try Self.onTheTimer()
         try debugger.setRegister("rdx", to: 0)
@@ -113,10 +112,7 @@ struct EventLiveTests {
     }
 
     /// An interrupt may come right before an OUT, in the step that was to do it.
-    @Test(
-        .enabled(
-            if: Self.seesHandlers, "needs a host that can hold interrupts off, or steps into their handlers"),
-        .timeLimit(.minutes(HostPace.minutes(2))))
+    @Test(Self.seesHandlers, .timeLimit(.minutes(HostPace.minutes(2))))
     func anOutIsCaughtWhenItIsDone() throws {
         let debugger = try Self.onTheTimer()
         // From 7C21 on: mov al, feh; out 21h, al; inc cx; jmp 7C23
