@@ -67,6 +67,25 @@ import X86
         }
     }
 
+    /// One instruction after each IRET is the interrupted code's, or that would never go on.
+    @Test(arguments: FakeConformanceTests.hosts.filter { $0.contains(.tfIsReal) })
+    func whatIsInterruptedAtEachStepGoesOn(_ host: FakeQuirks) throws {
+        let (debugger, target) = try guest(host)
+        target.processors[0].hasLocalAPIC = true
+        target.processors[0].isInterruptDueAgain = true
+        target.processors[0].pendingInterrupt = 0x20
+        try debugger.setTracing(true)
+        let end = try debugger.setBreakpoint(at: .linear(0x7C01), condition: "$cx == 3")
+        try debugger.startContinue()
+        let stop = try debugger.collectStop(timeout: .paced(20))
+        if stop == nil {
+            debugger.interrupt()
+            _ = try debugger.collectStop(timeout: nil)
+        }
+        #expect(stop?.reason == .breakpoint([end.number]))
+        #expect(try debugger.registerValue("dx").bits >= 3, "and its handler was run in between")
+    }
+
     @Test(arguments: FakeConformanceTests.hosts)
     func aStepHoldsItOffAndAFreeRunGivesIt(_ host: FakeQuirks) throws {
         let (debugger, target) = try guest(host)

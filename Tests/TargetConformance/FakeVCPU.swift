@@ -57,6 +57,8 @@ public final class FakeVCPU: VCPUAccess {
     var trappedMSRs = TrappedMSRs.none
     /// An interrupt from outside that waits until IF is set.
     public var pendingInterrupt: UInt8?
+    /// The same comes again once it was taken, as of a timer that is faster than a step.
+    public var isInterruptDueAgain = false
     /// It waits in a local APIC, where it can be seen beforehand.
     public var hasLocalAPIC = false
     private var state = MPState.runnable
@@ -185,7 +187,7 @@ public final class FakeVCPU: VCPUAccess {
             if let vector = pendingInterrupt, general.rflags.contains(.if),
                 !(isTrapping && guestDebug.control.contains(.blockInterrupts))
             {
-                pendingInterrupt = nil
+                if !isInterruptDueAgain { pendingInterrupt = nil }
                 raise(vector: vector, returningTo: general.rip)
             }
             if let matched = matchedBreakpoints() { return trap(matched) }

@@ -92,10 +92,10 @@ extension InterruptControllerProviding {
     fileprivate var pendingVector: UInt8? {
         guard var primary = try? picState(.master), let secondary = try? picState(.slave) else { return nil }
         // The secondary one is input 2 of the primary.
-        let behind = secondary.request
-        if behind == nil { primary.irr &= ~4 }
+        let cascaded = secondary.request
+        if cascaded == nil { primary.irr &= ~4 }
         guard let input = primary.request else { return nil }
-        if input == 2, let behind { return secondary.vectorBase &+ behind }
+        if input == 2, let cascaded { return secondary.vectorBase &+ cascaded }
         return primary.vectorBase &+ input
     }
 }
