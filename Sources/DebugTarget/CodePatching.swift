@@ -23,6 +23,10 @@ public protocol CodePatching: VCPUHolding {
 /// A target that takes patches back even if the debugger ends without a word, because another process keeps account
 /// of them: it is told of each before it is there.
 public protocol PatchKeeping: CodePatching {
+    /// Whether it is known which guest-physical address lies where, and not only assumed: a patch would else be planted in
+    /// what may be some other memory of the VMM. Where it was assumed so far it is looked at again, for which a guest that
+    /// runs is stopped for a moment.
+    func knowsMemory() -> Bool
     /// The bytes from `gpa` on, of one page, are about to be overwritten with `patch`, each of them, or what they hide
     /// has changed.
     ///

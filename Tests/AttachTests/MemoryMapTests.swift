@@ -152,13 +152,14 @@ struct MemoryMapTests {
         let found = GuestMemoryMap.search(
             [large, small], special: special, linear: 0x1234, truth: 0x3234, read: read)
         #expect(found == GuestMemoryMap(regions: [small], source: .search(isChecked: true)))
+        #expect(!found.source.isAssumed)
         let wrong = GuestMemoryMap.search(
             [large, small], special: special, linear: 0x1234, truth: 0x4234, read: read)
         #expect(wrong == GuestMemoryMap(regions: [large], source: .search(isChecked: false)))
         special.cr0 = []
         let real = GuestMemoryMap.search(
             [large, small], special: special, linear: 0x1234, truth: 0x1234, read: read)
-        #expect(real.source == .search(isChecked: false))
+        #expect(real.source == .search(isChecked: false) && real.source.isAssumed)
         #expect(
             GuestMemoryMap.search([], special: special, linear: 0, truth: nil, read: read).source == .none)
     }

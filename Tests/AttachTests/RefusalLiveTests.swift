@@ -283,8 +283,11 @@ struct RefusalLiveTests {
         let answer = try kvmscope(
             [
                 "attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "step", "-ex", "info sources",
-                "-ex", "detach",
-            ],
+            ]
+                // More than there are debug registers: the last one would be a patch.
+                + (0..<5).flatMap { ["-ex", "break *\(0x8000 + $0 * 16)"] } + [
+                    "-ex", "info breakpoints", "-ex", "detach",
+                ],
             as: ["--bounding-set=-bpf,-perfmon,-sys_admin"])
         #expect(answer.status == 0, "\(answer.errors)")
         #expect(answer.output.contains("the VMM's largest mapping (/proc/PID/maps)"))
@@ -292,6 +295,8 @@ struct RefusalLiveTests {
             answer.output.contains(
                 "not from KVM's memory slots (BPF and BTF): the kernel refuses BPF programs"))
         #expect(answer.output.contains("CAP_BPF and CAP_PERFMON"))
+        #expect(answer.output.contains("no patch, as the guest's memory map is a guess (`info sources`)"))
+        #expect(!answer.output.contains("the guest can read the patch"))
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()
     }

@@ -177,6 +177,8 @@ import X86
         let target = FakeTarget()
         let ram: FakeMemory
         var isGone = false
+        var isMemoryKnown = true
+        func knowsMemory() -> Bool { isMemoryKnown }
         var patchesOverwritten: (() -> Void)?
         /// What each byte hides, and what was there when it was told.
         var kept: [UInt64: (hidden: UInt8, then: UInt8)] = [:]
@@ -243,6 +245,20 @@ import X86
         #expect(!table.insert(.portOut, at: 0x1002))
         #expect(try raw(0x1000, 6) == [0, 1, 2, 3, 4, 5])
         #expect(!table.contains(0x1002) && !table.hasPatches(page: 0x1000))
+    }
+
+    /// A guess of where the guest's memory is in its VMM serves to look at it; a patch is not planted by it.
+    @Test(arguments: [true, false])
+    func noPatchIsPlantedByAGuess(isMemoryKnown: Bool) throws {
+        try fill()
+        let keeper = Keeper(ram)
+        keeper.isMemoryKnown = isMemoryKnown
+        let debugger = try Debugger(target: keeper)
+        let breakpoints = try (0..<5).map { try debugger.setBreakpoint(at: .linear(0x1000 + $0 * 0x10)) }
+        #expect(breakpoints[0].mechanism == .debugRegister)
+        #expect(breakpoints[4].mechanism == (isMemoryKnown ? .portOut : .stepping))
+        #expect(breakpoints.map(\.isPatchWithheld) == [false, false, false, false, !isMemoryKnown])
+        #expect(keeper.kept.isEmpty == !isMemoryKnown)
     }
 
     @Test func patchesStayInTheirPage() throws {

@@ -18,6 +18,9 @@ public struct GuestMemoryMap: Sendable, Hashable {
         /// Nothing was found.
         case none
 
+        /// It may be wrong: what is read there may be no memory of the guest's, and nothing is to be planted by it.
+        public var isAssumed: Bool { self == .search(isChecked: false) }
+
         /// For people.
         public var text: String {
             switch self {

@@ -9,8 +9,9 @@ extension AttachedTarget {
     func searchMemory(_ addresses: AddressMap?) throws {
         guard let addresses else { return }
         let candidates = GuestMemoryMap.candidates(addresses)
+        let wasHeld = phase == .held
         try hold()
-        defer { resumeHeld() }
+        defer { if !wasHeld { resumeHeldMeasured() } }
         let vcpu = members[0].vcpu
         let special = try vcpu.specialRegisters()
         let general = try vcpu.registers()

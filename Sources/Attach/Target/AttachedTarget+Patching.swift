@@ -37,7 +37,15 @@ extension AttachedTarget: PatchKeeping {
         patched.contains { gpa, patch in attachedMemory.word(gpa, size: 1) != UInt64(patch) }
     }
 
+    public func knowsMemory() -> Bool {
+        if attachedMemory.source.isAssumed {
+            try? searchMemory(ProcessFiles(guest.process).text("maps").map(AddressMap.init))
+        }
+        return !attachedMemory.source.isAssumed
+    }
+
     public func willPatch(_ gpa: UInt64, with patch: UInt8, hiding hidden: [UInt8]) throws {
+        guard !attachedMemory.source.isAssumed else { throw MemoryFault(gpa: gpa) }
         // A guest that nobody traces would give the patch's exit to its VMM.
         if phase == .passive { try hold() }
         try client.tell(.patch(gpa: gpa, patch: patch, hidden: hidden))

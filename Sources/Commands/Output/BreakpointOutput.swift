@@ -64,7 +64,9 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
     }
 
     private static func note(_ breakpoint: Breakpoint) -> String? {
-        let notes = [blindNote(breakpoint), readNote(breakpoint), mechanismNote(breakpoint)].compactMap { $0 }
+        let notes = [
+            blindNote(breakpoint), readNote(breakpoint), withheldNote(breakpoint), mechanismNote(breakpoint),
+        ].compactMap { $0 }
         return notes.isEmpty ? nil : notes.joined(separator: "; ")
     }
 
@@ -79,6 +81,11 @@ public struct BreakpointRow: Sendable, Hashable, Encodable {
         return
             "the guest is about to read this code, and reads the patch with it: a copy is undone where it runs, a "
             + "checksum is wrong; delete a breakpoint that has a debug register, or set this one after the read"
+    }
+
+    private static func withheldNote(_ breakpoint: Breakpoint) -> String? {
+        guard breakpoint.isPatchWithheld else { return nil }
+        return "no patch, as the guest's memory map is a guess (`info sources`)"
     }
 
     private static func mechanismNote(_ breakpoint: Breakpoint) -> String? {

@@ -98,6 +98,8 @@ public struct Breakpoint: Sendable, Hashable {
     public var isWatched = false
     /// A patch in code that the guest was about to copy or to add up, as far as that was seen when it was set.
     public var isAboutToBeRead = false
+    /// Found by steps, as no patch is planted in memory that is only assumed to be the guest's.
+    public var isPatchWithheld = false
     /// Found by steps, on a host that steps with TF: what the handlers of interrupts do that were not known beforehand goes
     /// by unseen.
     public var missesHandlers = false
