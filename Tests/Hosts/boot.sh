@@ -42,23 +42,9 @@ boot_qemu() {
     wait_for_end
 }
 
-# read_screen SCRIPT: Bochs with its debugger draws on a terminal of its own, and waits for ever where nobody reads that.
-read_screen() {
-    local bochs descriptor number
-    for _ in {1..600}; do
-        read -r bochs _ < "/proc/$1/task/$1/children" || true
-        for descriptor in "/proc/${bochs:-none}"/fd/*; do
-            [ "$(readlink "$descriptor")" = /dev/ptmx ] || continue
-            number=$(sed -n 's/^tty-index:[[:space:]]*//p' "/proc/$bochs/fdinfo/${descriptor##*/}")
-            exec cat "/dev/pts/$number" > /dev/null
-        done
-        sleep 0.1
-    done
-}
-
-# boot_bochs WORK KERNEL MODEL: from a CD, as Bochs loads no kernel by itself.
+# boot_bochs PROGRAM WORK KERNEL MODEL: from a CD, as Bochs loads no kernel by itself.
 boot_bochs() {
-    local work=$1 kernel=$2 model=$3 cd=$1/cd/isolinux
+    local program=$1 work=$2 kernel=$3 model=$4 cd=$2/cd/isolinux
     mkdir -p "$cd"
     (cd "$work/root" && find . | cpio -o -H newc --quiet | lz4 -l -1 -q -c) > "$cd/initrd"
     cp "$kernel"/boot/vmlinuz-* "$cd/vmlinuz"
@@ -79,22 +65,16 @@ romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
 ata0-master: type=cdrom, path=$work/boot.iso, status=inserted
 boot: cdrom
-display_library: term
+display_library: nogui
 com1: enabled=1, mode=file, dev=$log/console
 com2: enabled=1, mode=file, dev=$log/output
 log: $log/bochs
-speaker: enabled=0
-sound: driver=dummy
 panic: action=report
+error: action=ignore
+info: action=ignore
 clock: sync=none
 CONFIGURATION
-    echo c > "$work/go"
-    # It wants a terminal, and ends with its own. There are no keys, and no end of them: after an end `script` no longer
-    # takes what Bochs draws, and Bochs waits for ever.
-    mkfifo "$work/keys"
-    exec 9<> "$work/keys"
-    TERM=xterm script -qc "exec bochs-bin -q -f $work/bochsrc -rc $work/go" /dev/null <&9 > /dev/null 2>&1 &
+    "$program" -q -f "$work/bochsrc" < /dev/null > "$log/emulator" 2>&1 &
     emulator=$!
-    read_screen "$emulator" &
     wait_for_end
 }

@@ -1,4 +1,5 @@
 import DebugTarget
+import Dispatch
 import Glibc
 import Synchronization
 import Testing
@@ -129,14 +130,17 @@ import Testing
         #expect(fixture.report()?.reason == .interrupted && fixture.report() == nil)
     }
 
-    @Test func whoWaitsIsWokenByTheLastOne() async throws {
+    @Test func whoWaitsIsWokenByTheLastOne() throws {
         let fixture = try Fixture(2)
         #expect(fixture.start())
         let coordinator = fixture.coordinator
-        let back = Task.detached {
+        // A thread of its own: Swift's pool has one for each processor, and this test waits on one of those.
+        let done = DispatchSemaphore(value: 0)
+        DispatchQueue(label: "a vCPU's thread").async {
             for id in 0..<2 { coordinator.isBack(id, reason: id == 0 ? .tripleFault : nil, isParked: false) }
+            done.signal()
         }
         #expect(coordinator.wait(until: nil)?.reason == .tripleFault)
-        await back.value
+        done.wait()
     }
 }
