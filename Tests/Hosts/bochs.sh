@@ -6,7 +6,7 @@ bochs_program() {
     local cache=$1 work=$2 program=$1/bochs-3.0/bochs
     if [ ! -x "$program" ]; then
         bochs_source "$work"
-        build_bochs "$work/bochs" > "$log/build" 2>&1 || fail "Bochs does not build: $(tail -1 "$log/build")"
+        build_bochs "$work/bochs" > "$log/build" 2>&1 || no_host "Bochs does not build: $(tail -1 "$log/build")"
         mkdir -p "$cache/bochs-3.0"
         # Another run may be about to do the same.
         strip -o "$program.$$" "$work/bochs/bochs"
@@ -21,14 +21,14 @@ bochs_source() {
     local work=$1 site options
     site=$(apt-get indextargets --format '$(ORIGIN) $(CODENAME) $(REPO_URI)' 'Created-By: Packages' |
         awk '$1 == "Debian" && $2 !~ /-/ { print $3; exit }')
-    [ -n "$site" ] || fail "apt knows no archive of Debian's to fetch the source of Bochs from"
+    [ -n "$site" ] || no_host "apt knows no archive of Debian's to fetch the source of Bochs from"
     mkdir -p "$work"/{bochs,source,apt/lists/partial}
     echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site trixie main" > "$work/apt/sources"
     options=(-o "Dir::Etc::SourceList=$work/apt/sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$work/apt/lists")
-    apt-get "${options[@]}" update > "$log/apt" 2>&1 || fail "apt-get update of trixie's sources: $(tail -1 "$log/apt")"
+    apt-get "${options[@]}" update > "$log/apt" 2>&1 || no_host "apt-get update of trixie's sources: $(tail -1 "$log/apt")"
     (cd "$work/source" && apt-get "${options[@]}" source --download-only --only-source bochs >> "$log/apt" 2>&1) || true
     tar -xf "$work"/source/bochs_3.0*.orig.tar.xz -C "$work/bochs" --strip-components=1 2>> "$log/apt" ||
-        fail "the source of Bochs 3.0 is not to be had: $(tail -1 "$log/apt")"
+        no_host "the source of Bochs 3.0 is not to be had: $(tail -1 "$log/apt")"
 }
 
 # A guest that is entered with IF clear was left for no interrupt of its host as long as it did not touch IF itself: which
