@@ -107,7 +107,8 @@ struct AdapterProgramTests {
         }
     }
 
-    @Test func aKernelByItsLines() throws {
+    @Test(.enabled(if: Host.has("clang"), "needs clang"))
+    func aKernelByItsLines() throws {
         let folder = try TemporaryFolder()
         let path = try CKernel.build(in: folder)
         let line = try CKernel.line("task->ticks += ticks;")

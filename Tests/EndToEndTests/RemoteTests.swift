@@ -162,7 +162,9 @@ struct RemoteTests {
         #expect(qemu.isRunning)
     }
 
-    @Test("GDB at a kernel of C, with its types and lines", .enabled(if: Host.has("gdb"), "needs gdb"))
+    @Test(
+        "GDB at a kernel of C, with its types and lines",
+        .enabled(if: Host.has("gdb", "clang"), "needs gdb and clang"))
     func kernel() throws {
         let folder = try TemporaryFolder()
         let path = try CKernel.build(in: folder)

@@ -17,6 +17,9 @@ pack() {
     for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "$to/bin/$name"; done
     ln -s ../bin "$to/usr/bin"
     [ ! -d /lib/terminfo ] || cp -r /lib/terminfo "$to/usr/share/"
+    mkdir -p "$to/lib/locale"
+    cp -r /usr/lib/locale/C.utf8 "$to/lib/locale/"
+    ln -s ../lib "$to/usr/lib"
     echo 'root:x:0:0:root:/tmp:/bin/sh' > "$to/etc/passwd"
 
     for name in virt/lib/irqbypass arch/x86/kvm/kvm drivers/crypto/ccp/ccp arch/x86/kvm/kvm-amd \
@@ -41,12 +44,25 @@ pack() {
         cp -L "$file" "$to$file"
     done
     ln -sfn "$build" "$to$root/.build/debug"
-    # Where busybox's own knows less.
-    rm "$to/bin/setpriv"
-    with_libraries /usr/bin/setpriv | while read -r file; do
-        mkdir -p "$to$(dirname "$file")"
-        cp -L "$file" "$to$file"
+    # Where busybox has none, or its own knows less.
+    for name in bash script setpriv; do
+        rm -f "$to/bin/$name"
+        with_libraries "/usr/bin/$name" | while read -r file; do
+            mkdir -p "$to$(dirname "$file")"
+            cp -L "$file" "$to$file"
+        done
     done
+    if [ -n "${HOSTS_QEMU:-}" ]; then
+        with_libraries /usr/bin/qemu-system-x86_64 | while read -r file; do
+            mkdir -p "$to$(dirname "$file")"
+            cp -L "$file" "$to$file"
+        done
+        # It looks for its firmware from where its program is, which is /bin there.
+        mkdir -p "$to"/share/{qemu,seabios} "$to/lib/ipxe/qemu"
+        cp -L /usr/share/qemu/*.bin /usr/share/qemu/*.rom "$to/share/qemu/"
+        cp -L /usr/share/seabios/*.bin "$to/share/seabios/"
+        cp -L /usr/lib/ipxe/qemu/*.rom "$to/lib/ipxe/qemu/" 2> /dev/null || true
+    fi
     # Most of the bundle is what a debugger would read.
     strip -g "$to$bundle"
 

@@ -206,18 +206,18 @@ final class Fixture {
         target.debugFacilities.works(facility, in: .real)
     }
 
-    func step(_ count: Int = 1) throws {
+    func step(_ count: Int = 1, line: Int = #line) throws {
         try debugger.startStep(count: count)
-        try collect()
+        try collect(line: line)
     }
 
-    func next() throws {
+    func next(line: Int = #line) throws {
         try debugger.startNext()
-        try collect()
+        try collect(line: line)
     }
 
-    func go() throws {
+    func go(line: Int = #line) throws {
         try debugger.startContinue()
-        try collect()
+        try collect(line: line)
     }
 }

@@ -58,8 +58,10 @@ extension ConformanceCase {
             // The second write touches its last byte alone.
             try fixture.expect(watch.number, 0xB001, 1, 0x12, 0x35)
             try fixture.expect("rip", 0x900A)
+            // What becomes of a HLT that is run freely is for the guest's VMM to say.
+            let end = try fixture.debugger.setBreakpoint(at: .linear(0x9010))
             try fixture.go()
-            try fixture.expect(.hlt)
+            try fixture.expect(.breakpoint([end.number]))
             try fixture.expect("ax", 0x3534)
             try fixture.expect(
                 try fixture.bytes(0xB000, 6) == [0x34, 0x35, 0x12, 0, 0x35, 0x12], "it was written")

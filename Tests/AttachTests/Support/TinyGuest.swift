@@ -47,8 +47,9 @@ final class TinyGuest {
         }
         defer { try? FileManager.default.removeItem(at: file) }
         process.executableURL = URL(filePath: Built.tinyVMM)
-        // A signal that comes before the step after the last one is done leaves no time for any.
-        let pause = options.contains("kick") ? ["pause=\(Int(3000 * HostPace.factor))"] : []
+        // A signal that comes before the step after the last one is done leaves no time for any, and on a slow host the
+        // signal takes as much longer as the step does.
+        let pause = options.contains("kick") ? ["pause=\(Int(3000 * HostPace.factor * HostPace.factor))"] : []
         process.arguments = [log.path, "\(vcpus)"] + options + pause
         // As with any VMM, a signal that it does not expect is its end.
         process.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) {

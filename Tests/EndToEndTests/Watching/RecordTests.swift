@@ -95,7 +95,7 @@ struct RecordTests {
             assert n["TYPE_SLICE_BEGIN"] == n["TYPE_SLICE_END"] >= 20000, n
             print("parsed", dict(n))
             """
-        guard Host.path(of: "python3") != nil else { return }
+        guard Host.path(of: "python3") != nil else { try Test.cancel("needs python3") }
         let done = try run("python3", ["-c", script, trace.path])
         #expect(done.status == 0, "\(done.errors)")
         #expect(done.output.hasPrefix("parsed") || done.output.hasPrefix("no perfetto"))
