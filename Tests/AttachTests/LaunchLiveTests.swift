@@ -15,8 +15,8 @@ struct LaunchLiveTests {
         "a VMM stands before its guest's first instruction, and notices nothing",
         arguments: [(1, []), (2, []), (2, ["filter"]), (2, ["kick"])] as [(Int, [String])])
     func first(vcpus: Int, options: [String]) throws {
-        let pause = options.contains("kick") ? ["pause=\(Int(3000 * HostPace.factor))"] : []
-        let launched = try Launched([Built.tinyVMM, "LOG", "\(vcpus)", "stay"] + options + pause)
+        let launched = try Launched(
+            [Built.tinyVMM, "LOG", "\(vcpus)", "stay"] + options + TinyGuest.pace(of: options))
         let target = try launched.target()
         let debugger = try Debugger(target: target)
         #expect(target.vcpus.map(\.id) == Array(0..<vcpus))

@@ -36,6 +36,12 @@ final class TinyGuest {
             signals, halts, unexplained: UInt64
     }
 
+    /// How often one that kicks does so. A signal that comes before the step after the last one is done leaves no time for
+    /// any, and on a slow host the signal takes as much longer as the step does.
+    static func pace(of options: [String]) -> [String] {
+        options.contains("kick") ? ["pause=\(Int(3000 * HostPace.factor * HostPace.factor))"] : []
+    }
+
     /// - Parameter image: runs these bytes at 0000:7C00 instead of the guest of its own.
     init(vcpus: Int = 1, image: [UInt8]? = nil, _ options: String...) throws {
         log = URL(filePath: NSTemporaryDirectory()).appending(path: "tiny-\(UUID().uuidString)")
@@ -47,10 +53,7 @@ final class TinyGuest {
         }
         defer { try? FileManager.default.removeItem(at: file) }
         process.executableURL = URL(filePath: Built.tinyVMM)
-        // A signal that comes before the step after the last one is done leaves no time for any, and on a slow host the
-        // signal takes as much longer as the step does.
-        let pause = options.contains("kick") ? ["pause=\(Int(3000 * HostPace.factor * HostPace.factor))"] : []
-        process.arguments = [log.path, "\(vcpus)"] + options + pause
+        process.arguments = [log.path, "\(vcpus)"] + options + Self.pace(of: options)
         // As with any VMM, a signal that it does not expect is its end.
         process.environment = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) {
             $1
