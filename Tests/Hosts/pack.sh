@@ -45,7 +45,7 @@ pack() {
     done
     ln -sfn "$build" "$to$root/.build/debug"
     # Where busybox has none, or its own knows less.
-    for name in bash script setpriv; do
+    for name in bash install script setpriv; do
         rm -f "$to/bin/$name"
         with_libraries "/usr/bin/$name" | while read -r file; do
             mkdir -p "$to$(dirname "$file")"
