@@ -1,5 +1,5 @@
-# Bochs, from the source of the Debian release after the one that is served here: its own package has the debugger
-# compiled in, at half the speed.
+# Bochs, from the source of the Debian release after the one that is served here: the package has its debugger compiled in,
+# which costs speed, and nothing is mended in it.
 
 # bochs_program CACHE WORK: prints the path of the emulator, which is built where it is not there yet.
 bochs_program() {
