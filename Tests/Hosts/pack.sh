@@ -9,6 +9,16 @@ with_libraries() {
     done | sort -u
 }
 
+# copy_programs ROOT FILE...: with their libraries, at the paths they have here.
+copy_programs() {
+    local to=$1 file
+    shift
+    with_libraries "$@" | while read -r file; do
+        mkdir -p "$to$(dirname "$file")"
+        cp -L "$file" "$to$file"
+    done
+}
+
 # pack ROOT KERNEL COMMAND
 pack() {
     local to=$1 kernel=$2 command=$3 name file
@@ -39,24 +49,15 @@ pack() {
     # What they start, and read symbols of.
     local built=("$bundle")
     for name in kvmscope TinyVMM SymbolFixture SymbolFixture.build/code.S.o; do built+=("$build/$name"); done
-    with_libraries "${built[@]}" | while read -r file; do
-        mkdir -p "$to$(dirname "$file")"
-        cp -L "$file" "$to$file"
-    done
+    copy_programs "$to" "${built[@]}"
     ln -sfn "$build" "$to$root/.build/debug"
     # Where busybox has none, or its own knows less.
     for name in bash install script setpriv; do
         rm -f "$to/bin/$name"
-        with_libraries "/usr/bin/$name" | while read -r file; do
-            mkdir -p "$to$(dirname "$file")"
-            cp -L "$file" "$to$file"
-        done
+        copy_programs "$to" "/usr/bin/$name"
     done
     if [ -n "${HOSTS_QEMU:-}" ]; then
-        with_libraries /usr/bin/qemu-system-x86_64 | while read -r file; do
-            mkdir -p "$to$(dirname "$file")"
-            cp -L "$file" "$to$file"
-        done
+        copy_programs "$to" /usr/bin/qemu-system-x86_64
         # It looks for its firmware from where its program is, which is /bin there.
         mkdir -p "$to"/share/{qemu,seabios} "$to/lib/ipxe/qemu"
         cp -L /usr/share/qemu/*.bin /usr/share/qemu/*.rom "$to/share/qemu/"
