@@ -79,7 +79,7 @@ long clinux_receive(int socket, void *bytes, size_t count, int block) {
     return result < 0 ? -errno : result;
 }
 
-int clinux_spawn_detached(const char *path, const char *const arguments[], int socket) {
+int clinux_spawn_detached(const char *path, const char *const arguments[], int socket, int shared) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -92,7 +92,8 @@ int clinux_spawn_detached(const char *path, const char *const arguments[], int s
     posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_RDWR, 0);
     posix_spawn_file_actions_adddup2(&actions, socket, 3);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+    if (shared >= 0) posix_spawn_file_actions_adddup2(&actions, shared, 4);
+    posix_spawn_file_actions_addclosefrom_np(&actions, shared >= 0 ? 5 : 4);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(
@@ -101,6 +102,22 @@ int clinux_spawn_detached(const char *path, const char *const arguments[], int s
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return error ? -error : child;
+}
+
+// Above the numbers that a program which is started finds its own at.
+static int raised(int descriptor) {
+    if (descriptor < 0) return -errno;
+    int result = result_of(fcntl(descriptor, F_DUPFD_CLOEXEC, 16));
+    close(descriptor);
+    return result;
+}
+
+int clinux_shared_memory(const char *name, size_t size) {
+    int descriptor = raised(memfd_create(name, MFD_CLOEXEC));
+    if (descriptor < 0 || ftruncate(descriptor, (off_t)size) == 0) return descriptor;
+    int error = errno;
+    close(descriptor);
+    return -error;
 }
 
 int clinux_reap(int process) {

@@ -9,6 +9,7 @@
 _Static_assert(PTRACE_CONT == 7 && PTRACE_DETACH == 17 && PTRACE_SYSCALL == 24, "");
 _Static_assert(PTRACE_LISTEN == 0x4208 && PTRACE_EVENT_STOP == 128, "");
 _Static_assert(PTRACE_O_TRACESYSGOOD == 1, "");
+_Static_assert(PTRACE_O_TRACEEXIT == 64 && PTRACE_EVENT_EXIT == 6, "");
 _Static_assert(PTRACE_O_SUSPEND_SECCOMP == 1 << 21, "");
 
 static int done(long result) { return result < 0 ? -errno : 0; }
@@ -61,6 +62,19 @@ int clinux_ptrace_syscall_info(int thread, struct clinux_syscall_info *info) {
     }
     if (kernel.op == PTRACE_SYSCALL_INFO_EXIT) info->result = kernel.exit.rval;
     return 0;
+}
+
+int clinux_wait_traced(int thread, int *status) {
+    siginfo_t info;
+    int result;
+    do {
+        memset(&info, 0, sizeof info);
+        // An end is looked at first, and not taken.
+        result = waitid(P_PID, (id_t)thread, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL);
+    } while (result < 0 && errno == EINTR);
+    if (result < 0) return -errno;
+    if (info.si_code != CLD_TRAPPED && info.si_code != CLD_STOPPED) return 0;
+    return clinux_wait(thread, status, 1);
 }
 
 int clinux_wait(int thread, int *status, int block) {

@@ -85,7 +85,7 @@ public struct SymbolReader: Sendable, Hashable {
         defer { for copy in copies { free(copy) } }
         // SAFETY: the array ends with nil and outlives the call; the child gets copies.
         let child = clinux_spawn_detached(
-            program, copies.map { $0.map { UnsafePointer($0) } } + [nil], sockets.1)
+            program, copies.map { $0.map { UnsafePointer($0) } } + [nil], sockets.1, -1)
         close(sockets.1)
         guard child >= 0 else { throw Self.failure("starting the reader", child) }
         var isStopped = false

@@ -31,6 +31,14 @@ struct MessageTests {
             TracedVCPU(
                 id: 7, descriptor: 20, thread: 77, legacy: .init(validRegisters: 1 << 40, isArmed: true)),
             TracedVCPU(id: 8, descriptor: 21, thread: 0, legacy: .init(validRegisters: 3, isArmed: false)),
+            TracedVCPU(
+                id: 9, descriptor: 22, thread: 78,
+                legacy: .init(
+                    validRegisters: 0, isArmed: true,
+                    record: ThreadRecord(
+                        flags: [.held, .atRun, .takingBack], mask: .max, rip: 0x7C00,
+                        registers: (0..<ThreadRecord.registersSize).map { UInt8(truncatingIfNeeded: $0) }))),
+            TracedVCPU(id: 10, descriptor: 23, thread: 79),
         ]),
         .callValue(descriptor: 3, request: 0xAE80, value: .max),
         .callBytes(descriptor: 3, request: 0x4048_AE9B, argument: [1, 2, 3]),
@@ -41,6 +49,7 @@ struct MessageTests {
         .add(vcpus: [TracedVCPU(id: 8, descriptor: 21, thread: 0)]), .close(descriptor: 5), .nudge, .detach,
         .standstills, .progress, .watchCalls,
         .find(process: 7, threads: [8, 9]), .find(process: 7, threads: []),
+        .pause(process: 7, threads: [8, 9]), .pause(process: 7, threads: []),
         .launch(arguments: ["qemu", "", "-name", "ü"], input: "/dev/null", output: "/tmp/log"),
         .go([
             .init(

@@ -118,10 +118,12 @@ struct PatchLiveTests {
     }
 
     /// Lets the guest run, its events taken in, until something is so.
-    private func collecting(_ debugger: Debugger, until isSo: () throws -> Bool) throws {
+    private func collecting(
+        _ debugger: Debugger, _ what: String = "that the guest goes on", until isSo: () throws -> Bool
+    ) throws {
         let deadline = ContinuousClock.now + .paced(20)
         while try !isSo() {
-            guard ContinuousClock.now < deadline else { throw Failure("the guest does not go on") }
+            guard ContinuousClock.now < deadline else { throw Failure("\(what), does not come") }
             if let stop = try debugger.collectStop(timeout: .milliseconds(5)) {
                 throw Failure("stopped by vCPU \(stop.vcpu) for \(stop.reason)")
             }
@@ -224,7 +226,7 @@ struct PatchLiveTests {
             try debugger.startContinue()
             try collecting(debugger) { try tiny.vcpu(0).rounds > 2 }
             kill(tiny.pid, SIGUSR2)
-            try collecting(debugger) { target.vcpus.count == 2 }
+            try collecting(debugger, "that vCPU 1 is taken on") { target.vcpus.count == 2 }
             try debugger.setRegister("bx", to: 7, vcpu: 1)
             let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
             #expect(stop.reason == .breakpoint([breakpoint.number]) && stop.vcpu == 1)

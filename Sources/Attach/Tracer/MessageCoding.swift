@@ -88,13 +88,17 @@ extension TracerRequest {
             return writer.bytes
         case .progress: return [22]
         case .watchCalls: return [24]
-        case .find(let process, let threads):
-            var writer = WireWriter(23)
-            writer.put(process)
-            writer.put(UInt16(clamping: threads.count))
-            for thread in threads.prefix(Int(UInt16.max)) { writer.put(thread) }
-            return writer.bytes
+        case .find(let process, let threads): return Self.encoded(23, process, threads)
+        case .pause(let process, let threads): return Self.encoded(29, process, threads)
         }
+    }
+
+    private static func encoded(_ kind: UInt8, _ process: Int32, _ threads: [Int32]) -> [UInt8] {
+        var writer = WireWriter(kind)
+        writer.put(process)
+        writer.put(UInt16(clamping: threads.count))
+        for thread in threads.prefix(Int(UInt16.max)) { writer.put(thread) }
+        return writer.bytes
     }
 
     init?(_ bytes: ArraySlice<UInt8>) {
@@ -191,7 +195,7 @@ extension TracerRequest {
                 return nil
             }
             self = .unpatch(gpa: gpa, count: count)
-        case 23:
+        case 23, 29:
             guard let process = reader.take(Int32.self), let count = reader.take(UInt16.self) else {
                 return nil
             }
@@ -200,7 +204,9 @@ extension TracerRequest {
                 guard let thread = reader.take(Int32.self) else { return nil }
                 threads.append(thread)
             }
-            self = .find(process: process, threads: threads)
+            self =
+                kind == 23
+                ? .find(process: process, threads: threads) : .pause(process: process, threads: threads)
         default: return nil
         }
         guard reader.isAtEnd else { return nil }

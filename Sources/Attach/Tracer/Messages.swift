@@ -16,6 +16,8 @@ struct TracedVCPU: Sendable, Hashable {
         var validRegisters: UInt64
         /// Guest debug is on.
         var isArmed: Bool
+        /// What has to be put back in the thread; nil for nothing.
+        var record: ThreadRecord?
     }
 }
 
@@ -61,6 +63,9 @@ enum TracerRequest: Sendable, Hashable {
     /// From now on the calls of the launched VMM's vCPU threads are watched, and `.progress` tells the memory map as
     /// they have left it. Not answered.
     case watchCalls
+    /// Keeps a VMM from running whose tracer is about to end: until `.detach`, or the front end's end. These threads are
+    /// traced by it. Answered by `.done`.
+    case pause(process: Int32, threads: [Int32])
     /// Where the launched program stands. Answered by `.progress`.
     case progress
     /// These bytes of guest memory are about to be overwritten with `patch`, each of them: they are to be put back

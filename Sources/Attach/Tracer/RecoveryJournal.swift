@@ -55,6 +55,21 @@ struct RecoveryJournal: Sendable {
         }
     }
 
+    /// Starts another tracer, and has it keep the VMM from running, where the guest would come to something of ours
+    /// otherwise. From then on that sees to it that the VMM goes on, should the front end be gone.
+    ///
+    /// - Returns: nil where the guest may just run on, or there is no other tracer to be had.
+    func rescue(_ program: TracerProgram, _ records: ThreadRecords?) -> TracerClient? {
+        guard let process, !vcpus.isEmpty else { return nil }
+        let isHeld = vcpus.indices.contains { records?[$0].flags.isEmpty == false }
+        guard isHeld || !armed.isEmpty || !patches.isEmpty else { return nil }
+        guard let client = try? TracerClient(program) else { return nil }
+        client.open(process)
+        let threads = vcpus.map(\.thread).filter { $0 != 0 }
+        guard (try? client.ask(.pause(process: process, threads: threads))) != nil else { return nil }
+        return client
+    }
+
     /// Puts the patched bytes back, which takes no tracing. A byte that is no patch any more is the guest's.
     func restorePatches() {
         guard let process, !patches.isEmpty else { return }
@@ -66,15 +81,19 @@ struct RecoveryJournal: Sendable {
 
     /// Has another tracer put everything back.
     ///
+    /// - Parameter rescuer: it, where there is one already.
     /// - Returns: what became of it, in words; nil where there was nothing to be put back.
-    func putBack(_ program: TracerProgram) -> String? {
+    func putBack(_ program: TracerProgram, _ records: ThreadRecords?, by rescuer: TracerClient?) -> String? {
         guard let process, !vcpus.isEmpty else { return nil }
         var vcpus = vcpus
-        for index in vcpus.indices where armed.contains(vcpus[index].descriptor) {
-            vcpus[index].legacy?.isArmed = true
+        for index in vcpus.indices {
+            if armed.contains(vcpus[index].descriptor) { vcpus[index].legacy?.isArmed = true }
+            if let record = records?[index], !record.flags.isEmpty { vcpus[index].legacy?.record = record }
         }
+        let isHeld = vcpus.contains { $0.legacy?.record != nil }
         do throws(HostGuestError) {
-            let client = try TracerClient(program)
+            let client: TracerClient
+            if let rescuer { client = rescuer } else { client = try TracerClient(program) }
             client.open(process)
             guard !client.isVMMGone else { return "the VMM has ended, too" }
             _ = try client.ask(
@@ -84,7 +103,7 @@ struct RecoveryJournal: Sendable {
                 try client.tell(.patch(gpa: gpa, patch: byte.patch, hidden: [byte.hidden]))
             }
             // Guest debug takes a stop. Patches are put back without one if need be.
-            if !armed.isEmpty {
+            if isHeld || !armed.isEmpty {
                 _ = try client.ask(.stop)
             } else if !patches.isEmpty {
                 _ = try? client.ask(.stop)

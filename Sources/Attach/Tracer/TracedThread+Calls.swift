@@ -21,6 +21,7 @@ extension TracedThread {
         }
         var mask: UInt64 = 0
         guard clinux_ptrace_get_signal_mask(thread, &mask) >= 0 else { return true }
+        noteMask(trapWasBlocked ? mask | Self.trapBit : mask)
         // SIGTRAP stays open: forcing a blocked one would reset what the VMM does with it.
         _ = clinux_ptrace_set_signal_mask(thread, ~Self.trapBit)
         savedMask = mask
@@ -42,8 +43,12 @@ extension TracedThread {
             return
         }
         savedMask = nil
+        if mask & Self.trapBit != 0 {
+            trapWasBlocked = true
+            note(.trapBlocked)
+        }
         _ = clinux_ptrace_set_signal_mask(thread, mask & ~Self.trapBit)
-        if mask & Self.trapBit != 0 { trapWasBlocked = true }
+        forget(.masked)
         isTrapOpen = true
     }
 
@@ -55,6 +60,7 @@ extension TracedThread {
         isTrapOpen = true
         guard mask & Self.trapBit != 0 else { return }
         trapWasBlocked = true
+        note(.trapBlocked)
         _ = clinux_ptrace_set_signal_mask(thread, mask & ~Self.trapBit)
     }
 
@@ -176,6 +182,7 @@ extension TracedThread {
         var registers = hold.registers
         if hold.isAtRun { registers = atRun(registers) }
         set(&registers)
+        forgetHold()
         if !isGone { _ = clinux_ptrace_go(clinux_go_detach, thread, 0) }
     }
 
@@ -190,6 +197,7 @@ extension TracedThread {
         if clinux_ptrace_get_signal_mask(thread, &mask) >= 0 {
             _ = clinux_ptrace_set_signal_mask(thread, mask | Self.trapBit)
         }
+        forget(.trapBlocked)
     }
 
     /// A trap that is still to come would end the VMM once it is not traced.

@@ -17,6 +17,7 @@ extension TracedThread {
             return false
         }
         claimedExit = page.exitCopy()
+        note(.completing)
         isCompleting = true
         page.setImmediateExit()
         issueRun(registers)
@@ -26,20 +27,22 @@ extension TracedThread {
     /// Its completion is done: the thread is held, and the guest is put back to where the patch stands. Done here and
     /// at once, so that the end of the front end, at whatever moment, leaves no guest behind half an instruction.
     func claimed(_ registers: user_regs_struct) -> TracerReply.Event? {
+        let place = placeToGoBackTo()
         let event = hold(registers, atRun: true, .patch)
-        takeBack()
+        takeBack(to: place)
         return event
     }
 
     /// A signal to the VMM came between the completion and its stop. The VMM gets its signal, and its guest stands
     /// on the patch again, which it will come to once more.
     func dropClaim(_ registers: inout user_regs_struct, _ how: How) {
+        let place = placeToGoBackTo()
         claimedExit = nil
         isCompleting = false
         page.clearImmediateExit()
         state = .held(
             Hold(registers: registers, isAtRun: true, standing: .interrupted, since: monotonicTime()))
-        takeBack()
+        takeBack(to: place)
         endCalls()
         if isGone { return }
         set(&registers)
@@ -48,11 +51,19 @@ extension TracedThread {
 
     static let setRegisters = UInt64(Request.setRegs.number)
 
-    private func takeBack() {
-        guard let registers = page.syncedRegisters else { return }
+    /// Told before the completed exit is forgotten.
+    private func placeToGoBackTo() -> UInt64? {
+        guard let registers = page.syncedRegisters else { return nil }
         let rip = OutPlace.before(registers)
+        noteTakingBack(to: rip)
+        return rip
+    }
+
+    private func takeBack(to rip: UInt64?) {
+        guard let rip else { return }
         page.store(rip, at: RunLayout.rip)
         var argument = [UInt8](UnsafeRawBufferPointer(rebasing: page.bytes[RunLayout.generalRegisters]))
         _ = call(vcpu.descriptor, Self.setRegisters, &argument)
+        forget(.takingBack)
     }
 }

@@ -70,6 +70,7 @@ extension TracedThread {
 
     private func interrupted(_ how: How) -> TracerReply.Event? {
         guard let registers = registers() else { return event(.gone) }
+        if takeOver(registers) { return nil }
         if isRunReturn(registers) {
             if how == .run { trapIsPending = true }
             return runReturned(registers)

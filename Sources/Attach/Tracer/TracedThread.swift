@@ -58,7 +58,7 @@ final class TracedThread {
     /// No thread has run it yet, as far as is known.
     var isAbsent: Bool
 
-    var state = State.untraced
+    var state = State.untraced { didSet { if case .held(let hold) = state { noteHold(hold) } } }
     var mode = GoMode.run
     /// The front end waits for it to stop.
     var stopWanted = false
@@ -82,7 +82,14 @@ final class TracedThread {
     /// An exit that the VMM is handling, to be reported when it has.
     var handledExit: [UInt8]?
     /// The OUT of a patch, which is being completed.
-    var claimedExit: [UInt8]?
+    var claimedExit: [UInt8]? {
+        didSet { if claimedExit == nil, oldValue != nil { forget(.completing) } }
+    }
+    /// Where it is told what has to be put back in the thread.
+    var place: Place?
+    var isHoldNoted = false
+    /// What a tracer that was killed has told there, until the thread stops.
+    var inherited: ThreadRecord?
     /// Of all threads together.
     var ledger: PatchLedger?
     /// The SIGTRAP of an interrupted step is still to come.
@@ -139,6 +146,9 @@ final class TracedThread {
         if let legacy = vcpu.legacy {
             guestDebug = legacy.isArmed ? [Self.guestDebugEnable] : []
             page.clearImmediateExit()
+            inherited = legacy.record
+            // The trap of a step may not have been taken in.
+            trapIsPending = true
         }
         self.page = page
         self.pageAddress = pageAddress
@@ -167,8 +177,9 @@ final class TracedThread {
     /// Makes KVM leave these classes of registers in the page at each exit. RFLAGS is never 0 in what it leaves:
     /// with a 0 there nothing has been left yet.
     func synchronise(_ mask: UInt64) {
-        // What a VMM that uses them itself has there is its own: it may be about to give it to KVM (kvm_dirty_regs).
-        if !isUsedByVMM {
+        // What a VMM that uses them itself has there is its own: it may be about to give it to KVM (kvm_dirty_regs). And
+        // where a tracer has been before, they are those of the exit that it has left.
+        if !isUsedByVMM, vcpu.legacy == nil {
             page.bytes[RunLayout.syncedRegisters].copyBytes(
                 from: [UInt8](repeating: 0, count: registerArea.count))
         }
@@ -339,6 +350,7 @@ final class TracedThread {
 
     func go(_ how: How, signal: Int32 = 0) {
         if isGone { return }
+        forgetHold()
         if clinux_ptrace_go(how.rawValue, thread, signal) < 0 {
             lose()
         } else {

@@ -30,6 +30,11 @@ extension Tracer {
             if let follower { _ = follower.handOver([], pendingDetaches(of: process ?? follower.root)) }
         }
         follower = nil
+        defer {
+            pause?.end()
+            pause = nil
+        }
+        if pause != nil { stopThoseLeft() }
         let traced = threads.count { if case .untraced = $0.state { false } else { true } }
         let armed = threads.count { $0.isArmed || $0.suspendedDebug != nil }
         if nonVCPUThreads != nil { try? holdNonVCPUThreads() }
@@ -53,6 +58,15 @@ extension Tracer {
         nonVCPUThreads = nil
         threads = []
         return (UInt16(clamping: traced), UInt16(clamping: armed), patches)
+    }
+
+    /// The front end has gone amid a recovery, as it does with the tracer that it recovers from: as soon as that has ended
+    /// the threads are stopped here.
+    private func stopThoseLeft() {
+        var budget = WaitBudget(Self.limit)
+        while threads.contains(where: { if case .untraced = $0.state { !$0.isAbsent } else { false } }),
+            (try? stopAll()) == nil, !budget.isOver()
+        { usleep(5000) }
     }
 
     /// Of a thread that was lost: its end, or it is one of another program now.

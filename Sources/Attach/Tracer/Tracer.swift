@@ -8,6 +8,8 @@ import Host
 /// everything is put back and the VMM goes on untraced.
 final class Tracer {
     private let socket: Int32
+    /// Nil where the front end has none of them.
+    private let records: ThreadRecords?
     var threads: [TracedThread] = []
     let meter = PauseMeter()
     private var mappingSize = 0
@@ -28,6 +30,8 @@ final class Tracer {
     private var changeWatcher: VMMChangeWatcher?
     /// Those that nobody waits for any more, and vCPUs' threads that were to be detached while they were away.
     var pendingDetaches: PendingDetaches?
+    /// Of a VMM that another tracer has left.
+    var pause: VMMPause?
     var leftBehind: [TracedThread] = []
     private var buffer = [UInt8](repeating: 0, count: 128 * 1024)
     private var pieces = WirePieces()
@@ -37,7 +41,10 @@ final class Tracer {
     /// How long until it is given up.
     static let limit: UInt64 = 2_000_000_000
 
-    init(socket: Int32) { self.socket = socket }
+    init(socket: Int32, records: ThreadRecords?) {
+        self.socket = socket
+        self.records = records
+    }
 
     /// Serves until the other end is gone or says so, or SIGTERM comes.
     func serve() {
@@ -200,6 +207,9 @@ final class Tracer {
             } catch {
                 send(.refused(error))
             }
+        case .pause(let process, let threads):
+            pause = VMMPause(process, threads: threads)
+            send(.done)
         case .progress:
             send(.progress(calls.map { .ready($0.machine) } ?? follower?.progress ?? .starting))
         case .watchCalls:
@@ -296,18 +306,21 @@ final class Tracer {
                     page: try SharedRunPage(descriptor: descriptor, size: mappingSize),
                     pageAddress: address, meter: meter))
         }
+        let first = threads.count
         threads += made
         meter.grew()
-        for thread in made {
+        for (index, thread) in made.enumerated() {
             thread.memory = memory
             thread.ledger = ledger
             thread.calls = calls
+            thread.place = records.map { .init(records: $0, index: first + index) }
             thread.synchronise(syncMask)
+            thread.inheritCompletion()
         }
     }
 
     /// Stops all vCPUs, or none, if that fails.
-    private func stopAll() throws(HostGuestError) {
+    func stopAll() throws(HostGuestError) {
         do throws(HostGuestError) {
             try holdNonVCPUThreads()
             for thread in threads where !thread.isAbsent { try thread.requestStop() }
@@ -392,12 +405,14 @@ final class Tracer {
 
 /// The tracer as a program.
 public enum TracerProcess {
-    /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3.
+    /// The hidden argument that makes an executable be the tracer. Its socket is descriptor 3, its records are 4.
     public static let argument = "--attach-tracer"
 
     /// Serves on descriptor 3 until its other end is gone; call it first of all where the argument is given.
     public static func main() {
         _ = clinux_name_thread(HostGuest.tracerName)
-        Tracer(socket: 3).serve()
+        let records = ThreadRecords(descriptor: HelperProgram.shared)
+        close(HelperProgram.shared)
+        Tracer(socket: HelperProgram.socket, records: records).serve()
     }
 }

@@ -50,11 +50,14 @@ final class TracerClient: Sendable, RemoteChannel {
     private let pidfd = Atomic<Int32>(-1)
 
     init(_ program: TracerProgram) throws(HostGuestError) {
+        let records = clinux_shared_memory("kvmscope records", ThreadRecords.size)
         do {
-            let started = try HelperProgram(path: program.path, arguments: program.arguments).start()
+            let started = try HelperProgram(path: program.path, arguments: program.arguments)
+                .start(sharing: records)
             socket = started.socket
-            supervisor = TracerSupervisor(started.process, program)
+            supervisor = TracerSupervisor(started.process, program, records: records)
         } catch {
+            if records >= 0 { close(records) }
             throw HostGuestError(
                 .tracer, "no tracer: cannot \(error.act): \(String(cString: strerror(error.errno)))")
         }

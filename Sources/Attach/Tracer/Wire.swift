@@ -36,7 +36,13 @@ extension WireWriter {
             put(vcpu.thread)
             // 0: none.
             put(vcpu.legacy.map { $0.isArmed ? 2 : 1 as UInt8 } ?? 0)
-            if let legacy = vcpu.legacy { put(legacy.validRegisters) }
+            guard let legacy = vcpu.legacy else { continue }
+            put(legacy.validRegisters)
+            put(legacy.record?.flags.rawValue ?? 0)
+            guard let record = legacy.record, !record.flags.isEmpty else { continue }
+            put(record.mask)
+            put(record.rip)
+            record.registers.withUnsafeBytes { put($0) }
         }
     }
 
@@ -103,12 +109,23 @@ struct WireReader {
             else { return nil }
             var vcpu = TracedVCPU(id: id, descriptor: descriptor, thread: thread)
             if legacy > 0 {
-                guard let mask = take(UInt64.self) else { return nil }
+                guard let mask = take(UInt64.self), let flags = take(UInt8.self) else { return nil }
                 vcpu.legacy = .init(validRegisters: mask, isArmed: legacy == 2)
+                if flags != 0 {
+                    guard let record = record(.init(rawValue: flags)) else { return nil }
+                    vcpu.legacy?.record = record
+                }
             }
             vcpus.append(vcpu)
         }
         return vcpus
+    }
+
+    private mutating func record(_ flags: ThreadRecord.Flags) -> ThreadRecord? {
+        guard let mask = take(UInt64.self), let rip = take(UInt64.self), let registers = data(),
+            registers.count == ThreadRecord.registersSize
+        else { return nil }
+        return ThreadRecord(flags: flags, mask: mask, rip: rip, registers: Array(registers))
     }
 
     mutating func plan() -> UnattendedSteps? {

@@ -13,6 +13,7 @@ static const unsigned long clinux_option_fork = 2;
 static const unsigned long clinux_option_vfork = 4;
 static const unsigned long clinux_option_clone = 8;
 static const unsigned long clinux_option_exec = 16;
+static const unsigned long clinux_option_exit = 64;
 static const unsigned long clinux_option_suspend_seccomp = 1UL << 21;
 
 // The ways to let a stopped thread go, by their PTRACE_ numbers.
@@ -25,6 +26,7 @@ static const int clinux_event_fork = 1;
 static const int clinux_event_vfork = 2;
 static const int clinux_event_clone = 3;
 static const int clinux_event_exec = 4;
+static const int clinux_event_exit = 6;
 static const int clinux_event_stop = 128;
 
 // PTRACE_GET_SYSCALL_INFO, the part that is asked for. `op`: 0 none, 1 entry, 2 exit, 3 seccomp.
@@ -50,6 +52,9 @@ int clinux_ptrace_set_signal_mask(int thread, uint64_t mask);
 int clinux_ptrace_syscall_info(int thread, struct clinux_syscall_info *info);
 // waitpid(thread, status, __WALL): the thread, 0 if `block` is 0 and there is nothing to say, or -errno.
 int clinux_wait(int thread, int *status, int block);
+// waitid(P_PID, thread) for the next stop of one that is traced; its end is left for others to take: the thread, 0 once it
+// has ended, or -errno. *status is as waitpid's.
+int clinux_wait_traced(int thread, int *status);
 
 int clinux_pidfd_open(int process);
 int clinux_pidfd_getfd(int pidfd, int descriptor);
@@ -70,8 +75,11 @@ int clinux_socket_pair(int sockets[2]);
 // send and recv of one message; MSG_NOSIGNAL. `block` 0: -EAGAIN where it would wait.
 long clinux_send(int socket, const void *bytes, size_t count);
 long clinux_receive(int socket, void *bytes, size_t count, int block);
-// Starts `path` in a session of its own, with `socket` as its descriptor 3 and nothing else of ours: the pid.
-int clinux_spawn_detached(const char *path, const char *const arguments[], int socket);
+// Starts `path` in a session of its own, with `socket` as its descriptor 3, `shared`, if it is not -1, as its
+// descriptor 4, and nothing else of ours: the pid.
+int clinux_spawn_detached(const char *path, const char *const arguments[], int socket, int shared);
+// Memory that processes share by its descriptor (memfd_create), close-on-exec, all zeros: the descriptor, or -errno.
+int clinux_shared_memory(const char *name, size_t size);
 // Waits for a child to end: its status, or -errno; within a time, or -ETIMEDOUT.
 int clinux_reap(int process);
 int clinux_reap_within(int process, int milliseconds);

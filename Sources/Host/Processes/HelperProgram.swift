@@ -26,8 +26,12 @@ public struct HelperProgram: Sendable, Hashable {
         package var errno: Int32
     }
 
+    /// And of a file that both have, if there is one.
+    package static let shared: Int32 = 4
+
+    /// - Parameter shared: a descriptor that it gets, too; -1 for none.
     /// - Returns: its process id, to be reaped, and our end of its socket, to be closed.
-    package func start() throws(Refusal) -> (process: Int32, socket: Int32) {
+    package func start(sharing shared: Int32 = -1) throws(Refusal) -> (process: Int32, socket: Int32) {
         var sockets: (Int32, Int32) = (-1, -1)
         // SAFETY: two adjacent Int32 are what socketpair fills.
         let paired = withUnsafeMutableBytes(of: &sockets) {
@@ -35,7 +39,9 @@ public struct HelperProgram: Sendable, Hashable {
         }
         guard paired >= 0 else { throw Refusal(act: "make a socket pair", errno: -paired) }
         defer { close(sockets.1) }
-        let process = withCStrings([path] + arguments) { clinux_spawn_detached(path, $0, sockets.1) }
+        let process = withCStrings([path] + arguments) {
+            clinux_spawn_detached(path, $0, sockets.1, shared)
+        }
         guard process >= 0 else {
             close(sockets.0)
             throw Refusal(act: "start \(path)", errno: -process)

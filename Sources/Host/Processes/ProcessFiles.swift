@@ -250,6 +250,7 @@ package enum ThreadSyscall: Sendable, Hashable {
 /// Numbers of the x86-64 system calls that matter here.
 package enum SystemCall {
     package static let close = 3
+    package static let setSignalAction = 13
     package static let ioctl = 16
     package static let kvmRun = Request.run.command
 

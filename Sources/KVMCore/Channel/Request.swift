@@ -67,7 +67,7 @@ package struct Request: Sendable {
 
     // vCPU.
     package static var run: Request { Request("KVM_RUN", ckvm_run) }
-    static var getRegs: Request { Request("KVM_GET_REGS", ckvm_get_regs) }
+    package static var getRegs: Request { Request("KVM_GET_REGS", ckvm_get_regs) }
     package static var setRegs: Request { Request("KVM_SET_REGS", ckvm_set_regs) }
     static var getSRegs: Request { Request("KVM_GET_SREGS", ckvm_get_sregs) }
     static var setSRegs: Request { Request("KVM_SET_SREGS", ckvm_set_sregs) }
