@@ -1,6 +1,8 @@
 import CLinux
 import Foundation
 import Glibc
+import Host
+import TargetConformance
 import Testing
 
 @testable import Attach
@@ -59,10 +61,14 @@ struct WaitBudgetTests {
         child.arguments = ["60"]
         try child.run()
         defer { child.terminate() }
+        // On its way there it is ready and asleep in turn.
+        let files = ProcessFiles(child.processIdentifier)
+        let end = ContinuousClock.now + .paced(20)
+        while files.text("syscall")?.hasPrefix("230 ") != true, ContinuousClock.now < end { usleep(1000) }
         var asleep = ReadyThread(process: child.processIdentifier, thread: child.processIdentifier)
-        let end = ContinuousClock.now + .seconds(20)
-        // It may not have come to its sleep yet.
-        while asleep.waitsForProcessor(), ContinuousClock.now < end { usleep(10_000) }
+        // What is counted before it is that of the way.
+        _ = asleep.waitsForProcessor()
+        usleep(10_000)
         let isReady = asleep.waitsForProcessor()
         #expect(!isReady)
         var own = ReadyThread(process: getpid(), thread: clinux_thread_id())
