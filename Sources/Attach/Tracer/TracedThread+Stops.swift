@@ -75,9 +75,13 @@ extension TracedThread {
             if how == .run { trapIsPending = true }
             return runReturned(registers)
         }
+        // Before KVM_RUN was issued again. What is to be completed comes first: it takes no time.
+        if claimedExit != nil, registers.rip == site {
+            go(howToRun)
+            return nil
+        }
         if how == .run, registers.rip == site {
-            // Before KVM_RUN was issued again. What is to be completed comes first: it takes no time.
-            guard stopWanted, claimedExit == nil else {
+            guard stopWanted else {
                 go(how)
                 return nil
             }
