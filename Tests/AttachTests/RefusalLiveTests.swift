@@ -297,6 +297,10 @@ struct RefusalLiveTests {
         #expect(answer.output.contains("CAP_BPF and CAP_PERFMON"))
         #expect(answer.output.contains("no patch, as the guest's memory map is a guess (`info sources`)"))
         #expect(!answer.output.contains("the guest can read the patch"))
+        let written = try kvmscope(
+            ["attach", "\(tiny.pid)", "--batch", "-ex", "stop", "-ex", "setpmem 0x8000 1 2"],
+            as: ["--bounding-set=-bpf,-perfmon,-sys_admin"])
+        #expect(written.errors.contains("nothing is written by a guess"), "\(written)")
         try tiny.waitForRounds()
         try tiny.expectUnnoticed()
     }

@@ -261,6 +261,25 @@ import X86
         #expect(keeper.kept.isEmpty == !isMemoryKnown)
     }
 
+    @Test(arguments: [true, false])
+    func nothingIsWrittenByAGuess(isMemoryKnown: Bool) throws {
+        try fill()
+        let keeper = Keeper(ram)
+        keeper.isMemoryKnown = isMemoryKnown
+        let debugger = try Debugger(target: keeper)
+        for address: Address in [.linear(0x1008), .physical(0x1008)] {
+            var refusal: DebuggerError?
+            do {
+                try debugger.writeMemory(address, [0xAA])
+            } catch {
+                refusal = error
+            }
+            #expect(refusal?.code == (isMemoryKnown ? nil : .target))
+        }
+        #expect(ram.word(0x1008, size: 1) == (isMemoryKnown ? 0xAA : 8))
+        #expect(try debugger.readMemory(.physical(0x1008), count: 1).bytes == [isMemoryKnown ? 0xAA : 8])
+    }
+
     @Test func patchesStayInTheirPage() throws {
         let out = PatchTable(base: ram)
         #expect(!out.fits(.portOut, at: 0x1FFF) && out.fits(.portOut, at: 0x1FFE))

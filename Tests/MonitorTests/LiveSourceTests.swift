@@ -44,7 +44,8 @@ struct LiveSourceTests {
                 #expect(sample.preciseTimes[cell.key]?.total ?? 0 == cell.counter.histogram.total)
             }
         }
-        #expect(sample.losses.isEmpty)
+        // On a slow host rings may be full before they are read, which is counted.
+        #expect(sample.losses.isEmpty || !(source is BPFSource) && HostPace.factor > 2)
         #expect(sample.guests.map(\.process) == [guest.pid])
         let report = HostReport(sample, names: source.names, badge: source.badge)
         #expect(report.guests[0].exitsPerSecond ?? 0 > 0)

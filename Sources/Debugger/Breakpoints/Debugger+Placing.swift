@@ -67,7 +67,7 @@ extension Debugger {
             entry.breakpoint.mechanism = way.mechanism
             entry.breakpoint.blind = way.blind
             entry.breakpoint.isAboutToBeRead = way.patch != nil && isAboutToBeRead(gpa, snapshot)
-            entry.breakpoint.isPatchWithheld = way.mechanism == .stepping && arePatchesWithheld()
+            entry.breakpoint.isPatchWithheld = way.mechanism == .stepping && isMemoryGuessed()
             return
         }
         let place = contexts.map(\.name).joined(separator: " and ")
@@ -200,7 +200,7 @@ extension Debugger {
         guard let gpa,
             target.memory.regions.contains(where: { region in
                 !region.isReadOnly && gpa >= region.gpa && gpa - region.gpa < region.size
-            }), !arePatchesWithheld()
+            }), !isMemoryGuessed()
         else { return [] }
         return patching.kinds.filter { kind in
             patching.table.fits(kind, at: gpa) && (kind == .int3 || isTailHarmless(gpa, snapshot))
@@ -208,7 +208,7 @@ extension Debugger {
     }
 
     /// Where the guest's memory is in another program is only assumed.
-    private func arePatchesWithheld() -> Bool { (target as? any PatchKeeping)?.knowsMemory() == false }
+    func isMemoryGuessed() -> Bool { (target as? any PatchKeeping)?.knowsMemory() == false }
 
     /// Whether the guest lets code at CPL 3 execute the patch's OUT: by IOPL, or by the I/O bitmap of its task. Source:
     /// SDM volume 1, 19.5.

@@ -53,12 +53,19 @@ extension Debugger {
 
     /// Writes memory, all or nothing. Page permissions do not bind a debugger.
     ///
-    /// - Throws: `.unreadable` naming the first byte that is not there; nothing was written then.
+    /// - Throws: `.unreadable` naming the first byte that is not there, `.target` where it is only assumed which memory of
+    ///   another program the guest's is; nothing was written then.
     public func writeMemory(
         _ address: Address, _ bytes: [UInt8], vcpu: Int? = nil
     ) throws(DebuggerError) {
         try checkTransfer(bytes.count)
         try checkPresent("writing memory")
+        if isMemoryGuessed() {
+            throw DebuggerError(
+                .target,
+                "nothing is written by a guess: which memory of the VMM the guest's is was not told by the kernel, and "
+                    + "page tables of the guest that would confirm it are not in use")
+        }
         let view = view(of: try known(vcpu))
         let pieces: [LinearMemory.Piece]
         if case .physical(let gpa) = address {
