@@ -195,9 +195,9 @@ struct FaultRowLiveTests {
             return .unable("\(error)")
         }
         try machine.go()
-        guard let report = machine.waitForStop(timeout: .seconds(5)) else {
+        guard let report = machine.waitForStop(timeout: .paced(5)) else {
             machine.interrupt()
-            _ = machine.waitForStop(timeout: .seconds(5))
+            _ = machine.waitForStop(timeout: .paced(5))
             return .unable("it makes no progress")
         }
         let (registers, special) = try machine.withVCPU(0) { (try $0.registers(), try $0.specialRegisters()) }
