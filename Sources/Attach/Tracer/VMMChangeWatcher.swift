@@ -12,7 +12,13 @@ struct VMMChangeWatcher {
     /// So often it looks again for something that is on its way.
     private static let pendingInterval: UInt64 = 50_000_000
 
+    /// For so long after a change of threads it looks again and again, where descriptors are not counted: the vCPU may be
+    /// made after the thread that is to run it, as QEMU does.
+    private static let unsettled: UInt64 = 2_000_000_000
+
     private let process: Int32
+    private let countsDescriptors: Bool
+    private var settlesAt: UInt64 = 0
     private var lastLook: UInt64 = 0
     private var seen: Signature?
     /// Told, and not looked at yet by who was told.
@@ -36,16 +42,21 @@ struct VMMChangeWatcher {
         }
     }
 
-    init(_ process: Int32) { self.process = process }
+    /// - Parameter countsDescriptors: of any process, such as this one, the kernel says how many it has open.
+    init(_ process: Int32, countsDescriptors: Bool = Signature(getpid()).descriptors > 0) {
+        self.process = process
+        self.countsDescriptors = countsDescriptors
+    }
 
-    mutating func isToTell(_ ledger: PatchLedger) -> Bool {
-        let now = monotonicTime()
+    /// - Parameter now: of the monotonic clock.
+    mutating func isToTell(_ ledger: PatchLedger, now: UInt64 = monotonicTime()) -> Bool {
         guard !isTold, now &- lastLook >= Self.interval else { return false }
         lastLook = now
         let signature = Signature(process)
         // The first look tells, too: what came before it was not seen to come.
         var tells = signature != seen
         seen = signature
+        if tells, !countsDescriptors { settlesAt = now &+ Self.unsettled }
         if let since = pendingSince, now &- since >= Self.pendingInterval {
             pendingSince = nil
             tells = true
@@ -55,8 +66,8 @@ struct VMMChangeWatcher {
         return tells
     }
 
-    mutating func noticed(isPending: Bool) {
+    mutating func noticed(isPending: Bool, now: UInt64 = monotonicTime()) {
         isTold = false
-        pendingSince = isPending ? monotonicTime() : nil
+        pendingSince = isPending || now < settlesAt ? now : nil
     }
 }
