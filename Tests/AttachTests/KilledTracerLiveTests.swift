@@ -368,6 +368,21 @@ struct KilledTracerLiveTests {
         #expect(tiny.process.isRunning)
     }
 
+    /// Kills the tracer at some moment of what the guest does, and waits until what it has left is put back.
+    ///
+    /// - Returns: whether the VMM lives on.
+    private func survivesKill(_ tiny: TinyGuest, _ target: AttachedTarget, _ debugger: Debugger) throws
+        -> Bool
+    {
+        #expect(try debugger.collectStop(timeout: .milliseconds(Int64.random(in: 20...80))) == nil)
+        killTracer(target)
+        let end = ContinuousClock.now + .paced(20)
+        while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
+        #expect(target.client.isLost)
+        usleep(20_000)
+        return tiny.process.isRunning
+    }
+
     @Test(
         "amid steps, at any moment of them: all is put back, and the VMM has noticed nothing",
         arguments: [[], ["filter", "kick"]])
@@ -380,13 +395,7 @@ struct KilledTracerLiveTests {
             let (target, debugger) = try tiny.stopped()
             try setBreakpoints(debugger)
             try debugger.startStep(count: 10_000_000)
-            #expect(try debugger.collectStop(timeout: .milliseconds(Int64.random(in: 20...80))) == nil)
-            killTracer(target)
-            let end = ContinuousClock.now + .paced(20)
-            while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
-            #expect(target.client.isLost)
-            usleep(20_000)
-            guard tiny.process.isRunning else {
+            guard try survivesKill(tiny, target, debugger) else {
                 ended += 1
                 continue
             }
@@ -424,13 +433,7 @@ struct KilledTracerLiveTests {
                 #expect(breakpoint.mechanism.isPatch)
             }
             try debugger.startContinue()
-            #expect(try debugger.collectStop(timeout: .milliseconds(Int64.random(in: 20...80))) == nil)
-            killTracer(target)
-            let end = ContinuousClock.now + .paced(20)
-            while !target.client.isLost, ContinuousClock.now < end { usleep(1000) }
-            #expect(target.client.isLost)
-            usleep(20_000)
-            guard tiny.process.isRunning else {
+            guard try survivesKill(tiny, target, debugger) else {
                 ended += 1
                 continue
             }
