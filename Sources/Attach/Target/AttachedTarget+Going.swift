@@ -52,6 +52,7 @@ extension AttachedTarget {
             self.holdFailure = nil
             return lost(holdFailure)
         }
+        lookIfDue()
         dealWithDeferred()
         beginWaiting()
         if report == nil { resumeReady() }

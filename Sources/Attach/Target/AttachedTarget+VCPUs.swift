@@ -40,18 +40,35 @@ extension AttachedTarget: VCPUAppearing {
     /// The tracer has seen a change, while something of ours is in a guest that runs: vCPUs that have come are driven
     /// as the others are, and patches that are gone are planted again. What can only be told with the guest standing
     /// still stops it for a moment.
+    ///
+    /// While a vCPU goes on alone nothing is looked at. That is made good as soon as it does not, and not when the tracer
+    /// asks again: where a patch is met all the time, each of its questions can come at the same point of a step.
     func lookAround() throws(HostGuestError) {
         guard phase == .running, hasOrders, report == nil else {
             return try client.tell(.noticed(isPending: true))
         }
-        let count = vmmVCPUCount
-        let (news, isPending) = holder == nil ? newcomers(count) : ([], count > members.count)
+        guard holder == nil else {
+            isLookDue = true
+            return try client.tell(.noticed(isPending: true))
+        }
+        isLookDue = false
+        let (news, isPending) = newcomers(vmmVCPUCount)
         try client.tell(.noticed(isPending: isPending))
-        let isOverwritten = holder == nil && patchesAreOverwritten
+        let isOverwritten = patchesAreOverwritten
         guard !news.isEmpty || isOverwritten else { return }
         try hold()
         if isOverwritten { patchesOverwritten?() }
         resumeHeldMeasured()
+    }
+
+    /// What was put off while a vCPU went on alone.
+    func lookIfDue() {
+        guard isLookDue, holder == nil, phase == .running, report == nil else { return }
+        do throws(HostGuestError) {
+            try lookAround()
+        } catch {
+            lost(error)
+        }
     }
 
     /// How many vCPUs the VM has.

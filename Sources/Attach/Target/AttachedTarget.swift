@@ -52,6 +52,8 @@ public final class AttachedTarget: Target, @unchecked Sendable {
     var statistics: StatisticsReaders?
     /// The vCPU that goes on alone while a step of its has patches lifted.
     var holder: Int?
+    /// The tracer saw a change while that was so, and it has not been looked at.
+    var isLookDue = false
     /// What others came to meanwhile.
     var deferred: [TracerReply.Event] = []
     /// Those that begin when it is done.
@@ -199,6 +201,7 @@ public final class AttachedTarget: Target, @unchecked Sendable {
         report = nil
         nextGlance = ContinuousClock.now
         holder = nil
+        isLookDue = false
         deferred = []
         isForAll = chosen.count == members.count
         waiting = chosen

@@ -131,11 +131,17 @@ final class TinyGuest {
         }
     }
 
+    /// No exit of ours has come to it, and no EINTR but by a signal: one that is sent to the process is taken by whichever
+    /// thread is there first.
+    func expectNothingOfOurs(vcpu index: Int = 0, _ location: SourceLocation = #_sourceLocation) throws {
+        let log = try vcpu(index)
+        #expect(log.debug == 0 && log.unexplained == 0, "\(log)", sourceLocation: location)
+    }
+
     /// Nothing but its own exits, and right sums.
     func expectUnnoticed(vcpu index: Int = 0, _ location: SourceLocation = #_sourceLocation) throws {
+        try expectNothingOfOurs(vcpu: index, location)
         let log = try vcpu(index)
-        #expect(log.debug == 0, sourceLocation: location)
-        #expect(log.unexplained == 0, sourceLocation: location)
         #expect(log.other == 0, "reason \(log.otherReason)", sourceLocation: location)
         #expect(log.wrong == 0, sourceLocation: location)
         #expect(log.rounds > 0, sourceLocation: location)
