@@ -259,9 +259,13 @@ cncurses_input cncurses_get(void)
     cncurses_input input = {CNCURSES_NONE, 0, 0, 0};
     for (;;) {
         wint_t code = 0;
+        errno = 0;
         int result = get_wch(&code);
-        if (result == ERR)
+        if (result == ERR) {
+            if (errno == EIO)
+                input.kind = CNCURSES_LOST;
             return input;
+        }
         if (result == OK) {
             input.kind = CNCURSES_CHARACTER;
             input.value = (uint32_t)code;

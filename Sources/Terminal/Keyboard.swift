@@ -1,4 +1,5 @@
 import CNcurses
+import Glibc
 public import Interface
 
 /// What came from the terminal.
@@ -19,7 +20,8 @@ public enum TerminalEvent: Sendable, Hashable {
 
 /// ncurses' input as events.
 enum Keyboard {
-    /// Everything that waits; never blocks.
+    /// Everything that waits; never blocks. Where the terminal is gone, or is another process group's for good, as after
+    /// the shell that began this one in the background has ended, the last is the end.
     static func read() -> [TerminalEvent] {
         var events: [TerminalEvent] = []
         var escaped = false
@@ -37,8 +39,9 @@ enum Keyboard {
                     events.append(event(character: input.value))
                 }
                 continue
-            case Int(CNCURSES_NONE):
+            case Int(CNCURSES_NONE), Int(CNCURSES_LOST):
                 if escaped { events.append(.key(.escape)) }
+                if Int(input.kind) == Int(CNCURSES_LOST) { events.append(.terminate(SIGHUP)) }
                 return events
             default: break
             }

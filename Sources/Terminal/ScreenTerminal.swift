@@ -109,9 +109,9 @@ public final class ScreenTerminal {
             }
         }
         guard ready > 0 else { return events }
-        if waits[0].revents & Int16(POLLIN) != 0 {
-            events += Keyboard.read()
-        } else if waits[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 {
+        let typed = waits[0].revents & Int16(POLLIN) != 0 ? Keyboard.read() : []
+        events += typed
+        if typed.isEmpty, waits[0].revents & Int16(POLLHUP | POLLERR | POLLNVAL) != 0 {
             // The terminal is gone; SIGHUP need not reach a process that is not its session's leader.
             events.append(.terminate(SIGHUP))
         }

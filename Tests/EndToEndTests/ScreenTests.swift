@@ -146,6 +146,20 @@ struct ScreenTests {
         #expect(try condition(terminal) == before)
     }
 
+    /// The shell has the terminal, and whoever could give it back is gone: what is typed there can be seen and never read.
+    @Test(arguments: ["-m 64M", "top"])
+    func oneThatCanReadNoKeyAnyMoreEnds(_ arguments: String) throws {
+        let terminal = try RealTerminal(columns: 120, rows: 40)
+        let file = terminal.folder.url.appending(path: "pid")
+        try terminal.enter(
+            "(\(Built.kvmscope) \(arguments) < /dev/tty & echo $! > \(file.path)); exec tail -f /dev/null")
+        let program = try #require(
+            Int32(String(contentsOf: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)))
+        try terminal.wait("the screen") { $0.hasPrefix("\u{2500} kvmscope") || $0.hasPrefix(" kvmscope top") }
+        try terminal.type("x\n")
+        try terminal.wait("the end of kvmscope") { _ in kill(program, 0) < 0 }
+    }
+
     /// The terminal first, then one line that says what happened and where the backtrace is. The report of Swift's runtime
     /// would take seconds and ask whether to look closer; nobody is there to answer.
     @Test(arguments: [SIGSEGV, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGTRAP], ["", " --no-tui"])

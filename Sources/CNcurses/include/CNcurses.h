@@ -18,6 +18,8 @@ enum {
     CNCURSES_CHARACTER = 1,
     CNCURSES_KEY = 2,
     CNCURSES_MOUSE = 3,
+    /// Nothing can be read any more: read(2) fails with EIO.
+    CNCURSES_LOST = 4,
 };
 
 /// Keys that are not characters. F1 is CNCURSES_F0 + 1; shifted ones go on from F13, as xterm has them.
