@@ -49,6 +49,49 @@ import X86
         _ = try debugger.collectStop(timeout: nil)
     }
 
+    /// Its exit waits while the patch is deleted: the INT3 is not given to the guest, which has none. A patch that comes
+    /// under the step past that place is lifted for it.
+    @Test func anINT3WhosePatchIsGoneIsNotTheGuests() throws {
+        // 7C00 inc cx; 7C01 jmp 7C00
+        let (debugger, target) = try debugger(
+            [0x41, 0xEB, 0xFD], quirks: [.tfIsReal, .int3Traps, .registersNeverFire])
+        let first = try debugger.setBreakpoint(at: .linear(0x7C01))
+        target.keeps = { if case .debug(let debug) = $0 { debug.exception == 3 } else { false } }
+        try debugger.startContinue()
+        #expect(try debugger.collectStop(timeout: .seconds(10)) == nil)
+        target.keeps = nil
+        try debugger.deleteBreakpoint(first.number)
+        #expect(target.ram.word(0x7C01, size: 2) == 0xFDEB)
+        // Decided, and no more.
+        #expect(try debugger.collectStop(timeout: .zero) == nil)
+        let second = try debugger.setBreakpoint(at: .linear(0x7C01))
+        let stop = try #require(try debugger.collectStop(timeout: nil))
+        #expect(stop.reason == .breakpoint([second.number]))
+        #expect(stop[0]?.registers.rip == 0x7C01)
+        #expect(stop[0]?.registers.rcx == 2)
+    }
+
+    @Test func anINT3IsTheGuestsOwnWhereOneStands() throws {
+        try fill()
+        try [UInt8(0xCC)].withUnsafeBytes { try ram.write(0x1004, $0) }
+        let table = PatchTable(base: ram)
+        func isOwn(_ gpa: UInt64, isStepped: Bool = false) -> Bool {
+            table.isOwn(int3At: gpa, isStepped: isStepped)
+        }
+        #expect(isOwn(0x1004) && !isOwn(0x1002))
+        #expect(table.insert(.int3, at: 0x1002) && table.insert(.int3, at: 0x1004))
+        #expect(!isOwn(0x1002) && !isOwn(0x1004))
+        // The patches were lifted for the step, whether they are there again or not.
+        #expect(isOwn(0x1004, isStepped: true) && !isOwn(0x1002, isStepped: true))
+        #expect(table.lift(0x1000..<0x1008))
+        #expect(isOwn(0x1004, isStepped: true) && !isOwn(0x1002, isStepped: true))
+        table.restore()
+        table.remove(0x1004)
+        table.remove(0x1002)
+        #expect(isOwn(0x1004) && !isOwn(0x1002))
+        #expect(isOwn(0xFFFF_0000), "where no memory is, nothing of ours is")
+    }
+
     @Test func neighboursShareBytes() throws {
         try fill()
         let table = PatchTable(base: ram)

@@ -124,6 +124,10 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
                 }
             }
             if let last = orders.last, parked.count == orders.count { return report(last.vcpu, .hlt) }
+            if kept?.isNew == true {
+                kept?.isNew = false
+                return nil
+            }
             if isAskedToStop.load(ordering: .relaxed) { return report(orders[0].vcpu, .interrupted) }
             if let deadline, ContinuousClock.now >= deadline { return nil }
         }
@@ -139,7 +143,18 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
             }
             guard withheld == nil else { return .resume }
             let start = monotonicTime()
-            guard let exit = vcpu.run(budget: 100) else { return .resume }
+            let exit: VCPUExit
+            if let kept, kept.vcpu == vcpu.id {
+                exit = kept.exit
+                self.kept = nil
+            } else {
+                guard let next = vcpu.run(budget: 100) else { return .resume }
+                guard keeps?(next) != true else {
+                    kept = (vcpu.id, next, true)
+                    return .resume
+                }
+                exit = next
+            }
             let recorder = exits.recorder(for: vcpu.id)
             recorder.entered(exit, start: start, end: monotonicTime())
             defer { recorder.handled(at: monotonicTime()) }
@@ -204,6 +219,11 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
     var hasWeakEmulator: Bool { quirks.contains(.weakEmulator) }
 
     public var passesPortWrites: Bool { true }
+
+    /// Which exits wait, as those of another program's guest do: ``waitForStop(timeout:)`` returns, and decides them when
+    /// it is called again.
+    public var keeps: ((VCPUExit) -> Bool)?
+    private var kept: (vcpu: Int, exit: VCPUExit, isNew: Bool)?
 
     /// How often all vCPUs were made to stop for a change.
     public private(set) var holds = 0

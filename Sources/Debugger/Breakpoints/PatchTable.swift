@@ -201,6 +201,21 @@ final class PatchTable: Sendable {
         return UInt16(next) == port
     }
 
+    /// Whether an INT3 that was executed at `gpa` is the guest's own: one stands there, and no patch that was not lifted for
+    /// it. Where none does any more, as where the patch was deleted before its exit was looked at, the guest executes there
+    /// what does.
+    ///
+    /// - Parameter isStepped: it was stepped, with the guest's own bytes there.
+    func isOwn(int3At gpa: UInt64, isStepped: Bool) -> Bool {
+        let (page, offset) = Self.split(gpa)
+        return state.withLock { state in
+            let hidden = state.pages[page]?[offset]
+            if hidden != nil, !isStepped { return false }
+            let byte = state.lifted.contains(gpa) ? nil : hidden
+            return (byte ?? rawByte(gpa)).map { $0 == Kind.int3.byte } ?? true
+        }
+    }
+
     // MARK: copies
 
     /// Whether a patch of that kind that the guest has copied stands at `gpa`: its bytes, in surroundings as they were

@@ -123,10 +123,12 @@ extension StepEngine {
         let special = try vcpu.specialRegisters()
         if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
         let pc = VCPUSnapshot.pc(registers, special)
-        // Where the instruction at hand is an INT3 it is the guest's: the patch on it is lifted for its step.
-        let isOwn = isStepping && pc == here.pc
-        if !isOwn, let gpa = physical(pc, special),
-            patching.table.covers(gpa) || undoesCopies(.int3, at: gpa)
+        // Where the instruction at hand is an INT3 it is the guest's: the patch on it is lifted for its step. A patch that
+        // was executed may be gone since, and one may have come under a step that was on its way.
+        let isAtHand = isStepping && pc == here.pc
+        if let gpa = physical(pc, special),
+            !patching.table.isOwn(int3At: gpa, isStepped: isAtHand)
+                || !isAtHand && undoesCopies(.int3, at: gpa)
         {
             return try decide(atBreakpoint: registers, special, vcpu)
         }
