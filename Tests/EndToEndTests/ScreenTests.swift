@@ -153,9 +153,13 @@ struct ScreenTests {
         let file = terminal.folder.url.appending(path: "pid")
         try terminal.enter(
             "(\(Built.kvmscope) \(arguments) < /dev/tty & echo $! > \(file.path)); exec tail -f /dev/null")
-        let program = try #require(
-            Int32(String(contentsOf: file, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)))
-        try terminal.wait("the screen") { $0.hasPrefix("\u{2500} kvmscope") || $0.hasPrefix(" kvmscope top") }
+        var number: Int32?
+        try terminal.wait("the screen") { screen in
+            number = (try? String(contentsOf: file, encoding: .utf8)).flatMap { Int32($0.dropLast()) }
+            return number != nil
+                && (screen.hasPrefix("\u{2500} kvmscope") || screen.hasPrefix(" kvmscope top"))
+        }
+        let program = try #require(number)
         try terminal.type("x\n")
         try terminal.wait("the end of kvmscope") { _ in kill(program, 0) < 0 }
     }
