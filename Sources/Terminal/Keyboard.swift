@@ -20,8 +20,8 @@ public enum TerminalEvent: Sendable, Hashable {
 
 /// ncurses' input as events.
 enum Keyboard {
-    /// Everything that waits; never blocks. Where the terminal is gone, or is another process group's for good, as after
-    /// the shell that began this one in the background has ended, the last is the end.
+    /// Everything that waits; never blocks. Ends with `.terminate(SIGHUP)` where read(2) fails with EIO: of a background
+    /// process whose parent has ended, which can never get the terminal (termios(3)).
     static func read() -> [TerminalEvent] {
         var events: [TerminalEvent] = []
         var escaped = false

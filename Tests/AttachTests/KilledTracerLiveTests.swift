@@ -426,7 +426,7 @@ struct KilledTracerLiveTests {
             let tiny = try TinyGuest(vcpus: 2)
             let before = try Leavings(tiny)
             let (target, debugger) = try tiny.stopped()
-            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            try debugger.fillDebugRegisters(places: 3)
             // In the loop that is run 64 times a round, and once a round.
             for place: UInt64 in [0x100B, 0x1012, 0x1019, 0x1023] {
                 let breakpoint = try debugger.setBreakpoint(at: .linear(place), condition: "$bx == 9")

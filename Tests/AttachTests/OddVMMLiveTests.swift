@@ -190,9 +190,7 @@ struct OddVMMLiveTests {
     func exec(vcpus: Int) throws {
         let tiny = try TinyGuest(vcpus: vcpus, "exec")
         let (_, debugger) = try tiny.stopped()
-        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
-            try debugger.setBreakpoint(at: .linear(place))
-        }
+        try debugger.fillDebugRegisters(places: 5)
         try debugger.startContinue()
         kill(tiny.pid, SIGUSR1)
         let stop = try #require(try debugger.collectStop(timeout: .paced(10)))
@@ -267,9 +265,7 @@ struct OddVMMLiveTests {
     func fork() throws {
         let tiny = try TinyGuest(vcpus: 1, "fork")
         let (_, debugger) = try tiny.stopped()
-        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
-            try debugger.setBreakpoint(at: .linear(place))
-        }
+        try debugger.fillDebugRegisters(places: 5)
         try debugger.startStep(count: 100_000_000)
         kill(tiny.pid, SIGUSR1)
         let deadline = ContinuousClock.now + .paced(10)
@@ -330,17 +326,20 @@ struct OddVMMLiveTests {
         try debugger.detach()
     }
 
-    @Test("a vCPU that is made and run later is taken on at once: it comes to no patch unseen")
-    func late() throws {
-        let tiny = try TinyGuest(vcpus: 1, "late", "filter")
-        let (target, debugger) = try tiny.stopped()
-        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003] {
-            try debugger.setBreakpoint(at: .linear(place))
-        }
+    /// The guest runs, and comes to a patch in its innermost loop that never stops it.
+    private func runOverHotPatch(_ debugger: Debugger) throws {
+        try debugger.fillDebugRegisters(places: 4)
         let breakpoint = try debugger.setBreakpoint(at: .linear(0x1012))
         #expect(breakpoint.mechanism.isPatch)
         try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
         try debugger.startContinue()
+    }
+
+    @Test("a vCPU that is made and run later is taken on at once: it comes to no patch unseen")
+    func late() throws {
+        let tiny = try TinyGuest(vcpus: 1, "late", "filter")
+        let (target, debugger) = try tiny.stopped()
+        try runOverHotPatch(debugger)
         func collecting(_ what: String, until isSo: () throws -> Bool) throws {
             let deadline = ContinuousClock.now + .paced(20)
             while try !isSo() {
@@ -370,13 +369,7 @@ struct OddVMMLiveTests {
     func toldAmidStep() throws {
         let tiny = try TinyGuest(vcpus: 1, "late")
         let (target, debugger) = try tiny.stopped()
-        for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003] {
-            try debugger.setBreakpoint(at: .linear(place))
-        }
-        let breakpoint = try debugger.setBreakpoint(at: .linear(0x1012))
-        #expect(breakpoint.mechanism.isPatch)
-        try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
-        try debugger.startContinue()
+        try runOverHotPatch(debugger)
         let deadline = ContinuousClock.now + .paced(20)
         while target.holder == nil {
             guard ContinuousClock.now < deadline else { throw Failure("no step is met") }

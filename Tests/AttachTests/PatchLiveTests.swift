@@ -97,7 +97,7 @@ struct PatchLiveTests {
         do {
             let (_, debugger) = try tiny.stopped()
             // After the out: once a round.
-            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            try debugger.fillDebugRegisters(places: 3)
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1023))
             #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
             try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
@@ -138,7 +138,7 @@ struct PatchLiveTests {
             let target = try tiny.attach()
             let debugger = try Debugger(target: target)
             try debugger.startContinue()
-            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            try debugger.fillDebugRegisters(places: 3)
             for _ in 0..<20 {
                 let breakpoint = try debugger.setBreakpoint(at: .linear(0x1034), isTemporary: true)
                 #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
@@ -219,7 +219,7 @@ struct PatchLiveTests {
         let image = try raw(tiny)
         do {
             let (target, debugger) = try tiny.stopped()
-            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            try debugger.fillDebugRegisters(places: 3)
             // Come to with another BX than 0 only: before it is noticed the new vCPU does not come by here.
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1029))
             #expect(breakpoint.mechanism != .debugRegister && breakpoint.mechanism != .stepping)
@@ -264,7 +264,7 @@ struct PatchLiveTests {
     func overwritten() throws {
         let tiny = try TinyGuest(vcpus: 1, image: Self.loader)
         let (_, debugger) = try tiny.stopped()
-        for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+        try debugger.fillDebugRegisters(places: 3)
         let breakpoint = try debugger.setBreakpoint(at: .linear(0xA001))
         #expect(breakpoint.mechanism.isPatch && breakpoint.isUnprotected && breakpoint.isWatched)
         try debugger.setBreakpoint(breakpoint.number, ignore: 1 << 40)
@@ -351,7 +351,7 @@ struct PatchLiveTests {
         let image = try raw(tiny)
         do {
             let (_, debugger) = try tiny.stopped()
-            for place: UInt64 in [0x9000, 0x9001, 0x9002] { try debugger.setBreakpoint(at: .linear(place)) }
+            try debugger.fillDebugRegisters(places: 3)
             // The new vCPU does not come by here: it is taken on before it does any harm elsewhere.
             let breakpoint = try debugger.setBreakpoint(at: .linear(0x1031), condition: "$bx == 9")
             #expect(breakpoint.mechanism != .debugRegister)

@@ -61,9 +61,7 @@ struct StoppedVMMLiveTests {
         let debugger = try Debugger(target: try tiny.attach())
         // Patches, so that all vCPUs are traced while they run.
         if isTraced {
-            for place: UInt64 in [0x9000, 0x9001, 0x9002, 0x9003, 0x9004] {
-                try debugger.setBreakpoint(at: .linear(place))
-            }
+            try debugger.fillDebugRegisters(places: 5)
         }
         try debugger.startContinue()
         for _ in 0..<10 {

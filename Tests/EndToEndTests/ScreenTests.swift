@@ -164,6 +164,24 @@ struct ScreenTests {
         try terminal.wait("the end of kvmscope") { _ in kill(program, 0) < 0 }
     }
 
+    /// In another session it gets no SIGHUP, and the terminal polls readable and hung up at once.
+    @Test func oneWhoseTerminalIsGoneEnds() throws {
+        let terminal = try RealTerminal(columns: 120, rows: 40)
+        let folder = try TemporaryFolder()
+        let file = folder.url.appending(path: "pid")
+        try terminal.enter(
+            "setsid sh -c 'echo $$ > \(file.path); exec \(Built.kvmscope) -m 64M' < $(tty) > $(tty) 2>&1 & "
+                + "exec tail -f /dev/null")
+        try terminal.wait("the screen") { $0.hasPrefix("\u{2500} kvmscope") }
+        let program = try #require(Int32(try String(contentsOf: file, encoding: .utf8).dropLast()))
+        try terminal.close()
+        let end = Date(timeIntervalSinceNow: 30)
+        while kill(program, 0) == 0, Date() < end { usleep(10_000) }
+        let isAlive = kill(program, 0) == 0
+        if isAlive { kill(program, SIGKILL) }
+        #expect(!isAlive)
+    }
+
     /// The terminal first, then one line that says what happened and where the backtrace is. The report of Swift's runtime
     /// would take seconds and ask whether to look closer; nobody is there to answer.
     @Test(arguments: [SIGSEGV, SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGTRAP], ["", " --no-tui"])

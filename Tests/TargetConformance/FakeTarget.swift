@@ -209,6 +209,7 @@ public final class FakeTarget: CodePatching, MemoryProtecting, EventDelivering, 
             }
         }
         orders = []
+        kept = nil
         var byte: UInt8 = 0
         _ = try? withUnsafeMutableBytes(of: &byte) { try pipe.readEnd.read(into: $0) }
         return report

@@ -41,8 +41,9 @@ extension AttachedTarget: VCPUAppearing {
     /// as the others are, and patches that are gone are planted again. What can only be told with the guest standing
     /// still stops it for a moment.
     ///
-    /// While a vCPU goes on alone nothing is looked at. That is made good as soon as it does not, and not when the tracer
-    /// asks again: where a patch is met all the time, each of its questions can come at the same point of a step.
+    /// While a vCPU goes on alone nothing is looked at: ``lookIfDue()`` does it as soon as that vCPU's step is done. When the
+    /// tracer tells of the change again is too late: where the guest comes to a patch all the time, that can be amid a step
+    /// each time.
     func lookAround() throws(HostGuestError) {
         guard phase == .running, hasOrders, report == nil else {
             return try client.tell(.noticed(isPending: true))
@@ -63,7 +64,7 @@ extension AttachedTarget: VCPUAppearing {
 
     /// What was put off while a vCPU went on alone.
     func lookIfDue() {
-        guard isLookDue, holder == nil, phase == .running, report == nil else { return }
+        guard isLookDue, holder == nil else { return }
         do throws(HostGuestError) {
             try lookAround()
         } catch {

@@ -201,11 +201,11 @@ final class PatchTable: Sendable {
         return UInt16(next) == port
     }
 
-    /// Whether an INT3 that was executed at `gpa` is the guest's own: one stands there, and no patch that was not lifted for
-    /// it. Where none does any more, as where the patch was deleted before its exit was looked at, the guest executes there
-    /// what does.
+    /// Whether an INT3 that the guest executed at `gpa` is its own, and no patch: one stands in the guest's own memory, and
+    /// any patch there was lifted for the step that executed it. If none stands there any more, the patch was deleted before
+    /// its exit was looked at; the guest goes on from `gpa` with what stands there now.
     ///
-    /// - Parameter isStepped: it was stepped, with the guest's own bytes there.
+    /// - Parameter isStepped: the instruction at `gpa` was stepped, with patches on it lifted.
     func isOwn(int3At gpa: UInt64, isStepped: Bool) -> Bool {
         let (page, offset) = Self.split(gpa)
         return state.withLock { state in

@@ -123,8 +123,8 @@ extension StepEngine {
         let special = try vcpu.specialRegisters()
         if let verdict = try reachedHandler(registers, special, vcpu) { return verdict }
         let pc = VCPUSnapshot.pc(registers, special)
-        // Where the instruction at hand is an INT3 it is the guest's: the patch on it is lifted for its step. A patch that
-        // was executed may be gone since, and one may have come under a step that was on its way.
+        // Patches on the instruction at hand are lifted for its step, so that an INT3 there is the guest's. Elsewhere the patch
+        // that made this exit may have been deleted since.
         let isAtHand = isStepping && pc == here.pc
         if let gpa = physical(pc, special),
             !patching.table.isOwn(int3At: gpa, isStepped: isAtHand)

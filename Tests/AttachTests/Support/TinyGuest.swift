@@ -5,6 +5,7 @@ import Foundation
 import Host
 import TargetConformance
 import Testing
+import X86
 
 /// The programs that this package builds, found beside the running test bundle.
 enum Built {
@@ -166,6 +167,14 @@ final class TinyGuest {
     func attach() throws -> AttachedTarget {
         guard let guest = GuestFinder().guest(process: pid) else { throw Failure("the guest is not found") }
         return try AttachedTarget(guest, tracer: Built.tracer)
+    }
+}
+
+extension Debugger {
+    /// Breakpoints where no guest of these tests comes by: of those set after them, some are patches. Three leave a fourth
+    /// register free where the host has one for steps.
+    func fillDebugRegisters(places count: Int) throws {
+        for offset in 0..<UInt64(count) { try setBreakpoint(at: .linear(0x9000 + offset)) }
     }
 }
 

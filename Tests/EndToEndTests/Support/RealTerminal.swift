@@ -22,7 +22,10 @@ final class RealTerminal {
         try waitFor("ready>")
     }
 
-    deinit { _ = try? tmux(["kill-server"]) }
+    deinit { try? close() }
+
+    /// The terminal is gone, for whatever has it open.
+    func close() throws { try tmux(["kill-server"]) }
 
     /// Keys by tmux's names: `F11`, `C-c`, `Enter`, `PageDown`.
     func press(_ keys: String...) throws { try press(contentsOf: keys) }
