@@ -160,8 +160,11 @@ struct ScreenTests {
                 && (screen.hasPrefix("\u{2500} kvmscope") || screen.hasPrefix(" kvmscope top"))
         }
         let program = try #require(number)
+        var hasEnded = false
+        defer { if !hasEnded { kill(program, SIGKILL) } }
         try terminal.type("x\n")
         try terminal.wait("the end of kvmscope") { _ in kill(program, 0) < 0 }
+        hasEnded = true
     }
 
     /// In another session it gets no SIGHUP, and the terminal polls readable and hung up at once.
